@@ -1,0 +1,5 @@
+"""`python -m descry` is `descry`."""
+
+from descry.cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""The chain behind a neuron's labels, down to the reviews, the params and the file hashes."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.cache import PromptCache
+from descry.labellers import Identity
+from descry.labels import neuron_name
+from descry.prompts import p2
+from descry.results import Labels, parse_neuron, read_annotations, read_exemplars, read_labels
+from descry.splits import SPLITS
+from descry.storage import (
+    JSON,
+    hdf5_provenance,
+    read_json,
+    read_table,
+    reading_hdf5,
+    sha256_file,
+    table_provenance,
+)
+
+
+@dataclass
+class Node:
+    """A line of the chain and the lines below it."""
+
+    text: str
+    children: list["Node"] = field(default_factory=list)
+
+    def add(self, text: str) -> "Node":
+        """Add a line below this one."""
+        self.children.append(Node(text))
+        return self.children[-1]
+
+
+@dataclass
+class Run:
+    """All results of a run, read once."""
+
+    corpus: Any
+    candidates: Any
+    descriptors: dict[str, JSON]
+    annotations: Any
+    labeller: Identity
+    labels: Labels
+    made: dict[str, JSON]
+
+
+def read_run(results: Path) -> Run:
+    """Read the results of a run, and what made each of them.
+
+    Raises:
+        InputError: one of them is missing or damaged.
+    """
+    corpus = read_table(results / "corpus.parquet", "corpus")
+    candidates = read_table(results / "candidates.parquet", "describe")
+    clusters = read_json(results / "descriptors.json", "cluster")
+    annotations = read_annotations(results / "annotations.h5")
+    labels = read_labels(results / "labels.parquet")
+    made = {
+        "corpus.parquet": table_provenance(corpus),
+        "candidates.parquet": table_provenance(candidates),
+        "descriptors.json": clusters["made"],
+        "annotations.h5": annotations.made,
+        "labels.parquet": labels.made,
+    }
+    for name in ("activations", "exemplars"):
+        with reading_hdf5(results / f"{name}.h5", name) as file:
+            made[f"{name}.h5"] = hdf5_provenance(file)
+    by_name = {entry["name"]: entry for entry in clusters["descriptors"]}
+    who = Identity(**annotations.labeller)
+    return Run(corpus, candidates, by_name, annotations, who, labels, made)
+
+
+def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
+    """label -> exemplars -> activations and answers -> cluster -> reviews -> params and files.
+
+    Args:
+        neuron: such as L5:24.
+        rows: how many exemplars, raw descriptors and reviews to follow for each label.
+
+    Raises:
+        InputError: no such neuron, or a result is missing.
+    """
+    run = read_run(results)
+    layer, index = parse_neuron(neuron, *run.labels.shape)
+    made = run.made["activations.h5"]
+    target = made["params"]["target"]
+    top = Node(
+        f"{neuron_name(layer, index)} of {target['model']} @ {target['revision']}"
+        f" (weights sha256 {made['weights']}), {made['site']} at {made['position']}"
+    )
+    with reading_hdf5(results / "exemplars.h5", "exemplars") as file:
+        values = file["all/activation"][layer, index]
+    exemplars = read_exemplars(results / "exemplars.h5", "all")[layer, index]
+    columns = np.flatnonzero(run.labels.splits["all"].assigned[layer, index])
+    if not len(columns):
+        top.add(f"no label: no descriptor has f > {run.labels.made['params']['threshold']}")
+    with PromptCache(cache) as opened:
+        for column in sorted(columns, key=lambda c: -run.labels.splits["all"].f[layer, index, c]):
+            node = _label(top, run, layer, index, int(column))
+            yes = run.annotations.only(run.labels.descriptors)
+            chosen = [i for i, row in enumerate(exemplars) if yes.answer[row, column] == 1][:rows]
+            for rank in chosen:
+                row = int(exemplars[rank])
+                score = float(yes.score[row, column])
+                _exemplar(node, run, opened, row, rank, float(values[rank]), int(column), score)
+            _cluster(node, run, run.labels.descriptors[column], rows)
+    _files(top, results, run.made)
+    return top
+
+
+def _label(top: Node, run: Run, layer: int, index: int, column: int) -> Node:
+    params = run.labels.made["params"]
+    node = top.add(f"label: {run.labels.descriptors[column]}")
+    for split in SPLITS:
+        table = run.labels.splits[split]
+        f, base = table.f[layer, index, column], table.base_rate[layer, index, column]
+        verdict = "assigned" if table.assigned[layer, index, column] else "not assigned"
+        node.add(
+            f"{split}: {verdict}, f {f:.3f} by {params['frequency']}"
+            f" ({table.count[layer, index, column]} exemplars), base rate {base:.3f},"
+            f" lift {table.lift[layer, index, column]:.1f}; t = {params['threshold']}"
+        )
+    return node
+
+
+def _exemplar(
+    node: Node,
+    run: Run,
+    cache: PromptCache,
+    row: int,
+    rank: int,
+    value: float,
+    column: int,
+    score: float,
+) -> None:
+    sentence = run.corpus.slice(row, 1).to_pylist()[0]
+    below = node.add(f"exemplar {rank + 1}, activation {value:.4f}: {sentence['text']}")
+    below.add(_place(sentence))
+    key = run.labeller.request(p2(sentence["text"], run.labels.descriptors[column])).key
+    stored = "in the cache" if cache.record(key) else "not in this cache"
+    below.add(f"answer Yes, log-odds {score:.3f}, by {run.labeller.name}; key {key} ({stored})")
+
+
+def _place(sentence: dict[str, Any]) -> str:
+    who = ", ".join(
+        f"{name} {sentence[name]}" for name in ("asin", "reviewer", "overall") if sentence[name]
+    )
+    return f"review {sentence['id']}: {sentence['source']} line {sentence['line']} ({who})"
+
+
+def _cluster(node: Node, run: Run, name: str, rows: int) -> None:
+    entry = run.descriptors[name]
+    below = node.add(
+        f"descriptor {name}: {len(entry['phrases'])} raw descriptors, {entry['mentions']} mentions"
+    )
+    for old in entry["edited_from"]:
+        below.add(f"renamed by hand from {old}")
+    place = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
+    given = run.candidates.to_pylist()
+    for phrase in list(entry["phrases"])[:rows]:
+        leaf = below.add(f"raw descriptor {phrase} ({entry['phrases'][phrase]} mentions)")
+        for mention in [m for m in given if m["phrase"] == phrase][:rows]:
+            sentence = run.corpus.slice(place[mention["id"]], 1).to_pylist()[0]
+            leaf.add(f"{_place(sentence)}, answered by {mention['labeller']}; key {mention['key']}")
+
+
+def _files(top: Node, results: Path, made: dict[str, JSON]) -> None:
+    node = top.add("files, params and versions")
+    for name, how in made.items():
+        path = results / name
+        below = node.add(f"{path} sha256 {sha256_file(path)}")
+        below.add("params " + ", ".join(f"{key} {value}" for key, value in how["params"].items()))
+        for source, digest in how["inputs"].items():
+            below.add(f"from {source} sha256 {digest} ({_state(Path(source), digest)})")
+        below.add("by " + ", ".join(f"{key} {value}" for key, value in how["versions"].items()))
+
+
+def _state(path: Path, digest: str) -> str:
+    if not path.is_file():
+        return "not here"
+    return "unchanged" if sha256_file(path) == digest else "CHANGED SINCE"

@@ -1,0 +1,109 @@
+"""Keeps Snakemake's records in step with dvc.lock; run at the top of the Snakefile.
+
+Snakemake judges an output by the record it wrote in .snakemake when it made the file. A file that
+DVC restored (pull, checkout, `exp run --temp`) or that someone edited has no such record, or that
+of another version: Snakemake would rerun stages that are up to date, or miss a changed parameter.
+So every output whose time is not the recorded one is held against dvc.lock:
+
+* the stage is exactly as locked (outputs, inputs, params): it is adopted, by `snakemake --touch`;
+* anything else: the output is made older than its inputs and its record goes, so that the stage
+  reruns. (Snakemake passes over an output whose inputs are missing: so these must be there.)
+"""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from descry.errors import InputError
+from descry.storage import read_yaml
+from descry.workflow import md5
+
+ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
+Stage = dict[str, Any]
+
+
+def reconcile() -> None:
+    """Adopt or age every output that is not the one Snakemake's record is about.
+
+    Raises:
+        InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
+    """
+    if os.environ.get(ADOPTING) or not Path("dvc.lock").exists():
+        return
+    if any(Path(".snakemake/locks").glob("*")):
+        return  # a run is under way: its new outputs have no record yet
+    locked = (read_yaml(Path("dvc.lock")) or {}).get("stages", {})
+    known = read_yaml(Path("dvc.yaml"))["stages"]
+    stages = {name: stage for name, stage in locked.items() if name in known}
+    adopt = []
+    for name, stage in stages.items():
+        strange = [out for out in _outs(stage) if _foreign(out)]
+        if strange and _as_locked(stage):
+            adopt.append(name)
+        elif strange:
+            _age(strange, stage, in_git=_in_git(known[name]))
+    if adopt:
+        _touch(adopt)
+
+
+def _outs(stage: Stage) -> list[Path]:
+    return [Path(entry["path"]) for entry in stage.get("outs", [])]
+
+
+def _in_git(stage: Stage) -> set[str]:
+    """Outputs that git restores, so that they are here before their inputs."""
+    entries = [*stage.get("metrics", []), *stage.get("plots", [])]
+    return {path for entry in entries for path in entry}
+
+
+def _record(path: Path) -> Path:
+    name = base64.urlsafe_b64encode(path.as_posix().encode()).decode()
+    return Path(".snakemake/metadata") / name
+
+
+def _foreign(path: Path) -> bool:
+    """Whether an existing output is not the file that Snakemake's record is about."""
+    if not path.exists():
+        return False
+    try:
+        ended = json.loads(_record(path).read_text(encoding="utf-8"))["endtime"]
+    except (FileNotFoundError, KeyError, json.JSONDecodeError):
+        return True
+    return abs(path.stat().st_mtime - float(ended)) > 1e-3
+
+
+def _as_locked(stage: Stage) -> bool:
+    for file, wanted in stage.get("params", {}).items():
+        now = read_yaml(Path(file))
+        if any(now.get(section) != value for section, value in wanted.items()):
+            return False
+    entries = [*stage.get("deps", []), *stage.get("outs", [])]
+    return all(md5(Path(entry["path"])) == entry["md5"] for entry in entries)
+
+
+def _age(strange: list[Path], stage: Stage, in_git: set[str]) -> None:
+    deps = [Path(entry["path"]) for entry in stage.get("deps", [])]
+    missing = next((dep for dep in deps if not dep.exists()), None)
+    for out in strange:
+        if missing and out.as_posix() not in in_git:
+            raise InputError(f"{out} is here without {missing}: run `dvc pull`, or delete {out}")
+        _record(out).unlink(missing_ok=True)
+        if missing:
+            out.unlink()
+        else:
+            os.utime(out, (1, 1))
+
+
+def _touch(stages: list[str]) -> None:
+    print(f"adopting as recorded in dvc.lock: {', '.join(stages)}", file=sys.stderr)
+    command = ["snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
+    subprocess.run(
+        [sys.executable, "-m", *command, "--allowed-rules", *stages, "--", *stages],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, ADOPTING: "1"},
+    )

@@ -1,0 +1,121 @@
+"""Exemplar sets and B to neuron labels (paper, section 3.3)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Frequency = Literal["occurrences", "sentences"]
+
+
+@dataclass(frozen=True)
+class Frequencies:
+    """How frequent each descriptor is in each exemplar set, and in the split as a whole.
+
+    Attributes:
+        f: float64 [neurons, descriptors]; NaN where the set has nothing to count.
+        count: int64 [neurons, descriptors], exemplars that the descriptor applies to.
+        base: float64 [descriptors], f of the whole split.
+    """
+
+    f: np.ndarray
+    count: np.ndarray
+    base: np.ndarray
+
+    @property
+    def lift(self) -> np.ndarray:
+        """f over its base rate, [neurons, descriptors]; NaN where the base rate is 0."""
+        base = np.where(self.base > 0, self.base, np.nan)
+        return np.asarray(self.f / base)
+
+
+def frequencies(exemplars: np.ndarray, answers: np.ndarray, by: Frequency) -> Frequencies:
+    """f(c) of every neuron and descriptor.
+
+    Args:
+        exemplars: int [neurons, size], rows of `answers`.
+        answers: B of a split's sentences, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 none.
+        by: `occurrences`, the paper's formula: the share of c among all descriptor occurrences in
+            the set; `sentences`: the share of the set's answered sentences that c applies to.
+    """
+    yes, answered = answers == 1, answers >= 0
+    count = _sums(yes, exemplars)
+    if by == "occurrences":
+        whole, every = count.sum(axis=1, keepdims=True), yes.sum()
+    else:
+        whole, every = _sums(answered, exemplars), answered.sum(axis=0)
+    return Frequencies(_ratio(count, whole), count, _ratio(yes.sum(axis=0), every))
+
+
+def _sums(flags: np.ndarray, exemplars: np.ndarray) -> np.ndarray:
+    """Per neuron, how many exemplars have each flag: int64 [neurons, descriptors]."""
+    from scipy.sparse import csr_array
+
+    neurons, size = exemplars.shape
+    ones = np.ones(exemplars.size, dtype=np.int32)
+    pointers = np.arange(0, exemplars.size + 1, size)
+    member = csr_array((ones, exemplars.ravel(), pointers), shape=(neurons, len(flags)))
+    return np.asarray(member @ flags.astype(np.int64))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    part, whole = np.broadcast_arrays(part, whole)
+    shares: np.ndarray = np.full(part.shape, np.nan)
+    np.divide(part, whole, out=shares, where=whole > 0)
+    return shares
+
+
+def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:
+    """The descriptors assigned to each neuron: bool [neurons, descriptors].
+
+    Those with f(c) > threshold; of them the `top_k` most frequent (ties: the earlier descriptor),
+    or all if `top_k` is None.
+    """
+    assigned: np.ndarray = np.greater(f, threshold)  # NaN is never greater
+    return assigned if top_k is None else assigned & (ranks(f) < top_k)
+
+
+def ranks(f: np.ndarray) -> np.ndarray:
+    """Rank of each descriptor within its neuron: 0 for the most frequent, NaN last."""
+    order = np.argsort(np.where(np.isnan(f), np.inf, -f), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(f.shape[1])[None, :], axis=1)
+    return rank
+
+
+def broad_descriptors(
+    exemplars: np.ndarray, answers: np.ndarray, by: Frequency, threshold: float, share: float
+) -> list[tuple[int, float]]:
+    """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
+
+    The paper drops three such by hand (section 4.3). The broadest is dropped first and f counted
+    anew, as one broad descriptor can hide or feign another.
+
+    Returns:
+        (descriptor, share of neurons), in the order dropped.
+    """
+    kept = list(range(answers.shape[1]))
+    dropped: list[tuple[int, float]] = []
+    while len(kept) > 1:
+        f = frequencies(exemplars, answers[:, kept], by).f
+        reach = assign(f, threshold, None).mean(axis=0)
+        widest = int(np.argmax(reach))
+        if reach[widest] <= share:
+            break
+        dropped.append((kept.pop(widest), float(reach[widest])))
+    return dropped
+
+
+def inverse_map(
+    assigned: np.ndarray, neurons: list[str], descriptors: list[str]
+) -> dict[str, list[str]]:
+    """The neurons tagged with each descriptor."""
+    return {
+        name: [neurons[row] for row in np.flatnonzero(assigned[:, column])]
+        for column, name in enumerate(descriptors)
+    }
+
+
+def neuron_name(layer: int, index: int) -> str:
+    """L5:24 is neuron 24 of layer 5; both count from 0."""
+    return f"L{layer}:{index}"

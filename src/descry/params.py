@@ -1,0 +1,212 @@
+"""params.yaml as strict, typed, frozen models: one section per stage, and no defaults.
+
+The file itself is the only place where a value is written, with its unit and the paper's section
+(Mondal et al. 2024) in a comment; the models say which values make sense.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from descry.errors import InputError
+from descry.storage import read_yaml
+
+
+class InputFile:
+    """Marks a parameter that names a file or folder of the user's: an input of its stage."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Threshold = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+InputPath = Annotated[str, Field(min_length=1), InputFile()]
+Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$")]
+
+
+class Section(BaseModel):
+    """A section of params.yaml: unknown, missing and ill-typed keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Model(Section):
+    """A checkpoint: a hub model by commit, or a local folder by the sha256 of its weights."""
+
+    model: str
+    revision: Revision
+
+
+class Labeller(Model):
+    """Who answers the prompts p1 and p2."""
+
+    kind: Literal["embedded", "transformers"]
+
+
+class Corpus(Section):
+    """Reviews to filtered, deduplicated, split sentences (section 4.2)."""
+
+    reviews: InputPath
+    text_fields: Annotated[list[str], Field(min_length=1)]
+    per_category: Count
+    min_words: Count
+    max_words: Count
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    near_duplicate: Threshold
+    max_invalid: Share
+    seed: Seed
+
+
+class Example(Section):
+    """The 1-shot example of p1, written by hand."""
+
+    sentence: str
+    concepts: Annotated[list[str], Field(min_length=1)]
+
+
+class Describe(Section):
+    """Prompt p1 to every labeller (section 3.1)."""
+
+    labellers: Annotated[list[Labeller], Field(min_length=1)]
+    max_descriptors: Count
+    max_words: Count
+    example: Example | None
+    seed: Seed
+    max_failures: Share
+
+
+class Cluster(Section):
+    """Raw descriptors to descriptors (section 3.1)."""
+
+    embedder: Model
+    method: Literal["community", "agglomerative"]
+    threshold: Threshold
+    min_size: Count
+    min_mentions: Count
+    max_descriptors: Count
+    edits: InputPath
+
+
+class Annotate(Section):
+    """Prompt p2 for every sentence and descriptor (section 3.2)."""
+
+    labeller: Labeller
+    max_failures: Share
+
+
+class Activations(Section):
+    """What the target model does with every sentence (section 4.1)."""
+
+    target: Model
+    dtype: Literal["float32", "bfloat16"]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    max_tokens: Annotated[int, Field(ge=8)]
+    batch_tokens: Annotated[int, Field(ge=8)]
+
+
+class Exemplars(Section):
+    """The sentences that excite a neuron most (section 3.3)."""
+
+    top_percent: Annotated[float, Field(gt=0, le=50)]
+    min_size: Count
+
+
+class Label(Section):
+    """Exemplar sets and B to neuron labels (section 3.3)."""
+
+    frequency: Literal["occurrences", "sentences"]
+    threshold: Threshold
+    top_k: Count | None
+    broad: Share
+
+
+class Evaluate(Section):
+    """Scores of the labels (section 5), each beside that of shuffled neurons."""
+
+    gold: InputPath
+    thresholds: Annotated[list[Threshold], Field(min_length=1)]
+    max_k: Count
+    truth_top: Count
+    shuffles: Count
+    seed: Seed
+
+
+class Report(Section):
+    """The HTML page."""
+
+    title: str
+    neurons: Count
+    exemplars_shown: Count
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    corpus: Corpus
+    describe: Describe
+    cluster: Cluster
+    annotate: Annotate
+    activations: Activations
+    exemplars: Exemplars
+    label: Label
+    evaluate: Evaluate
+    report: Report
+
+
+def _explain(error: ValidationError, where: str) -> InputError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    advice = {
+        "extra_forbidden": "unknown key: remove it or mend its spelling",
+        "missing": "missing key: add it (presets/sample.yaml has every key)",
+    }.get(first["type"], f"{first['msg']}, got {json.dumps(first['input'], default=str)[:80]}")
+    return InputError(f"{where}: {key}: {advice}")
+
+
+def parse(section: str, value: object, where: str) -> Section:
+    """Validate one section of params.yaml.
+
+    Raises:
+        InputError: naming the first key that is unknown, missing or ill-typed.
+    """
+    model = Params.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, Section)
+    try:
+        return _checked(model.model_validate(value, strict=True), f"{where}: {section}")
+    except ValidationError as error:
+        raise _explain(error, f"{where}: {section}") from None
+
+
+def _checked(section: Section, where: str) -> Section:
+    if isinstance(section, Corpus) and section.min_words > section.max_words:
+        raise InputError(f"{where}: min_words {section.min_words} > max_words {section.max_words}")
+    return section
+
+
+def load(path: Path) -> Params:
+    """Read and validate a params file.
+
+    Raises:
+        InputError: the file is missing, no YAML, or not of the models' form.
+    """
+    raw = read_yaml(path)
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: not a mapping of sections: see presets/sample.yaml")
+    try:
+        params = Params.model_validate(raw, strict=True)
+    except ValidationError as error:
+        raise _explain(error, str(path)) from None
+    for name in Params.model_fields:
+        _checked(getattr(params, name), f"{path}: {name}")
+    return params
+
+
+def input_paths(model: Section) -> dict[str, str]:
+    """The parameters of a section that name input files: key -> path."""
+    return {
+        key: getattr(model, key)
+        for key, field in type(model).model_fields.items()
+        if any(isinstance(mark, InputFile) for mark in field.metadata)
+    }

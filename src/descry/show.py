@@ -1,0 +1,108 @@
+"""Results in the terminal. Texts of reviews are shown as text, whatever is in them."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from descry.audit import Node
+from descry.labels import neuron_name
+from descry.results import Labels, parse_neuron, read_annotations, read_exemplars, read_labels
+from descry.splits import HALVES
+from descry.storage import read_table, reading_hdf5
+
+PLAIN_WIDTH = 160  # columns where there is no terminal
+
+
+def console() -> Console:
+    """Standard output; wide enough for whole lines where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def plain(text: str) -> Text:
+    """A text without control characters: a review must not steer the terminal."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+
+
+def show_table(results: Path, rows: int) -> None:
+    """The neurons whose labels have the highest lift in both halves."""
+    labels = read_labels(results / "labels.parquet")
+    strongest = labels.strongest()
+    total = labels.shape[0] * labels.shape[1]
+    table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
+    for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
+        table.add_column(column)
+    for layer, index in strongest[:rows]:
+        names = [plain(label) for label in describe(labels, layer, index)]
+        same = "yes" if holds(labels, layer, index) else "no"
+        table.add_row(neuron_name(layer, index), Text("\n").join(names), same)
+    console().print(table)
+
+
+def describe(labels: Labels, layer: int, index: int) -> list[str]:
+    """The labels of a neuron with f(c) and lift, the most frequent first."""
+    split = labels.splits["all"]
+    f, lift = split.f[layer, index], split.lift[layer, index]
+    columns = np.flatnonzero(split.assigned[layer, index])
+    return [
+        f"{labels.descriptors[c]} {f[c]:.2f}, {lift[c]:.1f}x"
+        for c in sorted(columns, key=lambda c: -f[c])
+    ]
+
+
+def holds(labels: Labels, layer: int, index: int) -> bool:
+    """Whether each half alone assigns all the labels that the whole corpus does."""
+    whole = labels.splits["all"].assigned[layer, index]
+    return all(bool((labels.splits[half].assigned[layer, index] >= whole).all()) for half in HALVES)
+
+
+def show_neuron(results: Path, neuron: str, rows: int) -> None:
+    """A neuron: its labels in each split, and its exemplar sentences."""
+    labels = read_labels(results / "labels.parquet")
+    layer, index = parse_neuron(neuron, *labels.shape)
+    table = Table(title=neuron_name(layer, index), title_justify="left")
+    for column in ("descriptor", "split", "f(c)", "exemplars", "base rate", "lift", "assigned"):
+        table.add_column(column, justify="left" if column in ("descriptor", "split") else "right")
+    shown = np.any([s.assigned[layer, index] for s in labels.splits.values()], axis=0)
+    if not shown.any():
+        shown[np.argmax(np.nan_to_num(labels.splits["all"].f[layer, index]))] = True
+    for c in np.flatnonzero(shown):
+        for name, split in labels.splits.items():
+            numbers = [x[layer, index, c] for x in (split.f, split.base_rate, split.lift)]
+            f, base, lift = (f"{number:.3f}" for number in numbers)
+            count, assigned = str(split.count[layer, index, c]), split.assigned[layer, index, c]
+            verdict = "yes" if assigned else "no"
+            table.add_row(plain(labels.descriptors[c]), name, f, count, base, lift, verdict)
+    console().print(table)
+    console().print(_sentences(results, labels, layer, index, rows))
+
+
+def _sentences(results: Path, labels: Labels, layer: int, index: int, rows: int) -> Table:
+    texts = read_table(results / "corpus.parquet", "corpus")["text"].to_pylist()
+    b = read_annotations(results / "annotations.h5").only(labels.descriptors)
+    exemplars = read_exemplars(results / "exemplars.h5", "all")[layer, index]
+    with reading_hdf5(results / "exemplars.h5", "exemplars") as file:
+        values = file["all/activation"][layer, index]
+    table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
+    for column in ("activation", "sentence", "descriptors"):
+        table.add_column(column)
+    for row, value in list(zip(exemplars, values, strict=True))[:rows]:
+        names = [b.descriptors[c] for c in np.flatnonzero(b.answer[row] == 1)]
+        table.add_row(f"{value:.3f}", plain(texts[row]), plain(", ".join(names)))
+    return table
+
+
+def show_chain(node: Node) -> None:
+    """An audit chain as a tree."""
+    console().print(_tree(node))
+
+
+def _tree(node: Node) -> Tree:
+    tree = Tree(plain(node.text))
+    for child in node.children:
+        tree.children.append(_tree(child))
+    return tree

@@ -1,0 +1,34 @@
+"""Sentences, their ids, and the two halves of the corpus (paper, section 4.2).
+
+Everything random is decided by a hash of seed and text, never by a stream of random numbers, so
+that one review more does not reshuffle the others.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+CALIBRATION, VALIDATION = "calibration", "validation"
+HALVES = (CALIBRATION, VALIDATION)
+SPLITS = ("all", *HALVES)
+
+
+def sentence_id(text: str) -> str:
+    """The id of a sentence: the first 16 hex digits of the sha256 of its text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def draw(seed: int, name: str) -> bytes:
+    """A lot drawn for a name: the smallest wins, whatever else is in the hat."""
+    return hashlib.sha256(f"{seed}:{name}".encode()).digest()
+
+
+def split_rows(splits: Sequence[str]) -> dict[str, np.ndarray]:
+    """Row numbers of the whole corpus and of each half: {split: int64 [sentences of it]}."""
+    halves = np.asarray(splits)
+    return {
+        "all": np.arange(len(halves)),
+        CALIBRATION: np.flatnonzero(halves == CALIBRATION),
+        VALIDATION: np.flatnonzero(halves == VALIDATION),
+    }

@@ -1,0 +1,253 @@
+"""Stage evaluate: corpus, exemplars, annotations, labels and gold -> scores (section 5)."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.errors import InputError
+from descry.evaluation import (
+    Score,
+    Scorer,
+    agreement,
+    beside_null,
+    jaccard,
+    jaccard_by_descriptor,
+    pearson,
+    precision,
+    recall,
+    top,
+)
+from descry.labels import Frequency, assign, frequencies
+from descry.results import Annotations, read_annotations, read_exemplars
+from descry.splits import CALIBRATION, SPLITS, VALIDATION, split_rows
+from descry.storage import (
+    provenance,
+    read_table,
+    table_provenance,
+    write_json,
+    write_text,
+)
+
+PACKAGES = ["numpy", "scipy"]
+Row = dict[str, Any]
+
+
+def run(
+    corpus: Path,
+    exemplars: Path,
+    annotations: Path,
+    labels: Path,
+    gold: Path,
+    metrics: Path,
+    curves: Path,
+    descriptors: Path,
+    correlation: Path,
+    *,
+    section: dict[str, Any],
+    thresholds: list[float],
+    max_k: int,
+    truth_top: int,
+    shuffles: int,
+    seed: int,
+) -> dict[str, str]:
+    """Write metrics.json, and as tidy CSV: curves, descriptors, correlation.
+
+    Labels are compared with gold labels (`gold`), where a corpus has any, and those of the
+    calibration half with the validation half's (`halves`).
+    """
+    table = read_table(corpus, "corpus")
+    rows = split_rows(table["split"].to_pylist())
+    label_table = read_table(labels, "label")
+    kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
+    made_labels = table_provenance(label_table)["params"]
+    b = read_annotations(annotations).only(kept)
+    people = read_gold(gold, table["id"].to_pylist(), b.descriptors)
+    sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
+    flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
+    by: Frequency = made_labels["frequency"]
+    f = {name: frequencies(flat[name], b.answer, by).f for name in SPLITS}
+
+    pairs = {"halves": (f[CALIBRATION], f[VALIDATION])}
+    with_gold = [i for i in range(len(b.descriptors)) if (people[:, i] >= 0).any()]
+    if with_gold:
+        predicted, truth = b.answer[:, with_gold], people[:, with_gold]
+        pairs["gold"] = (
+            frequencies(flat["all"], predicted, by).f,
+            frequencies(flat["all"], truth, by).f,
+        )
+
+    chosen = made_labels["threshold"]
+    steps, ks = sorted({*thresholds, chosen}), range(1, max_k + 1)
+    rated = [
+        Row(against=name, **row)
+        for name, (first, second) in pairs.items()
+        for row in _curves(first, second, steps, ks, truth_top, shuffles, seed)
+    ]
+    agreed = _agreements(b, people, rows)
+    inputs = [corpus, exemplars, annotations, labels, gold]
+    value = {
+        "made": provenance("evaluate", section, inputs, PACKAGES),
+        "labeller": _labeller(agreed),
+        "gold": {"undefined": "no gold label for these sentences and descriptors"},
+    } | {name: _headline(rated, name, chosen) for name in pairs}
+    write_json(metrics, _defined(value))
+    write_csv(curves, rated)
+    write_csv(descriptors, agreed)
+    write_csv(correlation, _correlation(b))
+    return _summary(rated, chosen)
+
+
+def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:
+    """Gold labels of the sentences: int8 [sentences, descriptors], 1 Yes, 0 No, -1 not judged.
+
+    A line of the file is {"id": sentence id, "labels": [names]}; a sentence that is there was
+    judged for every name that the file uses. Names are compared without regard to case.
+
+    Raises:
+        InputError: the file is missing or a line is not of that form.
+    """
+    labels: dict[str, set[str]] = {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: set evaluate.gold in params.yaml") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    try:
+        for line in lines:
+            row = json.loads(line)
+            labels[row["id"]] = {name.casefold() for name in row["labels"]}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(
+            f'{path}: line {len(labels) + 1}: not {{"id": "...", "labels": ["...", ...]}}'
+        ) from None
+    judged = set().union(*labels.values())
+    gold = np.full((len(ids), len(descriptors)), -1, dtype=np.int8)
+    for row, sentence in enumerate(ids):
+        if sentence in labels:
+            for column, name in enumerate(descriptors):
+                if name.casefold() in judged:
+                    gold[row, column] = name.casefold() in labels[sentence]
+    return gold
+
+
+SET_SCORES: dict[str, Scorer] = {
+    "precision": precision,
+    "recall": recall,
+    "jaccard": jaccard,
+    "jaccard_by_descriptor": jaccard_by_descriptor,
+}
+
+
+def _curves(
+    first: np.ndarray,
+    second: np.ndarray,
+    thresholds: list[float],
+    ks: range,
+    truth_top: int,
+    shuffles: int,
+    seed: int,
+) -> Iterator[Row]:
+    """Scores of the labels from f `first` where those from f `second` are the truth.
+
+    At a threshold both are cut by it; at K the truth is its `truth_top` most frequent (5.1).
+    """
+    for t in thresholds:
+        sets = assign(first, t, None), assign(second, t, None)
+        for name, scorer in SET_SCORES.items():
+            score = beside_null(scorer, *sets, shuffles, seed)
+            yield {"score": name, "at": t, **_numbers(score)}
+    truth = top(second, truth_top)
+    for k in ks:
+        for name, scorer in (("precision_at_k", precision), ("recall_at_k", recall)):
+            score = beside_null(scorer, top(first, k), truth, shuffles, seed)
+            yield {"score": name, "at": k, **_numbers(score)}
+
+
+def _numbers(score: Score) -> Row:
+    return asdict(score) | {"corrected": score.corrected}
+
+
+def _agreements(b: Annotations, people: np.ndarray, rows: dict[str, np.ndarray]) -> list[Row]:
+    """Per descriptor: share of sentences with it in each split, and agreement with gold labels."""
+    table = []
+    for column, name in enumerate(b.descriptors):
+        answer = b.answer[:, column]
+        shares = {f"share_{split}": (answer[part] == 1).mean() for split, part in rows.items()}
+        found = agreement(answer, b.score[:, column], people[:, column])
+        table.append({"descriptor": name, **shares, **asdict(found)})
+    return table
+
+
+def _labeller(agreed: list[Row]) -> Row:
+    """The labeller against gold labels: means over the descriptors that have any."""
+    judged = [row for row in agreed if row["gold_yes"]]
+    if not judged:
+        return {"undefined": "no gold label for these sentences and descriptors"}
+    names = ("precision", "recall", "f1", "kappa", "auroc")
+    means = {name: _mean([row[name] for row in judged]) for name in names}
+    return means | {"descriptors": len(judged), "sentences": judged[0]["sentences"]}
+
+
+def _mean(values: list[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _headline(rated: list[Row], against: str, threshold: float) -> Row:
+    """The scores at the threshold in force, and at every K."""
+    return {
+        row["score"] + (f"_{row['at']}" if row["score"].endswith("_k") else ""): {
+            key: row[key] for key in ("value", "null", "corrected", "deviation", "defined")
+        }
+        for row in rated
+        if row["against"] == against and (row["score"].endswith("_k") or row["at"] == threshold)
+    }
+
+
+def _correlation(b: Annotations) -> list[Row]:
+    matrix = pearson(b.answer)
+    return [
+        {"first": first, "second": second, "pearson": matrix[i, j]}
+        for i, first in enumerate(b.descriptors)
+        for j, second in enumerate(b.descriptors)
+    ]
+
+
+def _defined(value: Any) -> Any:
+    """Round floats to what can be compared, and write undefined ones as null."""
+    if isinstance(value, dict):
+        return {key: _defined(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_defined(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return round(float(value), 6) if math.isfinite(value) else None
+    return value
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """Write a tidy CSV file; undefined values are empty."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_defined(rows))
+    write_text(path, text.getvalue())
+
+
+def _summary(rated: list[Row], threshold: float) -> dict[str, str]:
+    """What the terminal shows: value and null of the main scores."""
+    return {
+        f"{row['against']}: {row['score'].replace('_', ' ')} (null)": (
+            f"{row['value']:.3f} ({row['null']:.3f})"
+        )
+        for row in rated
+        if (row["score"] in SET_SCORES and row["at"] == threshold)
+        or (row["score"].endswith("_k") and row["at"] == 2)
+    }

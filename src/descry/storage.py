@@ -1,0 +1,188 @@
+"""Files: atomic writes, canonical bytes, hashes, and the provenance that each result carries.
+
+The same inputs give the same bytes: no time stamps, no paths outside the project, sorted keys.
+"""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from descry.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+    import pyarrow
+
+JSON = Any
+PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
+
+
+def canonical(value: JSON) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def sha256_text(text: str) -> str:
+    """Hex sha256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes its place when whole, else it goes.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        if (
+            error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            or "no space" in str(error).lower()
+        ):
+            raise InputError(f"{path}: the disk is full: free some space and run again") from None
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR):
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
+    """What made a file: stage, params section, input hashes and package versions."""
+    return {
+        "stage": stage,
+        "params": params,
+        "inputs": {path.as_posix(): sha256_file(path) for path in inputs},
+        "versions": {name: version(name) for name in ["descry", *packages]},
+    }
+
+
+@contextmanager
+def _readable(path: Path, made_by: str) -> Iterator[None]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
+    try:
+        yield
+    except (OSError, KeyError, ValueError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read ({reason}): remove it and run the stage again"
+        ) from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text atomically."""
+    with atomic(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: JSON) -> None:
+    """Write JSON atomically: sorted keys, indented, one final newline."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    write_text(path, text + "\n")
+
+
+def read_json(path: Path, made_by: str) -> JSON:
+    """Read JSON.
+
+    Raises:
+        InputError: the file is missing or not JSON.
+    """
+    with _readable(path, made_by):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
+    """Write a Parquet file whose schema metadata says what made it."""
+    import pyarrow.parquet as pq
+
+    metadata = {PROVENANCE: canonical(made)}
+    with atomic(path) as part:
+        pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
+
+
+def read_table(path: Path, made_by: str) -> "pyarrow.Table":
+    """Read a Parquet file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by):
+        return pq.read_table(path, use_threads=False)
+
+
+def table_provenance(table: "pyarrow.Table") -> JSON:
+    """What made a Parquet file."""
+    return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
+
+
+@contextmanager
+def writing_hdf5(path: Path, made: JSON) -> Iterator["h5py.File"]:
+    """A new HDF5 file, without time stamps; its attribute `descry` says what made it."""
+    import h5py
+
+    with atomic(path) as part, h5py.File(part, "w", libver="v110") as file:
+        file.attrs[PROVENANCE] = canonical(made)
+        yield file
+
+
+@contextmanager
+def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
+    """An existing HDF5 file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import h5py
+
+    with _readable(path, made_by):
+        file = h5py.File(path, "r")
+    with file:
+        yield file
+
+
+def hdf5_provenance(file: "h5py.File") -> JSON:
+    """What made an HDF5 file."""
+    return json.loads(file.attrs[PROVENANCE])
+
+
+def read_yaml(path: Path) -> JSON:
+    """Parse a YAML file.
+
+    Raises:
+        InputError: the file is missing, not UTF-8 or no YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    except yaml.YAMLError as error:
+        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
+        raise InputError(f"{path}: line {line}: not valid YAML") from None

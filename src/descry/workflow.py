@@ -1,0 +1,153 @@
+"""What the Snakefile needs to know of the code and the params, and dvc.yaml written from it.
+
+The Snakefile is the one description of the DAG. A rule with outputs is a DVC stage of the same
+name; the names of its params are the sections of params.yaml that it depends on.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from descry.params import Params, input_paths, load
+from descry.reviews import review_files
+from descry.storage import canonical
+
+if TYPE_CHECKING:
+    from snakemake.rules import Rule
+
+HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
+SOURCE = Path("src/descry")
+
+
+class Wiring:
+    """The project in the current folder: what each rule of its Snakefile depends on."""
+
+    def __init__(self) -> None:
+        self.params: Params = load(Path("params.yaml"))
+
+    def section(self, stage: str) -> str:
+        """A section of params.yaml as canonical JSON: what a rule depends on."""
+        return canonical(getattr(self.params, stage).model_dump())
+
+    def inputs(self, stage: str) -> dict[str, list[str]]:
+        """The files that the paths in a section name: those of a folder, or the file itself."""
+        paths = input_paths(getattr(self.params, stage))
+        return {
+            key: [file.as_posix() for file in review_files(Path(path))]
+            if key == "reviews"
+            else [path]
+            for key, path in paths.items()
+        }
+
+    def code(self, stage: str) -> list[str]:
+        """The source files that a stage's module imports, itself included."""
+        return sorted(path.as_posix() for path in imported(SOURCE / "stages" / f"{stage}.py"))
+
+
+def imported(path: Path) -> set[Path]:
+    """A source file of the package and all that it imports from the package, however deep.
+
+    Data files that stand beside a module (templates) belong to it.
+    """
+    found: set[Path] = set()
+    waiting = [path]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        if file.suffix == ".py":
+            waiting += _imports(file)
+            waiting += [p for p in file.parent.glob("*.html") if file.name == "__init__.py"]
+    return found
+
+
+def _imports(file: Path) -> Iterator[Path]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from _files(node.module)
+            for name in node.names:
+                yield from _files(f"{node.module}.{name.name}")
+        elif isinstance(node, ast.Import):
+            for name in node.names:
+                yield from _files(name.name)
+
+
+def _files(module: str) -> Iterator[Path]:
+    if module.split(".")[0] != "descry":
+        return
+    place = SOURCE.joinpath(*module.split(".")[1:])
+    if place.with_suffix(".py").is_file():
+        yield place.with_suffix(".py")
+    elif (place / "__init__.py").is_file() and place != SOURCE:
+        yield place / "__init__.py"
+
+
+def dvc_yaml() -> str:
+    """The text of dvc.yaml for the Snakefile in the current folder."""
+    wiring = Wiring()
+    stages = {rule.name: _stage(rule, wiring) for rule in _rules() if rule.output}
+    return HEADER + str(yaml.safe_dump({"stages": stages}, sort_keys=False, width=100))
+
+
+def _rules() -> "list[Rule]":
+    from snakemake.api import SnakemakeApi
+    from snakemake.settings.types import OutputSettings, Quietness, ResourceSettings
+
+    with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile")
+        )
+        return list(workflow._workflow.rules)
+
+
+def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
+    sections = [name for name, _ in rule.params._allitems() if name]
+    stage: dict[str, Any] = {
+        "desc": (rule.docstring or "").strip(),
+        "cmd": f"snakemake --cores all {rule.name}",
+        "deps": sorted({"Snakefile", *_deps(rule, sections, wiring)}),
+        "params": sections,
+    }
+    names = {str(path): name for name, path in rule.output._allitems()}
+    for path in map(str, rule.output):
+        # persist: DVC must not delete what Snakemake may find up to date.
+        options = {"persist": True}
+        kind = "outs"
+        if names[path] == "metrics" or path.endswith(".csv"):
+            kind = "metrics" if names[path] == "metrics" else "plots"
+            options["cache"] = False  # small text: kept in git, so that they can be compared
+        stage.setdefault(kind, []).append({path: options})
+    return stage
+
+
+def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
+    """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it."""
+    named = {
+        file: f"${{{section}.{key}}}"
+        for section in sections
+        for key, files in wiring.inputs(section).items()
+        for file in files
+    }
+    for path in map(str, rule.input):
+        yield named.get(path, path)
+
+
+def md5(path: Path) -> str | None:
+    """The md5 by which dvc.lock knows a file or folder; None if there is nothing."""
+    if path.is_dir():
+        entries = [
+            {"md5": md5(file), "relpath": file.relative_to(path).as_posix()}
+            for file in sorted(path.rglob("*"), key=lambda p: p.relative_to(path).parts)
+            if file.is_file()
+        ]
+        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
