@@ -21,8 +21,6 @@ except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
-CACHE = "cache/prompts"  # local to the machine: neither tool looks into it
-
 # The commands of the environment that runs Snakemake, and the code of this checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
@@ -71,7 +69,7 @@ rule describe:
     params:
         describe=wiring.section("describe"),
     shell:
-        "descry describe {input.corpus} -o {output} --cache {CACHE} -p {params:q} 2>&1 | tee {log}"
+        "descry describe {input.corpus} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule cluster:
@@ -111,8 +109,7 @@ rule annotate:
     params:
         annotate=wiring.section("annotate"),
     shell:
-        "descry annotate {input.corpus} {input.descriptors} -o {output}"
-        " --cache {CACHE} -p {params:q} 2>&1 | tee {log}"
+        "descry annotate {input.corpus} {input.descriptors} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule activations:

@@ -9,6 +9,7 @@ time-out, so a plain Cache is used.
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,11 @@ class PromptCache:
         """Somebody's careless opening with other settings would evict rows: refuse to go on."""
         if not database.exists():
             return
-        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        # as_uri quotes the name: a "?" or "#" in it would make SQLite open another file.
+        address = f"{database.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=60)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                return  # another process is making it just now
             found = dict(connection.execute("SELECT key, value FROM Settings"))
         for name, wanted in _SETTINGS.items():
             if name in found and found[name] != wanted:

@@ -66,8 +66,9 @@ def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
     from descry.reviews import review_files
     from descry.stages import corpus as stage
 
+    section = _section("corpus", params)
     files = [file for path in reviews for file in review_files(path)]
-    summary("corpus", stage.run(files, output, **_section("corpus", params)))
+    summary("corpus", stage.run(files, output, **section))
 
 
 @app.command(rich_help_panel=STAGES)

@@ -24,6 +24,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
+EMBEDDED_CHARACTERS = 16_384  # of a batch: what bounds the memory
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 
@@ -138,12 +139,14 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
     model = SentenceTransformer(str(checkpoint.folder), device=pick_device("auto"))
 
     def embed(texts: Sequence[str]) -> np.ndarray:
-        return np.asarray(
-            model.encode(
-                list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False
-            ),
-            dtype=np.float32,
-        )
+        vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
+        # Batches by length, not by number: words alone go through thousands at a time.
+        for rows in plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS):
+            batch = [texts[row] for row in rows]
+            vectors[rows] = model.encode(
+                batch, batch_size=len(batch), normalize_embeddings=True, show_progress_bar=False
+            )
+        return vectors
 
     return embed
 
@@ -189,8 +192,7 @@ class Target:
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.model = AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
         self.model.eval().to(self.device)
-        limit = getattr(self.model.config, "max_position_embeddings", max_tokens)
-        self.max_tokens = min(max_tokens, limit)
+        self.max_tokens = min(max_tokens, _positions(self.model, max_tokens))
         self.sites = _feed_forward_outputs(self.model, checkpoint.model)
 
     @property
@@ -228,6 +230,14 @@ class Target:
         return torch.stack(captured, dim=1).cpu().numpy()
 
 
+def _positions(model: "torch.nn.Module", otherwise: int) -> int:
+    """How many tokens a model can number; RoBERTa starts after its padding index."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    taken = 0 if padding is None else int(padding) + 1
+    return int(getattr(model.config, "max_position_embeddings", otherwise + taken)) - taken
+
+
 def _feed_forward_outputs(model: "torch.nn.Module", name: str) -> list["torch.nn.Linear"]:
     """The second feed-forward matrix of every layer, first layer first."""
     found = [
@@ -237,7 +247,11 @@ def _feed_forward_outputs(model: "torch.nn.Module", name: str) -> list["torch.nn
     ]
     if not found:
         linear = sorted(
-            {path.split(".")[-1] for path, m in model.named_modules() if hasattr(m, "out_features")}
+            {
+                path.split(".")[-1]
+                for path, module in model.named_modules()
+                if hasattr(module, "out_features") or hasattr(module, "nf")  # nf: GPT-2's Conv1D
+            }
         )
         raise InputError(
             f"{name}: no feed-forward output (`output.dense`, as in BERT, RoBERTa, ELECTRA) in it;"

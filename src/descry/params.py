@@ -155,9 +155,9 @@ class Params(Section):
     report: Report
 
 
-def _explain(error: ValidationError, where: str) -> InputError:
+def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"]) or "the whole"
+    key = ".".join([*outer, *(str(part) for part in first["loc"])]) or "the whole"
     advice = {
         "extra_forbidden": "unknown key: remove it or mend its spelling",
         "missing": "missing key: add it (presets/sample.yaml has every key)",
@@ -174,14 +174,17 @@ def parse(section: str, value: object, where: str) -> Section:
     model = Params.model_fields[section].annotation
     assert isinstance(model, type) and issubclass(model, Section)
     try:
-        return _checked(model.model_validate(value, strict=True), f"{where}: {section}")
+        return _checked(model.model_validate(value, strict=True), where)
     except ValidationError as error:
-        raise _explain(error, f"{where}: {section}") from None
+        raise _explain(error, where, section) from None
 
 
 def _checked(section: Section, where: str) -> Section:
     if isinstance(section, Corpus) and section.min_words > section.max_words:
-        raise InputError(f"{where}: min_words {section.min_words} > max_words {section.max_words}")
+        raise InputError(
+            f"{where}: corpus.min_words {section.min_words} is more than corpus.max_words"
+            f" {section.max_words}"
+        )
     return section
 
 
@@ -199,7 +202,7 @@ def load(path: Path) -> Params:
     except ValidationError as error:
         raise _explain(error, str(path)) from None
     for name in Params.model_fields:
-        _checked(getattr(params, name), f"{path}: {name}")
+        _checked(getattr(params, name), str(path))
     return params
 
 

@@ -44,7 +44,7 @@ class UnparsableError(ValueError):
 
 
 _LIST_ITEM = re.compile(r"[,;\n]|\s[-*•]\s")
-_REFUSAL = re.compile(r"\b(i'?m sorry|i cannot|i can't|as an ai)\b", re.IGNORECASE)
+_REFUSAL = re.compile(r"\b(i['’]?m sorry|i cannot|i can['’]t|as an ai)\b", re.IGNORECASE)
 
 
 def parse_topics(answer: str, max_descriptors: int, max_words: int) -> list[str]:
@@ -57,13 +57,14 @@ def parse_topics(answer: str, max_descriptors: int, max_words: int) -> list[str]
     """
     if _REFUSAL.search(answer):
         raise UnparsableError("refusal")
-    body = re.sub(r"^\s*expected concepts\s*:", "", answer, flags=re.IGNORECASE)
+    body = re.sub(r"^\s*(expected\s+)?(concepts|topics)\s*:", "", answer, flags=re.IGNORECASE)
     phrases: dict[str, None] = {}
     for item in _LIST_ITEM.split(body):
         phrase = " ".join(
-            re.sub(r"^\s*\d+[.)]", "", item).strip(" \t\r'\"[]().*•-").lower().split()
+            re.sub(r"^\s*\d+[.)]", "", item).strip(" \t\r'\"“”‘’[]().*•-").lower().split()
         )
-        if re.search(r"[^\W\d_]", phrase) and len(phrase.split()) <= max_words:
+        words = len(phrase.split())
+        if re.search(r"[^\W\d_]", phrase) and words <= max_words and phrase != "none":
             phrases[phrase] = None
     if not phrases:
         raise UnparsableError("empty list")
@@ -76,7 +77,7 @@ def parse_yes_no(answer: str) -> bool:
     Raises:
         UnparsableError: it is neither Yes nor No.
     """
-    match = re.match(r"\W*(yes|no)\b", answer, re.IGNORECASE)
+    match = re.match(r"\W*(yes|no)\b(?!\s*(/|or\b)\s*(yes|no)\b)", answer, re.IGNORECASE)
     if not match:
         raise UnparsableError("neither Yes nor No")
     return match[1].lower() == "yes"

@@ -21,6 +21,7 @@ class Annotations:
         descriptors: their names, in the order of the columns.
         answer: int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer.
         score: float32 of the same shape, log-odds of Yes.
+        ids: of the sentences, row by row.
         labeller: who answered, as the fields of a labeller's identity.
         made: what made the file.
     """
@@ -28,6 +29,7 @@ class Annotations:
     descriptors: list[str]
     answer: np.ndarray
     score: np.ndarray
+    ids: list[str]
     labeller: dict[str, str]
     made: JSON
 
@@ -50,7 +52,8 @@ def read_annotations(path: Path) -> Annotations:
         names = file["descriptor"].asstr()[:].tolist()
         made = hdf5_provenance(file)
         labeller = json.loads(file.attrs["labeller"])
-        return Annotations(names, file["answer"][:], file["score"][:], labeller, made)
+        ids = file["id"].asstr()[:].tolist()
+        return Annotations(names, file["answer"][:], file["score"][:], ids, labeller, made)
 
 
 def read_exemplars(path: Path, split: str) -> np.ndarray:

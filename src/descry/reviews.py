@@ -107,8 +107,8 @@ def _read_file(
 def _review(record: Record, text: str, path: Path, line: int) -> Review:
     stem = path.name.split(".")[0].removesuffix("_5")
     return Review(
-        text=" ".join(html.unescape(text).split()),
-        category=str(record.get("category") or stem),
+        text=" ".join(_encodable(html.unescape(text)).split()),
+        category=_text(record.get("category")) or _encodable(stem),
         overall=_number(record.get("overall")),
         asin=_text(record.get("asin")),
         reviewer=_text(record.get("reviewerID")),
@@ -121,7 +121,7 @@ def _review(record: Record, text: str, path: Path, line: int) -> Review:
 def _number(value: object) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -131,7 +131,12 @@ def _whole(value: object) -> int | None:
 
 
 def _text(value: object) -> str | None:
-    return None if value in (None, "") else str(value)
+    return None if value in (None, "") or value != value else _encodable(str(value))
+
+
+def _encodable(text: str) -> str:
+    """The text with half surrogate pairs (a cut emoji in JSON) as question marks."""
+    return text.encode(errors="replace").decode()
 
 
 def _records(path: Path) -> Iterator[tuple[int, Record | None]]:
@@ -174,7 +179,7 @@ def _json_lines(file: IO[str]) -> Iterator[tuple[int, Record | None]]:
             continue
         try:
             value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError):
+        except (ValueError, RecursionError):  # also a number of thousands of digits
             value = None
         yield number, value if isinstance(value, dict) else None
 

@@ -5,6 +5,7 @@ The same inputs give the same bytes: no time stamps, no paths outside the projec
 
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 JSON = Any
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
+_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 def canonical(value: JSON) -> str:
@@ -63,11 +65,12 @@ def atomic(path: Path) -> Iterator[Path]:
             or "no space" in str(error).lower()
         ):
             raise InputError(f"{path}: the disk is full: free some space and run again") from None
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR):
+        if error.errno in _UNWRITABLE:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         raise
     finally:
-        part.unlink(missing_ok=True)
+        if part.exists():
+            part.unlink()
 
 
 def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
@@ -141,14 +144,41 @@ def table_provenance(table: "pyarrow.Table") -> JSON:
     return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
 
 
+class _Unfailing(io.FileIO):
+    """A file that keeps its first failure for later: the HDF5 library crashes on a full disk."""
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view, done = memoryview(data).cast("B"), 0
+        try:
+            while done < len(view) and not self.failure:
+                done += super().write(view[done:])
+        except OSError as error:
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return self.tell()
+
+
 @contextmanager
 def writing_hdf5(path: Path, made: JSON) -> Iterator["h5py.File"]:
     """A new HDF5 file, without time stamps; its attribute `descry` says what made it."""
     import h5py
 
-    with atomic(path) as part, h5py.File(part, "w", libver="v110") as file:
-        file.attrs[PROVENANCE] = canonical(made)
-        yield file
+    with atomic(path) as part, _Unfailing(part, "w+") as disk:
+        try:
+            with h5py.File(disk, "w", libver="v110") as file:
+                file.attrs[PROVENANCE] = canonical(made)
+                yield file
+        finally:
+            if disk.failure:
+                raise disk.failure
 
 
 @contextmanager
@@ -171,18 +201,35 @@ def hdf5_provenance(file: "h5py.File") -> JSON:
     return json.loads(file.attrs[PROVENANCE])
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: the second would hide the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> JSON:
     """Parse a YAML file.
 
     Raises:
-        InputError: the file is missing, not UTF-8 or no YAML.
+        InputError: the file is missing, not UTF-8, no YAML, or has a key twice.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", -1) + 1
-        raise InputError(f"{path}: line {line}: not valid YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error)
+        reason = f"line {mark.line + 1}: " if mark else ""
+        reason += f"not valid YAML ({problem})"
+        raise InputError(f"{path}: {' '.join(reason.split())}") from None

@@ -110,7 +110,8 @@ def ask(
                 good[key] = {"response": response, "request": request, "versions": versions}
             except UnparsableError as reason:
                 outcome.failures[str(reason)] += 1
-                bad[key] = {"reason": str(reason), "response": response, "request": request}
+                # As repr: what failed need not be JSON (a NaN is not).
+                bad[key] = {"reason": str(reason), "response": repr(response), "request": request}
         cache.store(good)
         cache.fail(bad)
         known |= {key: record["response"] for key, record in good.items()}

@@ -14,7 +14,7 @@ from descry.models import Checkpoint, Embed, sentence_embedder
 from descry.prompts import Prompt
 from descry.storage import canonical, sha256_text
 
-VERSION = 2  # of the method: part of the cache key, to be raised when answers would change
+VERSION = 3  # of the method: part of the cache key, to be raised when answers would change
 _DOCUMENTS = 2000  # sentences whose key phrases are embedded together: what bounds the memory
 
 
@@ -73,7 +73,8 @@ class EmbeddedLabeller:
         assert self.descriptors is not None and self.corpus is not None
         sentences = list(dict.fromkeys(self.corpus))
         phrases: dict[str, Sequence[str]] = {
-            name: list(mentions) for name, mentions in self.descriptors.items()
+            name: sorted(mentions, key=lambda phrase: (-mentions[phrase], phrase))
+            for name, mentions in self.descriptors.items()
         }
         odds = match(phrases, sentences, self._embed)
         row = {sentence: i for i, sentence in enumerate(sentences)}

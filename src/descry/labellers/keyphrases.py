@@ -38,6 +38,8 @@ def candidate_words(sentence: str) -> list[str]:
 
 def key_phrases(sentences: list[str], embed: Embed, top_n: int) -> list[list[str]]:
     """At most `top_n` phrases of each sentence, the nearest to the whole sentence first."""
+    if not any(candidate_words(sentence) for sentence in sentences):
+        return [[] for _ in sentences]  # KeyBERT fails where there is no word at all
     found = KeyBERT(_Embedder(embed)).extract_keywords(
         # KeyBERT answers one document with a flat list: a blank one keeps the shape.
         [*sentences, ""],

@@ -38,10 +38,11 @@ def run(
     large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]
     wishes = read_edits(edits)
     kept, dropped, unknown = apply_edits(large, wishes, edits.as_posix())
-    names = {id(d): "dropped by hand" for d in dropped}
-    names |= {id(d): "beyond cluster.max_descriptors" for d in kept[max_descriptors:]}
-    out = [*dropped, *kept[max_descriptors:]]
-    kept = kept[:max_descriptors]
+    ranked = sorted(kept, key=lambda d: not d.edits)  # those named by hand come first
+    chosen, beyond = ranked[:max_descriptors], ranked[max_descriptors:]
+    kept = [descriptor for descriptor in kept if descriptor in chosen]
+    out = [_entry(d) | {"reason": "dropped by hand"} for d in dropped]
+    out += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
     if len(kept) < 2:
         raise InputError(
             f"{candidates}: {len(kept)} clusters of at least {min_size} raw descriptors and"
@@ -52,7 +53,7 @@ def run(
         {
             "made": provenance("cluster", section, [candidates, edits], PACKAGES),
             "descriptors": [_entry(d) for d in kept],
-            "dropped": [_entry(d) | {"reason": names[id(d)]} for d in out],
+            "dropped": out,
             "too_small": len(found) - len(large),
             "edits_that_name_no_cluster": unknown,
         },
@@ -88,7 +89,7 @@ def read_edits(path: Path) -> Edits:
         _check(value, list, path, "merge: a mapping from a name to a list of phrases")
     words = [*edits.rename, *edits.rename.values(), *edits.merge, *edits.drop]
     for word in words + [phrase for phrases in edits.merge.values() for phrase in phrases]:
-        _check(word, str, path, f"{word!r} is not text: put it in quotes")
+        _check(word or None, str, path, f"{word!r} is not text: put it in quotes")
     return edits
 
 

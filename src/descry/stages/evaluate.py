@@ -77,7 +77,8 @@ def run(
     pairs = {"halves": (f[CALIBRATION], f[VALIDATION])}
     with_gold = [i for i in range(len(b.descriptors)) if (people[:, i] >= 0).any()]
     if with_gold:
-        predicted, truth = b.answer[:, with_gold], people[:, with_gold]
+        truth = people[:, with_gold]
+        predicted = np.where(truth >= 0, b.answer[:, with_gold], -1)  # on the same sentences
         pairs["gold"] = (
             frequencies(flat["all"], predicted, by).f,
             frequencies(flat["all"], truth, by).f,
@@ -120,14 +121,14 @@ def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:
         raise InputError(f"{path}: no such file: set evaluate.gold in params.yaml") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    try:
-        for line in lines:
-            row = json.loads(line)
-            labels[row["id"]] = {name.casefold() for name in row["labels"]}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(
-            f'{path}: line {len(labels) + 1}: not {{"id": "...", "labels": ["...", ...]}}'
-        ) from None
+    for number, line in enumerate(lines, 1):
+        try:
+            sentence, names = _gold_line(line)
+        except ValueError:
+            raise InputError(
+                f'{path}: line {number}: not {{"id": "...", "labels": ["...", ...]}}'
+            ) from None
+        labels[sentence] = names
     judged = set().union(*labels.values())
     gold = np.full((len(ids), len(descriptors)), -1, dtype=np.int8)
     for row, sentence in enumerate(ids):
@@ -136,6 +137,13 @@ def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:
                 if name.casefold() in judged:
                     gold[row, column] = name.casefold() in labels[sentence]
     return gold
+
+
+def _gold_line(line: str) -> tuple[str, set[str]]:
+    match json.loads(line):
+        case {"id": str(sentence), "labels": [*names]} if all(isinstance(n, str) for n in names):
+            return sentence, {name.casefold() for name in names}
+    raise ValueError
 
 
 SET_SCORES: dict[str, Scorer] = {

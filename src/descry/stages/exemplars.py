@@ -28,8 +28,11 @@ def run(
     sentences = read_table(corpus, "corpus")
     splits = split_rows(sentences["split"].to_pylist())
     sizes = {name: exemplar_size(len(rows), top_percent, min_size) for name, rows in splits.items()}
-    made = provenance("exemplars", section, [corpus, activations], PACKAGES)
-    with reading_hdf5(activations, "activations") as source, writing_hdf5(output, made) as file:
+    inputs = [corpus, activations]
+    with (
+        reading_hdf5(activations, "activations") as source,
+        writing_hdf5(output, provenance("exemplars", section, inputs, PACKAGES)) as file,
+    ):
         if source["id"].asstr()[:].tolist() != sentences["id"].to_pylist():
             raise InputError(f"{activations}: not of this corpus: run `descry activations` again")
         data = source["activations"]

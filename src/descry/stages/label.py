@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from descry.errors import InputError
 from descry.labels import (
     Frequency,
     assign,
@@ -39,8 +40,11 @@ def run(
     Columns: split, layer, neuron, descriptor, f, count, base_rate, lift, assigned. `neurons` maps
     each split's descriptors to the neurons tagged with them.
     """
-    rows = split_rows(read_table(corpus, "corpus")["split"].to_pylist())
+    sentences = read_table(corpus, "corpus")
+    rows = split_rows(sentences["split"].to_pylist())
     every = read_annotations(annotations)
+    if every.ids != sentences["id"].to_pylist():
+        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
     sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
     layers, width, _ = sets["all"].shape
     flat = {name: found.reshape(layers * width, -1) for name, found in sets.items()}
