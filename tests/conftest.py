@@ -1,0 +1,58 @@
+"""Every test runs offline, and in a home of its own."""
+
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+
+import hypothesis
+import pytest
+from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out
+
+# A loaded machine must not fail a property by its clock.
+hypothesis.settings.register_profile("descry", deadline=None)
+hypothesis.settings.load_profile("descry")
+
+HOME = tempfile.TemporaryDirectory(prefix="descry-home-")
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "HOME": HOME.name,
+    "XDG_CACHE_HOME": f"{HOME.name}/cache",
+    "XDG_CONFIG_HOME": f"{HOME.name}/config",
+    "DVC_SITE_CACHE_DIR": f"{HOME.name}/dvc",
+    "DVC_NO_ANALYTICS": "1",
+    "GIT_CONFIG_GLOBAL": f"{HOME.name}/gitconfig",
+    "COLUMNS": "160",
+}
+Path(HOME.name, "gitconfig").write_text("[user]\n\tname = t\n\temail = t@example.com\n")
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """The miniature, built by Snakemake, recorded by DVC, committed as v1 and pushed."""
+    base = tmp_path_factory.mktemp("built")
+    repo = check_out(base / "repo")
+    repo.sh(f"dvc remote add -d store {base}/store && git commit -qam remote")
+    assert repo.ran(SNAKEMAKE) == set(STAGES)
+    assert repo.ran(DVC) == set()  # Snakemake vouches for every stage
+    assert repo.settled()
+    repo.sh("dvc push -q && git add -A && git commit -qm v1 && git tag v1")
+    return repo
+
+
+@pytest.fixture
+def repo(built, tmp_path):
+    """A copy of the built miniature, for a test to change."""
+    subprocess.run(["cp", "-a", built.path, tmp_path / "repo"], check=True)
+    return Repo(tmp_path / "repo")
+
+
+@pytest.fixture
+def clone(built, tmp_path):
+    """A fresh clone of it, with the data pulled."""
+    subprocess.run(["git", "clone", "-q", built.path, tmp_path / "clone"], check=True)
+    repo = Repo(tmp_path / "clone")
+    repo.sh("dvc pull -q")
+    assert not (repo.path / ".snakemake").exists()
+    return repo

@@ -1,0 +1,87 @@
+"""A checkout of the project with a miniature corpus, in which both tools run for real."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+STAGES = [
+    "corpus", "describe", "cluster", "annotate", "activations",
+    "exemplars", "label", "evaluate", "report",
+]  # fmt: skip
+SNAKEMAKE, DVC = "snakemake --cores all", "dvc repro"
+PARAMS = {
+    "cluster.min_size": 2,
+    "cluster.min_mentions": 4,
+    "cluster.max_descriptors": 8,
+    "exemplars.top_percent": 10.0,
+    "evaluate.shuffles": 2,
+}
+LINES = 7  # reviews of each category
+
+
+class Repo:
+    """A checkout of the project in which both tools run."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def sh(self, command, status=0):
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            command, shell=True, cwd=self.path, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PATH": path},
+        )  # fmt: skip
+        assert done.returncode == status, f"{command}\n{done.stdout}"
+        return done.stdout
+
+    def times(self):
+        return {log.stem: log.stat().st_mtime_ns for log in self.path.glob("logs/*.log")}
+
+    def ran(self, command):
+        """The stages that a command ran: those whose log is new."""
+        before = self.times()
+        self.sh(command)
+        return {stage for stage, at in self.times().items() if before.get(stage) != at}
+
+    def set(self, **values):
+        file = self.path / "params.yaml"
+        params = yaml.safe_load(file.read_text())
+        for dotted, value in values.items():
+            section, key = dotted.split(".")
+            params[section][key] = value
+        file.write_text(yaml.safe_dump(params, sort_keys=False))
+
+    def settled(self):
+        """Neither tool has anything to do."""
+        return "up to date" in self.sh("dvc status") and "Nothing to be done" in self.sh(
+            "snakemake -n --cores all"
+        )
+
+    def results(self):
+        return {
+            path.relative_to(self.path).as_posix(): path.read_bytes()
+            for path in sorted(self.path.glob("results/**/*"))
+            if path.is_file() and path.name != ".gitignore"
+        }
+
+
+def check_out(path):
+    """The files that git would commit, as a new repository with the miniature's params and data."""
+    repo = Repo(path)
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in names.splitlines():
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "results/", "dvc.lock")):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    for file in path.glob("data/sample/*.jsonl"):
+        file.write_text("".join(file.read_text().splitlines(keepends=True)[:LINES]))
+    (path / "data/descriptors.yaml").write_text("drop: []\n")
+    repo.set(**PARAMS)
+    repo.sh("git init -q -b main && git add -A && git commit -qm init")
+    return repo

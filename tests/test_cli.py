@@ -1,0 +1,199 @@
+"""Bad input gets one clear line and exit status 2, and leaves no file behind."""
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from miniature import ROOT
+
+SAMPLE = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
+GOOD = json.dumps({"reviewText": "a review of ten words or more, to be kept for once"}) + "\n"
+
+
+def descry(*arguments, folder):
+    command = [sys.executable, "-m", "descry", *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=os.environ)
+
+
+def refused(done, *words):
+    """One line of error that has the words, and status 2."""
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1, done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def section(name, **changes):
+    return json.dumps({**SAMPLE[name], **changes})
+
+
+def corpus(folder, **changes):
+    changed = section("corpus", **changes)
+    return descry("corpus", "mine.jsonl", "-o", "out/corpus.parquet", "-p", changed, folder=folder)
+
+
+BAD_REVIEWS = {
+    "truncated": (gzip.compress(GOOD.encode() * 500)[:-20], "gzip"),
+    "no gzip": (b"not gzip at all", "gzip"),
+}
+
+
+@pytest.mark.parametrize(("data", "word"), BAD_REVIEWS.values(), ids=BAD_REVIEWS)
+def test_damaged_gzip(tmp_path, data, word):
+    (tmp_path / "mine.jsonl.gz").write_bytes(data)
+    done = descry(
+        "corpus", "mine.jsonl.gz", "-o", "c.parquet", "-p", section("corpus"), folder=tmp_path
+    )
+    refused(done, "mine.jsonl.gz", "line", word)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.jsonl.gz"]
+
+
+BAD_TEXTS = {
+    "invalid JSON": ((GOOD + "{broken\n") * 10, "line 2"),
+    "wrong encoding": ((GOOD + '{"reviewText": "caf\xe9"}\n').encode("latin-1"), "UTF-8"),
+    "no text field": ('{"stars": 5, "body": "words"}\n', "body, stars"),
+    "nothing left": ('{"reviewText": "too short"}\n', "1 too short"),
+    "empty": ("", "no reviews at all"),
+}
+
+
+@pytest.mark.parametrize(("text", "word"), BAD_TEXTS.values(), ids=BAD_TEXTS)
+def test_bad_reviews(tmp_path, text, word):
+    data = text if isinstance(text, bytes) else text.encode()
+    (tmp_path / "mine.jsonl").write_bytes(data)
+    refused(corpus(tmp_path), "mine.jsonl", word)
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_a_few_invalid_lines_are_counted(tmp_path):
+    words = "is the number of this review of ten words"
+    reviews = [json.dumps({"text": f"{i} {words} {i * 7} {i * i}"}) for i in range(1, 200)]
+    (tmp_path / "mine.jsonl").write_text("\n".join([*reviews, "{broken"]))
+    done = corpus(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "invalid line 1" in done.stdout
+
+
+def test_missing_file(tmp_path):
+    refused(corpus(tmp_path), "mine.jsonl", "no such file")
+
+
+BAD_PARAMS = {
+    "unknown key": ({"per_categroy": 5}, "corpus.per_categroy", "unknown"),
+    "ill-typed": ({"per_category": "many"}, "corpus.per_category", "many"),
+    "out of range": ({"near_duplicate": 1.5}, "corpus.near_duplicate", "1.5"),
+    "crossed": ({"min_words": 300}, "corpus", "max_words"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_PARAMS.values(), ids=BAD_PARAMS)
+def test_bad_params(tmp_path, case):
+    changes, *words = case
+    refused(corpus(tmp_path, **changes), *words)
+
+
+def test_missing_key_and_no_json(tmp_path):
+    for text, word in (('{"seed": 0}', "missing"), ("{seed", "JSON")):
+        done = descry("corpus", "x.jsonl", "-o", "c.parquet", "-p", text, folder=tmp_path)
+        refused(done, "--params", word)
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes"),
+    [
+        ("exemplars", {"top_percent": 60.0}),
+        ("exemplars", {"top_percent": 0.0}),
+        ("label", {"threshold": 1.0}),
+    ],
+)
+def test_k_or_t_out_of_range(tmp_path, stage, changes):
+    inputs = {"exemplars": ["a", "b"], "label": ["a", "b", "c", "--neurons", "n.json"]}[stage]
+    key = next(iter(changes))
+    done = descry(stage, *inputs, "-o", "out", "-p", section(stage, **changes), folder=tmp_path)
+    refused(done, f"{stage}.{key}")
+
+
+def test_a_missing_result_names_the_stage_that_makes_it(tmp_path):
+    refused(descry("show", folder=tmp_path), "results/labels.parquet", "descry label")
+    refused(descry("audit", "L0:0", folder=tmp_path), "results/corpus.parquet", "descry corpus")
+
+
+def test_presets(tmp_path):
+    refused(descry("preset", "nothing", folder=ROOT), "nothing", "paper, sample")
+    (tmp_path / "presets").mkdir()
+    (tmp_path / "presets/mine.yaml").write_text("corpus: [broken\n")
+    refused(descry("preset", "mine", folder=tmp_path), "presets/mine.yaml", "line 2", "YAML")
+    (tmp_path / "presets/good.yaml").write_text((ROOT / "presets/sample.yaml").read_text())
+    assert descry("preset", "good", folder=tmp_path).returncode == 0
+    assert (tmp_path / "params.yaml").read_text() == (ROOT / "presets/sample.yaml").read_text()
+
+
+def test_pin_without_the_hub_changes_nothing(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "presets/paper.yaml").read_text())
+    refused(descry("pin", folder=tmp_path), "OpenAssistant", "hub")
+    assert path.read_text() == (ROOT / "presets/paper.yaml").read_text()
+
+
+@pytest.mark.slow
+def test_an_unpinned_model_is_refused(built):
+    spec = {**SAMPLE["annotate"]["labeller"], "revision": "unpinned"}
+    changed = section("annotate", labeller=spec)
+    results = built.path / "results"
+    inputs = results / "corpus.parquet", results / "descriptors.json"
+    done = descry(
+        "annotate", *inputs, "-o", "x.h5", "--cache", "no-cache", "-p", changed, folder=built.path
+    )
+    refused(done, "all-MiniLM-L6-v2", "not pinned", "descry pin")
+
+
+@pytest.mark.slow
+def test_fewer_sentences_than_an_exemplar_set_needs(built, tmp_path):
+    results = built.path / "results"
+    inputs = results / "corpus.parquet", results / "activations.h5"
+    changed = section("exemplars", top_percent=0.1)
+    done = descry("exemplars", *inputs, "-o", tmp_path / "e.h5", "-p", changed, folder=built.path)
+    refused(done, "exemplars.top_percent", "exemplars.min_size")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("neuron", ["L6:0", "L0:384", "neuron", "L-1:0"])
+def test_unknown_neurons(built, neuron):
+    refused(descry("show", "--", neuron, folder=built.path), neuron, "L5:383")
+    refused(descry("audit", "--", neuron, folder=built.path), neuron, "L5:383")
+
+
+@pytest.mark.slow
+def test_the_disk_is_full(built, tmp_path):
+    """A real file system of 64 KiB, in a mount namespace of its own."""
+    full = tmp_path / "full"
+    full.mkdir()
+    mount = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    probe = f"mount -t tmpfs -o size=64k tmpfs {full}"
+    if subprocess.run([*mount, probe], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    results = built.path / "results"
+    stage = (
+        f"{sys.executable} -m descry exemplars {results}/corpus.parquet {results}/activations.h5"
+    )
+    script = (
+        f"{probe} && {stage} -o {full}/e.h5 -p '{section('exemplars', top_percent=10.0)}'; s=$?"
+    )
+    done = subprocess.run(
+        [*mount, f"{script}; ls -A {full}; exit $s"],
+        cwd=built.path, capture_output=True, text=True, env=os.environ,
+    )  # fmt: skip
+    refused(done, "e.h5", "disk is full")
+    assert done.stdout == ""
+
+
+def test_help_names_every_stage(tmp_path):
+    said = descry("--help", folder=tmp_path).stdout
+    for stage in SAMPLE:
+        assert stage in said

@@ -1,0 +1,164 @@
+"""From exemplar sets and B to labels: frequencies, thresholds, broad descriptors, the inverse."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from descry.labels import (
+    assign,
+    broad_descriptors,
+    frequencies,
+    inverse_map,
+    neuron_name,
+    ranks,
+)
+
+NAN = float("nan")
+
+
+def b(*rows):
+    return np.array(rows, dtype=np.int8)
+
+
+@st.composite
+def sets_and_answers(draw):
+    sentences, descriptors = draw(st.integers(1, 12)), draw(st.integers(1, 4))
+    answers = draw(hnp.arrays(np.int8, (sentences, descriptors), elements=st.integers(-1, 1)))
+    size = draw(st.integers(1, sentences))
+    rows = st.permutations(range(sentences)).map(lambda order: order[:size])
+    return np.array(draw(st.lists(rows, min_size=1, max_size=4)), dtype=np.int32), answers
+
+
+def in_a_loop(rows, answers, by):
+    """f of one set of rows, written as the paper says it."""
+    shares = []
+    for c in range(answers.shape[1]):
+        yes = sum(answers[row, c] == 1 for row in rows)
+        if by == "occurrences":
+            whole = sum(answers[row, d] == 1 for row in rows for d in range(answers.shape[1]))
+        else:
+            whole = sum(answers[row, c] != -1 for row in rows)
+        shares.append(yes / whole if whole else NAN)
+    return shares
+
+
+def test_occurrences_are_a_share_of_all_occurrences_in_the_set():
+    found = frequencies(np.array([[0, 1, 2]]), b([1, 1], [1, 0], [1, 0], [0, 1]), "occurrences")
+    assert found.f.tolist() == [[3 / 4, 1 / 4]]
+    assert found.count.tolist() == [[3, 1]]
+    assert found.base.tolist() == [3 / 5, 2 / 5]
+
+
+def test_sentences_are_a_share_of_the_answered_sentences_of_the_set():
+    answers = b([1, 1], [1, -1], [-1, 0], [0, 0])
+    found = frequencies(np.array([[0, 1, 2]]), answers, "sentences")
+    assert found.f.tolist() == [[1.0, 1 / 2]]
+    assert found.base.tolist() == [2 / 3, 1 / 3]
+
+
+def test_a_missing_answer_is_no_occurrence():
+    found = frequencies(np.array([[0, 1]]), b([1, -1], [-1, 1]), "occurrences")
+    assert found.f.tolist() == [[0.5, 0.5]]
+
+
+def test_a_set_with_nothing_to_count_is_undefined():
+    exemplars = np.array([[0], [1]])
+    by_occurrence = frequencies(exemplars, b([0, 0], [1, 0]), "occurrences").f
+    by_sentence = frequencies(exemplars, b([-1, 0], [1, 0]), "sentences").f
+    np.testing.assert_array_equal(by_occurrence, [[NAN, NAN], [1, 0]])
+    np.testing.assert_array_equal(by_sentence, [[NAN, 0], [1, 0]])
+
+
+@settings(deadline=None)
+@given(sets_and_answers(), st.sampled_from(["occurrences", "sentences"]))
+def test_frequencies_are_those_of_a_plain_loop(case, by):
+    exemplars, answers = case
+    found = frequencies(exemplars, answers, by)
+    np.testing.assert_array_equal(found.f, [in_a_loop(rows, answers, by) for rows in exemplars])
+    np.testing.assert_array_equal(found.count, [(answers[r] == 1).sum(axis=0) for r in exemplars])
+    np.testing.assert_array_equal(found.base, in_a_loop(range(len(answers)), answers, by))
+
+
+@settings(deadline=None)
+@given(sets_and_answers())
+def test_occurrence_shares_of_a_set_add_up_to_one(case):
+    f = frequencies(*case, "occurrences").f
+    counted = f[~np.isnan(f).any(axis=1)]
+    np.testing.assert_allclose(counted.sum(axis=1), 1.0)
+
+
+def test_lift_is_f_over_the_base_rate_and_undefined_where_that_is_0():
+    found = frequencies(np.array([[0, 1]]), b([1, 0], [1, 0], [0, 0], [0, 0]), "sentences")
+    np.testing.assert_array_equal(found.lift, [[2.0, NAN]])
+
+
+def test_a_threshold_must_be_exceeded():
+    assert assign(np.array([[0.35, 0.3500001, 0.0]]), 0.35, None).tolist() == [[False, True, False]]
+
+
+def test_undefined_is_never_assigned():
+    f = np.array([[NAN, NAN, 0.9]])
+    assert assign(f, 0.0, None).tolist() == [[False, False, True]]
+    assert assign(f, 0.0, 3).tolist() == [[False, False, True]]
+
+
+def test_top_k_keeps_the_most_frequent_of_those_above_the_threshold():
+    f = np.array([[0.2, 0.5, 0.4, 0.6], [0.1, 0.1, 0.1, 0.9]])
+    assert assign(f, 0.3, 2).tolist() == [[False, True, False, True], [False, False, False, True]]
+
+
+def test_top_k_breaks_ties_by_the_earlier_descriptor():
+    assert assign(np.array([[0.4, 0.4, 0.4]]), 0.1, 2).tolist() == [[True, True, False]]
+
+
+def test_ranks_start_at_0_ties_in_order_and_undefined_last():
+    f = np.array([[0.1, 0.7, NAN, 0.7], [NAN, NAN, 0.0, -1.0]])
+    assert ranks(f).tolist() == [[2, 0, 3, 1], [2, 3, 0, 1]]
+
+
+@settings(deadline=None)
+@given(hnp.arrays(np.float64, (3, 5), elements=st.sampled_from([NAN, 0.0, 0.25, 0.5, 1.0])))
+def test_ranks_of_a_neuron_are_a_permutation(f):
+    assert np.sort(ranks(f), axis=1).tolist() == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_the_broadest_descriptor_is_dropped():
+    answers = b([1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 1])
+    exemplars = np.array([[0, 2], [1, 3]])
+    assert broad_descriptors(exemplars, answers, "sentences", 0.5, 0.8) == [(0, 1.0)]
+
+
+def test_nothing_is_dropped_where_no_descriptor_is_broad():
+    answers, exemplars = b([1, 0], [0, 1]), np.array([[0], [1]])
+    assert broad_descriptors(exemplars, answers, "occurrences", 0.3, 0.8) == []
+
+
+def test_frequencies_are_counted_anew_after_each_drop():
+    # f = 3/5 and 2/5 at first: the second is broad only when the first is gone.
+    answers, exemplars = b([1, 1, 0], [1, 0, 0], [1, 1, 0]), np.array([[0, 1, 2]])
+    assert broad_descriptors(exemplars, answers, "occurrences", 0.5, 0.8) == [(0, 1.0), (1, 1.0)]
+
+
+def test_the_last_descriptor_is_never_dropped():
+    answers, exemplars = b([1, 1], [1, 1]), np.array([[0], [1]])
+    assert broad_descriptors(exemplars, answers, "sentences", 0.1, 0.0) == [(0, 1.0)]
+    assert broad_descriptors(exemplars, b([1], [1]), "sentences", 0.1, 0.0) == []
+
+
+@settings(deadline=None)
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 5))))
+def test_inverse_map_is_the_inverse(assigned):
+    neurons = [neuron_name(0, i) for i in range(assigned.shape[0])]
+    descriptors = [f"d{i}" for i in range(assigned.shape[1])]
+    tagged = inverse_map(assigned, neurons, descriptors)
+    assert list(tagged) == descriptors
+    back = [[neuron in tagged[name] for name in descriptors] for neuron in neurons]
+    assert back == assigned.tolist()
+    assert sum(map(len, tagged.values())) == assigned.sum()
+
+
+@pytest.mark.parametrize(("layer", "index", "name"), [(0, 0, "L0:0"), (5, 24, "L5:24")])
+def test_neuron_names_are_layer_and_index(layer, index, name):
+    assert neuron_name(layer, index) == name

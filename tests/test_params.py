@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from descry.errors import InputError
+from descry.params import Params, input_paths, load, parse
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "presets/sample.yaml"
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Write the sample preset with one value changed ("section.key"), and give its path."""
+
+    def write(key, value):
+        raw = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))
+        *parents, last = key.split(".")
+        section = raw
+        for parent in parents:
+            section = section[int(parent) if parent.isdigit() else parent]
+        if value is KeyError:
+            del section[last]
+        else:
+            section[last] = value
+        path = tmp_path / "params.yaml"
+        path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("name", ["sample", "paper"])
+def test_presets_are_valid(name):
+    assert isinstance(load(ROOT / f"presets/{name}.yaml"), Params)
+
+
+def test_params_are_the_sample_preset():
+    assert (ROOT / "params.yaml").read_bytes() == SAMPLE.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("exemplars.top_percent", 0),
+        ("exemplars.top_percent", 60),
+        ("exemplars.top_percent", float("nan")),
+        ("label.threshold", 0),
+        ("label.threshold", 1),
+        ("label.threshold", 1.5),
+        ("corpus.max_invalid", -0.1),
+        ("corpus.language", "english"),
+        ("corpus.text_fields", []),
+        ("describe.labellers", []),
+        ("evaluate.thresholds", [0.1, 2.0]),
+        ("activations.device", "gpu"),
+        ("activations.max_tokens", 7),
+    ],
+)
+def test_a_value_out_of_range_is_named(changed, key, value):
+    with pytest.raises(InputError, match=key.replace(".", r"\.")):
+        load(changed(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("corpus.seed", "0"),
+        ("corpus.seed", True),
+        ("corpus.min_words", 10.5),
+        ("corpus.text_fields", "text"),
+        ("label.threshold", "0.2"),
+        ("cluster.method", "kmeans"),
+        ("describe.example", "none"),
+        ("report", 3),
+    ],
+)
+def test_a_value_of_another_type_is_named(changed, key, value):
+    with pytest.raises(InputError, match=key.replace(".", r"\.")):
+        load(changed(key, value))
+
+
+@pytest.mark.parametrize("key", ["corpus.sead", "describe.labellers.0.temperature", "n2g"])
+def test_an_unknown_key_is_named(changed, key):
+    with pytest.raises(InputError, match=key.replace(".", r"\.") + ": unknown key"):
+        load(changed(key, 1))
+
+
+@pytest.mark.parametrize("key", ["corpus.seed", "cluster.embedder.revision", "report"])
+def test_a_missing_key_is_named(changed, key):
+    with pytest.raises(InputError, match=key.replace(".", r"\.") + ": missing key"):
+        load(changed(key, KeyError))
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", "1110a24", "", "G" * 40])
+def test_a_branch_is_no_revision(changed, revision):
+    with pytest.raises(InputError, match=r"activations\.target\.revision"):
+        load(changed("activations.target.revision", revision))
+
+
+def test_the_least_words_are_not_above_the_most(changed):
+    with pytest.raises(
+        InputError, match=r"corpus\.min_words 300 is more than corpus\.max_words 200"
+    ):
+        load(changed("corpus.min_words", 300))
+
+
+def test_a_section_alone_is_checked_as_in_the_file():
+    section = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))["corpus"]
+    assert parse("corpus", section, "here") == load(SAMPLE).corpus
+    with pytest.raises(InputError, match=r"here: corpus\.min_words"):
+        parse("corpus", section | {"min_words": 300}, "here")
+    with pytest.raises(InputError, match=r"here: corpus\.sead: unknown key"):
+        parse("corpus", section | {"sead": 0}, "here")
+
+
+def test_sections_cannot_be_changed():
+    with pytest.raises(ValueError, match="frozen"):
+        load(SAMPLE).label.threshold = 0.5  # type: ignore[misc]
+
+
+def test_input_files_are_found_among_the_parameters():
+    params = load(SAMPLE)
+    assert input_paths(params.corpus) == {"reviews": params.corpus.reviews}
+    assert input_paths(params.label) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("corpus:\n  seed: [0\n", 3), ("corpus:\n\tseed: 0\n", 2), ("a: b: c", 1)]
+)
+def test_broken_yaml_is_named_by_its_line(tmp_path, text, line):
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=rf"params\.yaml: line {line}: not valid YAML"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"seed: \x00", "not valid YAML"),
+        (b"seed: 2020-13-45", "not valid YAML"),
+        (b"title: caf\xe9", "not UTF-8"),
+        (b"", "not a mapping"),
+        (b"- corpus", "not a mapping"),
+    ],
+)
+def test_what_is_no_params_file_is_refused(tmp_path, content, message):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"params\.yaml: {message}"):
+        load(path)
+
+
+def test_a_params_file_that_is_missing_or_a_folder_is_named(tmp_path):
+    for path in (tmp_path / "params.yaml", tmp_path):
+        with pytest.raises(InputError, match=f"{path}: no such file"):
+            load(path)
+
+
+def _leaves(node, parent):
+    """Every leaf below a node: the number of its line, and of its parent's."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            line = key.start_mark.line
+            if isinstance(value, yaml.MappingNode) or _holds_mappings(value):
+                yield from _leaves(value, line)
+            else:
+                yield line, parent
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _leaves(item, parent)
+
+
+def _holds_mappings(node):
+    return isinstance(node, yaml.SequenceNode) and isinstance(node.value[0], yaml.MappingNode)
+
+
+@pytest.mark.parametrize("name", ["sample", "paper"])
+def test_every_parameter_has_a_comment(name):
+    text = (ROOT / f"presets/{name}.yaml").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    leaves = list(_leaves(yaml.compose(text), 0))
+    assert len(leaves) > 40
+    bare = [lines[own] for own, parent in leaves if not {"#"} & {*lines[own], *lines[parent]}]
+    assert bare == []

@@ -1,0 +1,763 @@
+"""A miniature run through the real stages, with neurons whose labels are known.
+
+The stages that need a model are stood in for by files in the form that they write. The neuron
+L0:i fires on the reviews of topic i; the others fire at random.
+"""
+
+import csv
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pytest
+from sklearn import metrics as sk
+
+from descry.audit import chain
+from descry.cache import PromptCache
+from descry.errors import InputError
+from descry.labellers import Identity
+from descry.prompts import p2
+from descry.results import Labels, SplitLabels, read_annotations, read_exemplars, read_labels
+from descry.show import show_chain, show_neuron, show_table
+from descry.splits import SPLITS
+from descry.stages import corpus, evaluate, exemplars, label, report
+from descry.storage import (
+    canonical,
+    provenance,
+    read_json,
+    read_table,
+    table_provenance,
+    write_json,
+    write_table,
+    writing_hdf5,
+)
+
+# Written to steer a terminal (escapes, markup, links) or a browser.
+HOSTILE = "\x1b[2J[red]:boom: <script>alert(1)</script>"
+HOSTILE_REVIEW = (
+    "\x1b[31m[bold]Sour[/bold] soup <img src=https://evil.example/x onerror=alert(1)> and the"
+    " bread that came with it was as dry as a plank of wood."
+)
+
+# topic: (a word of it, twelve ends of a sentence)
+TOPICS = {
+    "Price": "price",
+    "Battery": "battery",
+    "Sound": "sound",
+    "Delivery": "parcel",
+    HOSTILE: "taste",
+}
+OPENINGS = [
+    "After a week in our small kitchen I can say that the {} is what",
+    "My brother laughed when I told him how often the {} was a thing that",
+    "Nobody in the shop had warned me that the {} would be something",
+    "For a long time I believed the {} of this one to be a reason why",
+    "If there is one point I want to make then it is the {} because",
+    "We bought three of them for the office and the {} is the part where",
+    "To be fair to the people who made it the {} is better than what",
+    "Every morning before work I notice the {} again and remember why",
+    "Two of my neighbours asked about the {} and I had to tell them that",
+    "Not much went wrong on our trip apart from the {} on a day when",
+    "The old model was fine but with this one the {} is the reason that",
+    "Reading the other reviews I had feared the {} but it turns out that",
+]
+ENDINGS = [
+    "everybody talks about.",
+    "we will go back there.",
+    "I kept the receipt.",
+    "my aunt gave hers away.",
+    "the children are happy.",
+]
+BROAD = "Quality"  # said of every review, and so dropped by stage label
+NAMES = [BROAD, *TOPICS]
+WIDTH, LAYERS = 8, 2
+LABELLER = Identity("toy (no generative model)", "toy", "v1", "none", "none")
+
+RESULTS = Path("results")
+CORPUS = RESULTS / "corpus.parquet"
+CANDIDATES = RESULTS / "candidates.parquet"
+DESCRIPTORS = RESULTS / "descriptors.json"
+ANNOTATIONS = RESULTS / "annotations.h5"
+ACTIVATIONS = RESULTS / "activations.h5"
+EXEMPLARS = RESULTS / "exemplars.h5"
+LABELS = RESULTS / "labels.parquet"
+NEURONS = RESULTS / "neurons.json"
+METRICS = RESULTS / "metrics.json"
+CURVES = RESULTS / "curves.csv"
+PER_DESCRIPTOR = RESULTS / "descriptors.csv"
+CORRELATION = RESULTS / "correlation.csv"
+PAGE = RESULTS / "report" / "index.html"
+REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
+
+
+def write_reviews():
+    rows = []
+    for t, (topic, word) in enumerate(TOPICS.items()):
+        for i, opening in enumerate(OPENINGS):
+            text = f"{opening.format(word)} {ENDINGS[(i + t) % len(ENDINGS)]}"
+            if topic == HOSTILE and i == 0:
+                text = HOSTILE_REVIEW
+            rows.append({"reviewText": text, "category": f"topic {t}", "asin": f"B{t}{i}"})
+    REVIEWS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def run_corpus():
+    section = {
+        "text_fields": ["reviewText"],
+        "per_category": 100,
+        "min_words": 10,
+        "max_words": 200,
+        "language": "en",
+        "near_duplicate": 0.8,
+        "max_invalid": 0.0,
+        "seed": 0,
+    }
+    recorded = {"reviews": REVIEWS.as_posix()} | section
+    return corpus.run([REVIEWS], CORPUS, section=recorded, **section)
+
+
+def topics_of(table):
+    return np.array([int(name.removeprefix("topic ")) for name in table["category"].to_pylist()])
+
+
+def write_descriptors(table):
+    rows = [
+        {
+            "id": i,
+            "labeller": LABELLER.name,
+            "phrase": f"{list(TOPICS)[t]} words",
+            "key": f"key-{i}",
+        }
+        for i, t in zip(table["id"].to_pylist(), topics_of(table), strict=True)
+    ]
+    write_table(CANDIDATES, pa.Table.from_pylist(rows), provenance("describe", {}, [CORPUS], []))
+    entries = [
+        {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
+        for name in NAMES
+    ]
+    entries[1]["edited_from"] = ["cost"]
+    made = provenance("cluster", {"threshold": 0.6}, [CANDIDATES], [])
+    write_json(DESCRIPTORS, {"made": made, "descriptors": entries, "dropped": [], "too_small": 0})
+
+
+def write_annotations(table, answer, score):
+    made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
+    with writing_hdf5(ANNOTATIONS, made) as file:
+        file.attrs["labeller"] = canonical(LABELLER.as_json())
+        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
+        names = np.array([name.encode() for name in NAMES], dtype=object)
+        file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
+        file.create_dataset("answer", data=answer.astype(np.int8))
+        file.create_dataset("score", data=score.astype(np.float32))
+
+
+def write_activations(table, rng):
+    topic, texts = topics_of(table), table["text"].to_pylist()
+    data = rng.normal(size=(len(texts), LAYERS, WIDTH)).astype(np.float32)
+    for t in range(len(TOPICS)):
+        data[topic == t, 0, t] += 20
+    data[texts.index(HOSTILE_REVIEW), 0, len(TOPICS) - 1] += 20  # its first exemplar
+    params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
+    made = provenance("activations", params, [CORPUS], ["h5py", "numpy"])
+    made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls"}
+    with writing_hdf5(ACTIVATIONS, made) as file:
+        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
+        file.create_dataset("activations", data=data)
+
+
+def run_exemplars(top_percent=10.0, min_size=3):
+    section = {"top_percent": top_percent, "min_size": min_size}
+    return exemplars.run(CORPUS, ACTIVATIONS, EXEMPLARS, section=section, **section)
+
+
+def run_label(frequency="occurrences", threshold=0.35, top_k=None, broad=0.8):
+    section = {"frequency": frequency, "threshold": threshold, "top_k": top_k, "broad": broad}
+    return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, NEURONS, section=section, **section)
+
+
+def run_evaluate():
+    knobs = {"thresholds": [0.2, 0.5], "max_k": 3, "truth_top": 2, "shuffles": 5, "seed": 0}
+    inputs = (CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, GOLD)
+    outputs = (METRICS, CURVES, PER_DESCRIPTOR, CORRELATION)
+    section = {"gold": GOLD.as_posix()} | knobs
+    evaluate.run(*inputs, *outputs, section=section, **knobs)
+    return read_json(METRICS, "evaluate")
+
+
+def run_report():
+    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS)
+    section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
+    report.run(*inputs, PAGE, section=section, **section)
+    return PAGE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with all results in it; paths in them are relative to it."""
+    folder = tmp_path_factory.mktemp("built")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        rng = np.random.default_rng(0)
+        write_reviews()
+        run_corpus()
+        table = read_table(CORPUS, "corpus")
+        write_descriptors(table)
+        topic = topics_of(table)
+        answer = np.column_stack([np.ones(len(topic)), np.eye(len(TOPICS))[topic]])
+        write_annotations(table, answer, (answer * 2 - 1) * rng.uniform(0.5, 4, answer.shape))
+        write_activations(table, rng)
+        GOLD.write_text("")
+        run_exemplars()
+        run_label()
+        run_evaluate()
+        run_report()
+        key = LABELLER.request(p2(HOSTILE_REVIEW, HOSTILE)).key
+        with PromptCache(CACHE) as cache:
+            cache.store({key: {"response": {"yes": 0.0, "no": -1.0}, "request": {}}})
+    return folder
+
+
+@pytest.fixture
+def run(built, tmp_path, monkeypatch):
+    """A copy of the results that a test may spoil, as the current folder."""
+    folder = tmp_path / "run"
+    shutil.copytree(built, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(node):
+    return [node.text, *(line for child in node.children for line in lines_of(child))]
+
+
+# corpus
+
+
+def test_the_corpus_has_all_reviews_with_their_place(run):
+    table = read_table(CORPUS, "corpus")
+    assert len(table) == 60
+    lines = REVIEWS.read_text(encoding="utf-8").splitlines()
+    given = [json.loads(line)["reviewText"] for line in lines]
+    for row in table.to_pylist():
+        assert (row["source"], row["text"]) == ("reviews.jsonl", given[row["line"] - 1])
+    assert table["id"].to_pylist() == sorted(table["id"].to_pylist())
+
+
+# exemplars
+
+
+def test_exemplars_of_a_half_are_of_that_half(run):
+    halves = np.array(read_table(CORPUS, "corpus")["split"].to_pylist())
+    for half in ("calibration", "validation"):
+        assert set(halves[read_exemplars(EXEMPLARS, half)].ravel()) == {half}
+
+
+@pytest.mark.parametrize(("split", "size"), [("all", 6), ("calibration", 3), ("validation", 3)])
+def test_exemplars_are_the_rows_of_the_highest_activations(run, split, size):
+    rows = read_exemplars(EXEMPLARS, split)
+    assert rows.shape == (LAYERS, WIDTH, size)
+    with h5py.File(ACTIVATIONS) as file, h5py.File(EXEMPLARS) as found:
+        data, values = file["activations"][:], found[f"{split}/activation"][:]
+    halves = np.array(read_table(CORPUS, "corpus")["split"].to_pylist())
+    within = np.flatnonzero(halves == split) if split != "all" else np.arange(60)
+    for layer, neuron in np.ndindex(LAYERS, WIDTH):
+        column = data[:, layer, neuron]
+        expected = np.sort(column[within])[::-1][:size]
+        np.testing.assert_array_equal(column[rows[layer, neuron]], expected)
+        np.testing.assert_array_equal(values[layer, neuron], expected)
+
+
+def test_activations_of_another_corpus_are_refused(run):
+    with h5py.File(ACTIVATIONS, "r+") as file:
+        file["id"][3] = b"0" * 16
+    EXEMPLARS.unlink()
+    with pytest.raises(InputError, match=r"activations\.h5: not of this corpus"):
+        run_exemplars()
+    assert not EXEMPLARS.exists()
+
+
+def test_fewer_sentences_than_a_set_needs_are_refused(run):
+    with pytest.raises(InputError, match=r"2% of 60 sentences is 2.* needs 3 .*min_size"):
+        run_exemplars(top_percent=2.0)
+
+
+@pytest.mark.parametrize("path", [CORPUS, ACTIVATIONS])
+def test_a_missing_file_names_the_command_that_makes_it(run, path):
+    path.unlink()
+    with pytest.raises(InputError, match=f"no such file: make it with `descry {path.stem}`"):
+        run_exemplars()
+
+
+# label
+
+
+@pytest.mark.parametrize("planted", range(len(TOPICS)))
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_planted_neuron_gets_its_label_and_no_other(run, split, planted):
+    labels = read_labels(LABELS)
+    assigned = labels.splits[split].assigned[0, planted]
+    assert [labels.descriptors[c] for c in np.flatnonzero(assigned)] == [list(TOPICS)[planted]]
+
+
+def test_the_numbers_of_a_planted_label(run):
+    split = read_labels(LABELS).splits["all"]
+    numbers = (split.f, split.count, split.base_rate, split.lift)
+    # All six exemplars are of the topic, as are 12 of the 60 sentences.
+    assert [float(x[0, 2, 2]) for x in numbers] == pytest.approx([1.0, 6, 0.2, 5.0])
+
+
+def test_labels_have_a_row_per_split_neuron_and_descriptor(run):
+    table = read_table(LABELS, "label")
+    columns = ["split", "layer", "neuron", "descriptor", "f", "count", "base_rate", "lift"]
+    assert table.column_names == [*columns, "assigned"]
+    rows = zip(*(table[name].to_pylist() for name in columns[:4]), strict=True)
+    expected = [
+        (split, layer, neuron, name)
+        for split in SPLITS
+        for layer in range(LAYERS)
+        for neuron in range(WIDTH)
+        for name in TOPICS
+    ]
+    assert list(rows) == expected
+
+
+def test_neurons_json_is_the_inverse_of_the_label_table(run):
+    expected = {split: {name: [] for name in TOPICS} for split in SPLITS}
+    for row in read_table(LABELS, "label").to_pylist():
+        if row["assigned"]:
+            neuron = f"L{row['layer']}:{row['neuron']}"
+            expected[row["split"]][row["descriptor"]].append(neuron)
+    assert read_json(NEURONS, "label")["neurons"] == expected
+
+
+def test_a_broad_descriptor_is_dropped_and_the_reason_kept(run):
+    dropped = table_provenance(read_table(LABELS, "label"))["dropped"]
+    assert dropped == [{"descriptor": BROAD, "reason": "f > 0.35 on 100% of neurons (label.broad)"}]
+
+
+def test_a_neuron_whose_exemplars_have_no_descriptor_is_undefined_not_0(run):
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        answer = file["answer"][:]
+        answer[read_exemplars(EXEMPLARS, "all")[0, 0]] = 0
+        file["answer"][:] = answer
+    run_label(broad=1.0)
+    row = read_table(LABELS, "label").slice(0, 1).to_pylist()[0]
+    assert (row["f"], row["lift"], row["count"], row["assigned"]) == (None, None, 0, False)
+
+
+def test_labels_by_sentences_and_top_k(run):
+    run_label(frequency="sentences", top_k=1, broad=1.0)
+    labels = read_labels(LABELS)
+    # The broad descriptor is as frequent as the planted one, and comes first.
+    assert labels.descriptors[0] == BROAD
+    assert labels.splits["all"].f[0, 1].tolist() == [1, 0, 1, 0, 0, 0]
+    assert labels.splits["all"].assigned[0, 1].tolist() == [True] + [False] * 5
+
+
+def test_the_strongest_neuron_is_the_one_that_both_halves_bear_out():
+    def split(*lifts):
+        numbers = np.array(lifts).reshape(1, -1, 1)
+        return SplitLabels(numbers, numbers, numbers, numbers, numbers > 0)
+
+    halves = {"calibration": split(9.0, 3.0, 8.0), "validation": split(1.0, 3.0, 8.0)}
+    labels = Labels(["Sound"], {"all": split(5.0, 3.0, 0.0)} | halves, {})
+    assert labels.strongest() == [(0, 1), (0, 0)]  # the third has no label
+
+
+# evaluate
+
+
+def test_each_score_stands_beside_its_null(run):
+    halves = read_json(METRICS, "evaluate")["halves"]
+    assert {"jaccard", "jaccard_by_descriptor", "precision_at_k_1", "recall_at_k_3"} <= set(halves)
+    for score in halves.values():
+        assert set(score) == {"value", "null", "corrected", "deviation", "defined"}
+    assert halves["jaccard"]["value"] > halves["jaccard"]["null"]
+
+
+def test_the_jaccard_of_the_halves_is_that_of_the_label_table(run):
+    labels = read_labels(LABELS)
+    one, other = (labels.splits[s].assigned for s in ("calibration", "validation"))
+    union = (one | other).sum(axis=2)
+    shares = (one & other).sum(axis=2)[union > 0] / union[union > 0]
+    found = read_json(METRICS, "evaluate")["halves"]["jaccard"]
+    assert found["value"] == pytest.approx(shares.mean(), abs=1e-6)
+    assert found["defined"] == len(shares)
+
+
+def test_without_gold_labels_scores_against_them_are_undefined(run):
+    found = read_json(METRICS, "evaluate")
+    assert set(found["gold"]) == set(found["labeller"]) == {"undefined"}
+    assert all(row["against"] == "halves" for row in read_csv(CURVES))
+    for row in read_csv(PER_DESCRIPTOR):
+        assert (row["gold_yes"], row["precision"], row["kappa"], row["auroc"]) == ("0", "", "", "")
+
+
+def test_curves_have_a_row_per_score_and_threshold_or_k(run):
+    rows = read_csv(CURVES)
+    at = {row["score"]: [] for row in rows}
+    for row in rows:
+        at[row["score"]].append(float(row["at"]))
+        for name in ("value", "deviation", "null", "corrected"):
+            assert row[name] == "" or np.isfinite(float(row[name]))
+    by_threshold = ["precision", "recall", "jaccard", "jaccard_by_descriptor"]
+    assert at == {name: [0.2, 0.35, 0.5] for name in by_threshold} | {
+        "precision_at_k": [1, 2, 3],
+        "recall_at_k": [1, 2, 3],
+    }
+
+
+def test_descriptor_shares_of_each_split(run):
+    rows = read_csv(PER_DESCRIPTOR)
+    assert [row["descriptor"] for row in rows] == list(TOPICS)
+    for row in rows:
+        shares = [float(row[f"share_{split}"]) for split in SPLITS]
+        assert shares == pytest.approx([0.2, 0.2, 0.2])
+
+
+def test_correlation_has_a_row_per_pair_of_descriptors(run):
+    rows = {(row["first"], row["second"]): float(row["pearson"]) for row in read_csv(CORRELATION)}
+    assert list(rows) == [(first, second) for first in TOPICS for second in TOPICS]
+    # One topic a review, five topics of one size: the correlation of two is -1/4.
+    for (first, second), value in rows.items():
+        assert value == pytest.approx(1.0 if first == second else -0.25)
+
+
+def test_a_gold_file_that_is_not_there_is_an_error(run):
+    GOLD.unlink()
+    with pytest.raises(InputError, match=r"gold\.jsonl: no such file: set evaluate\.gold"):
+        run_evaluate()
+
+
+def write_gold(labels):
+    """{sentence id: names} in the documented form."""
+    lines = (json.dumps({"id": i, "labels": names}) + "\n" for i, names in labels.items())
+    GOLD.write_text("".join(lines), encoding="utf-8")
+
+
+def own_topic(ids):
+    topic = topics_of(read_table(CORPUS, "corpus"))
+    return {i: [list(TOPICS)[topic[row]]] for row, i in enumerate(ids)}
+
+
+@pytest.fixture
+def ids(run):
+    return read_table(CORPUS, "corpus")["id"].to_pylist()
+
+
+def test_the_labeller_is_scored_as_by_scikit_learn(run, ids):
+    gold = own_topic(ids)
+    for i in ids[::4]:
+        gold[i] = ["price"]  # people disagree; case does not matter
+    write_gold(gold | {"another corpus": ["Sound"]})
+    found = run_evaluate()["labeller"]
+    b = read_annotations(ANNOTATIONS).only(list(TOPICS))
+    folded = [{name.casefold() for name in gold[i]} for i in ids]
+    scores = []
+    for c, name in enumerate(b.descriptors):
+        truth = [name.casefold() in names for names in folded]
+        answer = b.answer[:, c] == 1
+        scores.append(
+            {
+                "precision": sk.precision_score(truth, answer),
+                "recall": sk.recall_score(truth, answer),
+                "f1": sk.f1_score(truth, answer),
+                "kappa": sk.cohen_kappa_score(truth, answer),
+                "auroc": sk.roc_auc_score(truth, b.score[:, c]),
+            }
+        )
+    for name in scores[0]:
+        assert found[name] == pytest.approx(np.mean([s[name] for s in scores]), abs=1e-6)
+    assert (found["descriptors"], found["sentences"]) == (5, 60)
+
+
+def test_gold_equal_to_the_answers_scores_1(run, ids):
+    write_gold(own_topic(ids))
+    found = run_evaluate()
+    assert {found["labeller"][name] for name in ("precision", "recall", "kappa")} == {1.0}
+    for name in ("precision", "recall", "jaccard"):
+        assert found["gold"][name]["value"] == 1.0
+        assert found["gold"][name]["null"] < 1.0
+
+
+def test_a_descriptor_that_people_never_use_is_not_judged(run, ids):
+    gold = {i: [n for n in names if n != "Sound"] for i, names in own_topic(ids).items()}
+    write_gold(gold)
+    assert run_evaluate()["labeller"]["descriptors"] == 4
+    (row,) = (row for row in read_csv(PER_DESCRIPTOR) if row["descriptor"] == "Sound")
+    assert (row["sentences"], row["kappa"]) == ("0", "")
+
+
+def test_sentences_that_people_have_not_judged_count_for_nothing(run, ids):
+    gold = own_topic(ids)
+    write_gold({i: gold[i] for i in ids[::4]})
+    found = run_evaluate()
+    assert found["labeller"]["sentences"] == 15
+    # Nothing judged contradicts the labeller; a neuron with no judged exemplar is left out.
+    for score in ("precision", "recall", "jaccard", "precision_at_k_1"):
+        assert found["gold"][score]["value"] == 1.0
+    assert found["gold"]["precision_at_k_1"]["defined"] < LAYERS * WIDTH
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "not JSON",
+        "[]",
+        "",
+        '{"id": "a"}',
+        '{"labels": []}',
+        '{"id": "a", "labels": null}',
+        '{"id": "a", "labels": [1]}',
+        '{"id": "a", "labels": "Sound"}',
+        '{"id": 7, "labels": []}',
+    ],
+)
+def test_malformed_gold_names_the_line(run, bad):
+    good = '{"id": "b", "labels": ["Sound"]}'
+    GOLD.write_text(f"{good}\n{good}\n{bad}\n{good}\n")  # a repeated id is one line more
+    with pytest.raises(InputError, match=r'gold\.jsonl: line 3: not \{"id"'):
+        run_evaluate()
+
+
+def test_gold_that_is_not_utf8_is_an_error(run):
+    GOLD.write_bytes(b'{"id": "a", "labels": ["caf\xe9"]}\n')
+    with pytest.raises(InputError, match=r"gold\.jsonl: not UTF-8 text \(byte 27\)"):
+        run_evaluate()
+
+
+# all of them
+
+
+def test_run_twice_they_write_the_same_bytes(run):
+    def contents():
+        return {p: p.read_bytes() for p in RESULTS.rglob("*") if p.is_file()}
+
+    before = contents()
+    run_corpus()
+    run_exemplars()
+    run_label()
+    run_evaluate()
+    run_report()
+    assert contents() == before
+
+
+def test_results_name_no_place_outside_the_run(run):
+    for path in (METRICS, NEURONS, LABELS, EXEMPLARS, CORPUS):
+        assert str(run.parent).encode() not in path.read_bytes()
+
+
+# audit
+
+
+def test_the_chain_leads_from_a_label_to_reviews_and_raw_descriptors(run):
+    node = chain(RESULTS, CACHE, "L0:2", 2)
+    sentence = read_table(CORPUS, "corpus").to_pylist()[read_exemplars(EXEMPLARS, "all")[0, 2, 0]]
+    with h5py.File(EXEMPLARS) as file:
+        value = file["all/activation"][0, 2, 0]
+    assert node.text.startswith(f"L0:2 of toy/bert @ abc123 (weights sha256 {'0' * 64})")
+    below = node.children[0]
+    assert below.text == "label: Sound"
+    text = "\n".join(lines_of(below))
+    assert "all: assigned, f 1.000 by occurrences (6 exemplars), base rate 0.200" in text
+    assert f"exemplar 1, activation {value:.4f}: {sentence['text']}" in text
+    assert f"review {sentence['id']}: reviews.jsonl line {sentence['line']} (asin" in text
+    assert "answer Yes, log-odds" in text
+    assert "raw descriptor Sound words (12 mentions)" in text
+    assert re.search(r"answered by toy \(no generative model\); key key-[0-9a-f]{16}", text)
+
+
+def test_the_chain_follows_as_many_exemplars_as_asked(run):
+    texts = [n.text for n in chain(RESULTS, CACHE, "L0:2", 4).children[0].children]
+    assert sum(text.startswith("exemplar ") for text in texts) == 4
+
+
+def test_the_chain_names_renames_by_hand(run):
+    assert "renamed by hand from cost" in lines_of(chain(RESULTS, CACHE, "L0:0", 1))
+
+
+def test_the_chain_says_which_answers_are_in_the_cache(run):
+    answers = [x for x in lines_of(chain(RESULTS, CACHE, "L0:4", 2)) if x.startswith("answer Yes")]
+    assert [x.rpartition("(")[2] for x in answers] == ["in the cache)", "not in this cache)"]
+
+
+def test_the_chain_ends_in_params_and_hashes_of_files(run):
+    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 1).children[-1]))
+    for name in ("corpus", "candidates", "descriptors", "annotations", "activations", "labels"):
+        assert re.search(rf"results/{name}\.\w+ sha256 [0-9a-f]{{64}}\n", text)
+    assert "params broad 0.8, frequency occurrences, threshold 0.35, top_k None" in text
+    assert re.search(r"from reviews\.jsonl sha256 [0-9a-f]{64} \(unchanged\)", text)
+    assert "CHANGED" not in text
+
+
+def test_the_chain_shows_a_file_that_was_tampered_with(run):
+    REVIEWS.write_text(REVIEWS.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    changed = [x for x in lines_of(chain(RESULTS, CACHE, "L0:2", 1)) if "CHANGED SINCE" in x]
+    assert len(changed) == 1
+    assert changed[0].startswith("from reviews.jsonl sha256 ")
+
+
+def test_the_chain_shows_an_answer_that_was_tampered_with(run):
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        file["answer"][0, 1] = 1 - file["answer"][0, 1]
+    changed = [x for x in lines_of(chain(RESULTS, CACHE, "L0:2", 1)) if "CHANGED SINCE" in x]
+    assert [x.split()[1] for x in changed] == ["results/annotations.h5"]
+
+
+def test_the_chain_says_which_files_are_gone(run):
+    REVIEWS.unlink()
+    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 1)))
+    assert re.search(r"from reviews\.jsonl sha256 \w+ \(not here\)", text)
+
+
+def test_the_chain_of_a_neuron_without_label_says_so(run):
+    run_label(threshold=0.99)
+    labels = read_labels(LABELS)
+    assert not labels.splits["all"].assigned[1, 0].any()
+    first = chain(RESULTS, CACHE, "L1:0", 1).children[0]
+    assert first.text == "no label: no descriptor has f > 0.99"
+
+
+@pytest.mark.parametrize("neuron", ["L9:0", "foo", "L0:99999", "", "L0", "L0:-1", "L0:1 ", "0:1"])
+def test_an_unknown_neuron_is_an_error_that_names_the_known(run, neuron):
+    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
+        chain(RESULTS, CACHE, neuron, 1)
+    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
+        show_neuron(RESULTS, neuron, 1)
+
+
+# terminal
+
+
+def printed(capsys):
+    """What was printed as one line, without the frames of tables and trees."""
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    return " ".join(re.sub(r"[│┃─━┏┓┗┛┡┩└┘┌┐├┤┬┴┼╇╈╋┳┻╰╯╭╮]", " ", out).split())
+
+
+HARMLESS = HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+HARMLESS_REVIEW = HOSTILE_REVIEW.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+
+
+def test_show_prints_the_strongest_neurons(run, capsys):
+    show_table(RESULTS, 5)
+    text = printed(capsys)
+    assert "of 16 neurons have a label; the strongest 5" in text
+    for i in range(4):
+        assert f"L0:{i} {list(TOPICS)[i]} 1.00, 5.0x yes" in text
+    assert f"L0:4 {HARMLESS} 1.00, 5.0x yes" in text
+
+
+def test_show_prints_a_neuron_and_its_exemplars(run, capsys):
+    show_neuron(RESULTS, "L0:2", 3)
+    text = printed(capsys)
+    assert "Sound all 1.000 6 0.200 5.000 yes Sound calibration 1.000 3" in text
+    assert "3 of 6 exemplars" in text
+    assert "Quality" not in text  # dropped
+
+
+def test_show_prints_a_neuron_without_label(run, capsys):
+    run_label(threshold=0.99)
+    show_neuron(RESULTS, "L1:0", 1)
+    assert " no " in printed(capsys)
+
+
+def test_hostile_texts_are_shown_as_text_in_the_terminal(run, capsys):
+    show_neuron(RESULTS, "L0:4", 1)
+    text = printed(capsys)
+    assert HARMLESS in text
+    assert HARMLESS_REVIEW[:60] in text
+    show_chain(chain(RESULTS, CACHE, "L0:4", 2))
+    text = printed(capsys)
+    assert f"label: {HARMLESS}" in text
+    assert HARMLESS_REVIEW[:60] in text
+
+
+# page
+
+
+class Page(HTMLParser):
+    """Elements, attributes and texts of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.style = Counter(), [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        if self.lasttag == "style":
+            self.style += data
+        self.texts.append(data)
+
+
+@pytest.fixture
+def page(run):
+    return Page(PAGE.read_text(encoding="utf-8"))
+
+
+def test_the_page_forbids_everything_but_its_own_style(page):
+    assert ("http-equiv", "Content-Security-Policy") in page.attributes
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+
+
+def test_the_page_needs_nothing_from_outside(page):
+    names = {name for name, _ in page.attributes}
+    assert not names & {"src", "href", "srcset", "action", "background", "data", "poster"}
+    assert not any("http" in value.lower() for name, value in page.attributes if name == "content")
+    assert "max-width" in page.style
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+
+
+def test_hostile_texts_are_shown_as_text_on_the_page(page):
+    assert not set(page.tags) & {"script", "img", "b", "iframe", "object", "link", "form"}
+    assert not any(name.startswith("on") for name, _ in page.attributes)
+    assert "A <b>miniature</b>" in page.texts
+    text = "".join(page.texts)
+    assert HOSTILE in text
+    assert HOSTILE_REVIEW in text
+
+
+def test_the_page_shows_the_planted_neurons_and_the_scores(page):
+    assert page.tags["details"] == 5
+    assert {("id", f"L0:{i}") for i in range(5)} <= set(page.attributes)
+    text = " ".join("".join(page.texts).split())
+    assert "60 sentences from reviews.jsonl, 5 categories." in text
+    assert f"Descriptor dropped: {BROAD}" in text
+    assert text.count(BROAD) == 1  # and said of no sentence
+    assert "halves: jaccard" in text
+    assert "Labeller against human labels: no gold label" in text
+
+
+def test_the_page_with_gold_labels_shows_the_labeller(run, ids):
+    write_gold(own_topic(ids))
+    run_evaluate()
+    text = "".join(Page(run_report()).texts)
+    assert "precision 1.000, recall 1.000, f1 1.000, kappa 1.000" in text
+    assert "means over 5 descriptors, 60 sentences" in text
+    assert "gold: jaccard" in text
+
+
+def test_the_page_of_a_run_without_labels_can_be_read(run):
+    run_label(threshold=1.0)
+    run_evaluate()
+    page = Page(run_report())
+    assert page.tags["details"] == 0
+    assert "0 of 16 neurons have a label." in "".join(page.texts)

@@ -1,0 +1,260 @@
+import errno
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from descry.errors import InputError
+from descry.storage import (
+    atomic,
+    canonical,
+    hdf5_provenance,
+    provenance,
+    read_json,
+    read_table,
+    reading_hdf5,
+    sha256_file,
+    sha256_text,
+    table_provenance,
+    write_json,
+    write_table,
+    write_text,
+    writing_hdf5,
+)
+
+MADE = {"stage": "corpus", "params": {"seed": 0}, "inputs": {"é.jsonl": "ab"}}
+TABLE = pa.table({"text": ["naïve", "", None], "n": [1, 2, 3], "score": [0.5, float("nan"), -1.0]})
+MATRIX = np.arange(60_000, dtype=np.float32).reshape(100, 600)
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    # surrogates are no text: UTF-8 cannot hold them
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text("abcé"), inner),
+    max_leaves=10,
+)
+
+
+def write_hdf5(path):
+    with writing_hdf5(path, MADE) as file:
+        file.create_dataset("whole", data=MATRIX)
+        blocks = file.create_dataset("blocks", shape=MATRIX.shape, dtype="f4", chunks=(30, 600))
+        for start in range(0, len(MATRIX), 7):
+            blocks[start : start + 7] = MATRIX[start : start + 7]
+
+
+def read_hdf5(path):
+    with reading_hdf5(path, "activations") as file:
+        return file["whole"][:], file["blocks"][:], hdf5_provenance(file)
+
+
+WRITERS = {
+    "a.json": lambda path: write_json(path, {"b": [1, 2.5, None], "a": "é" * 500}),
+    "a.parquet": lambda path: write_table(path, TABLE, MADE),
+    "a.h5": write_hdf5,
+}
+READERS = {
+    "a.json": lambda path: read_json(path, "cluster"),
+    "a.parquet": lambda path: read_table(path, "corpus"),
+    "a.h5": read_hdf5,
+}
+every_format = pytest.mark.parametrize("name", WRITERS)
+
+
+def test_atomic_writes_whole_files_and_makes_their_folder(tmp_path):
+    write_text(tmp_path / "new/folder/a.txt", "one\n")
+    assert (tmp_path / "new/folder/a.txt").read_bytes() == b"one\n"
+    assert [p.name for p in (tmp_path / "new/folder").iterdir()] == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, InputError])
+def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(error), atomic(path) as part:
+        part.write_text("half of the n")
+        raise error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_exception_leaves_no_half_hdf5(tmp_path):
+    with pytest.raises(RuntimeError), writing_hdf5(tmp_path / "a.h5", MADE) as file:
+        file["x"] = MATRIX
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_old_file_stays_readable_while_the_new_one_is_written(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with atomic(path) as part:
+        part.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+
+
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(InputError, match=r"a\.txt: cannot be written"):
+        write_text(tmp_path / "a.txt", "x")
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "results").write_text("not a folder")
+    with pytest.raises(InputError, match=r"results/a\.txt: cannot be written"):
+        write_text(tmp_path / "results/a.txt", "x")
+
+
+def test_other_errors_are_not_hidden(tmp_path):
+    with pytest.raises(OSError, match="Input/output"), atomic(tmp_path / "a.txt"):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+def test_canonical_json_has_one_form():
+    assert canonical({"b": [1, 2.5], "a": "é", "c": None}) == '{"a":"é","b":[1,2.5],"c":null}'
+
+
+@given(VALUES)
+def test_canonical_json_keeps_the_value(value):
+    assert json.loads(canonical(value)) == value
+
+
+@given(st.dictionaries(st.text("abcé"), VALUES))
+def test_canonical_json_forgets_the_order_of_keys(value):
+    assert canonical(value) == canonical(dict(reversed(value.items())))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), [float("-inf")]])
+def test_canonical_json_has_no_nan(value):
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical(value)
+
+
+def test_hashes_are_sha256_of_the_bytes(tmp_path):
+    write_text(tmp_path / "a.txt", "abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert sha256_file(tmp_path / "a.txt") == sha256_text("abc") == known
+
+
+def test_provenance_names_stage_params_inputs_and_versions(tmp_path):
+    write_text(tmp_path / "in.txt", "abc")
+    made = provenance("corpus", {"seed": 0}, [tmp_path / "in.txt"], ["h5py"])
+    assert (made["stage"], made["params"]) == ("corpus", {"seed": 0})
+    assert made["inputs"] == {(tmp_path / "in.txt").as_posix(): sha256_text("abc")}
+    assert set(made["versions"]) == {"descry", "h5py"}
+
+
+def test_json_comes_back(tmp_path):
+    value = {"b": [1, 2.5, None, "é\u2028"], "a": {}}
+    write_json(tmp_path / "a.json", value)
+    assert read_json(tmp_path / "a.json", "cluster") == value
+
+
+def test_a_table_comes_back_with_what_made_it(tmp_path):
+    write_table(tmp_path / "a.parquet", TABLE, MADE)
+    table = read_table(tmp_path / "a.parquet", "corpus")
+    assert str(table.to_pydict()) == str(TABLE.to_pydict())  # as text: NaN is not equal to itself
+    assert table_provenance(table) == MADE
+
+
+def test_hdf5_comes_back_with_what_made_it(tmp_path):
+    write_hdf5(tmp_path / "a.h5")
+    whole, blocks, made = read_hdf5(tmp_path / "a.h5")
+    np.testing.assert_array_equal(whole, MATRIX)
+    np.testing.assert_array_equal(blocks, MATRIX)
+    assert made == MADE
+
+
+@every_format
+def test_the_same_content_gives_the_same_bytes(tmp_path, name):
+    WRITERS[name](tmp_path / name)
+    WRITERS[name](tmp_path / "again" / name)
+    assert (tmp_path / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+@every_format
+def test_a_missing_file_names_the_stage_that_makes_it(tmp_path, name):
+    with pytest.raises(InputError, match=rf"{name}: no such file: make it with `descry \w+`"):
+        READERS[name](tmp_path / name)
+
+
+@every_format
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_a_truncated_file_is_named(tmp_path, name, share):
+    path = tmp_path / name
+    WRITERS[name](path)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(InputError, match=rf"{name}: cannot be read"):
+        READERS[name](path)
+
+
+def test_json_that_is_not_utf8_is_named(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"a": "caf\xe9"}')
+    with pytest.raises(InputError, match=r"a\.json: cannot be read"):
+        read_json(tmp_path / "a.json", "cluster")
+
+
+@pytest.fixture
+def fill_a_disk(tmp_path):
+    """Run Python code on a file system of 64 KiB, mounted where only it can see it."""
+
+    def run(code):
+        mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=64k t "$0" && exec "$@"']
+        try:
+            subprocess.run([*mount, tmp_path, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"a small tmpfs cannot be mounted here: {error}")
+        python = [sys.executable, "-W", "error", "-c", code, tmp_path]
+        return subprocess.run([*mount, tmp_path, *python], capture_output=True, text=True)
+
+    return run
+
+
+_WRITE_TOO_MUCH = """
+import sys
+from pathlib import Path
+import numpy as np, pyarrow as pa
+from descry.errors import InputError
+from descry.storage import write_table, write_text, writing_hdf5
+
+folder, much = Path(sys.argv[1]), np.random.default_rng(0).random((100, 1000))
+
+def whole(path):
+    with writing_hdf5(path, {}) as file:
+        file["x"] = much
+
+def blocks(path, **options):
+    with writing_hdf5(path, {}) as file:
+        x = file.create_dataset("x", much.shape, much.dtype, **options)
+        for i, row in enumerate(much):
+            x[i] = row
+
+for write in (
+    lambda path: write_text(path, "x" * 200_000),
+    lambda path: write_table(path, pa.table({"x": much.ravel()}), {}),
+    whole,
+    blocks,
+    lambda path: blocks(path, chunks=(3, 1000)),
+):
+    try:
+        write(folder / "a.out")
+    except InputError as error:
+        print(error, [p.name for p in folder.iterdir()])
+"""
+
+
+def test_a_full_disk_is_named_and_leaves_no_file(tmp_path, fill_a_disk):
+    done = fill_a_disk(_WRITE_TOO_MUCH)
+    assert (done.returncode, done.stderr) == (0, "")
+    message = f"{tmp_path}/a.out: the disk is full: free some space and run again []"
+    assert done.stdout.splitlines() == [message] * 5
