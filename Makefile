@@ -1,0 +1,36 @@
+# make run   the whole study in .venv: snakemake, then dvc
+# make test  the tests in the same environment
+# make check what CI runs besides: lint, format, types
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run test check clean
+
+run: .venv/installed
+	snakemake --cores all
+	dvc repro
+	descry show
+
+test: .venv/installed
+	HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist worksteal -q
+
+check: .venv/installed
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile
+	mypy
+	descry dvc --check
+	snakemake --lint
+
+# One pip call a step: torch comes first, as an exact pin, so that an index which offers a CPU build
+# of it is taken at its word and nothing else pulls another torch in.
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("descry needs Python 3.11 or later: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv
