@@ -24,7 +24,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
 MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
-EMBEDDED_CHARACTERS = 16_384  # of a batch: what bounds the memory
+EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
 Embed = Callable[[Sequence[str]], np.ndarray]
 
 

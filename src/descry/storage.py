@@ -103,8 +103,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: JSON) -> None:
-    """Write JSON atomically: sorted keys, indented, one final newline."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    """Write JSON atomically: indented, keys in the order given, one final newline."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1)
     write_text(path, text + "\n")
 
 
