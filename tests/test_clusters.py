@@ -88,7 +88,8 @@ FOUND = [SIZE, PRICE, COLOUR]
 
 
 def edit(**edits):
-    return apply_edits(FOUND, Edits(**edits), "edits.yaml")
+    edited = apply_edits(FOUND, Edits(**edits))
+    return edited.kept, edited.dropped, edited.unknown
 
 
 def test_without_edits_nothing_changes():
@@ -142,17 +143,19 @@ def test_the_same_wish_twice_is_no_contradiction():
 
 
 @pytest.mark.parametrize(
-    "edits",
+    ("edits", "overruled"),
     [
-        {"rename": {"size": "Size", "fit": "Fit"}},
-        {"rename": {"size": "Size"}, "drop": ["fit"]},
-        {"merge": {"Size": ["size"], "Fit": ["fit"]}},
-        {"merge": {"Size": ["size"]}, "drop": ["size"]},
+        ({"rename": {"size": "Size", "fit": "Fit"}}, "fit"),
+        ({"rename": {"size": "Size"}, "drop": ["fit"]}, "fit"),
+        ({"merge": {"Size": ["size"], "Fit": ["fit"]}}, "fit"),
+        ({"merge": {"Size": ["size"]}, "drop": ["size"]}, "size"),
     ],
 )
-def test_two_fates_of_one_cluster_are_an_error_that_names_it(edits):
-    with pytest.raises(InputError, match=r"edits\.yaml: '\w+' is in the cluster 'size', which"):
-        edit(**edits)
+def test_of_two_fates_the_first_counts_and_the_other_is_reported(edits, overruled):
+    edited = apply_edits(FOUND, Edits(**edits))
+    assert [d.name for d in edited.kept] == ["Size", "price", "colour"]
+    assert edited.dropped == []
+    assert edited.overruled == [overruled]
 
 
 @given(st.lists(st.sampled_from(["size", "price", "colour", "New", None]), min_size=3, max_size=3))

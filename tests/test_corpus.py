@@ -26,7 +26,7 @@ def language_model_loaded_once():
 
 
 def review(text, category="Toys"):
-    return Review(text, category, None, None, None, None, "a.jsonl", 1)
+    return Review(text, category, None, None, None, None, None, "a.jsonl", 1)
 
 
 def plain_reviews(n, category="Toys"):

@@ -49,9 +49,7 @@ def test_numerics_read_no_files_and_load_no_torch(module):
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():
-    code = (
-        "import sys, descry.cli; "
-        "print({'torch', 'transformers', 'pyarrow', 'sklearn', 'scipy', 'snakemake'} & set(sys.modules))"
-    )
+    heavy = {"torch", "transformers", "pyarrow", "sklearn", "scipy", "snakemake"}
+    code = f"import sys, descry.cli; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -82,7 +82,7 @@ def test_a_review_says_where_it_comes_from(read, tmp_path):
     record = {"text": "ok", "unixReviewTime": 1472688000}
     (review,), _ = read("Gift_Cards_5.json", json_lines([record]))
     source = (tmp_path / "Gift_Cards_5.json").as_posix()
-    assert review == Review("ok", "Gift_Cards", None, None, None, 1472688000, source, 1)
+    assert review == Review("ok", "Gift_Cards", None, None, None, None, 1472688000, source, 1)
 
 
 def test_a_folder_is_read_in_the_order_of_names(tmp_path):

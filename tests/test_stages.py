@@ -743,7 +743,7 @@ def test_the_page_shows_the_planted_neurons_and_the_scores(page):
     assert f"Descriptor dropped: {BROAD}" in text
     assert text.count(BROAD) == 1  # and said of no sentence
     assert "halves: jaccard" in text
-    assert "Labeller against human labels: no gold label" in text
+    assert "Labeller against gold labels: no gold label" in text
 
 
 def test_the_page_with_gold_labels_shows_the_labeller(run, ids):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from descry.cache import PromptCache
 from descry.labellers import Identity
@@ -41,6 +42,7 @@ class Run:
     """All results of a run, read once."""
 
     corpus: Any
+    rows: dict[str, int]  # sentence id -> row of the corpus
     candidates: Any
     descriptors: dict[str, JSON]
     annotations: Any
@@ -58,8 +60,8 @@ def read_run(results: Path) -> Run:
     corpus = read_table(results / "corpus.parquet", "corpus")
     candidates = read_table(results / "candidates.parquet", "describe")
     clusters = read_json(results / "descriptors.json", "cluster")
-    annotations = read_annotations(results / "annotations.h5")
     labels = read_labels(results / "labels.parquet")
+    annotations = read_annotations(results / "annotations.h5")
     made = {
         "corpus.parquet": table_provenance(corpus),
         "candidates.parquet": table_provenance(candidates),
@@ -70,9 +72,11 @@ def read_run(results: Path) -> Run:
     for name in ("activations", "exemplars"):
         with reading_hdf5(results / f"{name}.h5", name) as file:
             made[f"{name}.h5"] = hdf5_provenance(file)
+    rows = {sentence: row for row, sentence in enumerate(corpus["id"].to_pylist())}
     by_name = {entry["name"]: entry for entry in clusters["descriptors"]}
     who = Identity(**annotations.labeller)
-    return Run(corpus, candidates, by_name, annotations, who, labels, made)
+    kept = annotations.only(labels.descriptors)
+    return Run(corpus, rows, candidates, by_name, kept, who, labels, made)
 
 
 def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
@@ -102,11 +106,10 @@ def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
     with PromptCache(cache) as opened:
         for column in sorted(columns, key=lambda c: -run.labels.splits["all"].f[layer, index, c]):
             node = _label(top, run, layer, index, int(column))
-            yes = run.annotations.only(run.labels.descriptors)
-            chosen = [i for i, row in enumerate(exemplars) if yes.answer[row, column] == 1][:rows]
-            for rank in chosen:
+            yes = run.annotations.answer[exemplars, column] == 1
+            for rank in np.flatnonzero(yes)[:rows]:
                 row = int(exemplars[rank])
-                score = float(yes.score[row, column])
+                score = float(run.annotations.score[row, column])
                 _exemplar(node, run, opened, row, rank, float(values[rank]), int(column), score)
             _cluster(node, run, run.labels.descriptors[column], rows)
     _files(top, results, run.made)
@@ -160,12 +163,11 @@ def _cluster(node: Node, run: Run, name: str, rows: int) -> None:
     )
     for old in entry["edited_from"]:
         below.add(f"renamed by hand from {old}")
-    place = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
-    given = run.candidates.to_pylist()
     for phrase in list(entry["phrases"])[:rows]:
         leaf = below.add(f"raw descriptor {phrase} ({entry['phrases'][phrase]} mentions)")
-        for mention in [m for m in given if m["phrase"] == phrase][:rows]:
-            sentence = run.corpus.slice(place[mention["id"]], 1).to_pylist()[0]
+        given = run.candidates.filter(pc.equal(run.candidates["phrase"], phrase))
+        for mention in given.slice(0, rows).to_pylist():
+            sentence = run.corpus.slice(run.rows[mention["id"]], 1).to_pylist()[0]
             leaf.add(f"{_place(sentence)}, answered by {mention['labeller']}; key {mention['key']}")
 
 

@@ -7,8 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from descry.errors import InputError
-
 
 @dataclass(frozen=True)
 class Descriptor:
@@ -85,32 +83,38 @@ def _frequent_first(member: tuple[str, int]) -> tuple[int, str]:
     return -member[1], member[0]
 
 
-def apply_edits(
-    descriptors: Sequence[Descriptor], edits: Edits, where: str
-) -> tuple[list[Descriptor], list[Descriptor], list[str]]:
-    """Rename, merge and drop by hand.
+@dataclass(frozen=True)
+class Edited:
+    """What became of the descriptors, and which edits came to nothing.
 
-    Returns:
-        The descriptors that stay, those dropped, and the phrases in `edits` that name no cluster.
-
-    Raises:
-        InputError: two edits give one cluster different fates.
+    Attributes:
+        kept: the descriptors that stay, the most mentioned first.
+        dropped: those dropped by hand.
+        unknown: phrases in the edits that are in no cluster.
+        overruled: phrases whose cluster an earlier line of the edits had sent elsewhere. No error:
+            edits outlive a threshold or a corpus, and clusters run together.
     """
+
+    kept: list[Descriptor]
+    dropped: list[Descriptor]
+    unknown: list[str]
+    overruled: list[str]
+
+
+def apply_edits(descriptors: Sequence[Descriptor], edits: Edits) -> Edited:
+    """Rename, merge and drop by hand, in this order; the first edit of a cluster counts."""
     owner = {phrase: i for i, d in enumerate(descriptors) for phrase, _ in d.phrases}
     wishes: list[tuple[str, str | None]] = [(phrase, name) for phrase, name in edits.rename.items()]
     wishes += [(phrase, name) for name, phrases in edits.merge.items() for phrase in phrases]
     wishes += [(phrase, None) for phrase in edits.drop]
     fate: dict[int, str | None] = {}
-    unknown = []
+    unknown, overruled = [], []
     for phrase, name in wishes:
         row = owner.get(phrase)
         if row is None:
             unknown.append(phrase)
         elif fate.setdefault(row, name) != name:
-            raise InputError(
-                f"{where}: {phrase!r} is in the cluster {descriptors[row].name!r}, which another"
-                f" line sends to {fate[row] or 'drop'!r}: keep one of the two"
-            )
+            overruled.append(phrase)
     dropped = [descriptors[row] for row, name in sorted(fate.items()) if name is None]
     kept = _merge(
         [
@@ -119,7 +123,7 @@ def apply_edits(
             if fate.get(i, "") is not None
         ]
     )
-    return kept, dropped, unknown
+    return Edited(kept, dropped, unknown, overruled)
 
 
 def _merge(descriptors: Sequence[Descriptor]) -> list[Descriptor]:

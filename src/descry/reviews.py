@@ -23,6 +23,7 @@ class Review:
 
     text: str
     category: str
+    summary: str | None
     overall: float | None
     asin: str | None
     reviewer: str | None
@@ -109,6 +110,7 @@ def _review(record: Record, text: str, path: Path, line: int) -> Review:
     return Review(
         text=" ".join(_encodable(html.unescape(text)).split()),
         category=_text(record.get("category")) or _encodable(stem),
+        summary=_text(record.get("summary")),
         overall=_number(record.get("overall")),
         asin=_text(record.get("asin")),
         reviewer=_text(record.get("reviewerID")),

@@ -94,26 +94,27 @@ def ask(
     outcome = Outcome([], keys, cached=len(keys) - len(missing), asked=len(missing))
     done = outcome.cached
     progress(identity.name, done, len(keys))
-    who = {"model": identity.model, "revision": identity.revision, "dtype": identity.dtype}
-    who |= {"name": identity.name, "decoding": identity.decoding}
     queue = list(missing.items())
     answers = labeller.answer([prompt for _, prompt in queue]) if queue else iter(())
     for start in range(0, len(queue), batch):
         part = queue[start : start + batch]
         good: dict[str, JSON] = {}
         bad: dict[str, JSON] = {}
-        for key, prompt in part:
-            response = next(answers)
-            request = who | {"task": prompt.task}
-            try:
-                check(response)
-                good[key] = {"response": response, "request": request, "versions": versions}
-            except UnparsableError as reason:
-                outcome.failures[str(reason)] += 1
+        for (key, prompt), response in zip(part, answers, strict=False):
+            record = {"request": asdict(identity) | {"task": prompt.task}, "versions": versions}
+            reason = _fault(response, check)
+            if reason is None:
+                good[key] = record | {"response": response}
+            else:
                 # As repr: what failed need not be JSON (a NaN is not).
-                bad[key] = {"reason": str(reason), "response": repr(response), "request": request}
+                bad[key] = record | {"response": repr(response), "reason": reason}
+        if len(good) + len(bad) < len(part):
+            raise RuntimeError(
+                f"{identity.name} left {len(part) - len(good) - len(bad)} prompts out"
+            )
         cache.store(good)
         cache.fail(bad)
+        outcome.failures.update(record["reason"] for record in bad.values())
         known |= {key: record["response"] for key, record in good.items()}
         done += len(part)
         progress(identity.name, done, len(keys))
@@ -126,6 +127,15 @@ def ask(
             f" max_failures allows ({max_failures:.1%}); good answers are kept in {cache.folder}"
         )
     return outcome
+
+
+def _fault(response: JSON, check: Check) -> str | None:
+    """Why a response must not be stored; None if it may."""
+    try:
+        check(response)
+    except UnparsableError as reason:
+        return str(reason)
+    return None
 
 
 def create(

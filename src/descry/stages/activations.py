@@ -28,8 +28,7 @@ def run(
 ) -> dict[str, int]:
     """Write the activation matrix: dataset `activations`, float32 [sentence, layer, neuron].
 
-    Rows are in the order of the corpus; dataset `id` holds the sentence ids. `device` is not part
-    of what made the file: the params section is recorded without it.
+    Rows are in the order of the corpus; dataset `id` holds the sentence ids.
     """
     sentences = read_table(corpus, "corpus")
     texts, ids = sentences["text"].to_pylist(), sentences["id"].to_pylist()

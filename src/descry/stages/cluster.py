@@ -24,7 +24,7 @@ def run(
     min_size: int,
     min_mentions: int,
     max_descriptors: int,
-) -> dict[str, Any]:
+) -> dict[str, int]:
     """Write the descriptors, the most mentioned first, and what was dropped with the reason.
 
     Raises:
@@ -36,31 +36,35 @@ def run(
     vectors = sentence_embedder(checkpoint)(phrases)
     found = describe(phrases, counts, vectors, cluster(vectors, method, threshold))
     large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]
-    wishes = read_edits(edits)
-    kept, dropped, unknown = apply_edits(large, wishes, edits.as_posix())
-    ranked = sorted(kept, key=lambda d: not d.edits)  # those named by hand come first
+    edited = apply_edits(large, read_edits(edits))
+    ranked = sorted(edited.kept, key=lambda d: not d.edits)  # those named by hand come first
     chosen, beyond = ranked[:max_descriptors], ranked[max_descriptors:]
-    kept = [descriptor for descriptor in kept if descriptor in chosen]
-    out = [_entry(d) | {"reason": "dropped by hand"} for d in dropped]
-    out += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
+    kept = [descriptor for descriptor in edited.kept if descriptor in chosen]
     if len(kept) < 2:
         raise InputError(
             f"{candidates}: {len(kept)} clusters of at least {min_size} raw descriptors and"
             f" {min_mentions} mentions: lower cluster.min_size, min_mentions or threshold"
         )
+    dropped = [_entry(d) | {"reason": "dropped by hand"} for d in edited.dropped]
+    dropped += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
     write_json(
         output,
         {
             "made": provenance("cluster", section, [candidates, edits], PACKAGES),
             "descriptors": [_entry(d) for d in kept],
-            "dropped": out,
+            "dropped": dropped,
             "too_small": len(found) - len(large),
-            "edits_that_name_no_cluster": unknown,
+            "edits_of_no_cluster": edited.unknown,
+            "edits_overruled": edited.overruled,
         },
     )
-    return {"raw descriptors": len(phrases), "clusters": len(large), "descriptors": len(kept)} | (
-        {"edits that name no cluster": len(unknown)} if unknown else {}
-    )
+    return {
+        "raw descriptors": len(phrases),
+        "clusters": len(large),
+        "descriptors": len(kept),
+        "edits of no cluster": len(edited.unknown),
+        "edits overruled": len(edited.overruled),
+    }
 
 
 def _entry(descriptor: Descriptor) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def _table(sentences: list[Sentence]) -> pa.Table:
 _COLUMNS = {
     "category": pa.string(),
     "text": pa.string(),
+    "summary": pa.string(),
     "overall": pa.float64(),
     "asin": pa.string(),
     "reviewer": pa.string(),

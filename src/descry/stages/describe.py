@@ -1,13 +1,14 @@
 """Stage describe: corpus -> candidates.parquet (prompt p1, section 3.1)."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from descry.cache import PromptCache
-from descry.labellers import JSON, Labeller, Outcome, Progress, ask, create
-from descry.prompts import Prompt, p1, parse_topics
+from descry.labellers import JSON, Progress, ask, create
+from descry.prompts import p1, parse_topics
 from descry.splits import draw
 from descry.storage import provenance, read_table, write_table
 
@@ -36,52 +37,44 @@ def run(
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
     made = provenance("describe", section, [corpus], PACKAGES)
 
-    def check(response: JSON) -> None:
-        parse_topics(response["text"], max_descriptors, max_words)
-
     workers = [
         create(spec, max_descriptors=max_descriptors, descriptors=None, corpus=None)
         for spec in labellers
     ]
-    rows: list[dict[str, str]] = []
-    totals = {"cached": 0, "asked": 0, "failed": 0}
+
+    def topics(response: JSON) -> list[str]:
+        return parse_topics(response["text"], max_descriptors, max_words)
+
     with PromptCache(cache_folder) as cache:
-
-        def answers(worker: Labeller, prompts: list[Prompt], allowed: float) -> Outcome:
-            return ask(
-                cache,
-                worker,
-                prompts,
-                check=check,
-                max_failures=allowed,
-                progress=progress,
-                versions=made["versions"],
-            )
-
+        answers = partial(ask, cache, check=topics, progress=progress, versions=made["versions"])
         if example is None:
             drawn = draw_example(texts, seed)
-            response = answers(workers[0], [p1(drawn, max_descriptors, None, None)], 0).responses[0]
-            topics = parse_topics(response["text"], max_descriptors, max_words)
-            example = {"sentence": drawn, "concepts": topics}
+            zero_shot = [p1(drawn, max_descriptors, None, None)]
+            (response,) = answers(workers[0], zero_shot, max_failures=0).responses
+            example = {"sentence": drawn, "concepts": topics(response)}
         shot = example["sentence"], example["concepts"]
         prompts = [p1(text, max_descriptors, *shot) for text in texts]
-        for worker in workers:
-            outcome = answers(worker, prompts, max_failures)
-            for sentence, key, response in zip(ids, outcome.keys, outcome.responses, strict=True):
-                if response is None:
-                    continue
-                for phrase in parse_topics(response["text"], max_descriptors, max_words):
-                    name = worker.identity.name
-                    rows.append({"id": sentence, "labeller": name, "phrase": phrase, "key": key})
-            totals["cached"] += outcome.cached
-            totals["asked"] += outcome.asked
-            totals["failed"] += outcome.failures.total()
-    made |= {"example": example, "labellers": [worker.identity.as_json() for worker in workers]}
-    made["failed"] = totals["failed"]
+        outcomes = [answers(worker, prompts, max_failures=max_failures) for worker in workers]
+    rows = [
+        {"id": sentence, "labeller": worker.identity.name, "phrase": phrase, "key": key}
+        for worker, outcome in zip(workers, outcomes, strict=True)
+        for sentence, key, response in zip(ids, outcome.keys, outcome.responses, strict=True)
+        if response is not None
+        for phrase in topics(response)
+    ]
+    failed = sum(outcome.failures.total() for outcome in outcomes)
+    made |= {"labellers": [worker.identity.as_json() for worker in workers]}
+    made |= {"example": example, "failed": failed}
     schema = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
     write_table(output, pa.Table.from_pylist(rows, schema=schema), made)
-    distinct = len({row["phrase"] for row in rows})
-    return {"sentences": len(ids), **totals, "descriptors": len(rows), "distinct": distinct}
+    return {
+        "sentences": len(ids),
+        "cached": sum(outcome.cached for outcome in outcomes),
+        "asked": sum(outcome.asked for outcome in outcomes),
+        "failed": failed,
+        "descriptors": len(rows),
+        "distinct": len({row["phrase"] for row in rows}),
+    }
 
 
 def draw_example(texts: list[str], seed: int) -> str:

@@ -26,7 +26,7 @@ from descry.evaluation import (
 )
 from descry.labels import Frequency, assign, frequencies
 from descry.results import Annotations, read_annotations, read_exemplars
-from descry.splits import CALIBRATION, SPLITS, VALIDATION, split_rows
+from descry.splits import HALVES, SPLITS, split_rows
 from descry.storage import (
     provenance,
     read_table,
@@ -71,19 +71,7 @@ def run(
     people = read_gold(gold, table["id"].to_pylist(), b.descriptors)
     sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
     flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
-    by: Frequency = made_labels["frequency"]
-    f = {name: frequencies(flat[name], b.answer, by).f for name in SPLITS}
-
-    pairs = {"halves": (f[CALIBRATION], f[VALIDATION])}
-    with_gold = [i for i in range(len(b.descriptors)) if (people[:, i] >= 0).any()]
-    if with_gold:
-        truth = people[:, with_gold]
-        predicted = np.where(truth >= 0, b.answer[:, with_gold], -1)  # on the same sentences
-        pairs["gold"] = (
-            frequencies(flat["all"], predicted, by).f,
-            frequencies(flat["all"], truth, by).f,
-        )
-
+    pairs = _compared(flat, b, people, made_labels["frequency"])
     chosen = made_labels["threshold"]
     steps, ks = sorted({*thresholds, chosen}), range(1, max_k + 1)
     rated = [
@@ -103,6 +91,21 @@ def run(
     write_csv(descriptors, agreed)
     write_csv(correlation, _correlation(b))
     return _summary(rated, chosen)
+
+
+def _compared(
+    exemplars: dict[str, np.ndarray], b: Annotations, people: np.ndarray, by: Frequency
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The pairs of f that are held against each other: predicted and true."""
+    halves = [frequencies(exemplars[half], b.answer, by).f for half in HALVES]
+    pairs = {"halves": (halves[0], halves[1])}
+    columns = (people >= 0).any(axis=0)
+    if columns.any():
+        truth = people[:, columns]
+        predicted = np.where(truth >= 0, b.answer[:, columns], -1)  # on the same sentences
+        gold = [frequencies(exemplars["all"], answers, by).f for answers in (predicted, truth)]
+        pairs["gold"] = (gold[0], gold[1])
+    return pairs
 
 
 def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:

@@ -120,12 +120,16 @@ def _exemplars(
 
 def _scores(metrics: JSON) -> list[dict[str, str]]:
     return [
-        {"name": f"{against}: {name.replace('_', ' ')}", "defined": score["defined"]}
+        {"name": f"{against}: {_title(name)}", "defined": score["defined"]}
         | {key: _number(score[key]) for key in ("value", "null", "corrected")}
         for against in ("halves", "gold")
         for name, score in metrics[against].items()
         if isinstance(score, dict)
     ]
+
+
+def _title(score: str) -> str:
+    return score.replace("_at_k_", "@").replace("_", " ")
 
 
 def _number(value: float | None) -> str:
