@@ -13,6 +13,12 @@ from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out
 hypothesis.settings.register_profile("descry", deadline=None)
 hypothesis.settings.load_profile("descry")
 
+# Each worker, and what it starts, keeps to one core: torch's threads would spin against the others'.
+worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+if worker and hasattr(os, "sched_setaffinity"):
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
+
 HOME = tempfile.TemporaryDirectory(prefix="descry-home-")
 os.environ |= {
     "HF_HUB_OFFLINE": "1",
@@ -24,6 +30,7 @@ os.environ |= {
     "DVC_NO_ANALYTICS": "1",
     "GIT_CONFIG_GLOBAL": f"{HOME.name}/gitconfig",
     "COLUMNS": "160",
+    "OMP_NUM_THREADS": "1",
 }
 Path(HOME.name, "gitconfig").write_text("[user]\n\tname = t\n\temail = t@example.com\n")
 
