@@ -13,7 +13,7 @@ from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out
 hypothesis.settings.register_profile("descry", deadline=None)
 hypothesis.settings.load_profile("descry")
 
-# Each worker, and what it starts, keeps to one core: torch's threads would spin against the others'.
+# Each worker, and what it starts, keeps to one core: else torch's threads spin against each other.
 worker = os.environ.get("PYTEST_XDIST_WORKER", "")
 if worker and hasattr(os, "sched_setaffinity"):
     cores = sorted(os.sched_getaffinity(0))
