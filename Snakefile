@@ -21,6 +21,9 @@ except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
+# For the stages that load a model: two of them at a time slow each other down. Scaled to --cores.
+ALL_CORES = 1024
+
 # The commands of the environment that runs Snakemake, and the code of this checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
@@ -63,7 +66,7 @@ rule describe:
         "logs/describe.log",
     benchmark:
         "logs/describe.tsv"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         gpu=1,
     params:
@@ -84,7 +87,7 @@ rule cluster:
         "logs/cluster.log",
     benchmark:
         "logs/cluster.tsv"
-    threads: workflow.cores
+    threads: ALL_CORES
     params:
         cluster=wiring.section("cluster"),
     shell:
@@ -103,7 +106,7 @@ rule annotate:
         "logs/annotate.log",
     benchmark:
         "logs/annotate.tsv"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         gpu=1,
     params:
@@ -123,7 +126,7 @@ rule activations:
         "logs/activations.log",
     benchmark:
         "logs/activations.tsv"
-    threads: workflow.cores
+    threads: ALL_CORES
     resources:
         gpu=1,
     params:

@@ -190,7 +190,8 @@ def test_a_rebuild_from_nothing_asks_the_labeller_nothing(repo):
 
 
 def test_own_reviews_come_in_by_dvc_add_and_one_line(repo):
-    rows = [line for f in sorted(repo.path.glob("data/sample/*.jsonl")) for line in f.open()][::2]
+    files = sorted(repo.path.glob("data/sample/*.jsonl"))
+    rows = [line for file in files for line in file.read_text().splitlines()]
     texts = [json.loads(row)["reviewText"] for row in rows]
     (repo.path / "data/mine.jsonl").write_text(
         "".join(json.dumps({"text": t}) + "\n" for t in texts)
@@ -209,7 +210,7 @@ def test_own_reviews_come_in_by_dvc_add_and_one_line(repo):
 )
 def test_bad_params_stop_snakemake_in_one_line(repo, key, value, named):
     repo.set(**{key: value})
-    said = repo.sh("snakemake --cores all", status=2)
-    assert said.startswith("error: ")
-    assert named in said
-    assert said.count("\n") == 1
+    said = repo.sh("snakemake --cores all", status=2).splitlines()
+    (line,) = (line for line in said if not line.startswith("Using workflow specific profile"))
+    assert line.startswith("error: ")
+    assert named in line

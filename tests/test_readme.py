@@ -20,7 +20,7 @@ def test_every_command_of_the_readme_runs(repo):
     """`make run` takes the environment that runs the tests for the installed one."""
     (repo.path / ".venv").symlink_to(sys.prefix)
     sample = sorted(repo.path.glob("data/sample/*.jsonl"))
-    (repo.path / "data/mine.jsonl").write_text("".join(file.read_text() for file in sample[::2]))
+    (repo.path / "data/mine.jsonl").write_text("".join(file.read_text() for file in sample))
     said = {}
     for command in COMMANDS:
         if command == "make test":

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from descry.errors import InputError
 from descry.params import Params, input_paths, load
 from descry.reviews import review_files
 from descry.storage import canonical
@@ -25,10 +26,15 @@ SOURCE = Path("src/descry")
 
 
 class Wiring:
-    """The project in the current folder: what each rule of its Snakefile depends on."""
+    """The project in the current folder: what each rule of its Snakefile depends on.
+
+    Raises:
+        InputError: params.yaml is not in order, or names a file that is not there.
+    """
 
     def __init__(self) -> None:
         self.params: Params = load(Path("params.yaml"))
+        self._inputs = {stage: self._files(stage) for stage in Params.model_fields}
 
     def section(self, stage: str) -> str:
         """A section of params.yaml as canonical JSON: what a rule depends on."""
@@ -36,13 +42,16 @@ class Wiring:
 
     def inputs(self, stage: str) -> dict[str, list[str]]:
         """The files that the paths in a section name: those of a folder, or the file itself."""
-        paths = input_paths(getattr(self.params, stage))
-        return {
-            key: [file.as_posix() for file in review_files(Path(path))]
-            if key == "reviews"
-            else [path]
-            for key, path in paths.items()
-        }
+        return self._inputs[stage]
+
+    def _files(self, stage: str) -> dict[str, list[str]]:
+        files = {}
+        for key, path in input_paths(getattr(self.params, stage)).items():
+            if key != "reviews" and not Path(path).is_file():
+                raise InputError(f"{path}: no such file: set {stage}.{key} in params.yaml")
+            found = review_files(Path(path)) if key == "reviews" else [Path(path)]
+            files[key] = [file.as_posix() for file in found]
+        return files
 
     def code(self, stage: str) -> list[str]:
         """The source files that a stage's module imports, itself included."""
