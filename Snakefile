@@ -47,8 +47,6 @@ rule corpus:
         "results/corpus.parquet",
     log:
         "logs/corpus.log",
-    benchmark:
-        "logs/corpus.tsv"
     params:
         corpus=wiring.section("corpus"),
     shell:
@@ -64,8 +62,6 @@ rule describe:
         "results/candidates.parquet",
     log:
         "logs/describe.log",
-    benchmark:
-        "logs/describe.tsv"
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -85,8 +81,6 @@ rule cluster:
         "results/descriptors.json",
     log:
         "logs/cluster.log",
-    benchmark:
-        "logs/cluster.tsv"
     threads: ALL_CORES
     params:
         cluster=wiring.section("cluster"),
@@ -104,8 +98,6 @@ rule annotate:
         "results/annotations.h5",
     log:
         "logs/annotate.log",
-    benchmark:
-        "logs/annotate.tsv"
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -124,8 +116,6 @@ rule activations:
         "results/activations.h5",
     log:
         "logs/activations.log",
-    benchmark:
-        "logs/activations.tsv"
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -145,8 +135,6 @@ rule exemplars:
         "results/exemplars.h5",
     log:
         "logs/exemplars.log",
-    benchmark:
-        "logs/exemplars.tsv"
     params:
         exemplars=wiring.section("exemplars"),
     shell:
@@ -166,8 +154,6 @@ rule label:
         neurons="results/neurons.json",
     log:
         "logs/label.log",
-    benchmark:
-        "logs/label.tsv"
     params:
         label=wiring.section("label"),
     shell:
@@ -191,8 +177,6 @@ rule evaluate:
         correlation="results/correlation.csv",
     log:
         "logs/evaluate.log",
-    benchmark:
-        "logs/evaluate.tsv"
     params:
         evaluate=wiring.section("evaluate"),
     shell:
@@ -217,8 +201,6 @@ rule report:
         report("results/report/index.html", category="Report"),
     log:
         "logs/report.log",
-    benchmark:
-        "logs/report.tsv"
     params:
         report=wiring.section("report"),
     shell:

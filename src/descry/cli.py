@@ -62,13 +62,13 @@ def _section(stage: str, text: str | None) -> dict[str, Any]:
 @app.command(rich_help_panel=STAGES)
 def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
     """Reviews (files or folders) to filtered, deduplicated, split sentences."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.reviews import review_files
     from descry.stages import corpus as stage
 
     section = _section("corpus", params)
     files = [file for path in reviews for file in review_files(path)]
-    summary("corpus", stage.run(files, output, **section))
+    finished("corpus", stage.run(files, output, **section))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -76,22 +76,22 @@ def describe(
     corpus: Path, output: Output, cache: CacheFolder = CACHE, params: Params = None
 ) -> None:
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
-    from descry.progress import reporting, summary
+    from descry.progress import finished, reporting
     from descry.stages import describe as stage
 
     section = _section("describe", params)
     with reporting("describe") as progress:
         counts = stage.run(corpus, output, cache, progress=progress, **section)
-    summary("describe", counts)
+    finished("describe", counts)
 
 
 @app.command(rich_help_panel=STAGES)
 def cluster(candidates: Path, edits: Path, output: Output, params: Params = None) -> None:
     """Raw descriptors to descriptors, with the edits made by hand."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.stages import cluster as stage
 
-    summary("cluster", stage.run(candidates, edits, output, **_section("cluster", params)))
+    finished("cluster", stage.run(candidates, edits, output, **_section("cluster", params)))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -103,34 +103,34 @@ def annotate(
     params: Params = None,
 ) -> None:
     """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
-    from descry.progress import reporting, summary
+    from descry.progress import finished, reporting
     from descry.stages import annotate as stage
 
     section = _section("annotate", params)
     with reporting("annotate") as progress:
         counts = stage.run(corpus, descriptors, output, cache, progress=progress, **section)
-    summary("annotate", counts)
+    finished("annotate", counts)
 
 
 @app.command(rich_help_panel=STAGES)
 def activations(corpus: Path, output: Output, params: Params = None) -> None:
     """Activation matrix of the target model."""
-    from descry.progress import reporting, summary
+    from descry.progress import finished, reporting
     from descry.stages import activations as stage
 
     section = _section("activations", params)
     with reporting("activations") as progress:
         counts = stage.run(corpus, output, progress=progress, **section)
-    summary("activations", counts)
+    finished("activations", counts)
 
 
 @app.command(rich_help_panel=STAGES)
 def exemplars(corpus: Path, activations: Path, output: Output, params: Params = None) -> None:
     """The sentences that excite each neuron most."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.stages import exemplars as stage
 
-    summary("exemplars", stage.run(corpus, activations, output, **_section("exemplars", params)))
+    finished("exemplars", stage.run(corpus, activations, output, **_section("exemplars", params)))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -143,11 +143,11 @@ def label(
     params: Params = None,
 ) -> None:
     """Neuron labels, and the inverse map from descriptors to neurons."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.stages import label as stage
 
     section = _section("label", params)
-    summary("label", stage.run(corpus, exemplars, annotations, output, neurons, **section))
+    finished("label", stage.run(corpus, exemplars, annotations, output, neurons, **section))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -164,13 +164,13 @@ def evaluate(
     params: Params = None,
 ) -> None:
     """Scores of the labels, each beside that of shuffled neurons."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.stages import evaluate as stage
 
     section = _section("evaluate", params)
     inputs = (corpus, exemplars, annotations, labels, gold)
     outputs = (output, curves, descriptors, correlation)
-    summary("evaluate", stage.run(*inputs, *outputs, **section))
+    finished("evaluate", stage.run(*inputs, *outputs, **section))
 
 
 @app.command(rich_help_panel=STAGES)
@@ -186,11 +186,11 @@ def report(
     params: Params = None,
 ) -> None:
     """The HTML page."""
-    from descry.progress import summary
+    from descry.progress import finished
     from descry.stages import report as stage
 
     inputs = (corpus, descriptors, annotations, activations, exemplars, labels, metrics)
-    summary("report", stage.run(*inputs, output, **_section("report", params)))
+    finished("report", stage.run(*inputs, output, **_section("report", params)))
 
 
 @app.command(rich_help_panel=LOOK)

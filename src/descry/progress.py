@@ -12,6 +12,7 @@ from rich.text import Text
 
 from descry.labellers import Progress as Report
 
+STARTED = time.monotonic()
 EVERY = 5.0  # seconds between plain lines
 
 
@@ -40,6 +41,16 @@ def reporting(stage: str) -> Iterator[Report]:
             print(f"{stage}: {what} {done} of {total}", file=sys.stderr, flush=True)
 
     yield line
+
+
+def finished(stage: str, counts: Mapping[str, object]) -> None:
+    """Print what a stage did, how long it took and how much memory it held at most."""
+    import resource  # not there on Windows, where Snakemake's shell rules do not run either
+
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+    seconds = time.monotonic() - STARTED
+    summary(stage, {**counts, "seconds": f"{seconds:.1f}", "peak MB": f"{peak:.0f}"})
 
 
 def summary(stage: str, counts: Mapping[str, object]) -> None:
