@@ -165,7 +165,7 @@ def test_a_killed_run_is_resumed_and_gives_the_same_bytes(repo):
     results = repo.results()
     shutil.rmtree(repo.path / "results")
     shutil.rmtree(repo.path / "cache")
-    command = f"exec {Path(sys.executable).parent}/snakemake --cores 2"
+    command = f"exec {Path(sys.executable).parent}/snakemake --cores all"
     with subprocess.Popen(
         command, shell=True, cwd=repo.path, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
