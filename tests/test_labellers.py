@@ -494,3 +494,12 @@ def test_the_identity_for_p1_changes_with_the_number_of_topics():
 
 def test_the_identity_needs_no_model(broken_model):
     assert judge().identity.revision == MINILM_COMMIT
+
+
+def test_log_odds_are_the_same_every_time():
+    """Nothing in the mixture's start is left to the global random state."""
+    scores = np.random.default_rng(0).normal(size=500)
+    np.random.seed(1)
+    first = log_odds(scores)
+    np.random.seed(2)
+    assert np.array_equal(log_odds(scores), first)

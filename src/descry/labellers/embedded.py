@@ -14,7 +14,7 @@ from descry.models import Checkpoint, Embed, sentence_embedder
 from descry.prompts import Prompt
 from descry.storage import canonical, sha256_text
 
-VERSION = 3  # of the method: part of the cache key, to be raised when answers would change
+VERSION = 4  # of the method: part of the cache key, to be raised when answers would change
 _DOCUMENTS = 2000  # sentences whose key phrases are embedded together: what bounds the memory
 
 

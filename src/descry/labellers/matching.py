@@ -113,8 +113,15 @@ def log_odds(scores: np.ndarray) -> np.ndarray:
         return np.full(len(x), -1.0)  # nothing stands out: No
     cut = np.quantile(x, 1 - UPPER)
     means = np.array([[x[x <= cut].mean()], [x[x >= cut].mean()]])
+    # Every start value is given: scikit-learn would draw the missing ones at random.
     mixture = GaussianMixture(
-        2, covariance_type="tied", means_init=means, weights_init=[1 - UPPER, UPPER], max_iter=500
+        2,
+        covariance_type="tied",
+        weights_init=[1 - UPPER, UPPER],
+        means_init=means,
+        precisions_init=[[1 / max(float(x.var()), 1e-6)]],
+        max_iter=500,
+        random_state=0,
     ).fit(x)
     low, high = sorted(range(2), key=lambda group: float(mixture.means_[group, 0]))
     m0, m1 = mixture.means_[low, 0], mixture.means_[high, 0]
