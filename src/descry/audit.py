@@ -11,7 +11,13 @@ from descry.cache import PromptCache
 from descry.labellers import Identity
 from descry.labels import neuron_name
 from descry.prompts import p2
-from descry.results import Labels, parse_neuron, read_annotations, read_exemplars, read_labels
+from descry.results import (
+    Labels,
+    parse_neuron,
+    read_annotations,
+    read_labels,
+    read_neuron_exemplars,
+)
 from descry.splits import SPLITS
 from descry.storage import (
     JSON,
@@ -97,9 +103,7 @@ def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
         f"{neuron_name(layer, index)} of {target['model']} @ {target['revision']}"
         f" (weights sha256 {made['weights']}), {made['site']} at {made['position']}"
     )
-    with reading_hdf5(results / "exemplars.h5", "exemplars") as file:
-        values = file["all/activation"][layer, index]
-    exemplars = read_exemplars(results / "exemplars.h5", "all")[layer, index]
+    exemplars, values = read_neuron_exemplars(results / "exemplars.h5", layer, index)
     columns = np.flatnonzero(run.labels.splits["all"].assigned[layer, index])
     if not len(columns):
         top.add(f"no label: no descriptor has f > {run.labels.made['params']['threshold']}")

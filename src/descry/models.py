@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from descry.errors import InputError
-from descry.storage import sha256_file
+from descry.storage import sha256_file, sha256_text
 
 if TYPE_CHECKING:
     import torch
@@ -106,8 +106,6 @@ def weights_sha256(folder: Path) -> str:
         raise InputError(f"{folder}: no weights (*.safetensors) in it")
     if len(files) == 1:
         return sha256_file(files[0])
-    from descry.storage import sha256_text
-
     return sha256_text("".join(sha256_file(file) for file in files))
 
 

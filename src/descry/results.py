@@ -62,6 +62,12 @@ def read_exemplars(path: Path, split: str) -> np.ndarray:
         return np.asarray(file[f"{split}/row"][:])
 
 
+def read_neuron_exemplars(path: Path, layer: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """One neuron's exemplars in the whole corpus: rows of the corpus, and their activations."""
+    with reading_hdf5(path, "exemplars") as file:
+        return file["all/row"][layer, index], file["all/activation"][layer, index]
+
+
 @dataclass(frozen=True)
 class SplitLabels:
     """The label table of one split, float64 or bool [layers, neurons, descriptors]."""

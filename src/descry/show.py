@@ -11,9 +11,15 @@ from rich.tree import Tree
 
 from descry.audit import Node
 from descry.labels import neuron_name
-from descry.results import Labels, parse_neuron, read_annotations, read_exemplars, read_labels
+from descry.results import (
+    Labels,
+    parse_neuron,
+    read_annotations,
+    read_labels,
+    read_neuron_exemplars,
+)
 from descry.splits import HALVES
-from descry.storage import read_table, reading_hdf5
+from descry.storage import read_table
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -84,9 +90,7 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
 def _sentences(results: Path, labels: Labels, layer: int, index: int, rows: int) -> Table:
     texts = read_table(results / "corpus.parquet", "corpus")["text"].to_pylist()
     b = read_annotations(results / "annotations.h5").only(labels.descriptors)
-    exemplars = read_exemplars(results / "exemplars.h5", "all")[layer, index]
-    with reading_hdf5(results / "exemplars.h5", "exemplars") as file:
-        values = file["all/activation"][layer, index]
+    exemplars, values = read_neuron_exemplars(results / "exemplars.h5", layer, index)
     table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
     for column in ("activation", "sentence", "descriptors"):
         table.add_column(column)
