@@ -24,10 +24,15 @@ except InputError as error:
 # For the stages that load a model: two of them at a time slow each other down. Scaled to --cores.
 ALL_CORES = 1024
 
+# `--config replay=true`: answers come from the cache alone. No parameter of a rule: it changes no
+# result, and must make none outdated.
+replay = "--replay" if str(config.get("replay")).lower() == "true" else ""
+
 # The commands of the environment that runs Snakemake, and the code of this checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
-    f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH PYTHONPATH=src; "
+    f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH PYTHONPATH=src;"
+    f" replay={replay}; "
 )
 
 
@@ -68,7 +73,7 @@ rule describe:
     params:
         describe=wiring.section("describe"),
     shell:
-        "descry describe {input.corpus} -o {output} -p {params:q} 2>&1 | tee {log}"
+        "descry describe {input.corpus} -o {output} $replay -p {params:q} 2>&1 | tee {log}"
 
 
 rule cluster:
@@ -86,25 +91,6 @@ rule cluster:
         cluster=wiring.section("cluster"),
     shell:
         "descry cluster {input.candidates} {input.edits} -o {output} -p {params:q} 2>&1 | tee {log}"
-
-
-rule annotate:
-    """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
-    input:
-        corpus="results/corpus.parquet",
-        descriptors="results/descriptors.json",
-        code=wiring.code("annotate"),
-    output:
-        "results/annotations.h5",
-    log:
-        "logs/annotate.log",
-    threads: ALL_CORES
-    resources:
-        gpu=1,
-    params:
-        annotate=wiring.section("annotate"),
-    shell:
-        "descry annotate {input.corpus} {input.descriptors} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule activations:
@@ -142,6 +128,48 @@ rule exemplars:
         " 2>&1 | tee {log}"
 
 
+rule annotate:
+    """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        exemplars="results/exemplars.h5",
+        code=wiring.code("annotate"),
+    output:
+        "results/annotations.h5",
+    log:
+        "logs/annotate.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        annotate=wiring.section("annotate"),
+    shell:
+        "descry annotate {input.corpus} {input.descriptors} {input.exemplars} -o {output} $replay"
+        " -p {params:q} 2>&1 | tee {log}"
+
+
+rule judge:
+    """The same of a second labeller, to hold the first against."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        exemplars="results/exemplars.h5",
+        code=wiring.code("judge"),
+    output:
+        "results/judgements.h5",
+    log:
+        "logs/judge.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        judge=wiring.section("judge"),
+    shell:
+        "descry judge {input.corpus} {input.descriptors} {input.exemplars} -o {output} $replay"
+        " -p {params:q} 2>&1 | tee {log}"
+
+
 rule label:
     """Neuron labels, and the inverse map from descriptors to neurons."""
     input:
@@ -168,6 +196,7 @@ rule evaluate:
         corpus="results/corpus.parquet",
         exemplars="results/exemplars.h5",
         annotations="results/annotations.h5",
+        judgements="results/judgements.h5",
         labels="results/labels.parquet",
         code=wiring.code("evaluate"),
     output:
@@ -180,8 +209,8 @@ rule evaluate:
     params:
         evaluate=wiring.section("evaluate"),
     shell:
-        "descry evaluate {input.corpus} {input.exemplars} {input.annotations} {input.labels}"
-        " {input.gold} -o {output.metrics} --curves {output.curves}"
+        "descry evaluate {input.corpus} {input.exemplars} {input.annotations} {input.judgements}"
+        " {input.labels} {input.gold} -o {output.metrics} --curves {output.curves}"
         " --descriptors {output.descriptors} --correlation {output.correlation}"
         " -p {params:q} 2>&1 | tee {log}"
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from descry.asking import stored_frame
 from descry.cache import PromptCache
-from descry.labellers import Identity
+from descry.labellers import NO_FRAME, Frame, Identity
 from descry.labels import neuron_name
 from descry.prompts import p2
 from descry.results import (
@@ -55,6 +56,7 @@ class Run:
     labeller: Identity
     labels: Labels
     made: dict[str, JSON]
+    frame: Frame = NO_FRAME
 
 
 def read_run(results: Path) -> Run:
@@ -108,6 +110,7 @@ def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
     if not len(columns):
         top.add(f"no label: no descriptor has f > {run.labels.made['params']['threshold']}")
     with PromptCache(cache) as opened:
+        run.frame = stored_frame(opened, run.labeller) or NO_FRAME
         for column in sorted(columns, key=lambda c: -run.labels.splits["all"].f[layer, index, c]):
             node = _label(top, run, layer, index, int(column))
             yes = run.annotations.answer[exemplars, column] == 1
@@ -148,9 +151,12 @@ def _exemplar(
     sentence = run.corpus.slice(row, 1).to_pylist()[0]
     below = node.add(f"exemplar {rank + 1}, activation {value:.4f}: {sentence['text']}")
     below.add(_place(sentence))
-    key = run.labeller.request(p2(sentence["text"], run.labels.descriptors[column])).key
-    stored = "in the cache" if cache.record(key) else "not in this cache"
-    below.add(f"answer Yes, log-odds {score:.3f}, by {run.labeller.name}; key {key} ({stored})")
+    prompt = p2([sentence["text"]], [run.labels.descriptors[column]])[0]
+    key = run.labeller.request(prompt, run.frame).key
+    stored = cache.record(key)
+    where = f"made {stored['made']}" if stored else "not in this cache"
+    odds = "in words" if np.isnan(score) else f"log-odds {score:.3f}"
+    below.add(f"answer Yes, {odds}, by {run.labeller.name}; key {key} ({where})")
 
 
 def _place(sentence: dict[str, Any]) -> str:

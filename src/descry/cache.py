@@ -4,13 +4,18 @@ Why not diskcache as it comes: its defaults evict rows without a word, and it un
 reads (CVE-2025-69872), so whoever can write the folder runs code in the reader. Here eviction is
 off, the disk takes text only, and one transaction holds a batch. FanoutCache drops rows on a
 time-out, so a plain Cache is used.
+
+A row is an answer, a failure, an origin (who answered, and to which template: what many answers
+have in common) or the counts of a stage's last run.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +33,7 @@ _SETTINGS = {
     "tag_index": 0,
     "disk_min_file_size": 2**62,  # rows stay in the database: one file to copy, no open calls
 }
-_ANSWER, _FAILURE = "answer:", "failure:"
+_ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
 _IN = 900  # SQLite takes at most 999 variables in a statement
 
@@ -52,10 +57,25 @@ class Request:
     @property
     def key(self) -> str:
         """sha256 of the canonical JSON of the request."""
-        return sha256_text(canonical(asdict(self)))
+        before, after = _around_prompt(
+            self.task, self.model, self.revision, self.dtype, self.decoding, self.sample
+        )
+        return sha256_text(before + canonical(self.prompt) + after)
 
 
-class CacheConflictError(Exception):
+@lru_cache(maxsize=64)
+def _around_prompt(
+    task: str, model: str, revision: str, dtype: str, decoding: str, sample: int
+) -> tuple[str, str]:
+    """The canonical JSON around the prompt: the same for millions of requests."""
+    request: JSON = {"task": task, "model": model, "revision": revision, "dtype": dtype}
+    request |= {"decoding": decoding, "sample": sample, "prompt": None}
+    # Quotes within a value are escaped, so the mark is found at the key itself.
+    before, _, after = canonical(request).partition('"prompt":null')
+    return before + '"prompt":', after
+
+
+class CacheConflictError(InputError):
     """Another answer came for a request that has one: the labeller is not deterministic."""
 
 
@@ -83,6 +103,11 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]
         if mode != _TEXT_MODE or filename is not None or not isinstance(value, str):
             raise InputError(f"{self._directory}: a foreign row in the prompt cache: remove it")
         return value
+
+
+def origin_id(origin: JSON) -> str:
+    """The short name of an origin: 16 hex digits of its hash."""
+    return sha256_text(canonical(origin))[:16]
 
 
 class PromptCache:
@@ -121,44 +146,106 @@ class PromptCache:
     def __exit__(self, *_: object) -> None:
         self._cache.close()
 
-    def _rows(self, keys: Sequence[str]) -> Iterable[tuple[str, str]]:
+    # Reading
+
+    def _select(self, where: str, values: Sequence[object]) -> Iterator[tuple[str, str, float]]:
+        """Rows as (key, text, time of storing), each checked to be text."""
+        columns = "key, raw, mode, filename, value, store_time"
+        rows = self._cache._sql(f"SELECT {columns} FROM Cache WHERE {where}", values)
+        disk = self._cache.disk
+        for key, raw, mode, filename, value, stored in rows:
+            yield disk.get(key, raw), disk.fetch(mode, filename, value, False), stored
+
+    def _rows(self, keys: Sequence[str]) -> Iterator[tuple[str, str, float]]:
         for start in range(0, len(keys), _IN):
             part = keys[start : start + _IN]
-            marks = ",".join("?" * len(part))
-            rows = self._cache._sql(
-                "SELECT key, raw, mode, filename, value FROM Cache WHERE raw = 1"
-                f" AND key IN ({marks})",
-                part,
-            ).fetchall()
-            for key, raw, mode, filename, value in rows:
-                disk = self._cache.disk
-                yield disk.get(key, raw), disk.fetch(mode, filename, value, False)
+            yield from self._select(f"raw = 1 AND key IN ({','.join('?' * len(part))})", part)
+
+    def _all(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Every row of a kind in the order of its keys: (key without prefix, text)."""
+        where = "key >= ? AND key < ? ORDER BY key"
+        for key, text, _ in self._select(where, (prefix, prefix + "\x7f")):
+            yield key.removeprefix(prefix), text
 
     def answers(self, keys: Sequence[str]) -> dict[str, JSON]:
         """The stored responses among the keys: {key: response}."""
         rows = self._rows([_ANSWER + key for key in keys])
-        return {name.removeprefix(_ANSWER): json.loads(text)["response"] for name, text in rows}
+        return {
+            key.removeprefix(_ANSWER): self._read(key, text)["response"] for key, text, _ in rows
+        }
+
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an answer."""
+        return {key.removeprefix(_ANSWER) for key, *_ in self._rows([_ANSWER + k for k in keys])}
 
     def record(self, key: str) -> JSON | None:
-        """The whole record of a key (response, request, versions), or None."""
-        for _, text in self._rows([_ANSWER + key]):
-            return json.loads(text)
+        """All that is known of a key's answer, or None.
+
+        response, sentence, descriptor, tokens, cut; `origin` whole; `made`, the UTC time to the
+        second at which it was stored here.
+        """
+        for _, text, stored in self._rows([_ANSWER + key]):
+            record = self._read(key, text)
+            made = datetime.fromtimestamp(int(stored), UTC).isoformat()
+            origin = self.origins().get(record["origin"])
+            if origin is None:
+                raise self._damaged(_ANSWER + key, "its origin is missing")
+            return record | {"origin": origin, "made": made}
         return None
 
-    def store(self, records: dict[str, JSON]) -> None:
-        """Store good answers in one transaction; the first one written stays.
+    def _read(self, key: str, text: str) -> JSON:
+        """A row's JSON, which has a response and an origin where it is an answer."""
+        try:
+            value = json.loads(text)
+        except ValueError as error:
+            raise self._damaged(key, str(error)) from None
+        if not isinstance(value, dict):
+            raise self._damaged(key, "not a JSON object")
+        if key.startswith(_ANSWER) and not {"response", "origin"} <= value.keys():
+            raise self._damaged(key, "no response or origin")
+        return value
+
+    def _damaged(self, key: str, reason: str) -> InputError:
+        return InputError(
+            f"{self.folder}: the row {key} is damaged ({reason}): `descry cache verify --remove`"
+            " finds and removes such rows"
+        )
+
+    def origins(self) -> dict[str, JSON]:
+        """Every origin by its id."""
+        return {key: self._read(_ORIGIN + key, text) for key, text in self._all(_ORIGIN)}
+
+    def records(self) -> Iterator[tuple[str, str]]:
+        """Every answer in the order of keys: (key, canonical JSON of its record)."""
+        return self._all(_ANSWER)
+
+    def failures(self) -> Iterator[tuple[str, JSON]]:
+        """Every failed request: (key, record with its reason)."""
+        return ((key, self._read(_FAILURE + key, text)) for key, text in self._all(_FAILURE))
+
+    def runs(self) -> dict[str, JSON]:
+        """The counts of the last run of every stage and labeller."""
+        return {key: self._read(_RUN + key, text) for key, text in self._all(_RUN)}
+
+    # Writing
+
+    def store(self, origin: JSON, records: dict[str, JSON]) -> None:
+        """Store good answers of one origin in one transaction; the first one written stays.
 
         Args:
-            records: {key: {"response": ..., "request": ..., "versions": ...}}.
+            origin: who answered, and to which template.
+            records: {key: {"response": ..., "sentence": id, ...}}.
 
         Raises:
             CacheConflictError: a key has another response already.
         """
+        name = origin_id(origin)
         with self._cache.transact(retry=True):
             present = self.answers(list(records))
+            self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
             for key, record in records.items():
                 if key not in present:
-                    self._cache.set(_ANSWER + key, canonical(record), retry=True)
+                    self._cache.set(_ANSWER + key, canonical(record | {"origin": name}), retry=True)
                     self._cache.delete(_FAILURE + key, retry=True)
                 elif present[key] != record["response"]:
                     raise CacheConflictError(
@@ -166,11 +253,54 @@ class PromptCache:
                         f" is stored, {canonical(record['response'])[:80]} came now"
                     )
 
-    def fail(self, failures: dict[str, JSON]) -> None:
-        """Enter failed requests in the ledger with their reason; the next run asks them again."""
+    def merge(self, origins: dict[str, JSON], records: dict[str, str]) -> dict[str, str]:
+        """Take in records of another cache in one transaction: {key: canonical JSON}.
+
+        Of two records with one response the smaller text stays, so that the order of merging does
+        not matter.
+
+        Returns:
+            Those that are in conflict: another response is stored here, and stays.
+        """
+        conflicts = {}
         with self._cache.transact(retry=True):
-            for key, record in failures.items():
-                self._cache.set(_FAILURE + key, canonical(record), retry=True)
+            for name, origin in origins.items():
+                self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
+            rows = self._rows([_ANSWER + key for key in records])
+            present = {key.removeprefix(_ANSWER): text for key, text, _ in rows}
+            for key, text in records.items():
+                here = present.get(key)
+                if here is not None and self._response(key, here) != self._response(key, text):
+                    conflicts[key] = text
+                elif here is None or text < here:
+                    self._cache.set(_ANSWER + key, text, retry=True)
+                    self._cache.delete(_FAILURE + key, retry=True)
+        return conflicts
+
+    def fail(self, failures: dict[str, JSON]) -> None:
+        """Enter failed requests in the ledger with their reason; the next run asks them again.
+
+        One that another process has got an answer to is none.
+        """
+        with self._cache.transact(retry=True):
+            for key in failures.keys() - self.known(list(failures)):
+                self._cache.set(_FAILURE + key, canonical(failures[key]), retry=True)
+
+    def finish(self, run: str, counts: JSON) -> None:
+        """Keep the counts of a stage's and labeller's last run."""
+        self._cache.set(_RUN + run, canonical(counts), retry=True)
+
+    def remove(self, answers: Iterable[str], failures: Iterable[str]) -> None:
+        """Remove answers and failures for good, in one transaction, and give the room back."""
+        with self._cache.transact(retry=True):
+            for prefix, keys in ((_ANSWER, answers), (_FAILURE, failures)):
+                for key in keys:
+                    self._cache.delete(prefix + key, retry=True)
+            used = self.by_origin()
+            for name, _ in list(self._all(_ORIGIN)):
+                if name not in used:
+                    self._cache.delete(_ORIGIN + name, retry=True)
+        self._cache._sql_retry("VACUUM")  # waits for other writers
 
     def stats(self) -> dict[str, int]:
         """Number of stored answers and of failures."""
@@ -179,3 +309,17 @@ class PromptCache:
             name: self._cache._sql(count, (prefix, prefix + "\x7f")).fetchone()[0]
             for name, prefix in (("answers", _ANSWER), ("failures", _FAILURE))
         }
+
+    def by_origin(self) -> dict[str, tuple[int, int, int]]:
+        """Answers, tokens in and tokens out of every origin; counted within SQLite."""
+        tokens = "TOTAL(json_extract(value, '$.tokens[{}]'))"
+        query = (
+            f"SELECT json_extract(value, '$.origin'), COUNT(*), {tokens.format(0)},"
+            f" {tokens.format(1)} FROM Cache WHERE key >= ? AND key < ? AND mode = ?"
+            " AND json_valid(value) GROUP BY 1"
+        )
+        rows = self._cache._sql(query, (_ANSWER, _ANSWER + "\x7f", _TEXT_MODE))
+        return {name: (count, int(i), int(o)) for name, count, i, o in rows}
+
+    def _response(self, key: str, text: str) -> JSON:
+        return self._read(_ANSWER + key, text)["response"]

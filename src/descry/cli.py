@@ -22,6 +22,7 @@ cache_app = typer.Typer(
 app.add_typer(cache_app, name="cache")
 
 STAGES, LOOK, SETUP = "Stages (Snakemake runs them)", "Look at results", "Set up"
+ASK = "Ask labellers"
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Params = Annotated[
     str | None,
@@ -29,7 +30,10 @@ Params = Annotated[
 ]
 CacheFolder = Annotated[Path, typer.Option("--cache", help="Folder of the prompt cache.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
-CACHE, RESULTS = Path("cache/prompts"), Path("results")
+Replay = Annotated[
+    bool, typer.Option("--replay", help="Answers come from the cache alone; no model is loaded.")
+]
+CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
 
 
 def main() -> None:
@@ -73,7 +77,11 @@ def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
 
 @app.command(rich_help_panel=STAGES)
 def describe(
-    corpus: Path, output: Output, cache: CacheFolder = CACHE, params: Params = None
+    corpus: Path,
+    output: Output,
+    cache: CacheFolder = CACHE,
+    replay: Replay = False,
+    params: Params = None,
 ) -> None:
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
     from descry.progress import finished, reporting
@@ -81,7 +89,7 @@ def describe(
 
     section = _section("describe", params)
     with reporting("describe") as progress:
-        counts = stage.run(corpus, output, cache, progress=progress, **section)
+        counts = stage.run(corpus, output, cache, replay=replay, progress=progress, **section)
     finished("describe", counts)
 
 
@@ -98,28 +106,49 @@ def cluster(candidates: Path, edits: Path, output: Output, params: Params = None
 def annotate(
     corpus: Path,
     descriptors: Path,
+    exemplars: Path,
     output: Output,
     cache: CacheFolder = CACHE,
+    replay: Replay = False,
     params: Params = None,
 ) -> None:
     """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
-    from descry.progress import finished, reporting
-    from descry.stages import annotate as stage
+    _ask_p2("annotate", (corpus, descriptors, exemplars, output, cache), replay, params)
 
-    section = _section("annotate", params)
-    with reporting("annotate") as progress:
-        counts = stage.run(corpus, descriptors, output, cache, progress=progress, **section)
-    finished("annotate", counts)
+
+@app.command(rich_help_panel=STAGES)
+def judge(
+    corpus: Path,
+    descriptors: Path,
+    exemplars: Path,
+    output: Output,
+    cache: CacheFolder = CACHE,
+    replay: Replay = False,
+    params: Params = None,
+) -> None:
+    """The same of a second labeller, to hold the first against."""
+    _ask_p2("judge", (corpus, descriptors, exemplars, output, cache), replay, params)
+
+
+def _ask_p2(name: str, files: tuple[Path, ...], replay: bool, params: str | None) -> None:
+    from descry.progress import finished, reporting
+    from descry.stages import annotate, judge
+
+    run = {"annotate": annotate.run, "judge": judge.run}[name]
+    section = _section(name, params)
+    with reporting(name) as progress:
+        counts = run(*files, replay=replay, progress=progress, **section)
+    finished(name, counts)
 
 
 @app.command(rich_help_panel=STAGES)
 def activations(corpus: Path, output: Output, params: Params = None) -> None:
     """Activation matrix of the target model."""
-    from descry.progress import finished, reporting
+    from descry.progress import counting, finished
     from descry.stages import activations as stage
 
     section = _section("activations", params)
-    with reporting("activations") as progress:
+    with counting("activations") as progress:
         counts = stage.run(corpus, output, progress=progress, **section)
     finished("activations", counts)
 
@@ -155,6 +184,7 @@ def evaluate(
     corpus: Path,
     exemplars: Path,
     annotations: Path,
+    judgements: Path,
     labels: Path,
     gold: Path,
     output: Output,
@@ -168,7 +198,7 @@ def evaluate(
     from descry.stages import evaluate as stage
 
     section = _section("evaluate", params)
-    inputs = (corpus, exemplars, annotations, labels, gold)
+    inputs = (corpus, exemplars, annotations, judgements, labels, gold)
     outputs = (output, curves, descriptors, correlation)
     finished("evaluate", stage.run(*inputs, *outputs, **section))
 
@@ -269,11 +299,140 @@ def dvc(
         raise InputError("dvc.yaml is out of date: run `descry dvc`")
 
 
-@cache_app.command()
-def stats(cache: CacheFolder = CACHE) -> None:
-    """Number of stored answers, and of failed ones that the next run asks again."""
+@app.command(rich_help_panel=ASK)
+def forecast(
+    cache: CacheFolder = CACHE,
+    results: Results = RESULTS,
+    price: Annotated[
+        str | None, typer.Option(help="Dollars per million tokens, in and out, such as 0.15,0.60.")
+    ] = None,
+) -> None:
+    """What the labellers would be asked by the present params: answers, tokens, time, cost."""
     from descry.cache import PromptCache
+    from descry.forecast import forecast as foretell
+    from descry.params import load, parse_price
+    from descry.show import show_forecast
+
+    with PromptCache(cache) as opened:
+        rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))
+    show_forecast(rows)
+
+
+@app.command(rich_help_panel=ASK)
+def annotate_sheet(
+    sheet: Annotated[Path, typer.Argument(help="The CSV file.")],
+    person: Annotated[
+        str | None, typer.Option("--import", help="Take in the answers of this person.")
+    ] = None,
+    round: Annotated[str, typer.Option(help="A changed mind is another round.")] = "round-1",
+    each: Annotated[
+        int, typer.Option(min=1, help="Sentences tagged, and not tagged, a descriptor.")
+    ] = 15,
+    seed: Annotated[int, typer.Option(help="Draws the sentences.")] = 0,
+    cache: CacheFolder = CACHE,
+    results: Results = RESULTS,
+) -> None:
+    """Write a CSV for people to fill with Yes and No, or take a filled one into the cache."""
+    from descry.cache import PromptCache
+    from descry.labellers import create
+    from descry.params import parse_human
+    from descry.progress import summary
+    from descry.sheet import read_sheet, write_sheet
+
+    corpus, annotations = results / "corpus.parquet", results / "annotations.h5"
+    if person is None:
+        counts = write_sheet(corpus, annotations, sheet, per_descriptor=each, seed=seed)
+        summary("annotate-sheet", counts)
+        return
+    who = create(parse_human(person, round), "p2")
+    with PromptCache(cache) as opened:
+        counts = read_sheet(sheet, corpus, annotations, opened, who)
+    summary("annotate-sheet", counts)
+
+
+@cache_app.command()
+def stats(
+    cache: CacheFolder = CACHE,
+    price: Annotated[
+        str | None, typer.Option(help="Dollars per million tokens, in and out, such as 0.15,0.60.")
+    ] = None,
+) -> None:
+    """Answers and tokens of every model, failures by reason, and the last runs."""
+    from descry.cache import PromptCache
+    from descry.params import parse_price
+    from descry.show import show_cache
+
+    with PromptCache(cache) as opened:
+        show_cache(opened, parse_price(price))
+
+
+@cache_app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = EXPORTS,
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Write all answers as sorted JSON lines, one file a task and model, for DVC to version."""
+    from descry.cache import PromptCache
+    from descry.exports import export as write
     from descry.progress import summary
 
     with PromptCache(cache) as opened:
-        summary("cache", dict(opened.stats()))
+        summary(f"export to {folder}", write(opened, folder))
+
+
+@cache_app.command("import")
+def load_exports(
+    exports: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Take exports into the cache; answers that contradict it are listed, and left out."""
+    from descry.cache import PromptCache
+    from descry.exports import load
+    from descry.progress import summary
+
+    with PromptCache(cache) as opened:
+        counts, conflicts = load(opened, exports)
+    summary("import", {**counts, "conflicts": len(conflicts)})
+    for key in conflicts:
+        print(f"conflict: {key}: the cache has another response, which stays", file=sys.stderr)
+    if conflicts:
+        sys.exit(1)
+
+
+@cache_app.command()
+def verify(
+    cache: CacheFolder = CACHE,
+    results: Results = RESULTS,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove those that are wrong.")] = False,
+) -> None:
+    """Compute the key of every answer anew from its request, and report changed versions."""
+    from descry.cache import PromptCache
+    from descry.show import show_verified
+    from descry.upkeep import verify as check
+
+    with PromptCache(cache) as opened:
+        found = check(opened, results)
+        if remove:
+            opened.remove(found.wrong, [])
+    show_verified(found)
+    if found.wrong:
+        sys.exit(1)
+
+
+@cache_app.command()
+def gc(
+    cache: CacheFolder = CACHE,
+    results: Results = RESULTS,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove them for good.")] = False,
+) -> None:
+    """The answers that the present params do not reach; only counted, unless told to delete."""
+    from descry.cache import PromptCache
+    from descry.params import load
+    from descry.show import show_garbage
+    from descry.upkeep import garbage
+
+    with PromptCache(cache) as opened:
+        found = garbage(opened, load(Path("params.yaml")), results)
+        if delete:
+            opened.remove(found.answers, found.failures)
+    show_garbage(found, delete)

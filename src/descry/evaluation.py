@@ -98,7 +98,7 @@ class Agreement:
     """
 
     sentences: int
-    gold_yes: int
+    truth_yes: int
     labeller_yes: int
     precision: float
     recall: float
@@ -112,7 +112,7 @@ def agreement(answer: np.ndarray, score: np.ndarray, gold: np.ndarray) -> Agreem
 
     Args:
         answer: int8 [sentences], 1 Yes, 0 No, -1 no answer.
-        score: float [sentences], log-odds of Yes.
+        score: float [sentences], log-odds of Yes; NaN where the labeller gave words only.
         gold: int8 [sentences], likewise 1, 0 or -1.
     """
     both = (answer >= 0) & (gold >= 0)
@@ -121,7 +121,7 @@ def agreement(answer: np.ndarray, score: np.ndarray, gold: np.ndarray) -> Agreem
     p, r = _share(hits, int(yes.sum())), _share(hits, int(truth.sum()))
     return Agreement(
         sentences=int(both.sum()),
-        gold_yes=int(truth.sum()),
+        truth_yes=int(truth.sum()),
         labeller_yes=int(yes.sum()),
         precision=p,
         recall=r,
@@ -149,7 +149,7 @@ def _auroc(score: np.ndarray, truth: np.ndarray) -> float:
     from scipy.stats import rankdata
 
     n = int(truth.sum())
-    if n in (0, len(truth)):
+    if n in (0, len(truth)) or np.isnan(score).any():
         return float("nan")
     return float((rankdata(score)[truth].sum() - n * (n + 1) / 2) / (n * (len(truth) - n)))
 

@@ -13,7 +13,8 @@ class Frequencies:
     """How frequent each descriptor is in each exemplar set, and in the split as a whole.
 
     Attributes:
-        f: float64 [neurons, descriptors]; NaN where the set has nothing to count.
+        f: float64 [neurons, descriptors]; NaN where the set has nothing to count, or was not
+            asked about as a whole.
         count: int64 [neurons, descriptors], exemplars that the descriptor applies to.
         base: float64 [descriptors], f of the whole split.
     """
@@ -29,7 +30,18 @@ class Frequencies:
         return np.asarray(self.f / base)
 
 
-def frequencies(exemplars: np.ndarray, answers: np.ndarray, by: Frequency) -> Frequencies:
+def asked_sets(exemplars: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The neurons all of whose exemplars were asked about: bool [neurons]."""
+    return np.asarray(asked[exemplars].all(axis=1))
+
+
+def frequencies(
+    exemplars: np.ndarray,
+    answers: np.ndarray,
+    by: Frequency,
+    asked: np.ndarray | None = None,
+    sampled: np.ndarray | None = None,
+) -> Frequencies:
     """f(c) of every neuron and descriptor.
 
     Args:
@@ -37,14 +49,22 @@ def frequencies(exemplars: np.ndarray, answers: np.ndarray, by: Frequency) -> Fr
         answers: B of a split's sentences, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 none.
         by: `occurrences`, the paper's formula: the share of c among all descriptor occurrences in
             the set; `sentences`: the share of the set's answered sentences that c applies to.
+        asked: bool [sentences], those that the labeller was asked about; None for all.
+        sampled: bool [sentences], those that stand for the split, for the base rate; None for all.
     """
     yes, answered = answers == 1, answers >= 0
     count = _sums(yes, exemplars)
+    if sampled is None:
+        sampled = np.ones(len(answers), dtype=bool)
+    base = yes[sampled].sum(axis=0)
     if by == "occurrences":
-        whole, every = count.sum(axis=1, keepdims=True), yes.sum()
+        whole, every = count.sum(axis=1, keepdims=True), base.sum()
     else:
-        whole, every = _sums(answered, exemplars), answered.sum(axis=0)
-    return Frequencies(_ratio(count, whole), count, _ratio(yes.sum(axis=0), every))
+        whole, every = _sums(answered, exemplars), answered[sampled].sum(axis=0)
+    f = _ratio(count, whole)
+    if asked is not None:
+        f[~asked_sets(exemplars, asked)] = np.nan
+    return Frequencies(f, count, _ratio(base, every))
 
 
 def _sums(flags: np.ndarray, exemplars: np.ndarray) -> np.ndarray:

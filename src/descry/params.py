@@ -39,10 +39,52 @@ class Model(Section):
     revision: Revision
 
 
-class Labeller(Model):
-    """Who answers the prompts p1 and p2."""
+class Embedded(Model):
+    """The labeller without a generative model."""
 
-    kind: Literal["embedded", "transformers"]
+    kind: Literal["embedded"]
+
+
+class Transformers(Model):
+    """A model of the transformers library, encoder-decoder or causal, on this machine."""
+
+    kind: Literal["transformers"]
+    # Not float16: T5 overflows in it.
+    dtype: Literal["float32", "bfloat16"]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|map)$")]
+    max_tokens: Annotated[int, Field(ge=32)]
+    max_new_tokens: Count
+    batch_tokens: Count
+
+
+class OpenAI(Section):
+    """A model behind an OpenAI-compatible server."""
+
+    kind: Literal["openai"]
+    model: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    dtype: Annotated[str, Field(min_length=1)]
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
+    max_new_tokens: Count
+    concurrency: Count
+    timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+
+
+class Human(Section):
+    """A person, whose answers `descry annotate-sheet` brings into the cache."""
+
+    kind: Literal["human"]
+    model: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+
+
+# People answer p2 alone: the sheet is about descriptors.
+Describer = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
+Labeller = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
+_KINDS = ("embedded", "transformers", "openai", "human")
 
 
 class Corpus(Section):
@@ -69,7 +111,7 @@ class Example(Section):
 class Describe(Section):
     """Prompt p1 to every labeller (section 3.1)."""
 
-    labellers: Annotated[list[Labeller], Field(min_length=1)]
+    labellers: Annotated[list[Describer], Field(min_length=1)]
     max_descriptors: Count
     max_words: Count
     example: Example | None
@@ -89,11 +131,31 @@ class Cluster(Section):
     edits: InputPath
 
 
-class Annotate(Section):
+class Scoped(Section):
+    """Which sentences a labeller is asked about with p2, and when an answer counts."""
+
+    scope: Literal["corpus", "exemplars"]
+    neurons: (
+        Annotated[list[Annotated[str, Field(pattern=r"^L\d+:\d+$")]], Field(min_length=1)]
+        | Count
+        | None
+    )
+    sample: Seed
+    seed: Seed
+    min_mass: Share
+    max_failures: Share
+
+
+class Annotate(Scoped):
     """Prompt p2 for every sentence and descriptor (section 3.2)."""
 
     labeller: Labeller
-    max_failures: Share
+
+
+class Judge(Scoped):
+    """Prompt p2 to a second labeller, whose answers are held against the first's (section 5.1)."""
+
+    labeller: Labeller | None
 
 
 class Activations(Section):
@@ -150,6 +212,7 @@ class Params(Section):
     annotate: Annotate
     activations: Activations
     exemplars: Exemplars
+    judge: Judge
     label: Label
     evaluate: Evaluate
     report: Report
@@ -157,7 +220,9 @@ class Params(Section):
 
 def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
     first = error.errors()[0]
-    key = ".".join([*outer, *(str(part) for part in first["loc"])]) or "the whole"
+    # pydantic names the branch of a union, too, which is no key of the file.
+    keys = [str(part) for part in first["loc"] if part not in _KINDS and "[" not in str(part)]
+    key = ".".join([*outer, *keys]) or "the whole"
     advice = {
         "extra_forbidden": "unknown key: remove it or mend its spelling",
         "missing": "missing key: add it (presets/sample.yaml has every key)",
@@ -204,6 +269,33 @@ def load(path: Path) -> Params:
     for name in Params.model_fields:
         _checked(getattr(params, name), str(path))
     return params
+
+
+def parse_human(person: str, round: str) -> dict[str, str]:
+    """The spec of a human labeller, from the command line.
+
+    Raises:
+        InputError: a name is empty.
+    """
+    try:
+        return Human(kind="human", model=person, revision=round).model_dump()
+    except ValidationError as error:
+        raise _explain(error, "--import and --round") from None
+
+
+def parse_price(text: str | None) -> tuple[float, float] | None:
+    """0.15,0.60 -> dollars per million tokens, in and out.
+
+    Raises:
+        InputError: it is not of that form.
+    """
+    if text is None:
+        return None
+    try:
+        tokens_in, tokens_out = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(f"--price {text}: not two numbers such as 0.15,0.60") from None
+    return tokens_in, tokens_out
 
 
 def input_paths(model: Section) -> dict[str, str]:

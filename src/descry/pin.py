@@ -1,11 +1,18 @@
-"""Resolving model names to commits, so that a run is pinned before it starts."""
+"""Resolving model names to revisions, so that a run is pinned before it starts."""
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from descry.errors import InputError
+from descry.labellers.endpoint import reported_model
+from descry.models import contents_sha256
 from descry.params import load
-from descry.storage import write_text
+from descry.storage import canonical, write_text
 
 _UNPINNED = re.compile(
     r"(?P<model>model:[ ]*(?P<name>\S+)[^\n]*\n[ ]*revision:[ ]*)unpinned\b", re.MULTILINE
@@ -13,23 +20,61 @@ _UNPINNED = re.compile(
 
 
 def pin_models(path: Path) -> dict[str, str]:
-    """Write the present commit of every unpinned model into a params file; keep its comments.
+    """Write the present revision of every unpinned model into a params file; keep its comments.
+
+    That is the commit of a hub model, the hash of a local folder's contents, or the model name that
+    a server reports.
 
     Returns:
-        {model: commit} of those written.
+        {model: revision} of those written.
 
     Raises:
-        InputError: a model is not on the hub, or the hub is out of reach.
+        InputError: a model is not on the hub, or the hub or the server is out of reach.
     """
-    load(path)
+    found: dict[str, list[str]] = {}  # by model name, in the order of the file
+    for spec in _unpinned(load(path).model_dump()):
+        found.setdefault(spec["model"], []).append(_revision(spec))
     text = path.read_text(encoding="utf-8")
-    names = sorted({match["name"].strip("'\"") for match in _UNPINNED.finditer(text)})
-    commits = {name: _commit(name) for name in names}
-    pinned = _UNPINNED.sub(lambda m: m["model"] + commits[m["name"].strip("'\"")], text)
-    if commits:
-        write_text(path, pinned)
+    places = Counter(_name(place) for place in _UNPINNED.finditer(text))
+    for name, revisions in found.items():
+        # A place with a YAML anchor stands for several models; then all must be one.
+        if not places[name] or (places[name] != len(revisions) and len(set(revisions)) > 1):
+            raise InputError(
+                f"{path}: {name}: write `model: {name}`, and `revision: unpinned` in the line below"
+            )
+    left = {name: iter(revisions) for name, revisions in found.items()}
+
+    def write(place: re.Match[str]) -> str:
+        revisions = left.get(_name(place))
+        return place[0] if revisions is None else place["model"] + canonical(next(revisions))
+
+    if found:
+        write_text(path, _UNPINNED.sub(write, text))
         load(path)
-    return commits
+    return {name: revisions[0] for name, revisions in found.items()}
+
+
+def _name(place: re.Match[str]) -> str:
+    return str(yaml.safe_load(place["name"]))
+
+
+def _unpinned(value: Any) -> Iterator[dict[str, Any]]:
+    """The models in a params tree that have no revision yet."""
+    if isinstance(value, dict):
+        if value.get("revision") == "unpinned":
+            yield value
+        for part in value.values():
+            yield from _unpinned(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _unpinned(part)
+
+
+def _revision(spec: dict[str, Any]) -> str:
+    if spec.get("kind") == "openai":
+        return reported_model(spec)
+    folder = Path(spec["model"])
+    return contents_sha256(folder) if folder.is_dir() else _commit(spec["model"])
 
 
 def _commit(model: str) -> str:

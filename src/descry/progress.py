@@ -2,45 +2,106 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
-from descry.labellers import Progress as Report
+from descry.asking import Progress as Report
+from descry.asking import Tally
 
 STARTED = time.monotonic()
 EVERY = 5.0  # seconds between plain lines
+Say = Callable[[str], None]
+Show = Callable[[str, int, int, str], None]  # what, done, total, rates
+Count = Callable[[str, int, int], None]  # what, done, total
 
 
 @contextmanager
 def reporting(stage: str) -> Iterator[Report]:
+    """A function that shows how far a labeller is: called with its name and tally."""
+    told: set[str] = set()
+    with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (say, show):
+
+        def report(name: str, tally: Tally) -> None:
+            if tally.forecast and name not in told:
+                told.add(name)
+                say(f"{stage}: {tally.forecast}")
+            show(name, tally.done, tally.total, rates(tally))
+
+        yield report
+
+
+@contextmanager
+def counting(stage: str) -> Iterator[Count]:
     """A function that shows how far a stage is: called with what, done and total."""
-    if sys.stderr.isatty():
-        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-        console = Console(stderr=True)
-        with Progress(*columns, TimeRemainingColumn(), console=console) as bars:
-            tasks = {}
+    with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (_, show):
+        yield lambda what, done, total: show(what, done, total, "")
 
-            def bar(what: str, done: int, total: int) -> None:
-                if what not in tasks:
-                    tasks[what] = bars.add_task(f"{stage}: {what}", total=total)
-                bars.update(tasks[what], completed=done, total=total)
 
-            yield bar
-        return
-    last = time.monotonic()
+def rates(tally: Tally) -> str:
+    """Answers and tokens a second, cached share, failures."""
+    seconds = max(tally.asking, 1e-9)
+    words = [f"{tally.cached / max(tally.done, 1):.0%} cached"]
+    if tally.asked:
+        words.append(f"{tally.asked / seconds:,.1f} answers/s")
+        if tokens := tally.tokens_in + tally.tokens_out:
+            words.append(f"{tokens / seconds:,.0f} tokens/s")
+    if tally.failed:
+        words.append(f"{tally.failed} failed")
+    return ", ".join(words)
 
-    def line(what: str, done: int, total: int) -> None:
+
+@contextmanager
+def _bars(stage: str) -> Iterator[tuple[Say, Show]]:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    more = TextColumn("{task.fields[rates]}"), TimeRemainingColumn()
+    with Progress(*columns, *more, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(what: str, done: int, total: int, rates: str) -> None:
+            if what not in tasks:
+                label = escape(f"{stage}: {what}")
+                tasks[what] = bars.add_task(label, total=total, rates=rates)
+            bars.update(tasks[what], completed=done, total=total, rates=rates)
+
+        yield lambda text: bars.console.print(Text(text)), show
+
+
+@contextmanager
+def _lines(stage: str) -> Iterator[tuple[Say, Show]]:
+    last, before = time.monotonic(), dict[str, int]()
+
+    def say(text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+    def show(what: str, done: int, total: int, rates: str) -> None:
         nonlocal last
-        if time.monotonic() - last >= EVERY:
-            last = time.monotonic()
-            print(f"{stage}: {what} {done} of {total}", file=sys.stderr, flush=True)
+        now = time.monotonic()
+        if now - last >= EVERY:
+            # The speed since the last line: cached answers say nothing of the time for new ones.
+            left = (now - last) * (total - done) / max(done - before.get(what, 0), 1)
+            last, before[what] = now, done
+            also = f", {rates}" if rates else ""
+            say(f"{stage}: {what}: {done} of {total}{also}, {_clock(left)} left")
 
-    yield line
+    yield say, show
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def finished(stage: str, counts: Mapping[str, object]) -> None:

@@ -20,7 +20,9 @@ class Annotations:
     Attributes:
         descriptors: their names, in the order of the columns.
         answer: int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer.
-        score: float32 of the same shape, log-odds of Yes.
+        score: float32 of the same shape, log-odds of Yes; NaN where only words or nothing came.
+        asked: bool [sentences], those that the labeller was asked about.
+        sampled: bool [sentences], those of them that stand for the corpus.
         ids: of the sentences, row by row.
         labeller: who answered, as the fields of a labeller's identity.
         made: what made the file.
@@ -29,6 +31,8 @@ class Annotations:
     descriptors: list[str]
     answer: np.ndarray
     score: np.ndarray
+    asked: np.ndarray
+    sampled: np.ndarray
     ids: list[str]
     labeller: dict[str, str]
     made: JSON
@@ -53,7 +57,17 @@ def read_annotations(path: Path) -> Annotations:
         made = hdf5_provenance(file)
         labeller = json.loads(file.attrs["labeller"])
         ids = file["id"].asstr()[:].tolist()
-        return Annotations(names, file["answer"][:], file["score"][:], ids, labeller, made)
+        answer, score, asked, sampled = (
+            file[name][:] for name in ("answer", "score", "asked", "sampled")
+        )
+        return Annotations(names, answer, score, asked, sampled, ids, labeller, made)
+
+
+def read_judgements(path: Path) -> Annotations | None:
+    """Read judgements.h5; None where there was no judge."""
+    with reading_hdf5(path, "judge") as file:
+        judged = "labeller" in file.attrs
+    return read_annotations(path) if judged else None
 
 
 def read_exemplars(path: Path, split: str) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Results in the terminal. Texts of reviews are shown as text, whatever is in them."""
 
 import sys
+from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,11 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from descry.asking import cost
 from descry.audit import Node
+from descry.cache import PromptCache
+from descry.forecast import Forecast
+from descry.labellers import JSON, Price
 from descry.labels import neuron_name
 from descry.results import (
     Labels,
@@ -20,6 +26,7 @@ from descry.results import (
 )
 from descry.splits import HALVES
 from descry.storage import read_table
+from descry.upkeep import Garbage, Verified
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -110,3 +117,87 @@ def _tree(node: Node) -> Tree:
     for child in node.children:
         tree.children.append(_tree(child))
     return tree
+
+
+def show_cache(cache: PromptCache, price: Price | None) -> None:
+    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
+    table = Table(title=f"answers in {cache.folder}")
+    for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
+        table.add_column(column, justify="left" if column in ("task", "model") else "right")
+    counts = cache.by_origin()
+    rows: dict[tuple[str, str, str], np.ndarray] = {}
+    for name, origin in cache.origins().items():
+        who = origin["task"], origin["model"], origin["revision"]
+        rows[who] = rows.get(who, 0) + np.array(counts.get(name, (0, 0, 0)))
+    for (task, model, revision), numbers in sorted(rows.items()):
+        spent = f"${cost(int(numbers[1]), int(numbers[2]), price):.2f}" if price else ""
+        shown = [f"{number:,}" for number in numbers]
+        table.add_row(task, plain(model), plain(revision[:12]), *shown, spent)
+    table.add_row("", "all", "", f"{sum(int(n[0]) for n in rows.values()):,}", "", "", "")
+    console().print(table)
+    reasons = Counter(record["reason"] for _, record in cache.failures())
+    for reason, count in reasons.most_common():
+        console().print(plain(f"{count:,} failed, to be asked again: {reason}"))
+    for run, counted in sorted(cache.runs().items()):
+        console().print(plain(f"last run of {run}: {_last_run(counted)}"))
+
+
+def _last_run(counts: JSON) -> str:
+    hits, misses = counts["cached"], counts["asked"]
+    words = [f"{hits:,} hits, {misses:,} misses"]
+    if misses:
+        words.append(f"{counts['rate'] or 0:,} answers/s")
+    if failed := sum(counts["failures"].values()):
+        words.append(f"{failed:,} failed")
+    if counts["cut"]:
+        words.append(f"{counts['cut']:,} cut to the model's limit")
+    return ", ".join(words)
+
+
+def show_forecast(rows: list[Forecast]) -> None:
+    """What is cached and what is to be asked, with tokens, time and cost."""
+    table = Table(title="to be asked by the present params")
+    for column in (
+        "stage",
+        "labeller",
+        "cached",
+        "to ask",
+        "tokens in",
+        "tokens out",
+        "time",
+        "cost",
+    ):
+        table.add_column(column, justify="left" if column in ("stage", "labeller") else "right")
+    for row in rows:
+        out = "unknown" if row.tokens_out is None else f"{row.tokens_out:,}"
+        time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
+        if not row.to_ask:
+            out, time = "0", "0:00:00"
+        spent = "" if row.dollars is None else f"${row.dollars:,.2f}"
+        asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
+        numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, spent
+        table.add_row(row.stage, plain(row.labeller), *numbers)
+    console().print(table)
+
+
+def show_verified(found: Verified) -> None:
+    """What was checked, what is wrong, and which versions have changed."""
+    console().print(
+        f"{found.checked:,} keys follow from their requests, {len(found.wrong):,} do not;"
+        f" {found.elsewhere:,} are about sentences that are not in this corpus"
+    )
+    for key, reason in found.wrong.items():
+        console().print(plain(f"wrong: {key}: {reason}"))
+    for name, then in sorted(found.drift.items()):
+        console().print(plain(f"drift: {name} was {', '.join(sorted(then))} for some answers"))
+
+
+def show_garbage(found: Garbage, deleted: bool) -> None:
+    """What the present params do not reach."""
+    for model, count in found.models.most_common():
+        console().print(plain(f"{count:,} answers of {model}"))
+    verb = "removed" if deleted else "would be removed by --delete"
+    console().print(
+        f"{len(found.answers):,} answers and {len(found.failures):,} failures {verb};"
+        f" {found.kept:,} answers are needed"
+    )

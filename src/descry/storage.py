@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -79,8 +79,13 @@ def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]
         "stage": stage,
         "params": params,
         "inputs": {path.as_posix(): sha256_file(path) for path in inputs},
-        "versions": {name: version(name) for name in ["descry", *packages]},
+        "versions": versions(packages),
     }
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed versions of descry and of some packages."""
+    return {name: version(name) for name in ["descry", *packages]}
 
 
 @contextmanager

@@ -1,19 +1,20 @@
-"""Labellers answer the prompts p1 and p2; all of them through the prompt cache.
+"""Labellers: whoever answers the prompts p1 and p2.
 
-A labeller says who it is (model, revision, dtype, decoding): that and the prompt make the cache
-key. It is loaded only when an answer is missing.
+A labeller says who it is (model, revision, dtype, decoding): that and the rendered prompt make the
+cache key. It is loaded only when an answer is missing.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol
 
-from descry.cache import PromptCache, Request
-from descry.errors import InputError
-from descry.prompts import Prompt, UnparsableError
+from descry.cache import Request
+from descry.prompts import Prompt, Task
 
 JSON = Any
+Frame = tuple[str, str]  # what a chat template puts before and behind a prompt
+NO_FRAME: Frame = ("", "")
+Price = tuple[float, float]  # dollars per million tokens, in and out
 
 
 @dataclass(frozen=True)
@@ -30,137 +31,97 @@ class Identity:
         """For the files that hold this labeller's answers."""
         return asdict(self)
 
-    def request(self, prompt: Prompt) -> Request:
+    def request(self, prompt: Prompt, frame: Frame = NO_FRAME) -> Request:
         """The cache's request for a prompt."""
-        return Request(
-            prompt.task, self.model, self.revision, self.dtype, prompt.text, self.decoding
-        )
+        text = frame[0] + prompt.text + frame[1]
+        return Request(prompt.task, self.model, self.revision, self.dtype, text, self.decoding)
+
+
+class Answer(NamedTuple):
+    """What a labeller answered to one prompt.
+
+    Attributes:
+        response: {"text", "finish"}, or for p2 {"yes", "no"} as log-probabilities; None where there
+            is only a fault.
+        tokens: in and out.
+        cut: tokens by which the sentence was shortened to fit.
+        fault: why there is no response.
+    """
+
+    response: JSON
+    tokens: tuple[int, int] = (0, 0)
+    cut: int = 0
+    fault: str | None = None
 
 
 class Labeller(Protocol):
-    """Answers prompts. The order of answers is the order of prompts."""
+    """Answers prompts."""
 
     @property
     def identity(self) -> Identity:
-        """Who answers."""
+        """Who answers. Known without loading anything."""
 
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[JSON]:
-        """One response per prompt: {"text": ...} for p1, {"yes": ..., "no": ...} for p2.
+    @property
+    def frame(self) -> Frame:
+        """What its chat template puts around a prompt. May load the tokenizer."""
 
-        yes and no are log-probabilities.
+    @property
+    def server(self) -> JSON:
+        """Where a remote labeller answered, for the record; None for a local one."""
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost; None where nothing is paid."""
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """The packages whose versions belong into the record of an answer."""
+
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """Answer the wanted ones among the prompts, in groups that are stored together.
+
+        All prompts are given, so that the plan of batches does not depend on which are wanted.
         """
 
 
-@dataclass
-class Outcome:
-    """The responses by position (None where it failed), and the counts of a run."""
-
-    responses: list[JSON]
-    keys: list[str]
-    cached: int = 0
-    asked: int = 0
-    failures: Counter[str] = field(default_factory=Counter)
-
-
-Check = Callable[[JSON], object]
-Progress = Callable[[str, int, int], None]  # what, done, total
-
-
-def ask(
-    cache: PromptCache,
-    labeller: Labeller,
-    prompts: Sequence[Prompt],
-    *,
-    check: Check,
-    max_failures: float,
-    progress: Progress,
-    batch: int = 512,
-    versions: dict[str, str],
-) -> Outcome:
-    """Answer every prompt, from the cache where it is there, and store what is new.
-
-    Args:
-        check: raises UnparsableError for a response that must not be stored.
-        max_failures: the share of prompts that may fail before the run does.
-        progress: is told how many prompts are done.
-
-    Raises:
-        InputError: more failures than allowed; the good answers are kept.
-    """
-    identity = labeller.identity
-    keys = [identity.request(prompt).key for prompt in prompts]
-    known = cache.answers(keys)
-    missing = {key: prompt for key, prompt in zip(keys, prompts, strict=True) if key not in known}
-    outcome = Outcome([], keys, cached=len(keys) - len(missing), asked=len(missing))
-    done = outcome.cached
-    progress(identity.name, done, len(keys))
-    queue = list(missing.items())
-    answers = labeller.answer([prompt for _, prompt in queue]) if queue else iter(())
-    for start in range(0, len(queue), batch):
-        part = queue[start : start + batch]
-        good: dict[str, JSON] = {}
-        bad: dict[str, JSON] = {}
-        for (key, prompt), response in zip(part, answers, strict=False):
-            record = {"request": asdict(identity) | {"task": prompt.task}, "versions": versions}
-            reason = _fault(response, check)
-            if reason is None:
-                good[key] = record | {"response": response}
-            else:
-                # As repr: what failed need not be JSON (a NaN is not).
-                bad[key] = record | {"response": repr(response), "reason": reason}
-        if len(good) + len(bad) < len(part):
-            raise RuntimeError(
-                f"{identity.name} left {len(part) - len(good) - len(bad)} prompts out"
-            )
-        cache.store(good)
-        cache.fail(bad)
-        outcome.failures.update(record["reason"] for record in bad.values())
-        known |= {key: record["response"] for key, record in good.items()}
-        done += len(part)
-        progress(identity.name, done, len(keys))
-    outcome.responses = [known.get(key) for key in keys]
-    failed = sum(outcome.failures.values())
-    if failed > max_failures * len(prompts):
-        reasons = ", ".join(f"{n} {reason}" for reason, n in outcome.failures.most_common())
-        raise InputError(
-            f"{identity.name}: {failed} of {len(prompts)} answers failed ({reasons}): more than"
-            f" max_failures allows ({max_failures:.1%}); good answers are kept in {cache.folder}"
-        )
-    return outcome
-
-
-def _fault(response: JSON, check: Check) -> str | None:
-    """Why a response must not be stored; None if it may."""
-    try:
-        check(response)
-    except UnparsableError as reason:
-        return str(reason)
-    return None
-
-
 def create(
-    spec: dict[str, str],
+    spec: JSON,
+    task: Task,
     *,
-    max_descriptors: int | None,
-    descriptors: dict[str, dict[str, int]] | None,
-    corpus: Sequence[str] | None,
+    max_descriptors: int | None = None,
+    descriptors: dict[str, dict[str, int]] | None = None,
+    corpus: Sequence[str] | None = None,
 ) -> Labeller:
-    """The labeller that a spec {kind, model, revision} of params.yaml names.
+    """The labeller that a spec of params.yaml names, for one of the two tasks.
 
     Args:
         max_descriptors: for p1, how many descriptors a sentence may get.
         descriptors: for p2, the raw descriptors (and their mentions) of every descriptor.
-        corpus: for p2, the sentences that will be asked about.
-
-    Raises:
-        InputError: the kind cannot be had here.
+        corpus: for p2, the sentences that the embedded labeller is fitted to.
     """
-    from descry.labellers.embedded import EmbeddedLabeller
-    from descry.models import Checkpoint
+    match spec["kind"]:
+        case "embedded":
+            from descry.labellers.embedded import EmbeddedLabeller
+            from descry.models import Checkpoint
 
-    if spec["kind"] != "embedded":
-        raise InputError(
-            f"labeller {spec['kind']} ({spec['model']}): only `embedded` is built in yet"
-        )
-    checkpoint = Checkpoint(spec["model"], spec["revision"])
-    return EmbeddedLabeller(checkpoint, max_descriptors, descriptors, corpus)
+            checkpoint = Checkpoint(spec["model"], spec["revision"])
+            return EmbeddedLabeller(checkpoint, max_descriptors, descriptors, corpus)
+        case "transformers":
+            from descry.labellers.generative import GenerativeLabeller
+
+            return GenerativeLabeller(task, **_options(spec))
+        case "openai":
+            from descry.labellers.endpoint import EndpointLabeller
+
+            return EndpointLabeller(task, **_options(spec))
+        case "human":
+            from descry.labellers.human import HumanLabeller
+
+            return HumanLabeller(**_options(spec))
+    raise AssertionError(spec["kind"])
+
+
+def _options(spec: JSON) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}

@@ -6,16 +6,16 @@ some words of the sentence match the descriptor's own phrases (matching.py).
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 
-from descry.labellers import JSON, Identity
+from descry.labellers import NO_FRAME, Answer, Frame, Identity
 from descry.models import Checkpoint, Embed, sentence_embedder
 from descry.prompts import Prompt
 from descry.storage import canonical, sha256_text
 
 VERSION = 4  # of the method: part of the cache key, to be raised when answers would change
-_DOCUMENTS = 2000  # sentences whose key phrases are embedded together: what bounds the memory
+_GROUP = 2048  # prompts answered together: what bounds the memory of p1
 
 
 class EmbeddedLabeller:
@@ -48,26 +48,37 @@ class EmbeddedLabeller:
             decoding=canonical(decoding),
         )
 
-    def answer(self, prompts: Sequence[Prompt]) -> Iterator[JSON]:
-        """One response per prompt, in their order."""
-        if prompts[0].task == "p1":
-            return self._topics([prompt.sentence for prompt in prompts])
-        return self._applies(prompts)
+    frame: Frame = NO_FRAME
+    server = None
+    price = None
+    packages = ("keybert", "numpy", "scikit-learn", "sentence-transformers", "torch")
+
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """Answer the wanted ones among the prompts, some hundreds at a time."""
+        rows = sorted(wanted)
+        for start in range(0, len(rows), _GROUP):
+            group = rows[start : start + _GROUP]
+            asked = [prompts[row] for row in group]
+            found = self._topics(asked) if asked[0].task == "p1" else self._applies(asked)
+            yield list(zip(group, found, strict=True))
 
     @cached_property
     def _embed(self) -> Embed:
         return sentence_embedder(self.checkpoint)
 
-    def _topics(self, sentences: list[str]) -> Iterator[JSON]:
+    def _topics(self, prompts: Sequence[Prompt]) -> list[Answer]:
         from descry.labellers.keyphrases import key_phrases
 
         assert self.max_descriptors
-        for start in range(0, len(sentences), _DOCUMENTS):
-            part = sentences[start : start + _DOCUMENTS]
-            for phrases in key_phrases(part, self._embed, self.max_descriptors):
-                yield {"text": ", ".join(phrases), "finish": "stop"}
+        sentences = [prompt.sentence for prompt in prompts]
+        found = key_phrases(sentences, self._embed, self.max_descriptors)
+        return [Answer({"text": ", ".join(phrases), "finish": "stop"}) for phrases in found]
 
-    def _applies(self, prompts: Sequence[Prompt]) -> Iterator[JSON]:
+    @cached_property
+    def _odds(self) -> Callable[[str, str], float]:
+        """Log-odds of Yes by sentence and descriptor."""
         from descry.labellers.matching import match
 
         assert self.descriptors is not None and self.corpus is not None
@@ -79,9 +90,11 @@ class EmbeddedLabeller:
         odds = match(phrases, sentences, self._embed)
         row = {sentence: i for i, sentence in enumerate(sentences)}
         column = {name: i for i, name in enumerate(phrases)}
-        for prompt in prompts:
-            log_odds = float(odds[row[prompt.sentence], column[prompt.descriptor or ""]])
-            yield {"yes": _log_sigmoid(log_odds), "no": _log_sigmoid(-log_odds)}
+        return lambda sentence, name: float(odds[row[sentence], column[name]])
+
+    def _applies(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        found = [self._odds(prompt.sentence, prompt.descriptor) for prompt in prompts]
+        return [Answer({"yes": _log_sigmoid(x), "no": _log_sigmoid(-x)}) for x in found]
 
 
 def _log_sigmoid(x: float) -> float:

@@ -1,84 +1,144 @@
 """Stage annotate: corpus and descriptors -> annotations.h5 (prompt p2, section 3.2)."""
 
-import math
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from descry.asking import Asking, Progress, Tally, ask
 from descry.cache import PromptCache
-from descry.labellers import JSON, Progress, ask, create
-from descry.prompts import UnparsableError, p2
+from descry.errors import InputError
+from descry.labellers import JSON, Labeller, create
+from descry.prompts import p2, parse_verdict
+from descry.results import read_exemplars
+from descry.scope import Neurons, Scope, exemplar_scope, whole
+from descry.splits import SPLITS
 from descry.storage import canonical, provenance, read_json, read_table, writing_hdf5
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
-MISSING = -1  # in B: the labeller gave no usable answer
+MISSING = -1  # in B: not asked, or no usable answer
+NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer
 
 
 def run(
     corpus: Path,
     descriptors: Path,
+    exemplars: Path,
     output: Path,
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labeller: dict[str, str],
+    labeller: JSON,
+    scope: Literal["corpus", "exemplars"],
+    neurons: Neurons,
+    sample: int,
+    seed: int,
+    min_mass: float,
     max_failures: float,
+    replay: bool,
     progress: Progress,
+    stage: str = "annotate",
 ) -> dict[str, int]:
     """Write B and the scores behind it.
 
     Datasets: `answer` int8 [sentence, descriptor] (1 Yes, 0 No, -1 no answer), `score` float32
-    (log-odds of Yes), `id` and `descriptor`. Attribute `labeller` says who answered.
+    (log-odds of Yes; NaN where the labeller gave words only, or nothing), `id` and `descriptor`,
+    `asked` and `sampled` bool [sentence]. Attribute `labeller` says who answered.
+
+    Args:
+        exemplars: read only where the scope is theirs.
     """
     sentences = read_table(corpus, "corpus")
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
     entries = read_json(descriptors, "cluster")["descriptors"]
     phrases = {entry["name"]: entry["phrases"] for entry in entries}
-    made = provenance("annotate", section, [corpus, descriptors], PACKAGES)
-    who = create(labeller, max_descriptors=None, descriptors=phrases, corpus=texts)
-    prompts = [p2(text, name) for text in texts for name in phrases]
+    read = [corpus, descriptors] + ([exemplars] if scope == "exemplars" else [])
+    made = provenance(stage, section, read, PACKAGES)
+    who = create(labeller, "p2", descriptors=phrases, corpus=texts)
+    which = scope_of(ids, exemplars, scope, neurons, sample, seed)
+    tally = Tally()
     with PromptCache(cache_folder) as cache:
-        outcome = ask(
-            cache,
-            who,
-            prompts,
-            check=log_odds,
-            max_failures=max_failures,
-            progress=progress,
-            versions=made["versions"],
-        )
-    odds = [math.nan if r is None else log_odds(r) for r in outcome.responses]
-    score = np.array(odds, dtype=np.float32).reshape(len(ids), len(phrases))
-    answer = np.where(np.isnan(score), MISSING, score > 0).astype(np.int8)
+        how = Asking(stage, cache, max_failures, replay, progress)
+        b = _answers(how, who, texts, list(phrases), which, min_mass, tally)
+    made |= {"failed": tally.failed} | b.counts
     with writing_hdf5(output, made) as file:
         file.attrs["labeller"] = canonical(who.identity.as_json())
         file.create_dataset("id", data=np.array(ids, dtype="S16"))
         names = np.array([name.encode() for name in phrases], dtype=object)
         file.create_dataset("descriptor", data=names, dtype=_utf8())
-        file.create_dataset("answer", data=answer)
-        file.create_dataset("score", data=score)
-    failed = outcome.failures.total()
-    yes = int((answer == 1).sum())
-    return {"cached": outcome.cached, "asked": outcome.asked, "failed": failed, "yes": yes}
+        file.create_dataset("answer", data=b.answer)
+        file.create_dataset("score", data=b.score)
+        file.create_dataset("asked", data=which.asked)
+        file.create_dataset("sampled", data=which.sampled)
+    counts = {"sentences": int(which.asked.sum()), "cached": tally.cached, "asked": tally.asked}
+    counts |= {"failed": tally.failed, "cut": tally.cut}
+    return counts | {"yes": int((b.answer == 1).sum())} | b.counts
+
+
+def scope_of(
+    ids: list[str],
+    exemplars: Path,
+    scope: Literal["corpus", "exemplars"],
+    neurons: Neurons,
+    sample: int,
+    seed: int,
+) -> Scope:
+    """The sentences that are asked about.
+
+    Raises:
+        InputError: the exemplars are of another corpus.
+    """
+    if scope == "corpus":
+        return whole(len(ids))
+    sets = [read_exemplars(exemplars, split) for split in SPLITS]
+    if max(int(rows.max()) for rows in sets) >= len(ids):
+        raise InputError(f"{exemplars}: not of this corpus: run `descry exemplars` again")
+    return exemplar_scope(ids, sets, neurons, sample, seed)
+
+
+class _B:
+    """B as it fills: answer and score by sentence and descriptor."""
+
+    def __init__(self, sentences: int, descriptors: int) -> None:
+        self.answer = np.full((sentences, descriptors), MISSING, dtype=np.int8)
+        self.score = np.full((sentences, descriptors), np.nan, dtype=np.float32)
+        self.other_word = 0
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Answers that the labeller would have worded otherwise, and those on the edge."""
+        near = int((np.abs(self.score) < NEAR_TIE).sum())
+        return {"other word likelier": self.other_word, "near ties": near}
+
+
+def _answers(
+    how: Asking,
+    who: Labeller,
+    texts: list[str],
+    names: list[str],
+    which: Scope,
+    min_mass: float,
+    tally: Tally,
+) -> _B:
+    rows = np.flatnonzero(which.asked)
+    prompts = p2([texts[row] for row in rows], names)
+    b = _B(len(texts), len(names))
+
+    def check(response: JSON) -> None:
+        parse_verdict(response, min_mass)
+
+    for slab in ask(how, who, prompts, check, tally):
+        for position, response in enumerate(slab.responses, slab.start):
+            if response is not None:
+                row, column = divmod(position, len(names))
+                verdict = parse_verdict(response, min_mass)
+                b.answer[rows[row], column] = verdict.yes
+                b.score[rows[row], column] = verdict.odds
+                b.other_word += not verdict.greedy
+    return b
 
 
 def _utf8() -> np.dtype[Any]:
     import h5py
 
     return h5py.string_dtype("utf-8")  # type: ignore[no-any-return]
-
-
-def log_odds(response: JSON) -> float:
-    """Log-odds of Yes in a response.
-
-    Raises:
-        UnparsableError: the log-probabilities are not there or not finite.
-    """
-    try:
-        odds = float(response["yes"]) - float(response["no"])
-    except (KeyError, TypeError, ValueError):
-        raise UnparsableError("no log-probabilities") from None
-    if not math.isfinite(odds):
-        raise UnparsableError("log-probabilities are not finite")
-    return odds

@@ -1,18 +1,20 @@
 """Stage describe: corpus -> candidates.parquet (prompt p1, section 3.1)."""
 
-from functools import partial
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from descry.asking import Asking, Progress, Tally, ask
 from descry.cache import PromptCache
-from descry.labellers import JSON, Progress, ask, create
-from descry.prompts import p1, parse_topics
+from descry.labellers import JSON, Labeller, create
+from descry.prompts import Prompts, p1, p1_template, parse_topics
 from descry.splits import draw
 from descry.storage import provenance, read_table, write_table
 
 PACKAGES = ["keybert", "pyarrow"]
+Example = dict[str, Any]
 
 
 def run(
@@ -21,12 +23,13 @@ def run(
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labellers: list[dict[str, str]],
+    labellers: list[JSON],
     max_descriptors: int,
     max_words: int,
-    example: dict[str, Any] | None,
+    example: Example | None,
     seed: int,
     max_failures: float,
+    replay: bool,
     progress: Progress,
 ) -> dict[str, int]:
     """Write the raw descriptors: a row per sentence, labeller and phrase.
@@ -36,48 +39,70 @@ def run(
     sentences = read_table(corpus, "corpus")
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
     made = provenance("describe", section, [corpus], PACKAGES)
-
-    workers = [
-        create(spec, max_descriptors=max_descriptors, descriptors=None, corpus=None)
-        for spec in labellers
-    ]
+    workers = [create(spec, "p1", max_descriptors=max_descriptors) for spec in labellers]
 
     def topics(response: JSON) -> list[str]:
-        return parse_topics(response["text"], max_descriptors, max_words)
+        return parse_topics(response, max_descriptors, max_words)
 
+    rows: list[dict[str, str]] = []
     with PromptCache(cache_folder) as cache:
-        answers = partial(ask, cache, check=topics, progress=progress, versions=made["versions"])
         if example is None:
-            drawn = draw_example(texts, seed)
-            zero_shot = [p1(drawn, max_descriptors, None, None)]
-            (response,) = answers(workers[0], zero_shot, max_failures=0).responses
-            example = {"sentence": drawn, "concepts": topics(response)}
-        shot = example["sentence"], example["concepts"]
-        prompts = [p1(text, max_descriptors, *shot) for text in texts]
-        outcomes = [answers(worker, prompts, max_failures=max_failures) for worker in workers]
-    rows = [
-        {"id": sentence, "labeller": worker.identity.name, "phrase": phrase, "key": key}
-        for worker, outcome in zip(workers, outcomes, strict=True)
-        for sentence, key, response in zip(ids, outcome.keys, outcome.responses, strict=True)
-        if response is not None
-        for phrase in topics(response)
-    ]
-    failed = sum(outcome.failures.total() for outcome in outcomes)
+            once = Asking("example", cache, 0, replay, progress)
+            example = ask_example(once, workers[0], zero_shot(texts, seed, max_descriptors), topics)
+        prompts = with_example(texts, max_descriptors, example)
+        how = Asking("describe", cache, max_failures, replay, progress)
+        tallies = [_ask(how, worker, prompts, topics, ids, rows) for worker in workers]
+    counts = {
+        name: sum(getattr(tally, name) for tally in tallies)
+        for name in ("cached", "asked", "failed", "cut")
+    }
     made |= {"labellers": [worker.identity.as_json() for worker in workers]}
-    made |= {"example": example, "failed": failed}
+    made |= {"example": example, "failed": counts["failed"]}
     schema = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
     write_table(output, pa.Table.from_pylist(rows, schema=schema), made)
-    return {
-        "sentences": len(ids),
-        "cached": sum(outcome.cached for outcome in outcomes),
-        "asked": sum(outcome.asked for outcome in outcomes),
-        "failed": failed,
-        "descriptors": len(rows),
-        "distinct": len({row["phrase"] for row in rows}),
-    }
+    distinct = len({row["phrase"] for row in rows})
+    return {"sentences": len(ids), **counts, "descriptors": len(rows), "distinct": distinct}
 
 
-def draw_example(texts: list[str], seed: int) -> str:
-    """The sentence of the 1-shot example: of middle length, drawn by seed (section 3.1)."""
+def _ask(
+    how: Asking,
+    worker: Labeller,
+    prompts: Prompts,
+    topics: Callable[[JSON], list[str]],
+    ids: list[str],
+    rows: list[dict[str, str]],
+) -> Tally:
+    """Add a row for every phrase that a labeller answers."""
+    tally, name = Tally(), worker.identity.name
+    for slab in ask(how, worker, prompts, topics, tally):
+        for row, (key, response) in enumerate(zip(slab.keys, slab.responses, strict=True)):
+            if response is not None:
+                rows += (
+                    {"id": ids[slab.start + row], "labeller": name, "phrase": phrase, "key": key}
+                    for phrase in topics(response)
+                )
+    return tally
+
+
+def zero_shot(texts: list[str], seed: int, max_descriptors: int) -> Prompts:
+    """The question about the sentence of the 1-shot example (section 3.1).
+
+    It is of middle length, drawn by seed.
+    """
     middle = [text for text in texts if 20 <= len(text.split()) <= 60]
-    return min(middle or texts, key=lambda text: draw(seed, "example:" + text))
+    drawn = min(middle or texts, key=lambda text: draw(seed, "example:" + text))
+    return p1([drawn], p1_template(max_descriptors, None, None))
+
+
+def ask_example(
+    how: Asking, worker: Labeller, prompts: Prompts, topics: Callable[[JSON], list[str]]
+) -> Example:
+    """The 1-shot example: a sentence of the corpus, and what the first labeller says of it."""
+    (slab,) = ask(how, worker, prompts, topics, Tally())
+    return {"sentence": prompts[0].sentence, "concepts": topics(slab.responses[0])}
+
+
+def with_example(texts: list[str], max_descriptors: int, example: Example) -> Prompts:
+    """The questions about all sentences."""
+    shot = example["sentence"], example["concepts"]
+    return p1(texts, p1_template(max_descriptors, *shot))

@@ -1,4 +1,4 @@
-"""Stage evaluate: corpus, exemplars, annotations, labels and gold -> scores (section 5)."""
+"""Stage evaluate: labels against the other half, gold labels and a judge -> scores (section 5)."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ from descry.evaluation import (
     top,
 )
 from descry.labels import Frequency, assign, frequencies
-from descry.results import Annotations, read_annotations, read_exemplars
+from descry.results import Annotations, read_annotations, read_exemplars, read_judgements
 from descry.splits import HALVES, SPLITS, split_rows
 from descry.storage import (
     provenance,
@@ -43,6 +43,7 @@ def run(
     corpus: Path,
     exemplars: Path,
     annotations: Path,
+    judgements: Path,
     labels: Path,
     gold: Path,
     metrics: Path,
@@ -59,8 +60,8 @@ def run(
 ) -> dict[str, str]:
     """Write metrics.json, and as tidy CSV: curves, descriptors, correlation.
 
-    Labels are compared with gold labels (`gold`), where a corpus has any, and those of the
-    calibration half with the validation half's (`halves`).
+    Labels are compared with gold labels (`gold`) and with a judge's answers (`judge`), where there
+    are any, and those of the calibration half with the validation half's (`halves`).
     """
     table = read_table(corpus, "corpus")
     rows = split_rows(table["split"].to_pylist())
@@ -68,10 +69,13 @@ def run(
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     made_labels = table_provenance(label_table)["params"]
     b = read_annotations(annotations).only(kept)
-    people = read_gold(gold, table["id"].to_pylist(), b.descriptors)
+    truths = {"gold": read_gold(gold, table["id"].to_pylist(), b.descriptors)}
+    asked = {"gold": np.ones(len(table), dtype=bool)}
+    if judge := read_judgements(judgements):
+        truths["judge"], asked["judge"] = judge.only(kept).answer, judge.asked
     sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
     flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
-    pairs = _compared(flat, b, people, made_labels["frequency"])
+    pairs = _compared(flat, b, truths, asked, made_labels["frequency"])
     chosen = made_labels["threshold"]
     steps, ks = sorted({*thresholds, chosen}), range(1, max_k + 1)
     rated = [
@@ -79,32 +83,41 @@ def run(
         for name, (first, second) in pairs.items()
         for row in _curves(first, second, steps, ks, truth_top, shuffles, seed)
     ]
-    agreed = _agreements(b, people, rows)
-    inputs = [corpus, exemplars, annotations, labels, gold]
+    agreed = {name: _agreements(b, truth, rows) for name, truth in truths.items()}
+    inputs = [corpus, exemplars, annotations, judgements, labels, gold]
     value = {
         "made": provenance("evaluate", section, inputs, PACKAGES),
-        "labeller": _labeller(agreed),
+        "labeller": {name: _labeller(found, name) for name, found in agreed.items()},
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
+        "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     } | {name: _headline(rated, name, chosen) for name in pairs}
     write_json(metrics, _defined(value))
     write_csv(curves, rated)
-    write_csv(descriptors, agreed)
+    write_csv(descriptors, [Row(against=name, **row) for name in agreed for row in agreed[name]])
     write_csv(correlation, _correlation(b))
     return _summary(rated, chosen)
 
 
 def _compared(
-    exemplars: dict[str, np.ndarray], b: Annotations, people: np.ndarray, by: Frequency
+    exemplars: dict[str, np.ndarray],
+    b: Annotations,
+    truths: dict[str, np.ndarray],
+    asked: dict[str, np.ndarray],
+    by: Frequency,
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The pairs of f that are held against each other: predicted and true."""
-    halves = [frequencies(exemplars[half], b.answer, by).f for half in HALVES]
+    halves = [frequencies(exemplars[half], b.answer, by, b.asked).f for half in HALVES]
     pairs = {"halves": (halves[0], halves[1])}
-    columns = (people >= 0).any(axis=0)
-    if columns.any():
-        truth = people[:, columns]
-        predicted = np.where(truth >= 0, b.answer[:, columns], -1)  # on the same sentences
-        gold = [frequencies(exemplars["all"], answers, by).f for answers in (predicted, truth)]
-        pairs["gold"] = (gold[0], gold[1])
+    for name, whole in truths.items():
+        columns = (whole >= 0).any(axis=0)
+        if columns.any():
+            truth = whole[:, columns]
+            predicted = np.where(truth >= 0, b.answer[:, columns], -1)  # on the same sentences
+            found = [
+                frequencies(exemplars["all"], answers, by, asked[name] & b.asked).f
+                for answers in (predicted, truth)
+            ]
+            pairs[name] = (found[0], found[1])
     return pairs
 
 
@@ -186,22 +199,29 @@ def _numbers(score: Score) -> Row:
     return asdict(score) | {"corrected": score.corrected}
 
 
-def _agreements(b: Annotations, people: np.ndarray, rows: dict[str, np.ndarray]) -> list[Row]:
-    """Per descriptor: share of sentences with it in each split, and agreement with gold labels."""
+def _agreements(b: Annotations, truth: np.ndarray, rows: dict[str, np.ndarray]) -> list[Row]:
+    """Per descriptor: share of sentences with it in each split, and agreement with `truth`."""
     table = []
     for column, name in enumerate(b.descriptors):
         answer = b.answer[:, column]
-        shares = {f"share_{split}": (answer[part] == 1).mean() for split, part in rows.items()}
-        found = agreement(answer, b.score[:, column], people[:, column])
+        shares = {
+            f"share_{split}": _yes_share(answer[part[b.sampled[part]]])
+            for split, part in rows.items()
+        }
+        found = agreement(answer, b.score[:, column], truth[:, column])
         table.append({"descriptor": name, **shares, **asdict(found)})
     return table
 
 
-def _labeller(agreed: list[Row]) -> Row:
-    """The labeller against gold labels: means over the descriptors that have any."""
-    judged = [row for row in agreed if row["gold_yes"]]
+def _yes_share(answer: np.ndarray) -> float:
+    return float((answer == 1).mean()) if len(answer) else math.nan
+
+
+def _labeller(agreed: list[Row], against: str) -> Row:
+    """The labeller against others' labels: means over the descriptors that have any."""
+    judged = [row for row in agreed if row["truth_yes"]]
     if not judged:
-        return {"undefined": "no gold label for these sentences and descriptors"}
+        return {"undefined": f"no {against} label for these sentences and descriptors"}
     names = ("precision", "recall", "f1", "kappa", "auroc")
     means = {name: _mean([row[name] for row in judged]) for name in names}
     return means | {"descriptors": len(judged), "sentences": judged[0]["sentences"]}

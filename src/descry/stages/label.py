@@ -9,6 +9,7 @@ import pyarrow as pa
 from descry.errors import InputError
 from descry.labels import (
     Frequency,
+    asked_sets,
     assign,
     broad_descriptors,
     frequencies,
@@ -48,13 +49,16 @@ def run(
     sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
     layers, width, _ = sets["all"].shape
     flat = {name: found.reshape(layers * width, -1) for name, found in sets.items()}
-    dropped = broad_descriptors(flat["all"], every.answer, frequency, threshold, broad)
+    meant = flat["all"][asked_sets(flat["all"], every.asked)]
+    dropped = broad_descriptors(meant, every.answer, frequency, threshold, broad)
     b = every.without([column for column, _ in dropped])
     tables, inverse = [], {}
     names = [neuron_name(layer, index) for layer in range(layers) for index in range(width)]
     for split in SPLITS:
         # Exemplar rows count in the whole corpus; a split's base rate counts its own sentences.
-        found = frequencies(_within(flat[split], rows[split]), b.answer[rows[split]], frequency)
+        within = np.searchsorted(rows[split], flat[split])
+        part = b.answer[rows[split]], frequency, b.asked[rows[split]], b.sampled[rows[split]]
+        found = frequencies(within, *part)
         assigned = assign(found.f, threshold, top_k)
         columns = {"f": found.f, "count": found.count, "lift": found.lift, "assigned": assigned}
         tables.append(_table(split, layers, width, b.descriptors, found.base, columns))
@@ -71,14 +75,9 @@ def run(
     write_json(neurons, {"made": made, "neurons": inverse})
     labelled = {name for tagged in inverse["all"].values() for name in tagged}
     pairs = sum(len(tagged) for tagged in inverse["all"].values())
-    return {"neurons": len(names), "labelled": len(labelled), "labels": pairs} | {
+    return {"neurons": len(meant), "labelled": len(labelled), "labels": pairs} | {
         "broad descriptors dropped": len(dropped)
     }
-
-
-def _within(exemplars: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Rows of the corpus as positions within a split."""
-    return np.searchsorted(rows, exemplars)
 
 
 def _table(

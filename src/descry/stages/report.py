@@ -59,7 +59,7 @@ def run(
     scores = read_json(metrics, "evaluate")
     words = _words(sentences, table, b, made, model)
     page = {"title": title, "labelled": len(strongest), "neurons": shown} | words
-    page |= {"scores": _scores(scores), "agreement": _agreement(scores["labeller"])}
+    page |= {"scores": _scores(scores), "agreement": _agreements(scores["labeller"])}
     page |= {"descriptors": _descriptors(read_json(descriptors, "cluster"), table)}
     write_text(output, render(page))
     return {"neurons": len(shown), "descriptors": len(table.descriptors)}
@@ -122,7 +122,7 @@ def _scores(metrics: JSON) -> list[dict[str, str]]:
     return [
         {"name": f"{against}: {_title(name)}", "defined": score["defined"]}
         | {key: _number(score[key]) for key in ("value", "null", "corrected")}
-        for against in ("halves", "gold")
+        for against in ("halves", "gold", "judge")
         for name, score in metrics[against].items()
         if isinstance(score, dict)
     ]
@@ -134,6 +134,11 @@ def _title(score: str) -> str:
 
 def _number(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.3f}"
+
+
+def _agreements(labeller: JSON) -> list[dict[str, str]]:
+    """The labeller against gold labels and against a judge, each in words."""
+    return [{"against": name, "words": _agreement(found)} for name, found in labeller.items()]
 
 
 def _agreement(labeller: JSON) -> str:

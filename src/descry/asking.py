@@ -1,0 +1,306 @@
+"""Asking: prompts through the cache to a labeller, and what is worth knowing of it.
+
+Every answer is stored the moment it comes. What is no answer is counted with its reason.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from descry.cache import PromptCache
+from descry.errors import InputError
+from descry.labellers import NO_FRAME, Answer, Frame, Identity, Labeller, Price
+from descry.prompts import Prompt, UnparsableError
+from descry.splits import sentence_id
+from descry.storage import versions
+
+JSON = Any
+# Prompts looked up, and planned into batches, together. Part of the results' last digits: a batch's
+# padding moves them, and what stands in a batch must not depend on where a run was killed.
+SLAB = 8192
+
+
+@dataclass
+class Tally:
+    """The counts of a labeller's run, as it goes on."""
+
+    total: int = 0
+    done: int = 0
+    cached: int = 0
+    asked: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cut: int = 0  # sentences shortened to the model's limit
+    failures: Counter[str] = field(default_factory=Counter)
+    forecast: str = ""  # what is about to be spent; empty while nothing was missing
+    asking: float = 0.0  # seconds spent on asking
+
+    @property
+    def failed(self) -> int:
+        """Number of prompts without a usable answer."""
+        return self.failures.total()
+
+    @property
+    def rate(self) -> float | None:
+        """Answers a second while asking; None if nothing was asked."""
+        return round(self.asked / self.asking, 3) if self.asked and self.asking else None
+
+    def counts(self) -> dict[str, Any]:
+        """What is worth keeping after the run."""
+        names = ("total", "cached", "asked", "tokens_in", "tokens_out", "cut")
+        kept = {name: getattr(self, name) for name in names}
+        seconds = round(self.asking, 3)
+        return kept | {"seconds": seconds, "failures": dict(sorted(self.failures.items()))}
+
+
+class Slab(NamedTuple):
+    """A run of consecutive prompts with their keys and responses (None where it failed)."""
+
+    start: int
+    keys: list[str]
+    responses: list[JSON]
+
+
+Check = Callable[[JSON], object]
+Progress = Callable[[str, Tally], None]
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a stage asks.
+
+    Attributes:
+        stage: its name.
+        cache: where answers are and go.
+        max_failures: the share of prompts that may fail before the run does.
+        replay: answers come from the cache alone; a missing one is an error.
+        progress: is told of every slab and batch.
+    """
+
+    stage: str
+    cache: PromptCache
+    max_failures: float
+    replay: bool
+    progress: Progress
+
+
+def ask(
+    how: Asking, labeller: Labeller, prompts: Sequence[Prompt], check: Check, tally: Tally
+) -> Iterator[Slab]:
+    """Answer every prompt, from the cache where it is there, and store what is new.
+
+    Args:
+        prompts: may be a lazy sequence; it is gone through once, slab by slab.
+        check: raises UnparsableError for a response that is no answer.
+        tally: takes the counts.
+
+    Raises:
+        InputError: more failures than allowed, or a miss in replay mode; the good answers are kept.
+    """
+    identity = labeller.identity
+    frame = stored_frame(how.cache, identity) or (NO_FRAME if how.replay else labeller.frame)
+    tally.total = len(prompts)
+    try:
+        for start in range(0, len(prompts), SLAB):
+            yield _slab(how, labeller, frame, prompts, start, check, tally)
+    finally:
+        run = f"{how.stage}:{identity.name}"
+        before = how.cache.runs().get(run, {}).get("rate")
+        how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
+
+
+def _slab(
+    how: Asking,
+    labeller: Labeller,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    start: int,
+    check: Check,
+    tally: Tally,
+) -> Slab:
+    identity = labeller.identity
+    part = [prompts[i] for i in range(start, min(start + SLAB, len(prompts)))]
+    keys = [identity.request(prompt, frame).key for prompt in part]
+    answers = how.cache.answers(keys)
+    distinct = dict(zip(keys, part, strict=True))
+    missing = {key for key in distinct if key not in answers}
+    tally.cached += len(keys) - len(missing)
+    tally.done += len(keys) - len(missing)
+    if missing and not tally.forecast:
+        _forecast(how, labeller, frame, prompts, start, tally)
+    how.progress(identity.name, tally)
+    if missing:
+        often = Counter(keys)
+        _ask_missing(how, labeller, frame, distinct, missing, answers, often, check, tally)
+    # A stored answer may fail a check that came later: it is not asked again, nor is it data.
+    unfit = {key: fault for key, r in answers.items() if (fault := _fault(r, check))}
+    tally.failures.update(unfit[key] for key in keys if key in unfit)
+    _stop_past(how, identity, tally)
+    return Slab(start, keys, [None if key in unfit else answers.get(key) for key in keys])
+
+
+def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
+    """The labeller's frame as its answers in the cache have it: they need no tokenizer then."""
+    me = identity.as_json().items()
+    frames: Counter[Frame] = Counter()
+    mine = {
+        name: (origin["frame"][0], origin["frame"][1])
+        for name, origin in cache.origins().items()
+        if all(origin[field] == value for field, value in me)
+    }
+    if len(set(mine.values())) > 1:  # an import brought another: the one with the most answers
+        counts = cache.by_origin()
+        for name, frame in mine.items():
+            frames[frame] += counts.get(name, (0, 0, 0))[0]
+    else:
+        frames.update(mine.values())
+    return frames.most_common(1)[0][0] if frames else None
+
+
+def _ask_missing(
+    how: Asking,
+    labeller: Labeller,
+    frame: Frame,
+    distinct: dict[str, Prompt],
+    missing: set[str],
+    answers: dict[str, JSON],
+    often: Counter[str],
+    check: Check,
+    tally: Tally,
+) -> None:
+    """Ask what is missing of a slab; the good answers are stored and added to `answers`.
+
+    Args:
+        often: how many times a key stands in the slab; a failure counts as often.
+    """
+    keys, prompts = list(distinct), list(distinct.values())
+    wanted = [i for i, key in enumerate(keys) if key in missing]
+    left, started = set(wanted), time.monotonic()
+    for group in labeller.answer(prompts, set(wanted)):
+        good: dict[str, JSON] = {}
+        bad: dict[str, JSON] = {}
+        for i, answer in group:
+            record = record_of(prompts[i], answer)
+            reason = answer.fault or _fault(answer.response, check)
+            if reason is None:
+                good[keys[i]] = record
+            else:
+                # As repr: what failed need not be JSON (a NaN is not).
+                bad[keys[i]] = {"reason": reason, "response": repr(answer.response)}
+                bad[keys[i]] |= {"model": labeller.identity.model, "task": prompts[i].task}
+            tally.tokens_in += answer.tokens[0]
+            tally.tokens_out += answer.tokens[1]
+            tally.cut += answer.cut > 0
+        how.cache.store(origin_of(labeller, frame, prompts[0]), good)
+        how.cache.fail(bad)
+        answers |= {key: record["response"] for key, record in good.items()}
+        left -= {i for i, _ in group}
+        for key, record in bad.items():
+            tally.failures[record["reason"]] += often[key]
+        tally.asked += len(group)
+        tally.done += len(group)
+        tally.asking += time.monotonic() - started
+        started = time.monotonic()
+        how.progress(labeller.identity.name, tally)
+        _stop_past(how, labeller.identity, tally)
+    if left:
+        raise RuntimeError(f"{labeller.identity.name} left {len(left)} prompts out")
+
+
+def record_of(prompt: Prompt, answer: Answer) -> JSON:
+    """What an audit needs to render the prompt again, beside the response."""
+    record = {"response": answer.response, "sentence": sentence_id(prompt.sentence)}
+    if prompt.task == "p2":
+        record["descriptor"] = prompt.descriptor
+    if any(answer.tokens):
+        record["tokens"] = list(answer.tokens)
+    return record | ({"cut": answer.cut} if answer.cut else {})
+
+
+def origin_of(labeller: Labeller, frame: Frame, prompt: Prompt) -> JSON:
+    """What all answers to one template by one labeller have in common."""
+    common = {"task": prompt.task, "template": list(prompt.template), "frame": list(frame)}
+    made = {"versions": versions(labeller.packages)}
+    where = {} if labeller.server is None else {"server": labeller.server}
+    return labeller.identity.as_json() | common | where | made
+
+
+def _forecast(
+    how: Asking,
+    labeller: Labeller,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    start: int,
+    tally: Tally,
+) -> None:
+    """Say what is about to be spent, before anything is; in replay mode that is an error."""
+    found = survey(how.cache, labeller.identity, frame, prompts, start)
+    name, task = labeller.identity.name, prompts[0].task
+    if how.replay:
+        raise InputError(
+            f"{name}: replay: {found.missing} of {len(prompts)} answers to {task} are not in"
+            f" {how.cache.folder} (model {labeller.identity.model}); the first prompt without one:"
+            f" {found.first[:200]!r}"
+        )
+    spent = (
+        "" if labeller.price is None else f", about ${cost(found.tokens, 0, labeller.price):.2f}"
+    )
+    tally.forecast = (
+        f"{name}: {len(prompts) - found.missing} of {len(prompts)} answers are cached; to ask:"
+        f" {found.missing} (about {found.tokens} tokens{spent})"
+    )
+
+
+class Survey(NamedTuple):
+    """What is missing among prompts: how many, about how many tokens, and the first one's text."""
+
+    missing: int
+    tokens: int
+    first: str
+
+
+CHARACTERS = 4.0  # of English text to a token, about
+
+
+def survey(
+    cache: PromptCache, identity: Identity, frame: Frame, prompts: Sequence[Prompt], start: int = 0
+) -> Survey:
+    """Count the prompts from `start` on that have no answer, without asking anything."""
+    missing, characters, first = 0, 0, ""
+    for begin in range(start, len(prompts), SLAB):
+        part = [prompts[i] for i in range(begin, min(begin + SLAB, len(prompts)))]
+        distinct = {identity.request(prompt, frame).key: prompt for prompt in part}
+        for key in distinct.keys() - cache.known(list(distinct)):
+            missing += 1
+            characters += len(distinct[key].text) + len(frame[0]) + len(frame[1])
+        if missing and not first:
+            known = cache.known(list(distinct))
+            first = next(p.text for key, p in distinct.items() if key not in known)
+    return Survey(missing, round(characters / CHARACTERS), first)
+
+
+def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
+    """Dollars for so many tokens."""
+    return (tokens_in * price[0] + tokens_out * price[1]) / 1e6
+
+
+def _stop_past(how: Asking, identity: Identity, tally: Tally) -> None:
+    """Stop as soon as the failures can no longer be borne: nothing more is spent."""
+    if tally.failed > how.max_failures * tally.total:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in tally.failures.most_common())
+        raise InputError(
+            f"{identity.name}: {tally.failed} of {tally.total} answers failed ({reasons}): more"
+            f" than max_failures allows ({how.max_failures:.1%}); good answers are kept in"
+            f" {how.cache.folder}"
+        )
+
+
+def _fault(response: JSON, check: Check) -> str | None:
+    """Why a response is no answer; None if it is one."""
+    try:
+        check(response)
+    except UnparsableError as reason:
+        return str(reason)
+    return None

@@ -1,0 +1,179 @@
+"""The cache's answers as files that DVC can version and another machine can replay.
+
+One JSONL file per task and model: first the origins (who answered, to which template, with which
+versions), then the answers, each sorted. No time stamps: the bytes depend on the answers and their
+origins alone, not on the order, the machine or the number of processes that made them.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, TextIO, get_args
+
+from descry.cache import PromptCache, origin_id
+from descry.errors import InputError
+from descry.prompts import Task
+from descry.storage import atomic, canonical, sha256_text
+
+JSON = Any
+SUFFIX = ".jsonl"
+BATCH = 5_000  # records of a transaction
+_READABLE = 80  # characters of a model's name in the name of a file
+_KEY = re.compile(r"[0-9a-f]{64}")
+# Of an origin: what is a text, and what is so many texts.
+_TEXTS = ("name", "task", "model", "revision", "dtype", "decoding")
+_PARTS = {"template": 3, "frame": 2}
+
+
+def file_name(origin: JSON) -> str:
+    """The export that an origin's answers are in, such as p2--google-flan-t5-xxl-1a2b3c4d.jsonl."""
+    readable = re.sub(r"[^A-Za-z0-9.]+", "-", origin["model"])[:_READABLE].strip("-.")
+    return f"{origin['task']}--{readable}-{sha256_text(origin['model'])[:8]}{SUFFIX}"
+
+
+def export(cache: PromptCache, folder: Path) -> dict[str, int]:
+    """Write all answers into a folder: {file name: answers}.
+
+    Files of other tasks and models that are there already stay.
+
+    Raises:
+        InputError: an answer is damaged, or its origin is not known.
+    """
+    rows = cache.records()
+    first = list(islice(rows, 1))  # while rows are read, SQLite shows one moment of the cache
+    used = cache.by_origin()
+    origins = {name: origin for name, origin in cache.origins().items() if name in used}
+    files = {name: file_name(origin) for name, origin in origins.items()}
+    counts = dict.fromkeys(sorted(set(files.values())), 0)
+    with ExitStack() as stack:
+        out = {name: _open(stack, folder / name) for name in counts}
+        for name, origin in origins.items():
+            out[files[name]].write(canonical({"origin": name} | {"is": origin}) + "\n")
+        for key, text in chain(first, rows):
+            try:
+                name = files[json.loads(text)["origin"]]
+            except (ValueError, KeyError, TypeError):
+                raise InputError(
+                    f"{cache.folder}: the answer {key} is damaged, or its origin is: run"
+                    " `descry cache verify`"
+                ) from None
+            out[name].write(f'{{"key":"{key}","is":{text}}}\n')
+            counts[name] += 1
+    return counts
+
+
+def _open(stack: ExitStack, path: Path) -> TextIO:
+    part = stack.enter_context(atomic(path))
+    return stack.enter_context(part.open("w", encoding="utf-8", newline="\n"))
+
+
+def load(cache: PromptCache, paths: list[Path]) -> tuple[dict[str, int], list[str]]:
+    """Take exports into the cache.
+
+    Returns:
+        The answers of each file, and the keys in conflict: for those the cache holds another
+        response, which stays.
+
+    Raises:
+        InputError: a file is missing, or a line is not of an export; what came before it is kept.
+    """
+    counts: dict[str, int] = {}
+    conflicts: list[str] = []
+    for path in export_files(paths):
+        counts.setdefault(path.name, 0)  # two machines' exports have the same names
+        for origins, records in _batches(path):
+            conflicts += cache.merge(origins, records)
+            counts[path.name] += len(records)
+    return counts, conflicts
+
+
+def export_files(paths: list[Path]) -> list[Path]:
+    """The exports among files and folders.
+
+    Raises:
+        InputError: there are none.
+    """
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file: `descry cache export` writes exports")
+        files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        if not files:
+            raise InputError(f"{path}: no exports (*{SUFFIX}) in it")
+        found += files
+    return found
+
+
+def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str]]]:
+    origins: dict[str, JSON] = {}
+    records: dict[str, str] = {}
+    known: set[str] = set()
+    for number, line in enumerate(_lines(path), 1):
+        try:
+            kind, name, value = _parsed(line, known)
+            text = canonical(value)
+            text.encode()  # half a surrogate pair is JSON, but no text
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: line {number}: not of an export ({error})") from None
+        if len(records) >= BATCH or name in records:
+            yield origins, records
+            origins, records = {}, {}
+        if kind == "origin":
+            known.add(name)
+            origins[name] = value
+        else:
+            records[name] = text
+    if not known:
+        raise InputError(f"{path}: line 1: not of an export (the file is empty)")
+    yield origins, records
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _parsed(line: bytes, known: set[str]) -> tuple[str, str, JSON]:
+    """("origin", id, origin) or ("key", key, record), checked."""
+    entry = json.loads(line.decode(), parse_constant=_refuse)
+    value = entry["is"]
+    if not isinstance(value, dict):
+        raise ValueError("neither an origin nor an answer")
+    if "origin" in entry:
+        _check_origin(value)
+        if origin_id(value) != entry["origin"]:
+            raise ValueError("an origin whose name is not its hash")
+        return "origin", entry["origin"], value
+    if not _KEY.fullmatch(entry["key"]):
+        raise ValueError("a key that is no sha256")
+    if value["origin"] not in known:
+        raise ValueError("an answer whose origin is not above it")
+    if not isinstance(value["response"], dict) or not isinstance(value["sentence"], str):
+        raise ValueError("an answer without response or sentence")
+    return "key", entry["key"], value
+
+
+def _check_origin(origin: JSON) -> None:
+    if missing := {*_TEXTS, *_PARTS, "versions"} - origin.keys():
+        raise ValueError(f"an origin without {', '.join(sorted(missing))}")
+    right = {name: isinstance(origin[name], str) for name in _TEXTS}
+    right |= {name: _are_texts(origin[name], count) for name, count in _PARTS.items()}
+    right["versions"] = isinstance(origin["versions"], dict)
+    right["task"] = origin["task"] in get_args(Task)  # part of a file's name
+    if wrong := [name for name, is_right in right.items() if not is_right]:
+        raise ValueError(f"an origin with an impossible {wrong[0]}")
+
+
+def _are_texts(value: JSON, count: int) -> bool:
+    is_list = isinstance(value, list) and len(value) == count
+    return is_list and all(isinstance(text, str) for text in value)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,0 +1,78 @@
+"""What a run would ask and spend, before it does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from descry.asking import cost, survey
+from descry.cache import PromptCache
+from descry.labellers import Price
+from descry.params import Params
+from descry.questions import Questions, questions
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What one labeller would be asked in one stage.
+
+    Attributes:
+        tokens_in, tokens_out: of what is to be asked, by the average of its answers so far, else
+            estimated from the characters (in) and unknown (out: None).
+        seconds: at the rate of its last run; None where none was measured.
+        dollars: None where no price is known.
+        known: whether the prompts are known already; else their number is the most there may be.
+    """
+
+    stage: str
+    labeller: str
+    cached: int
+    to_ask: int
+    tokens_in: int
+    tokens_out: int | None
+    seconds: float | None
+    dollars: float | None
+    known: bool
+
+
+def forecast(
+    params: Params, results: Path, cache: PromptCache, price: Price | None
+) -> list[Forecast]:
+    """What every labeller would be asked by the present params.
+
+    Args:
+        price: in place of the labellers' own.
+    """
+    return [_forecast(asked, cache, price) for asked in questions(params, results, cache)]
+
+
+def _forecast(asked: Questions, cache: PromptCache, price: Price | None) -> Forecast:
+    identity = asked.labeller.identity
+    found = survey(cache, identity, asked.frame, asked.prompts)
+    rate = cache.runs().get(f"{asked.stage}:{identity.name}", {}).get("rate")
+    tokens_in, tokens_out = found.tokens, None
+    if mean := _mean_tokens(cache, asked):
+        tokens_in, tokens_out = round(found.missing * mean[0]), round(found.missing * mean[1])
+    price = price or asked.labeller.price
+    return Forecast(
+        stage=asked.stage,
+        labeller=identity.name,
+        cached=len(asked.prompts) - found.missing,
+        to_ask=found.missing,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        seconds=found.missing / rate if rate else None,
+        dollars=cost(tokens_in, tokens_out or 0, price) if price else None,
+        known=asked.known,
+    )
+
+
+def _mean_tokens(cache: PromptCache, asked: Questions) -> tuple[float, float] | None:
+    """Tokens in and out of the labeller's answers to this task so far, on average."""
+    me, task = asked.labeller.identity.as_json(), asked.prompts[0].task
+    counts = cache.by_origin()
+    mine = [
+        counts[name]
+        for name, origin in cache.origins().items()
+        if name in counts and origin["task"] == task and origin["model"] == me["model"]
+    ]
+    answers, tokens_in, tokens_out = map(sum, zip((0, 0, 0), *mine, strict=True))
+    return (tokens_in / answers, tokens_out / answers) if tokens_in else None

@@ -1,0 +1,329 @@
+"""A labeller that is a model of the transformers library, on this machine.
+
+What all of them share: pinned files, the chat template, prompts cut to the model's limit, p1 by
+greedy generation, p2 by the log-probabilities of Yes and No. How those are computed differs between
+encoder-decoders (seq2seq.py) and causal models (causal.py).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
+
+from descry.errors import InputError
+from descry.labellers import NO_FRAME, Answer, Frame, Identity
+from descry.models import Checkpoint, in_parallel, pick_device, plan_batches, quiet
+from descry.prompts import NO, P2, YES, Prompt, Task
+from descry.storage import canonical
+
+if TYPE_CHECKING:
+    import torch
+
+JSON = Any
+_HOLE = "<<the prompt>>"  # stands for it while a chat template is rendered
+_TODAY = date(2024, 7, 26)  # for templates that write the date: a prompt must not change overnight
+# Takes the place of the function that gives templates the date; a function cannot be handed in.
+_CLOCK = (
+    "{%- macro strftime_now(format) -%}{{ format"
+    + "".join(f"|replace('%{code}','{_TODAY.strftime('%' + code)}')" for code in "aAbBdmyYjHMS")
+    + f"|replace('%-d','{_TODAY.day}')|replace('%-m','{_TODAY.month}')"
+    + " }}{%- endmacro %}\n"
+)
+_LEAST = -999.0  # a log-probability that has underflowed
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model and its tokenizer, ready to answer."""
+
+    tokenizer: Any
+    model: Any
+    batch_tokens: int
+
+    def pad(self, batch: Sequence[list[int]], side: str) -> Any:
+        """Token ids as tensors with their mask, on the model's device."""
+        self.tokenizer.padding_side = side
+        padded = self.tokenizer.pad({"input_ids": list(batch)}, return_tensors="pt")
+        return padded.to(self.model.device)
+
+    @property
+    def device(self) -> str:
+        """Where the model's first weights are: cpu, cuda, mps."""
+        return str(self.model.device.type)
+
+    def plan(self, lengths: list[int], wanted: Collection[int]) -> Iterator[list[int]]:
+        """The batches, of all prompts, that hold wanted ones; of each the wanted ones alone."""
+        for batch in plan_batches(lengths, self.batch_tokens):
+            if rows := [int(row) for row in batch if int(row) in wanted]:
+                yield rows
+
+
+class Scorer(Protocol):
+    """Scores Yes and No."""
+
+    def score(
+        self, prompts: Sequence[Prompt], ids: list[list[int]], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, JSON]]]:
+        """Responses to the wanted ones of the prompts p2, given as token ids, batch by batch."""
+
+
+class GenerativeLabeller:
+    """Answers p1 by greedy generation and p2 by the log-probabilities of the next word."""
+
+    server = None
+    price = None
+    packages = ("tokenizers", "torch", "transformers")
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        model: str,
+        revision: str,
+        dtype: str,
+        device: str,
+        max_tokens: int,
+        max_new_tokens: int,
+        batch_tokens: int,
+    ) -> None:
+        self.task: Task = task
+        self.checkpoint = Checkpoint(model, revision)
+        self.dtype, self.device = dtype, device
+        self.max_tokens, self.max_new_tokens = max_tokens, max_new_tokens
+        self.batch_tokens = batch_tokens
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who answers, and how: greedily so many tokens, or with one of two words."""
+        how: dict[str, Any] = {"max_tokens": self.max_tokens}
+        if self.task == "p1":
+            how |= {"do_sample": False, "max_new_tokens": self.max_new_tokens}
+        else:
+            how |= {"answers": [YES, NO]}
+        model, revision = self.checkpoint.model, self.checkpoint.revision
+        # A folder's place on this machine is not its identity: the hash of its contents is.
+        name = model if len(revision) == 40 else model.rstrip("/").split("/")[-1]
+        return Identity(f"{name} ({self.dtype})", name, revision, self.dtype, canonical(how))
+
+    @cached_property
+    def frame(self) -> Frame:
+        """The tokenizer's chat template around a prompt; nothing where it has none."""
+        from jinja2 import TemplateError
+
+        if not self._tokenizer.chat_template:
+            return NO_FRAME
+        try:
+            text = self._tokenizer.apply_chat_template(
+                [{"role": "user", "content": _HOLE}],
+                chat_template=_CLOCK + self._tokenizer.get_chat_template(),
+                tokenize=False,
+                add_generation_prompt=True,
+                enable_thinking=False,  # the answer comes first, not behind a monologue
+                date_string=_TODAY.strftime("%d %b %Y"),
+            )
+        except TemplateError as error:
+            raise InputError(f"{self.checkpoint.model}: its chat template fails: {error}") from None
+        before, *behind = text.split(_HOLE)
+        if len(behind) != 1:
+            fault = "repeats the prompt" if behind else "leaves the prompt out"
+            raise InputError(f"{self.checkpoint.model}: its chat template {fault}")
+        return before, behind[0]
+
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """Answer the wanted ones among the prompts, batch by batch."""
+        from torch import OutOfMemoryError
+
+        ids, cuts = self._fitted(prompts)
+        if self.task == "p1":
+            work = self._generated(ids, wanted)
+        else:
+            work = (
+                [(i, response, 1) for i, response in group]
+                for group in self._scorer.score(prompts, ids, wanted)
+            )
+        try:
+            for group in work:
+                yield [(i, Answer(r, (len(ids[i]), n), cuts[i])) for i, r, n in group]
+        except OutOfMemoryError:
+            raise InputError(
+                f"{self.checkpoint.model}: out of memory with batch_tokens {self.batch_tokens}:"
+                " halve it (what was answered is kept)"
+            ) from None
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        quiet()
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(self.checkpoint.folder)
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
+
+    @cached_property
+    def _loaded(self) -> Loaded:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+        folder = self.checkpoint.folder
+        config = AutoConfig.from_pretrained(folder)
+        limit = _limit(config, self._tokenizer)
+        if self.max_tokens > limit:
+            raise InputError(
+                f"{self.checkpoint.model}: max_tokens {self.max_tokens} is more than its {limit}"
+            )
+        written = 0 if self.task == "p2" or config.is_encoder_decoder else self.max_new_tokens
+        if self.max_tokens + written > limit:
+            raise InputError(
+                f"{self.checkpoint.model}: max_tokens {self.max_tokens} and max_new_tokens"
+                f" {written} together are more than its {limit}"
+            )
+        kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        # Several GPUs share one model by accelerate's map.
+        where = {"device_map": "auto"} if self.device == "map" else {}
+        model = kind.from_pretrained(folder, dtype=getattr(torch, self.dtype), **where).eval()
+        if not where:
+            model.to(pick_device(self.device))
+        return Loaded(self._tokenizer, model, self.batch_tokens)
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        if self._loaded.model.config.is_encoder_decoder:
+            from descry.labellers.seq2seq import Seq2Seq
+
+            return Seq2Seq(self._loaded, self._words(""))
+        from descry.labellers.causal import Causal
+
+        question = Prompt("p2", P2, "It works.", "Price")
+        return Causal(self._loaded, self._words(self._render(question)))
+
+    # Prompts to tokens
+
+    def _render(self, prompt: Prompt) -> str:
+        return self.frame[0] + prompt.text + self.frame[1]
+
+    def _tokens(self, texts: list[str]) -> list[list[int]]:
+        # A chat template writes the special tokens itself.
+        encoded = self._tokenizer(texts, add_special_tokens=self.frame == NO_FRAME)
+        return list(encoded["input_ids"])
+
+    def _fitted(self, prompts: Sequence[Prompt]) -> tuple[list[list[int]], list[int]]:
+        """Token ids within the limit, and by how many tokens each sentence was cut."""
+        ids, cuts = self._tokens([self._render(prompt) for prompt in prompts]), [0] * len(prompts)
+        for i, prompt in enumerate(prompts):
+            if len(ids[i]) > self.max_tokens:
+                ids[i], cuts[i] = self._cut(prompt, len(ids[i]) - self.max_tokens)
+        return ids, cuts
+
+    def _cut(self, prompt: Prompt, excess: int) -> tuple[list[int], int]:
+        """Shorten the sentence, never the question, until the prompt fits."""
+        encoded = self._tokenizer(
+            prompt.sentence, add_special_tokens=False, return_offsets_mapping=True
+        )
+        ends = [end for _, end in encoded["offset_mapping"]]
+        keep = len(ends) - excess
+        while keep > 0:
+            shorter = prompt._replace(sentence=prompt.sentence[: ends[keep - 1]])
+            (ids,) = self._tokens([self._render(shorter)])
+            if len(ids) <= self.max_tokens:
+                return ids, sum(end > ends[keep - 1] for end in ends)
+            keep -= len(ids) - self.max_tokens
+        raise InputError(
+            f"{self.checkpoint.model}: max_tokens {self.max_tokens} leaves no room for a sentence"
+            f" beside the question {prompt._replace(sentence='').text[:80]!r}"
+        )
+
+    def _words(self, prompt: str) -> tuple[int, int]:
+        """The tokens Yes and No as they would follow a prompt.
+
+        Raises:
+            InputError: one of them is not one token.
+        """
+        space = " " if prompt and self.frame == NO_FRAME else ""
+        before = self._tokens([prompt])[0] if prompt else []
+        found = []
+        for word in (YES, NO):
+            text = prompt + space + word
+            ids = self._tokenizer(text, add_special_tokens=bool(prompt) and not any(self.frame))
+            found.append(ids["input_ids"])
+        for word, ids in zip((YES, NO), found, strict=True):
+            if ids[:-1] != before or ids[-1:] == [self._tokenizer.unk_token_id]:
+                raise InputError(
+                    f"{self.checkpoint.model}: {word} is not one token of it: it cannot be scored"
+                )
+        return found[0][-1], found[1][-1]
+
+    # p1
+
+    def _generated(
+        self, ids: list[list[int]], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, JSON, int]]]:
+        """Greedy answers with their number of tokens."""
+        from transformers import GenerationConfig
+
+        loaded = self._loaded
+        model, tokenizer = loaded.model, loaded.tokenizer
+        both_sides = model.config.is_encoder_decoder
+        # BART's: it would make an answer that is cut off seem whole.
+        model.config.forced_eos_token_id = model.generation_config.forced_eos_token_id = None
+        config = GenerationConfig.from_model_config(model.config)
+        config.update(
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=self.max_new_tokens,
+            max_length=None,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=model.generation_config.eos_token_id or tokenizer.eos_token_id,
+        )
+        ends = config.eos_token_id
+        ends = set(ends) if isinstance(ends, list) else {ends}
+
+        def batch(rows: list[int]) -> list[tuple[int, JSON, int]]:
+            padded = loaded.pad([ids[row] for row in rows], "right" if both_sides else "left")
+            out = model.generate(**padded, generation_config=config)
+            start = 1 if both_sides else padded["input_ids"].shape[1]
+            return [
+                (row, *_written(tokenizer, line[start:].tolist(), ends))
+                for row, line in zip(rows, out, strict=True)
+            ]
+
+        lengths = [len(i) + self.max_new_tokens for i in ids]
+        return in_parallel(batch, loaded.plan(lengths, wanted), loaded.device)
+
+
+def _written(tokenizer: Any, tokens: list[int], ends: set[int]) -> tuple[JSON, int]:
+    """The text up to its end, why it ended, and its number of tokens."""
+    size = next((i for i, token in enumerate(tokens) if token in ends), None)
+    finish = "length" if size is None else "stop"
+    text = tokenizer.decode(tokens[:size], skip_special_tokens=True).strip()
+    return {"text": text, "finish": finish}, len(tokens) if size is None else size + 1
+
+
+def _limit(config: Any, tokenizer: Any) -> int:
+    """Tokens that a model takes at most."""
+    positions = getattr(config, "max_position_embeddings", None) or 2**31
+    return int(min(positions, tokenizer.model_max_length))
+
+
+def verdicts(logits: "torch.Tensor", words: tuple[int, int], tokenizer: Any) -> list[JSON]:
+    """Responses to p2 from the logits of the next token, float [prompts, vocabulary].
+
+    Log-probabilities of Yes, No and all the rest; `instead`, the likeliest token where it is
+    neither.
+    """
+    import torch
+
+    logp = logits.float().log_softmax(dim=-1)
+    both = logp[:, list(words)]
+    rest = logp.index_fill(1, torch.tensor(words, device=logp.device), float("-inf"))
+    rest = rest.logsumexp(dim=-1).clamp(min=_LEAST)
+    likeliest = logp.argmax(dim=-1).tolist()
+    rows = zip(both.tolist(), rest.tolist(), likeliest, strict=True)
+    return [
+        {"yes": round(yes, 6), "no": round(no, 6), "rest": round(other, 6)}
+        | ({} if top in words else {"instead": tokenizer.decode([top])})
+        for (yes, no), other, top in rows
+    ]

@@ -1,0 +1,80 @@
+"""Which sentences a labeller is asked about: all, or the exemplars of some neurons and a sample.
+
+For a few neurons the exemplars are a small part of the corpus (the paper's judge labels those of
+ten neurons, section 5.1). They are not like the rest, so base rates come from a random sample.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from descry.errors import InputError
+from descry.labels import neuron_name
+from descry.splits import draw
+
+Neurons = list[str] | int | None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which sentences are asked about.
+
+    Attributes:
+        asked: bool [sentences].
+        sampled: bool [sentences], those that stand for the corpus: base rates are theirs.
+    """
+
+    asked: np.ndarray
+    sampled: np.ndarray
+
+
+def whole(sentences: int) -> Scope:
+    """All sentences."""
+    every = np.ones(sentences, dtype=bool)
+    return Scope(every, every)
+
+
+def exemplar_scope(
+    ids: Sequence[str], sets: Sequence[np.ndarray], neurons: Neurons, sample: int, seed: int
+) -> Scope:
+    """The exemplars of the chosen neurons, and a random sample of sentences.
+
+    Args:
+        ids: of the sentences, which decide the sample.
+        sets: exemplar sets, int [layers, neurons, size], one array a split.
+        neurons: names, how many to draw, or None for all.
+        sample: sentences of the sample (all, if there are fewer).
+    """
+    chosen = choose(neurons, sets[0].shape[0], sets[0].shape[1], seed)
+    lots = sorted(range(len(ids)), key=lambda row: draw(seed, f"scope:{ids[row]}"))
+    sampled = np.zeros(len(ids), dtype=bool)
+    sampled[lots[:sample]] = True
+    asked = sampled.copy()
+    for rows in sets:
+        for layer, index in chosen:
+            asked[rows[layer, index]] = True
+    return Scope(asked, sampled)
+
+
+def choose(neurons: Neurons, layers: int, width: int, seed: int) -> list[tuple[int, int]]:
+    """The neurons (layer, index) that are meant.
+
+    Raises:
+        InputError: a name is no neuron of the model.
+    """
+    every = {
+        neuron_name(layer, index): (layer, index)
+        for layer in range(layers)
+        for index in range(width)
+    }
+    if neurons is None:
+        return list(every.values())
+    if isinstance(neurons, int):
+        names = sorted(every, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
+        return sorted(every[name] for name in names)
+    if unknown := [name for name in neurons if name not in every]:
+        raise InputError(
+            f"{unknown[0]}: no such neuron: the neurons are L0:0 to L{layers - 1}:{width - 1}"
+        )
+    return [every[name] for name in neurons]

@@ -1,0 +1,123 @@
+"""Looking after the prompt cache: is every answer that of its key, and which are still needed?"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from descry.cache import PromptCache, Request, origin_id
+from descry.errors import InputError
+from descry.labellers import JSON
+from descry.params import Params
+from descry.questions import questions
+from descry.storage import read_table
+
+
+@dataclass
+class Verified:
+    """What was found.
+
+    Attributes:
+        checked: answers whose key follows from their request.
+        elsewhere: answers about sentences that this corpus does not have: not checked.
+        wrong: keys that do not follow from their request, or whose row or origin is damaged, with
+            the reason.
+        drift: packages whose version is no longer that of the answers: {name: {version then}}.
+    """
+
+    checked: int = 0
+    elsewhere: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+    drift: dict[str, set[str]] = field(default_factory=dict)
+
+
+def verify(cache: PromptCache, results: Path) -> Verified:
+    """Compute the key of every answer anew from its origin and the corpus.
+
+    Raises:
+        InputError: there is no corpus.
+    """
+    corpus = read_table(results / "corpus.parquet", "corpus")
+    texts = dict(zip(corpus["id"].to_pylist(), corpus["text"].to_pylist(), strict=True))
+    origins = {name: it for name, it in cache.origins().items() if origin_id(it) == name}
+    found, used = Verified(), set()
+    for key, text in cache.records():
+        try:
+            record = json.loads(text)
+            origin = origins.get(record["origin"])
+            sentence = texts.get(record["sentence"])
+        except (ValueError, KeyError, TypeError):
+            found.wrong[key] = "its row is damaged"
+            continue
+        used.add(record["origin"])
+        if origin is None:
+            found.wrong[key] = "its origin is missing, or was changed"
+        elif sentence is None:
+            found.elsewhere += 1
+        elif _key(origin, sentence, record.get("descriptor", "")) != key:
+            found.wrong[key] = "the key does not follow from its request"
+        else:
+            found.checked += 1
+    found.drift = _drift([origins[name] for name in origins.keys() & used])
+    return found
+
+
+def _key(origin: JSON, sentence: str, descriptor: str) -> str:
+    (before, behind), (head, middle, tail) = origin["frame"], origin["template"]
+    prompt = f"{before}{head}{sentence}{middle}{descriptor}{tail}{behind}"
+    fields = {name: origin[name] for name in ("task", "model", "revision", "dtype", "decoding")}
+    return Request(prompt=prompt, **fields).key
+
+
+def _drift(origins: list[JSON]) -> dict[str, set[str]]:
+    drift: dict[str, set[str]] = {}
+    for origin in origins:
+        for name, then in origin["versions"].items():
+            try:
+                same = version(name) == then
+            except PackageNotFoundError:
+                same = False
+            if not same:
+                drift.setdefault(name, set()).add(then)
+    return drift
+
+
+@dataclass
+class Garbage:
+    """What the present params no longer reach: answers and failures by key, and by model."""
+
+    answers: list[str]
+    failures: list[str]
+    kept: int
+    models: Counter[str]
+
+
+def garbage(cache: PromptCache, params: Params, results: Path) -> Garbage:
+    """The answers and failures that no stage would ask for by the present params and results.
+
+    Raises:
+        InputError: the results are not all there, so that what is needed is not known.
+    """
+    needed: set[bytes] = set()
+    for asked in questions(params, results, cache):
+        if not asked.known:
+            raise InputError(f"what {asked.stage} asks is not known yet: run the stages first")
+        needed.update(map(bytes.fromhex, asked.keys()))
+    origins = cache.origins()
+    found = Garbage([], [], 0, Counter())
+    for key, text in cache.records():
+        if bytes.fromhex(key) in needed:
+            found.kept += 1
+        else:
+            found.answers.append(key)
+            found.models[_model(text, origins)] += 1
+    found.failures = [key for key, _ in cache.failures() if bytes.fromhex(key) not in needed]
+    return found
+
+
+def _model(text: str, origins: dict[str, JSON]) -> str:
+    try:
+        return str(origins[json.loads(text)["origin"]]["model"])
+    except (ValueError, KeyError, TypeError):
+        return "a model that is not known: damaged"
