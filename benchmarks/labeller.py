@@ -31,8 +31,7 @@ from sklearn.metrics import (
 
 from descry.labellers.embedded import EmbeddedLabeller
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, Embed, sentence_embedder
-from descry.prompts import p2
-from descry.stages.annotate import log_odds
+from descry.prompts import p2, parse_verdict
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "aspects-dev.jsonl.gz"
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
@@ -87,8 +86,10 @@ def by_cosine(task: Task, embed: Embed) -> np.ndarray:
 def by_labeller(task: Task) -> np.ndarray:
     """Log-odds of Yes by the embedded labeller: float64 [clause, name]."""
     labeller = EmbeddedLabeller(CHECKPOINT, None, {name: {} for name in task.names}, task.texts)
-    prompts = [p2(text, name) for text in task.texts for name in task.names]
-    odds = [log_odds(response) for response in labeller.answer(prompts)]
+    prompts = p2(task.texts, task.names)
+    groups = labeller.answer(prompts, range(len(prompts)))
+    answers = dict(pair for group in groups for pair in group)
+    odds = [parse_verdict(answers[row].response, 0).odds for row in range(len(prompts))]
     return np.reshape(odds, task.truth.shape)
 
 

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["corpus", "describe", "cluster", "annotate", "activations"]
-STAGES += ["exemplars", "label", "evaluate", "report"]
+STAGES = ["corpus", "describe", "cluster", "activations", "exemplars"]
+STAGES += ["annotate", "judge", "label", "evaluate", "report"]
 
 
 def copy_checkout(target: Path) -> None:

@@ -10,8 +10,8 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 STAGES = [
-    "corpus", "describe", "cluster", "annotate", "activations",
-    "exemplars", "label", "evaluate", "report",
+    "corpus", "describe", "cluster", "activations", "exemplars",
+    "annotate", "judge", "label", "evaluate", "report",
 ]  # fmt: skip
 SNAKEMAKE, DVC = "snakemake --cores all", "dvc repro"
 PARAMS = {

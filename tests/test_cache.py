@@ -7,7 +7,8 @@ import stat
 import subprocess
 import sys
 from contextlib import closing
-from dataclasses import astuple, fields, replace
+from dataclasses import asdict, astuple, fields, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import diskcache
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.cache import CacheConflictError, PromptCache, Request
+from descry.cache import CacheConflictError, PromptCache, Request, origin_id
 from descry.errors import InputError
 from descry.storage import canonical, sha256_text
 
@@ -23,15 +24,21 @@ REQUEST = Request("p1", "model", "revision", "float32", "a prompt", "{}")
 
 text = st.text('ab"{,é', max_size=3)
 requests = st.builds(Request, text, text, text, text, text, text, st.integers(0, 2))
+ORIGIN = {"task": "p1", "model": "model", "versions": {"torch": "2"}}
+LATER = ORIGIN | {"versions": {"torch": "3"}}
 
 
 def record(response, **more):
-    return {"response": response, "request": {"task": "p1"}, "versions": {}} | more
+    return {"response": response, "sentence": "0123456789abcdef"} | more
 
 
-def open_with(folder, answers):
+def records(answers):
+    return {key: record(value) for key, value in answers.items()}
+
+
+def open_with(folder, answers, origin=ORIGIN):
     with PromptCache(folder) as cache:
-        cache.store({key: record(value) for key, value in answers.items()})
+        cache.store(origin, records(answers))
 
 
 def read(folder, keys):
@@ -72,6 +79,15 @@ def test_the_key_is_the_hash_of_the_canonical_json_and_stays_so():
     )
 
 
+pieces = st.sampled_from(['"prompt":null', '"', "\\", ",", ":", "null", "\x00", "é", "😀"])
+anything = st.text() | st.lists(pieces, max_size=5).map("".join)
+
+
+@given(st.builds(Request, *[anything] * 6, st.integers()))
+def test_the_key_is_the_hash_of_the_canonical_json_whatever_is_in_it(request):
+    assert request.key == sha256_text(canonical(asdict(request)))
+
+
 # Answers
 
 
@@ -97,9 +113,32 @@ def test_a_key_without_an_answer_is_left_out(tmp_path):
 
 
 def test_the_record_keeps_what_an_audit_needs(tmp_path):
+    more = {"descriptor": "Größe", "tokens": [12, 1], "cut": 3}
+    before = datetime.now(UTC) - timedelta(seconds=1)
     with PromptCache(tmp_path) as cache:
-        cache.store({"a": record("yes", versions={"torch": "2"})})
-        assert cache.record("a") == record("yes", versions={"torch": "2"})
+        cache.store(ORIGIN, {"a": record("yes", **more)})
+        found = cache.record("a")
+    made = datetime.fromisoformat(found.pop("made"))
+    assert before <= made <= datetime.now(UTC)
+    assert made.microsecond == 0
+    assert found == record("yes", **more, origin=ORIGIN)
+
+
+def test_an_origin_is_kept_once_for_all_its_answers(tmp_path):
+    open_with(tmp_path, {"a": 1, "b": 2})
+    open_with(tmp_path, {"c": 3})
+    open_with(tmp_path, {"d": 4}, LATER)
+    with PromptCache(tmp_path) as cache:
+        assert cache.origins() == {origin_id(ORIGIN): ORIGIN, origin_id(LATER): LATER}
+        versions = [cache.record(key)["origin"]["versions"]["torch"] for key in "abcd"]
+    assert versions == ["2", "2", "2", "3"]
+
+
+def test_records_come_in_the_order_of_their_keys_as_canonical_json(tmp_path):
+    open_with(tmp_path, {"b": 2, "a": "é"})
+    stored = record("é", origin=origin_id(ORIGIN)), record(2, origin=origin_id(ORIGIN))
+    with PromptCache(tmp_path) as cache:
+        assert list(cache.records()) == [("a", canonical(stored[0])), ("b", canonical(stored[1]))]
 
 
 def test_more_keys_than_sqlite_takes_variables(tmp_path):
@@ -110,9 +149,10 @@ def test_more_keys_than_sqlite_takes_variables(tmp_path):
 
 def test_the_first_write_stays(tmp_path):
     with PromptCache(tmp_path) as cache:
-        cache.store({"a": record("yes", versions={"torch": "2"})})
-        cache.store({"a": record("yes", versions={"torch": "3"})})
-        assert cache.record("a") == record("yes", versions={"torch": "2"})
+        cache.store(ORIGIN, {"a": record("yes")})
+        cache.store(LATER, {"a": record("yes", cut=1)})
+        found = cache.record("a")
+    assert (found["origin"], "cut" in found) == (ORIGIN, False)
 
 
 def test_another_answer_for_a_key_is_a_conflict_and_stores_nothing(tmp_path):
@@ -124,10 +164,10 @@ def test_another_answer_for_a_key_is_a_conflict_and_stores_nothing(tmp_path):
 
 def test_a_cache_can_be_used_after_a_conflict(tmp_path):
     with PromptCache(tmp_path) as cache:
-        cache.store({"a": record("yes")})
+        cache.store(ORIGIN, {"a": record("yes")})
         with pytest.raises(CacheConflictError):
-            cache.store({"a": record("no")})
-        cache.store({"b": record("yes")})
+            cache.store(ORIGIN, {"a": record("no")})
+        cache.store(ORIGIN, {"b": record("yes")})
         assert cache.answers(["a", "b"]) == {"a": "yes", "b": "yes"}
 
 
@@ -152,16 +192,89 @@ def test_a_failure_goes_when_the_answer_comes(tmp_path):
     with PromptCache(tmp_path) as cache:
         cache.fail({"a": {"reason": "refusal"}, "b": {"reason": "empty list"}})
         cache.fail({"a": {"reason": "empty list"}})
-        cache.store({"a": record("yes")})
+        cache.store(ORIGIN, {"a": record("yes")})
         assert cache.stats() == {"answers": 1, "failures": 1}
+        assert list(cache.failures()) == [("b", {"reason": "empty list"})]
 
 
 def test_stats_count_answers_and_failures(tmp_path):
     with PromptCache(tmp_path) as cache:
         assert cache.stats() == {"answers": 0, "failures": 0}
-        cache.store({str(i): record(i) for i in range(5)})
+        cache.store(ORIGIN, records({str(i): i for i in range(5)}))
         cache.fail({"x": {}, "y": {}})
         assert cache.stats() == {"answers": 5, "failures": 2}
+
+
+def test_tokens_are_counted_by_origin(tmp_path):
+    with PromptCache(tmp_path) as cache:
+        assert cache.by_origin() == {}
+        cache.store(ORIGIN, {"a": record(1, tokens=[10, 2]), "b": record(2, tokens=[5, 1])})
+        cache.store(LATER, {"c": record(3)})  # no tokens are known
+        cache.fail({"x": {"reason": "refusal"}})
+        assert cache.by_origin() == {origin_id(ORIGIN): (2, 15, 3), origin_id(LATER): (1, 0, 0)}
+
+
+def test_known_keys_are_those_with_an_answer(tmp_path):
+    open_with(tmp_path, {str(n): n for n in range(1500)})
+    with PromptCache(tmp_path) as cache:
+        cache.fail({"x": {"reason": "refusal"}})
+        assert cache.known([*map(str, range(0, 3000, 2)), "x"]) == set(map(str, range(0, 1500, 2)))
+
+
+def test_the_counts_of_the_last_run_of_each_stage_stay(tmp_path):
+    with PromptCache(tmp_path) as cache:
+        cache.finish("annotate:toy", {"asked": 5})
+        cache.finish("describe:toy", {"asked": 7})
+        cache.finish("annotate:toy", {"asked": 0})
+    with PromptCache(tmp_path) as cache:
+        assert cache.runs() == {"annotate:toy": {"asked": 0}, "describe:toy": {"asked": 7}}
+        assert cache.stats() == {"answers": 0, "failures": 0}
+
+
+# Merging and removing
+
+
+def test_merging_takes_what_is_new_and_settles_its_failure(tmp_path):
+    open_with(tmp_path, {"a": 1})
+    stored = canonical(record(2, origin=origin_id(LATER)))
+    with PromptCache(tmp_path) as cache:
+        cache.fail({"b": {"reason": "refusal"}})
+        assert cache.merge({origin_id(LATER): LATER}, {"b": stored}) == {}
+        assert cache.answers(["a", "b"]) == {"a": 1, "b": 2}
+        assert cache.record("b")["origin"] == LATER
+        assert cache.stats() == {"answers": 2, "failures": 0}
+
+
+def test_merging_lists_answers_that_contradict_and_keeps_its_own(tmp_path):
+    open_with(tmp_path, {"a": "yes"})
+    other = canonical(record("no", origin=origin_id(LATER)))
+    with PromptCache(tmp_path) as cache:
+        assert cache.merge({origin_id(LATER): LATER}, {"a": other}) == {"a": other}
+        assert cache.answers(["a"]) == {"a": "yes"}
+
+
+def test_the_order_of_merging_does_not_matter(tmp_path):
+    origins = {origin_id(origin): origin for origin in (ORIGIN, LATER)}
+    texts = [canonical(record("yes", origin=name)) for name in origins]
+    kept = []
+    for folder, order in (("one", texts), ("other", texts[::-1])):
+        with PromptCache(tmp_path / folder) as cache:
+            for text in order:
+                cache.merge(origins, {"a": text})
+            kept.append(list(cache.records()))
+    assert kept[0] == kept[1]
+
+
+def test_what_is_removed_is_gone_with_origins_that_nothing_has_any_more(tmp_path):
+    open_with(tmp_path, {"a": 1, "b": 2})
+    open_with(tmp_path, {"c": 3}, LATER)
+    with PromptCache(tmp_path) as cache:
+        cache.fail({"x": {"reason": "refusal"}, "y": {"reason": "refusal"}})
+        cache.remove(["a", "c"], ["x"])
+        assert cache.answers(["a", "b", "c"]) == {"b": 2}
+        assert [key for key, _ in cache.failures()] == ["y"]
+        assert cache.origins() == {origin_id(ORIGIN): ORIGIN}
+        assert cache.record("b")["origin"] == ORIGIN
 
 
 # Settings and files
@@ -314,7 +427,7 @@ first = int(sys.argv[2])
 with PromptCache(Path(sys.argv[1])) as cache:
     for start in range(first, first + 500, 50):
         keys = range(start, start + 50)
-        cache.store({str(n): {"response": n * n} for n in keys})
+        cache.store({}, {str(n): {"response": n * n} for n in keys})
 """
 
 
@@ -337,13 +450,13 @@ with PromptCache(Path(sys.argv[1])) as cache:
     def deadly(*args, **kwargs):
         global done
         done += 1
-        if done == 125:
+        if done == 125:  # in the third batch
             os.kill(os.getpid(), signal.SIGKILL)
         return plain(*args, **kwargs)
 
     cache._cache.set = deadly
     for start in range(0, 1000, 50):
-        cache.store({str(n): {"response": n} for n in range(start, start + 50)})
+        cache.store({}, {str(n): {"response": n} for n in range(start, start + 50)})
 """
 
 
@@ -364,5 +477,9 @@ def test_the_next_run_goes_on_after_a_kill(tmp_path):
 def test_a_record_is_canonical_json_text_in_the_database(tmp_path):
     open_with(tmp_path, {"a": "é"})
     with closing(sqlite3.connect(tmp_path / "cache.db")) as database:
-        rows = database.execute("SELECT key, raw, mode, value FROM Cache").fetchall()
-    assert rows == [("answer:a", 1, 3, canonical(record("é")))]
+        rows = database.execute("SELECT key, raw, mode, value FROM Cache ORDER BY key").fetchall()
+    name = origin_id(ORIGIN)
+    assert rows == [
+        ("answer:a", 1, 3, canonical(record("é", origin=name))),
+        (f"origin:{name}", 1, 3, canonical(ORIGIN)),
+    ]

@@ -140,16 +140,39 @@ def test_pin_without_the_hub_changes_nothing(tmp_path):
     assert path.read_text() == (ROOT / "presets/paper.yaml").read_text()
 
 
+def annotate(results, output, *options, folder, stage="annotate"):
+    """Of the results of a run, with a cache of its own."""
+    inputs = (results / name for name in ("corpus.parquet", "descriptors.json", "exemplars.h5"))
+    return descry(stage, *inputs, "-o", output, "--cache", "no-cache", *options, folder=folder)
+
+
 @pytest.mark.slow
-def test_an_unpinned_model_is_refused(built):
+def test_an_unpinned_model_is_refused(built, tmp_path):
     spec = {**SAMPLE["annotate"]["labeller"], "revision": "unpinned"}
     changed = section("annotate", labeller=spec)
     results = built.path / "results"
-    inputs = results / "corpus.parquet", results / "descriptors.json"
-    done = descry(
-        "annotate", *inputs, "-o", "x.h5", "--cache", "no-cache", "-p", changed, folder=built.path
+    done = annotate(results, "x.h5", "-p", changed, folder=tmp_path)
+    forecast, error = done.stderr.splitlines()
+    assert "0 of " in forecast
+    assert (done.returncode, error[:7]) == (2, "error: ")
+    assert all(word in error for word in ("all-MiniLM-L6-v2", "not pinned", "descry pin"))
+    assert not (tmp_path / "x.h5").exists()
+
+
+@pytest.mark.slow
+def test_replay_of_what_was_never_asked(built, tmp_path):
+    done = annotate(
+        built.path / "results", "x.h5", "-p", section("annotate"), "--replay", folder=tmp_path
     )
-    refused(done, "all-MiniLM-L6-v2", "not pinned", "descry pin")
+    refused(done, "embedded", "replay", "answers to p2 are not in no-cache", "Q: Does the Review")
+    assert not (tmp_path / "x.h5").exists()
+
+
+@pytest.mark.slow
+def test_a_labeller_asked_by_an_unknown_neuron(built, tmp_path):
+    changed = section("judge", labeller=SAMPLE["annotate"]["labeller"], neurons=["L9:0"])
+    done = annotate(built.path / "results", "x.h5", "-p", changed, stage="judge", folder=tmp_path)
+    refused(done, "L9:0", "L5:383")
 
 
 @pytest.mark.slow
@@ -191,6 +214,20 @@ def test_the_disk_is_full(built, tmp_path):
     )  # fmt: skip
     refused(done, "e.h5", "disk is full")
     assert done.stdout == ""
+
+
+BAD_LABELLERS = {
+    "unknown kind": ({"kind": "gpt", "model": "x"}, "annotate.labeller", "gpt", "openai"),
+    "none": (None, "annotate.labeller", "null"),
+    "misspelt": ({**SAMPLE["annotate"]["labeller"], "dtpye": 1}, "annotate.labeller.dtpye"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_LABELLERS.values(), ids=BAD_LABELLERS)
+def test_bad_labellers(tmp_path, case):
+    spec, *words = case
+    changed = section("annotate", labeller=spec)
+    refused(annotate(tmp_path, "x.h5", "-p", changed, folder=tmp_path), *words)
 
 
 def test_help_names_every_stage(tmp_path):

@@ -72,7 +72,7 @@ def test_agreement_is_scikit_learns_and_undefined_where_that_is(case):
 def test_agreement_counts_the_sentences_that_both_have_answered():
     answer, gold = np.array([1, 1, 0, -1, 1]), np.array([1, 0, 1, 1, -1])
     found = agreement(answer, np.zeros(5), gold)
-    assert (found.sentences, found.gold_yes, found.labeller_yes) == (3, 2, 2)
+    assert (found.sentences, found.truth_yes, found.labeller_yes) == (3, 2, 2)
 
 
 def test_agreement_over_no_sentence_is_undefined():
@@ -85,6 +85,13 @@ def test_agreement_over_no_sentence_is_undefined():
 def test_missing_scores_do_not_spoil_the_auroc():
     found = agreement(np.array([1, 0, -1]), np.array([2.0, -1.0, NAN]), np.array([1, 0, 1]))
     assert found.auroc == 1.0
+
+
+def test_answers_in_words_have_no_auroc_but_every_other_score():
+    answer, gold = np.array([1, 1, 0, 0]), np.array([1, 0, 1, 0])
+    found = agreement(answer, np.array([2.0, NAN, NAN, NAN]), gold)
+    assert np.isnan(found.auroc)
+    assert (found.precision, found.recall, found.f1, found.kappa) == (0.5, 0.5, 0.5, 0.0)
 
 
 def test_precision_and_recall_of_each_neuron():

@@ -1,7 +1,11 @@
 """Labellers are asked once, only for what is missing; the embedded one answers sensibly."""
 
+import json
 import math
+import subprocess
+import sys
 from functools import cache as once
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,17 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from descry import asking
+from descry.asking import Asking, Tally, ask, origin_of, stored_frame, survey
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import Identity, ask, create, embedded
+from descry.labellers import NO_FRAME, Answer, Identity, create, embedded
 from descry.labellers.embedded import EmbeddedLabeller
 from descry.labellers.keyphrases import candidate_words, key_phrases
 from descry.labellers.matching import log_odds, match, windows
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
-from descry.prompts import UnparsableError, p1, p2, parse_topics
-from descry.stages import annotate
+from descry.prompts import UnparsableError, p1, p1_template, p2, parse_topics, parse_verdict
+from descry.splits import sentence_id
+from descry.storage import versions
 
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
+TEMPLATE = p1_template(5, None, None)
 
 # ask()
 
@@ -27,27 +35,51 @@ CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 class Scripted:
     """A labeller that answers from a table and remembers what it was asked."""
 
-    identity = Identity("scripted", "scripted", "0", "float32", "{}")
+    identity = Identity("scripted", "toy/scripted", "0", "float32", "{}")
+    frame = NO_FRAME
+    server = None
+    price = None
+    packages = ()
 
-    def __init__(self, table=None):
+    def __init__(self, table=None, *, group=2, order=sorted):
         self.table = table or {}
+        self.group, self.order = group, order
         self.asked = []
 
-    def answer(self, prompts):
-        for prompt in prompts:
-            self.asked.append(prompt.sentence)
-            yield self.table.get(prompt.sentence, {"text": prompt.sentence})
+    def answer(self, prompts, wanted):
+        rows = list(self.order(wanted))
+        for start in range(0, len(rows), self.group):
+            yield [(row, self.said(prompts[row])) for row in rows[start : start + self.group]]
+
+    def said(self, prompt):
+        self.asked.append(prompt.sentence)
+        found = self.table.get(prompt.sentence, {"text": prompt.sentence})
+        return found if isinstance(found, Answer) else Answer(found)
 
 
 class Mute(Scripted):
     """A labeller that must not be asked."""
 
-    def answer(self, prompts):
-        raise AssertionError(f"asked for {prompts}")
+    def answer(self, prompts, wanted):
+        raise AssertionError(f"asked for {[prompts[row] for row in wanted]}")
+
+
+class Absent(Mute):
+    """A labeller whose model is not even here."""
+
+    @property
+    def frame(self):
+        raise AssertionError("the tokenizer was loaded")
+
+
+@pytest.fixture
+def slab(monkeypatch):
+    """Slabs of three prompts."""
+    monkeypatch.setattr(asking, "SLAB", 3)
 
 
 def prompts(*sentences):
-    return [p1(sentence, 5, None, None) for sentence in sentences]
+    return p1(list(sentences), TEMPLATE)
 
 
 def no_bad(response):
@@ -55,112 +87,151 @@ def no_bad(response):
         raise UnparsableError(response["text"])
 
 
-def put(folder, labeller, questions, *, check=no_bad, max_failures=0.0, batch=512):
-    ticks = []
+def put(folder, labeller, questions, *, check=no_bad, max_failures=0.0, replay=False, told=None):
+    """The responses, and the tally; `told` takes what progress was told."""
+    responses, tally = [], Tally()
+
+    def progress(name, tally):
+        if told is not None:
+            told.append((name, tally.done, tally.total, tally.asked, tally.forecast))
+
     with PromptCache(folder) as cache:
-        outcome = ask(
-            cache,
-            labeller,
-            questions,
-            check=check,
-            max_failures=max_failures,
-            progress=lambda what, done, total: ticks.append((done, total)),
-            batch=batch,
-            versions={"descry": "test"},
-        )
-    return outcome, ticks
+        how = Asking("test", cache, max_failures, replay, progress)
+        for slab in ask(how, labeller, questions, check, tally):
+            assert slab.start == len(responses)
+            responses += slab.responses
+    return responses, tally
 
 
-def answers(outcome):
-    return [response and response["text"] for response in outcome.responses]
+def answers(responses):
+    return [response and response["text"] for response in responses]
 
 
-def test_answers_are_in_the_order_of_the_prompts(tmp_path):
-    outcome, _ = put(tmp_path, Scripted(), prompts("c", "a", "b"), batch=2)
-    assert answers(outcome) == ["c", "a", "b"]
+def ledger(folder):
+    with PromptCache(folder) as cache:
+        return [record for _, record in cache.failures()]
+
+
+def last_run(folder):
+    with PromptCache(folder) as cache:
+        return cache.runs()["test:scripted"]
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_answers_are_in_the_order_of_the_prompts_however_they_come(tmp_path_factory, data):
+    sentences = data.draw(st.lists(st.sampled_from("abcdefg"), max_size=12))
+    order = data.draw(st.randoms(use_true_random=False))
+    labeller = Scripted(
+        {"c": {"text": "bad"}},
+        group=data.draw(st.integers(1, 4)),
+        order=lambda rows: order.sample(sorted(rows), len(rows)),
+    )
+    folder = tmp_path_factory.mktemp("order")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asking, "SLAB", data.draw(st.integers(1, 5)))
+        responses, tally = put(folder, labeller, prompts(*sentences), max_failures=1.0)
+    assert answers(responses) == [None if s == "c" else s for s in sentences]
+    assert sorted(s for s in labeller.asked if s != "c") == sorted({*sentences} - {"c"})
+    assert tally.done == tally.total == len(sentences)
+    assert tally.cached + tally.asked == len(sentences)
 
 
 def test_a_second_run_asks_nothing(tmp_path):
-    first, _ = put(tmp_path, Scripted(), prompts("a", "b"))
-    second, _ = put(tmp_path, Mute(), prompts("b", "a"))
-    assert answers(second) == ["b", "a"]
+    _, first = put(tmp_path, Scripted(), prompts("a", "b"))
+    responses, second = put(tmp_path, Mute(), prompts("b", "a"))
+    assert answers(responses) == ["b", "a"]
     assert (first.asked, first.cached, second.asked, second.cached) == (2, 0, 0, 2)
 
 
 def test_only_what_is_missing_is_asked(tmp_path):
     put(tmp_path, Scripted(), prompts("a", "c"))
     labeller = Scripted()
-    outcome, _ = put(tmp_path, labeller, prompts("a", "b", "c", "d"))
+    responses, _ = put(tmp_path, labeller, prompts("a", "b", "c", "d"))
     assert labeller.asked == ["b", "d"]
-    assert answers(outcome) == ["a", "b", "c", "d"]
+    assert answers(responses) == ["a", "b", "c", "d"]
 
 
-def test_a_prompt_that_comes_twice_is_asked_once(tmp_path):
+def test_all_prompts_of_a_slab_are_given_whichever_are_wanted(tmp_path, slab):
+    class Watching(Scripted):
+        def answer(self, prompts, wanted):
+            self.given = [prompt.sentence for prompt in prompts], sorted(wanted)
+            return super().answer(prompts, wanted)
+
+    put(tmp_path, Scripted(), prompts("a", "c"))
+    labeller = Watching()
+    put(tmp_path, labeller, prompts("a", "b", "c"))
+    assert labeller.given == (["a", "b", "c"], [1])
+
+
+@pytest.mark.parametrize("size", [3, 100])
+def test_a_prompt_that_comes_twice_is_asked_once(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(asking, "SLAB", size)
     labeller = Scripted()
-    outcome, _ = put(tmp_path, labeller, prompts("a", "b", "a"))
-    assert labeller.asked == ["a", "b"]
-    assert answers(outcome) == ["a", "b", "a"]
+    responses, tally = put(tmp_path, labeller, prompts("a", "b", "a", "c", "a", "b"))
+    assert labeller.asked == ["a", "b", "c"]
+    assert answers(responses) == ["a", "b", "a", "c", "a", "b"]
+    assert (tally.done, tally.cached, tally.asked) == (6, 3, 3)
+
+
+def test_slabs_are_runs_of_the_prompts_and_asked_only_when_they_are_taken(tmp_path, slab):
+    labeller, questions = Scripted(), prompts(*"abcdefgh")
+    with PromptCache(tmp_path) as cache:
+        how = Asking("test", cache, 0.0, False, lambda *_: None)
+        slabs = ask(how, labeller, questions, no_bad, Tally())
+        first = next(slabs)
+        assert labeller.asked == ["a", "b", "c"]
+        found = [first, *slabs]
+    assert [(each.start, answers(each.responses)) for each in found] == [
+        (0, ["a", "b", "c"]),
+        (3, ["d", "e", "f"]),
+        (6, ["g", "h"]),
+    ]
+    keys = [labeller.identity.request(prompt).key for prompt in questions]
+    assert [key for each in found for key in each.keys] == keys
 
 
 def test_nothing_to_ask_is_no_fault(tmp_path):
-    outcome, _ = put(tmp_path, Mute(), [])
-    assert outcome.responses == []
+    responses, tally = put(tmp_path, Mute(), prompts())
+    assert (responses, tally.forecast) == ([], "")
 
 
-def test_progress_ends_at_the_number_of_prompts(tmp_path):
-    _, ticks = put(tmp_path, Scripted(), prompts("a", "b", "a", "c", "d"), batch=2)
+def test_progress_ends_at_the_number_of_prompts(tmp_path, slab):
+    told = []
+    put(tmp_path, Scripted(), prompts("a", "b", "a", "c", "d"), told=told)
+    ticks = [(done, total) for _, done, total, *_ in told]
     assert ticks[-1] == (5, 5)
     assert ticks == sorted(ticks)
+    assert {name for name, *_ in told} == {"scripted"}
 
 
-def test_a_failure_is_counted_by_reason_and_gives_no_answer(tmp_path):
-    table = {"b": {"text": "bad smell"}, "c": {"text": "bad smell"}}
-    outcome, _ = put(tmp_path, Scripted(table), prompts("a", "b", "c"), max_failures=1.0)
-    assert answers(outcome) == ["a", None, None]
-    assert outcome.failures == {"bad smell": 2}
+def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
+    class Remote(Scripted):
+        server = "http://here/v1"
+        packages = ("numpy",)
 
-
-def test_a_failure_is_asked_again_by_the_next_run(tmp_path):
-    put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
-    labeller = Scripted()
-    outcome, _ = put(tmp_path, labeller, prompts("a", "b"))
-    assert labeller.asked == ["b"]
-    assert answers(outcome) == ["a", "b"]
-
-
-def test_too_many_failures_end_the_run_but_keep_the_good_answers(tmp_path):
-    table = {"b": {"text": "bad smell"}}
-    with pytest.raises(InputError, match=r"1 of 4 answers failed \(1 bad smell\)"):
-        put(tmp_path, Scripted(table), prompts("a", "b", "c", "d"), max_failures=0.2, batch=1)
-    outcome, _ = put(tmp_path, Mute(), prompts("a", "c", "d"))
-    assert answers(outcome) == ["a", "c", "d"]
-
-
-def test_as_many_failures_as_allowed_are_borne(tmp_path):
-    table = {"b": {"text": "bad smell"}}
-    outcome, _ = put(tmp_path, Scripted(table), prompts("a", "b", "c", "d"), max_failures=0.25)
-    assert outcome.failures.total() == 1
-
-
-def test_what_came_before_a_crash_is_kept(tmp_path):
-    class Dying(Scripted):
-        def answer(self, prompts):
-            yield from list(super().answer(prompts))[:4]
-            raise RuntimeError("out of memory")
-
-    with pytest.raises(RuntimeError):
-        put(tmp_path, Dying(), prompts(*"abcdef"), batch=2)
-    outcome, _ = put(tmp_path, Mute(), prompts(*"abcd"))
-    assert answers(outcome) == [*"abcd"]
-
-
-def test_a_score_that_is_not_finite_is_a_failure_like_any_other(tmp_path):
-    table = {"a": {"yes": math.nan, "no": -1.0}, "b": {"yes": -0.5, "no": -1.0}}
-    outcome, _ = put(
-        tmp_path, Scripted(table), prompts("a", "b"), check=annotate.log_odds, max_failures=1.0
-    )
-    assert outcome.failures == {"log-probabilities are not finite": 1}
-    assert outcome.responses == [None, table["b"]]
+    table = {"a": Answer({"text": "a"}, tokens=(12, 3), cut=4), "b": Answer({"text": "b"}, (8, 1))}
+    labeller, (first, *_) = Remote(table), p2(["a", "b"], ["price"])
+    _, tally = put(tmp_path, labeller, p2(["a", "b"], ["price"]))
+    assert (tally.tokens_in, tally.tokens_out, tally.cut) == (20, 4, 1)
+    with PromptCache(tmp_path) as cache:
+        record = cache.record(labeller.identity.request(first).key)
+    del record["made"]
+    assert record == {
+        "response": {"text": "a"},
+        "sentence": sentence_id("a"),
+        "descriptor": "price",
+        "tokens": [12, 3],
+        "cut": 4,
+        "origin": labeller.identity.as_json()
+        | {
+            "task": "p2",
+            "template": list(first.template),
+            "frame": ["", ""],
+            "server": Remote.server,
+            "versions": versions(["numpy"]),
+        },
+    }
 
 
 def test_another_model_is_another_question(tmp_path):
@@ -171,6 +242,318 @@ def test_another_model_is_another_question(tmp_path):
     labeller = Other()
     put(tmp_path, labeller, prompts("a"))
     assert labeller.asked == ["a"]
+
+
+# Failures
+
+
+def test_a_failure_is_counted_by_reason_and_gives_no_answer(tmp_path):
+    table = {"b": {"text": "bad smell"}, "c": {"text": "bad smell"}, "d": {"text": "bad"}}
+    responses, tally = put(tmp_path, Scripted(table), prompts(*"abcd"), max_failures=1.0)
+    assert answers(responses) == ["a", None, None, None]
+    assert tally.failures == {"bad smell": 2, "bad": 1}
+    assert tally.failed == 3
+
+
+def test_a_failure_is_asked_again_by_the_next_run(tmp_path):
+    put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
+    labeller = Scripted()
+    responses, tally = put(tmp_path, labeller, prompts("a", "b"))
+    assert labeller.asked == ["b"]
+    assert answers(responses) == ["a", "b"]
+    assert (tally.failed, ledger(tmp_path)) == (0, [])
+
+
+def test_the_ledger_says_what_failed_and_why(tmp_path):
+    put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
+    failed = {"reason": "bad", "response": "{'text': 'bad'}", "model": "toy/scripted", "task": "p1"}
+    assert ledger(tmp_path) == [failed]
+
+
+def test_a_fault_is_in_the_ledger_and_no_answer_even_beside_a_response(tmp_path):
+    lost, odd = Answer(None, fault="time-out"), Answer({"text": "b"}, (9, 1), fault="no choices")
+    labeller = Scripted({"a": lost, "b": odd})
+    responses, tally = put(tmp_path, labeller, prompts("a", "b", "c"), max_failures=1.0)
+    assert answers(responses) == [None, None, "c"]
+    assert tally.failures == {"time-out": 1, "no choices": 1}
+    assert (tally.tokens_in, tally.tokens_out) == (9, 1)  # paid all the same
+    found = {record["reason"]: record["response"] for record in ledger(tmp_path)}
+    assert found == {"time-out": "None", "no choices": "{'text': 'b'}"}
+    put(tmp_path, Scripted(), prompts("a", "b"))
+    assert ledger(tmp_path) == []
+
+
+def test_too_many_failures_end_the_run_but_keep_the_good_answers(tmp_path):
+    table = {"b": {"text": "bad smell"}}
+    with pytest.raises(InputError, match=r"1 of 4 answers failed \(1 bad smell\).*20\.0%"):
+        put(tmp_path, Scripted(table, group=4), prompts(*"abcd"), max_failures=0.2)
+    responses, _ = put(tmp_path, Mute(), prompts("a", "c", "d"))
+    assert answers(responses) == ["a", "c", "d"]
+
+
+@pytest.mark.parametrize("size", [3, 4, 100])
+def test_nothing_is_asked_any_more_when_the_failures_can_no_longer_be_borne(
+    tmp_path, monkeypatch, size
+):
+    monkeypatch.setattr(asking, "SLAB", size)
+    labeller = Scripted({name: {"text": "bad"} for name in "bcf"}, group=1)
+    with pytest.raises(InputError, match="3 of 12 answers failed"):
+        put(tmp_path, labeller, prompts(*"abcdefghijkl"), max_failures=2 / 12)
+    assert labeller.asked == [*"abcdef"]
+
+
+def test_as_many_failures_as_allowed_are_borne(tmp_path):
+    table = {"b": {"text": "bad smell"}}
+    _, tally = put(tmp_path, Scripted(table), prompts("a", "b", "c", "d"), max_failures=0.25)
+    assert tally.failed == 1
+
+
+def test_a_stored_answer_that_fails_a_later_check_is_a_failure_and_not_asked_again(tmp_path):
+    def strict(response):
+        if response["text"] in "ac":
+            raise UnparsableError("too short")
+
+    put(tmp_path, Scripted(), prompts("a", "b", "c"))
+    questions = prompts("a", "b", "a", "c")
+    responses, tally = put(tmp_path, Mute(), questions, check=strict, max_failures=0.75)
+    assert answers(responses) == [None, "b", None, None]
+    assert (tally.failures, tally.cached, tally.asked) == ({"too short": 3}, 4, 0)
+    with pytest.raises(InputError, match=r"3 of 4 answers failed \(3 too short\)"):
+        put(tmp_path, Mute(), questions, check=strict, max_failures=0.7)
+    assert answers(put(tmp_path, Mute(), questions)[0]) == ["a", "b", "a", "c"]
+
+
+def test_what_came_before_a_crash_is_kept(tmp_path):
+    class Dying(Scripted):
+        def said(self, prompt):
+            if prompt.sentence == "e":
+                raise RuntimeError("out of memory")
+            return super().said(prompt)
+
+    with pytest.raises(RuntimeError):
+        put(tmp_path, Dying(), prompts(*"abcdef"))
+    responses, _ = put(tmp_path, Mute(), prompts(*"abcd"))
+    assert answers(responses) == [*"abcd"]
+
+
+def test_a_labeller_that_leaves_prompts_out_is_a_fault_of_the_program(tmp_path):
+    class Forgetful(Scripted):
+        def answer(self, prompts, wanted):
+            return super().answer(prompts, sorted(wanted)[:-2])
+
+    with pytest.raises(RuntimeError, match="scripted left 2 prompts out"):
+        put(tmp_path, Forgetful(), prompts(*"abcd"))
+    assert answers(put(tmp_path, Mute(), prompts("a", "b"))[0]) == ["a", "b"]
+
+
+def test_a_score_that_is_not_finite_is_a_failure_like_any_other(tmp_path):
+    table = {"a": {"yes": math.nan, "no": -1.0}, "b": {"yes": -0.5, "no": -1.0}}
+    check = partial(parse_verdict, min_mass=0.1)
+    responses, tally = put(
+        tmp_path, Scripted(table), prompts("a", "b"), check=check, max_failures=1.0
+    )
+    assert tally.failures == {"log-probabilities are not finite": 1}
+    assert responses == [None, table["b"]]
+
+
+# What is about to be spent, and what was
+
+
+def test_what_is_missing_is_foretold_before_anything_is_asked(tmp_path, slab):
+    sentences = [f"{letter}{'.' * 19}" for letter in "abcdefgh"]
+    put(tmp_path, Scripted(), prompts(*sentences[:4]))
+    told = []
+    _, tally = put(tmp_path, Scripted(), prompts(*sentences), told=told)
+    tokens = round(4 * (len(TEMPLATE[0]) + 20) / 4)
+    said = f"scripted: 4 of 8 answers are cached; to ask: 4 (about {tokens} tokens)"
+    assert tally.forecast == said
+    first = next(i for i, (*_, forecast) in enumerate(told) if forecast)
+    assert told[first] == ("scripted", 4, 8, 0, said)
+    assert {forecast for *_, forecast in told[first:]} == {said}
+
+
+def test_what_is_foretold_has_a_price_where_there_is_one(tmp_path):
+    class Paid(Scripted):
+        price = (20_000.0, 60_000.0)
+        frame = ("<user>", "<bot>")
+
+    _, tally = put(tmp_path, Paid(), prompts("a" * 100, "b" * 100))
+    tokens = round(2 * (len("<user><bot>" + TEMPLATE[0]) + 100) / 4)
+    assert tally.forecast.endswith(f"to ask: 2 (about {tokens} tokens, about ${tokens / 50:.2f})")
+
+
+def test_nothing_is_foretold_where_nothing_is_missing(tmp_path):
+    put(tmp_path, Scripted(), prompts("a", "b"))
+    _, tally = put(tmp_path, Mute(), prompts("a", "b"))
+    assert tally.forecast == ""
+
+
+def test_a_survey_counts_what_is_missing_and_asks_nothing(tmp_path, slab):
+    put(tmp_path, Scripted(), prompts(*"abdg"))
+    with PromptCache(tmp_path) as cache:
+        found = survey(cache, Scripted.identity, NO_FRAME, prompts(*"abcdefg"))
+        assert (found.missing, found.first) == (3, TEMPLATE[0] + "c")
+        assert found.tokens == round(3 * (len(TEMPLATE[0]) + 1) / 4)
+        nothing = survey(cache, Scripted.identity, NO_FRAME, prompts(*"abdg"))
+        assert (nothing.missing, nothing.tokens, nothing.first) == (0, 0, "")
+
+
+def test_the_counts_of_the_last_run_are_kept_with_its_rate(tmp_path):
+    table = {"b": {"text": "bad"}, "c": Answer({"text": "c"}, (5, 2), cut=1)}
+    _, tally = put(tmp_path, Scripted(table), prompts("a", "b", "c"), max_failures=1.0)
+    found = last_run(tmp_path)
+    assert found.pop("seconds") == pytest.approx(tally.asking, abs=1e-3)
+    assert found.pop("rate") == tally.rate > 0
+    counts = {"total": 3, "cached": 0, "asked": 3, "tokens_in": 5, "tokens_out": 2, "cut": 1}
+    assert found == counts | {"failures": {"bad": 1}}
+
+
+def test_a_run_that_asks_nothing_keeps_the_rate_of_the_one_before(tmp_path):
+    put(tmp_path, Scripted(), prompts("a", "b"))
+    rate = last_run(tmp_path)["rate"]
+    put(tmp_path, Mute(), prompts("a", "b"))
+    found = last_run(tmp_path)
+    assert (found["rate"], found["asked"], found["cached"]) == (rate, 0, 2)
+
+
+def test_the_first_run_has_no_rate_if_it_asks_nothing(tmp_path):
+    put(tmp_path, Mute(), prompts())
+    assert last_run(tmp_path)["rate"] is None
+
+
+def test_the_counts_of_a_run_that_was_stopped_are_kept_too(tmp_path):
+    with pytest.raises(InputError, match="1 of 4 answers failed"):
+        put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts(*"abcd"))
+    found = last_run(tmp_path)
+    assert (found["total"], found["asked"], found["failures"]) == (4, 2, {"bad": 1})
+    assert found["rate"] > 0
+
+
+# Replay
+
+
+def test_in_replay_answers_come_from_the_cache_alone(tmp_path):
+    put(tmp_path, Scripted(), prompts(*"abc"))
+    responses, tally = put(tmp_path, Absent(), prompts(*"cab"), replay=True)
+    assert answers(responses) == ["c", "a", "b"]
+    assert (tally.cached, tally.asked) == (3, 0)
+
+
+@pytest.mark.parametrize("frame", [NO_FRAME, ("<user>", "<bot>")])
+def test_a_miss_in_replay_names_what_is_missing_and_touches_no_labeller(tmp_path, slab, frame):
+    made = Scripted()
+    made.frame = frame
+    put(tmp_path, made, prompts(*"abcd"))
+    with pytest.raises(InputError) as caught:
+        put(tmp_path, Absent(), prompts(*"abcdefgh"), replay=True)
+    said = str(caught.value)
+    assert said.startswith("scripted: replay: 4 of 8 answers to p1 are not in ")
+    assert "(model toy/scripted)" in said
+    assert said.endswith(repr(TEMPLATE[0] + "e"))
+
+
+def test_replay_of_an_empty_cache_touches_no_labeller_either(tmp_path):
+    with pytest.raises(InputError, match="replay: 2 of 2 answers to p2"):
+        put(tmp_path, Absent(), p2(["a"], ["price", "smell"]), replay=True)
+    assert ledger(tmp_path) == []
+
+
+def test_of_a_long_prompt_the_error_shows_the_beginning(tmp_path):
+    with pytest.raises(InputError) as caught:
+        put(tmp_path, Absent(), prompts("long " * 1000 + "\n"), replay=True)
+    assert len(str(caught.value)) < 600 + len(str(tmp_path))
+    assert "\n" not in str(caught.value)
+
+
+# The frame
+
+
+def test_the_frame_is_part_of_the_question(tmp_path):
+    class Framed(Scripted):
+        frame = ("<user>", "<bot>")
+
+    framed, question = Framed(), prompts("a")
+    put(tmp_path, framed, question)
+    plain, around = (framed.identity.request(question[0], f) for f in (NO_FRAME, framed.frame))
+    assert around.prompt == "<user>" + plain.prompt + "<bot>"
+    with PromptCache(tmp_path) as cache:
+        assert cache.known([plain.key, around.key]) == {around.key}
+        assert cache.record(around.key)["origin"]["frame"] == ["<user>", "<bot>"]
+
+
+def test_the_frame_in_the_cache_is_used_without_asking_the_labeller_for_it(tmp_path):
+    class Framed(Scripted):
+        frame = ("<user>", "<bot>")
+
+    class Other(Absent):
+        identity = Identity("other", "toy/scripted", "1", "float32", "{}")
+
+    put(tmp_path, Framed(), prompts("a", "b"))
+    assert answers(put(tmp_path, Absent(), prompts("b", "a"))[0]) == ["b", "a"]
+    with PromptCache(tmp_path) as cache:
+        assert stored_frame(cache, Scripted.identity) == Framed.frame
+        assert stored_frame(cache, Other.identity) is None
+    with pytest.raises(AssertionError, match="the tokenizer was loaded"):
+        put(tmp_path, Other(), prompts("a"))
+
+
+# Kinds of labellers
+
+SPECS = {
+    "embedded": {"model": MINILM, "revision": MINILM_COMMIT},
+    "transformers": {
+        "model": "google/flan-t5-xl",
+        "revision": "0" * 40,
+        "dtype": "bfloat16",
+        "device": "auto",
+        "max_tokens": 512,
+        "max_new_tokens": 64,
+        "batch_tokens": 4096,
+    },
+    "openai": {
+        "model": "tiny",
+        "revision": "tiny-1",
+        "dtype": "unknown",
+        "base_url": "http://127.0.0.1:1/v1",
+        "api_key_env": None,
+        "max_new_tokens": 64,
+        "concurrency": 2,
+        "timeout": 5.0,
+        "retries": 0,
+        "price": None,
+    },
+    "human": {"model": "ann", "revision": "round-1"},
+}
+
+
+def test_who_answers_is_known_of_every_kind_without_a_model_library():
+    code = """
+import json, sys
+for name in ("torch", "transformers", "sentence_transformers", "openai"):
+    sys.modules[name] = None
+from descry.labellers import create
+for kind, spec in json.loads(sys.argv[1]).items():
+    for task in ("p1", "p2"):
+        made = create({"kind": kind} | spec, task, max_descriptors=5, descriptors={}, corpus=[])
+        print(made.identity.name)
+"""
+    command = [sys.executable, "-c", code, json.dumps(SPECS)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[::2] == said[1::2]
+    assert said[::2] == [
+        f"embedded ({MINILM}, no generative model)",
+        "google/flan-t5-xl (bfloat16)",
+        "tiny at 127.0.0.1",
+        "ann, round-1 (human)",
+    ]
+
+
+def test_no_two_kinds_share_an_answer():
+    question = p2(["It is cheap."], ["price"])[0]
+    specs = [{"kind": kind} | spec for kind, spec in SPECS.items()]
+    made = [create(spec, "p2", descriptors={}, corpus=[]) for spec in specs]
+    keys = {labeller.identity.request(question).key for labeller in made}
+    assert len(keys) == len(SPECS)
 
 
 # The embedded labeller
@@ -279,13 +662,24 @@ def broken_model(monkeypatch):
     monkeypatch.setattr(embedded, "sentence_embedder", load)
 
 
+def said(labeller, questions):
+    """The responses to all questions, in their order."""
+    groups = labeller.answer(questions, range(len(questions)))
+    found = dict(pair for group in groups for pair in group)
+    return [found[row].response for row in range(len(questions))]
+
+
 def topics(sentences, max_descriptors=5):
     labeller = EmbeddedLabeller(CHECKPOINT, max_descriptors, None, None)
-    return [response["text"] for response in labeller.answer(prompts(*sentences))]
+    return [response["text"] for response in said(labeller, prompts(*sentences))]
 
 
 def judge(descriptors=PHRASES, corpus=SENTENCES):
     return EmbeddedLabeller(CHECKPOINT, None, descriptors, corpus)
+
+
+def odds_of(labeller, questions):
+    return [parse_verdict(response, 0.1).odds for response in said(labeller, questions)]
 
 
 def test_its_name_says_that_there_is_no_generative_model():
@@ -293,15 +687,8 @@ def test_its_name_says_that_there_is_no_generative_model():
 
 
 def test_it_is_what_params_yaml_calls_embedded():
-    spec = {"kind": "embedded", "model": MINILM, "revision": MINILM_COMMIT}
-    made = create(spec, max_descriptors=5, descriptors=None, corpus=None)
+    made = create({"kind": "embedded"} | SPECS["embedded"], "p1", max_descriptors=5)
     assert made.identity == EmbeddedLabeller(CHECKPOINT, 5, None, None).identity
-
-
-def test_a_kind_that_is_not_built_in_is_refused_by_name():
-    spec = {"kind": "local", "model": "google/flan-t5-xl", "revision": "0" * 40}
-    with pytest.raises(InputError, match=r"local \(google/flan-t5-xl\)"):
-        create(spec, max_descriptors=5, descriptors=None, corpus=None)
 
 
 def test_the_model_is_not_loaded_when_every_answer_is_cached(tmp_path, broken_model):
@@ -309,9 +696,20 @@ def test_the_model_is_not_loaded_when_every_answer_is_cached(tmp_path, broken_mo
     question = prompts("The battery dies.")
     key = labeller.identity.request(question[0]).key
     with PromptCache(tmp_path) as cache:
-        cache.store({key: {"response": {"text": "battery"}}})
-    outcome, _ = put(tmp_path, labeller, question)
-    assert answers(outcome) == ["battery"]
+        origin = origin_of(labeller, NO_FRAME, question[0])
+        cache.store(origin, {key: {"response": {"text": "battery", "finish": "stop"}}})
+    responses, _ = put(tmp_path, labeller, question)
+    assert answers(responses) == ["battery"]
+
+
+@pytest.mark.usefixtures("model")
+def test_only_what_is_wanted_is_answered_in_groups(monkeypatch):
+    monkeypatch.setattr(embedded, "_GROUP", 2)
+    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
+    groups = list(labeller.answer(prompts(*SENTENCES[:6]), {5, 0, 2}))
+    assert [[row for row, _ in group] for group in groups] == [[0, 2], [5]]
+    found = [answer.response["text"] for group in groups for _, answer in group]
+    assert found == topics([SENTENCES[row] for row in (0, 2, 5)])
 
 
 # p1: key phrases
@@ -320,7 +718,7 @@ def test_the_model_is_not_loaded_when_every_answer_is_cached(tmp_path, broken_mo
 @pytest.mark.usefixtures("model")
 def test_the_topics_are_words_of_the_sentence_and_not_too_many():
     for sentence, answer in zip(SENTENCES[::3], topics(SENTENCES[::3], 3), strict=True):
-        found = parse_topics(answer, 3, 1)
+        found = parse_topics({"text": answer, "finish": "stop"}, 3, 1)
         assert 1 <= len(found) <= 3
         assert set(found) <= set(candidate_words(sentence))
 
@@ -348,13 +746,11 @@ def test_a_sentence_without_content_words_takes_nothing_from_its_neighbours(embe
 
 @pytest.mark.usefixtures("model")
 def test_a_sentence_without_topics_is_a_failure_not_data(tmp_path):
-    def check(response):
-        parse_topics(response["text"], 5, 4)
-
+    check = partial(parse_topics, max_descriptors=5, max_words=4)
     labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
-    outcome, _ = put(tmp_path, labeller, prompts("It is."), check=check, max_failures=1.0)
-    assert outcome.responses == [None]
-    assert outcome.failures == {"empty list": 1}
+    responses, tally = put(tmp_path, labeller, prompts("It is."), check=check, max_failures=1.0)
+    assert responses == [None]
+    assert tally.failures == {"empty list": 1}
 
 
 # p2: matching
@@ -365,8 +761,7 @@ def _scores():
     with pytest.MonkeyPatch.context() as patch:
         loaded = sentence_embedder(CHECKPOINT)
         patch.setattr(embedded, "sentence_embedder", lambda _: loaded)
-        questions = [p2(sentence, name) for sentence in SENTENCES for name in PHRASES]
-        odds = [annotate.log_odds(response) for response in judge().answer(questions)]
+        odds = odds_of(judge(), p2(SENTENCES, list(PHRASES)))
     return np.reshape(odds, (len(SENTENCES), len(PHRASES)))
 
 
@@ -398,15 +793,14 @@ def test_most_of_its_yes_answers_are_right_and_most_right_ones_are_yes(odds):
 @pytest.mark.usefixtures("model")
 def test_the_answers_are_log_probabilities():
     labeller = judge(corpus=SENTENCES[:8])
-    for response in labeller.answer([p2(SENTENCES[0], name) for name in PHRASES]):
+    for response in said(labeller, p2(SENTENCES[:1], list(PHRASES))):
         assert math.exp(response["yes"]) + math.exp(response["no"]) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.usefixtures("model")
 def test_an_answer_does_not_depend_on_what_else_is_asked(odds):
     row, column = 17, 3
-    question = p2(SENTENCES[row], list(PHRASES)[column])
-    alone = [annotate.log_odds(response) for response in judge().answer([question])]
+    alone = odds_of(judge(), p2([SENTENCES[row]], [list(PHRASES)[column]]))
     assert alone == pytest.approx([odds[row, column]], abs=1e-3)
 
 
@@ -416,9 +810,9 @@ def test_of_many_phrases_the_most_mentioned_count():
     common = {"zest": 90, "zing": 80}
     rare = {f"a{n:02} unrelated thing": 1 for n in range(40)}
     few = {**common, **dict(list(rare.items())[:28])}
-    corpus, questions = SENTENCES[:6], [p2(sentence, "taste") for sentence in SENTENCES[:6]]
-    many = list(judge({"taste": {**rare, **common}}, corpus).answer(questions))
-    assert many == list(judge({"taste": few}, corpus).answer(questions))
+    corpus, questions = SENTENCES[:6], p2(SENTENCES[:6], ["taste"])
+    many = said(judge({"taste": {**rare, **common}}, corpus), questions)
+    assert many == said(judge({"taste": few}, corpus), questions)
 
 
 def test_one_sentence_alone_stands_out_from_nothing(embed):

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from descry.labels import (
+    asked_sets,
     assign,
     broad_descriptors,
     frequencies,
@@ -29,6 +30,16 @@ def sets_and_answers(draw):
     size = draw(st.integers(1, sentences))
     rows = st.permutations(range(sentences)).map(lambda order: order[:size])
     return np.array(draw(st.lists(rows, min_size=1, max_size=4)), dtype=np.int32), answers
+
+
+@st.composite
+def asked_and_sampled(draw):
+    """The same, where only some of the sentences are asked about, and some of those sampled."""
+    exemplars, answers = draw(sets_and_answers())
+    flags = hnp.arrays(bool, len(answers))
+    asked, sampled = draw(flags), draw(flags)
+    answers[~(asked | sampled)] = -1
+    return exemplars, answers, asked | sampled, sampled
 
 
 def in_a_loop(rows, answers, by):
@@ -79,6 +90,47 @@ def test_frequencies_are_those_of_a_plain_loop(case, by):
     np.testing.assert_array_equal(found.f, [in_a_loop(rows, answers, by) for rows in exemplars])
     np.testing.assert_array_equal(found.count, [(answers[r] == 1).sum(axis=0) for r in exemplars])
     np.testing.assert_array_equal(found.base, in_a_loop(range(len(answers)), answers, by))
+
+
+def test_base_rates_are_those_of_the_sample():
+    answers, sampled = b([1, 1], [1, 0], [1, 0], [0, 1]), np.array([False, True, True, True])
+    for by, base in (("occurrences", [2 / 3, 1 / 3]), ("sentences", [2 / 3, 1 / 3])):
+        found = frequencies(np.array([[0, 1]]), answers, by, sampled=sampled)
+        assert found.base.tolist() == base
+        whole = frequencies(np.array([[0, 1]]), answers, by)
+        assert (found.f == whole.f).all()
+        assert (found.lift == found.f / base).all()
+
+
+def test_without_a_sample_base_rates_and_lift_are_undefined():
+    sampled = np.zeros(2, dtype=bool)
+    found = frequencies(np.array([[0, 1]]), b([1, 0], [1, 1]), "sentences", sampled=sampled)
+    assert found.f.tolist() == [[1.0, 0.5]]
+    assert np.isnan(found.base).all()
+    assert np.isnan(found.lift).all()
+
+
+def test_a_neuron_that_was_not_asked_about_as_a_whole_is_undefined():
+    exemplars, asked = np.array([[0, 1], [1, 2], [2, 3]]), np.array([True, True, False, False])
+    answers = b([1, 0], [1, 0], [-1, -1], [-1, -1])
+    found = frequencies(exemplars, answers, "sentences", asked)
+    np.testing.assert_array_equal(found.f, [[1, 0], [NAN, NAN], [NAN, NAN]])
+    assert found.count.tolist() == [[2, 0], [1, 0], [0, 0]]
+    assert assign(found.f, 0.5, None).tolist() == [[True, False], [False, False], [False, False]]
+    assert asked_sets(exemplars, asked).tolist() == [True, False, False]
+
+
+@settings(deadline=None)
+@given(asked_and_sampled(), st.sampled_from(["occurrences", "sentences"]))
+def test_frequencies_of_a_part_of_the_corpus_are_those_of_a_plain_loop(case, by):
+    exemplars, answers, asked, sampled = case
+    found = frequencies(exemplars, answers, by, asked, sampled)
+    undefined = [NAN] * answers.shape[1]
+    expected = [
+        in_a_loop(rows, answers, by) if all(asked[rows]) else undefined for rows in exemplars
+    ]
+    np.testing.assert_array_equal(found.f, expected)
+    np.testing.assert_array_equal(found.base, in_a_loop(np.flatnonzero(sampled), answers, by))
 
 
 @settings(deadline=None)

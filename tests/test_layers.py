@@ -12,9 +12,11 @@ LAYERS = [
     {"errors"},
     {"storage", "prompts", "splits"},
     {"params", "reviews", "cache", "models"},
-    {"labellers", "corpus", "clusters", "exemplars", "labels"},  # numerics: arrays in, arrays out
-    {"evaluation", "results", "report"},
-    {"stages", "audit", "pin", "workflow"},
+    {"labellers", "corpus", "clusters", "exemplars", "labels", "exports"},
+    {"asking", "evaluation", "results", "report", "scope"},
+    {"stages", "audit", "pin", "workflow", "sheet"},
+    {"questions"},
+    {"forecast", "upkeep"},
     {"show", "guard", "progress"},
     {"cli"},
     {"__main__"},
@@ -42,14 +44,14 @@ def test_no_module_imports_from_its_own_layer_or_a_higher_one(path):
         assert name == part(path) or LEVEL[name] < LEVEL[part(path)], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["exemplars", "labels", "evaluation"])
+@pytest.mark.parametrize("module", ["exemplars", "labels", "evaluation", "scope"])
 def test_numerics_read_no_files_and_load_no_torch(module):
     text = (SOURCE / f"{module}.py").read_text()
     assert not any(word in text for word in ("pathlib", "torch", "h5py", "pyarrow", "params"))
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():
-    heavy = {"torch", "transformers", "pyarrow", "sklearn", "scipy", "snakemake"}
+    heavy = {"torch", "transformers", "pyarrow", "sklearn", "scipy", "snakemake", "openai"}
     code = f"import sys, descry.cli; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -30,6 +30,7 @@ from descry.models import (
     MINILM_COMMIT,
     Checkpoint,
     Target,
+    contents_sha256,
     pick_device,
     plan_batches,
     sentence_embedder,
@@ -77,36 +78,73 @@ def test_without_its_package_the_default_is_refused(monkeypatch):
         _ = Checkpoint(MINILM, MINILM_COMMIT).folder
 
 
+FILES = {
+    "config.json": "{}",
+    "tokenizer.json": '{"version": "1.0"}',
+    "chat_template.jinja": "{{ messages }}",
+    "vocab.txt": "a\nb\n",
+    "model.safetensors": "weights",
+}
+
+
 @pytest.fixture
 def local(tmp_path):
     folder = tmp_path / "model"
     folder.mkdir()
-    (folder / "model.safetensors").write_bytes(b"weights")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
     return folder
 
 
-def test_a_local_folder_is_pinned_by_the_hash_of_its_weights(local):
-    checkpoint = Checkpoint(str(local), sha256_text("weights"))
+def test_a_local_folder_is_pinned_by_the_hash_of_its_contents(local):
+    checkpoint = Checkpoint(str(local), contents_sha256(local))
     assert (checkpoint.folder, checkpoint.weights) == (local, sha256_text("weights"))
 
 
-def test_a_local_folder_with_other_weights_is_refused(local):
-    revision = sha256_text("weights")
-    (local / "model.safetensors").write_bytes(b"other weights")
+@pytest.mark.parametrize("name", FILES)
+def test_a_local_folder_with_another_file_in_it_is_refused(local, name):
+    revision = contents_sha256(local)
+    (local / name).write_text(FILES[name] + " ")
+    with pytest.raises(
+        InputError, match=f"its contents have sha256 [0-9a-f]{{64}}, not {revision}"
+    ):
+        _ = Checkpoint(str(local), revision).folder
+
+
+@pytest.mark.parametrize("name", ["config.json", "chat_template.jinja"])
+def test_a_local_folder_without_one_of_its_files_is_refused(local, name):
+    revision = contents_sha256(local)
+    (local / name).unlink()
     with pytest.raises(InputError, match=f"not {revision}"):
         _ = Checkpoint(str(local), revision).folder
 
 
-def test_a_folder_without_weights_is_refused(tmp_path):
+def test_where_a_local_folder_is_does_not_matter_nor_what_decides_nothing(local, tmp_path):
+    revision = contents_sha256(local)
+    (local / "README.md").write_text("read me")
+    local.rename(tmp_path / "moved")
+    assert contents_sha256(tmp_path / "moved") == revision
+
+
+def test_a_file_under_another_name_is_other_contents(local):
+    revision = contents_sha256(local)
+    (local / "config.json").rename(local / "generation_config.json")
+    assert contents_sha256(local) != revision
+
+
+@pytest.mark.parametrize("digest", [weights_sha256, contents_sha256])
+def test_a_folder_without_weights_is_refused(tmp_path, digest):
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(InputError, match="no weights"):
-        weights_sha256(tmp_path)
+        digest(tmp_path)
 
 
-def test_every_one_of_several_weights_files_counts(local):
+@pytest.mark.parametrize("digest", [weights_sha256, contents_sha256])
+def test_every_one_of_several_weights_files_counts(local, digest):
     (local / "model-2.safetensors").write_bytes(b"more")
-    both = weights_sha256(local)
+    both = digest(local)
     (local / "model-2.safetensors").write_bytes(b"less")
-    assert weights_sha256(local) != both
+    assert digest(local) != both
 
 
 def test_an_unpinned_model_is_refused():
@@ -137,7 +175,7 @@ def test_auto_is_some_device():
 @pytest.mark.parametrize("device", ["cuda", "cuda:1"])
 def test_a_gpu_that_is_not_here_is_refused(monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match=f"no {device} on this machine"):
+    with pytest.raises(InputError, match=f"device {device}: none on this machine"):
         pick_device(device)
 
 
@@ -213,7 +251,7 @@ FAMILIES = {
 def save(folder, model):
     model.save_pretrained(folder)
     tokenizer().save_pretrained(folder)
-    return Checkpoint(str(folder), weights_sha256(folder))
+    return Checkpoint(str(folder), contents_sha256(folder))
 
 
 @pytest.fixture(scope="module", params=list(FAMILIES))
@@ -336,7 +374,7 @@ def test_the_file_says_what_made_it(tmp_path, bert, corpus):
     with h5py.File(tmp_path / "a.h5") as file:
         made = hdf5_provenance(file)
     assert (made["stage"], made["site"], made["position"]) == ("activations", "ffn_output", "cls")
-    assert made["weights"] == bert.revision
+    assert made["weights"] == weights_sha256(bert.folder)
     assert made["params"] == {"dtype": "float32"}
     assert list(made["inputs"].values()) == [sha256_file(path)]
 

@@ -19,6 +19,7 @@ from miniature import DVC, ROOT, SNAKEMAKE, STAGES, Repo
 pytestmark = pytest.mark.slow
 
 AFTER_LABEL = {"label", "evaluate", "report"}
+AFTER_EXEMPLARS = {"annotate", "judge", *AFTER_LABEL}
 TOOLS = pytest.mark.parametrize("tool", [SNAKEMAKE, DVC])
 
 
@@ -31,7 +32,8 @@ def test_dvc_yaml_is_the_one_that_the_snakefile_gives():
     ("key", "value", "expected"),
     [
         ("annotate.max_failures", 0.02, {"annotate", *AFTER_LABEL}),
-        ("exemplars.top_percent", 12.0, {"exemplars", *AFTER_LABEL}),
+        ("exemplars.top_percent", 12.0, {"exemplars", *AFTER_EXEMPLARS}),
+        ("judge.max_failures", 0.02, {"judge", "evaluate", "report"}),
         ("label.threshold", 0.3, AFTER_LABEL),
         ("report.title", "Another title", {"report"}),
     ],

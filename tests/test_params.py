@@ -4,10 +4,36 @@ import pytest
 import yaml
 
 from descry.errors import InputError
-from descry.params import Params, input_paths, load, parse
+from descry.params import Params, input_paths, load, parse, parse_price
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "presets/sample.yaml"
+LABELLERS = {
+    "transformers": {
+        "kind": "transformers",
+        "model": "google/flan-t5-xl",
+        "revision": "0" * 40,
+        "dtype": "bfloat16",
+        "device": "auto",
+        "max_tokens": 512,
+        "max_new_tokens": 64,
+        "batch_tokens": 4096,
+    },
+    "openai": {
+        "kind": "openai",
+        "model": "tiny",
+        "revision": "tiny-1",
+        "dtype": "unknown",
+        "base_url": "http://127.0.0.1:8000/v1",
+        "api_key_env": None,
+        "max_new_tokens": 64,
+        "concurrency": 4,
+        "timeout": 60.0,
+        "retries": 5,
+        "price": None,
+    },
+    "human": {"kind": "human", "model": "ann", "revision": "round-1"},
+}
 
 
 @pytest.fixture
@@ -56,6 +82,13 @@ def test_params_are_the_sample_preset():
         ("evaluate.thresholds", [0.1, 2.0]),
         ("activations.device", "gpu"),
         ("activations.max_tokens", 7),
+        ("annotate.scope", "neurons"),
+        ("annotate.neurons", 0),
+        ("annotate.neurons", []),
+        ("annotate.neurons", ["5:24"]),
+        ("annotate.sample", -1),
+        ("annotate.min_mass", 1.5),
+        ("judge.max_failures", -0.1),
     ],
 )
 def test_a_value_out_of_range_is_named(changed, key, value):
@@ -73,6 +106,10 @@ def test_a_value_out_of_range_is_named(changed, key, value):
         ("label.threshold", "0.2"),
         ("cluster.method", "kmeans"),
         ("describe.example", "none"),
+        ("annotate.neurons", "L5:24"),
+        ("annotate.labeller", None),
+        ("judge.neurons", True),
+        ("judge.seed", "0"),
         ("report", 3),
     ],
 )
@@ -91,6 +128,84 @@ def test_an_unknown_key_is_named(changed, key):
 def test_a_missing_key_is_named(changed, key):
     with pytest.raises(InputError, match=key.replace(".", r"\.") + ": missing key"):
         load(changed(key, KeyError))
+
+
+@pytest.mark.parametrize("kind", LABELLERS)
+def test_a_labeller_may_be_of_any_kind(changed, kind):
+    for stage in ("annotate", "judge"):
+        params = load(changed(f"{stage}.labeller", LABELLERS[kind]))
+        assert getattr(params, stage).labeller.model_dump() == LABELLERS[kind]
+
+
+def test_several_labellers_may_describe_but_no_person(changed):
+    several = [LABELLERS[kind] for kind in ("transformers", "openai")]
+    several.append(load(SAMPLE).annotate.labeller.model_dump())
+    assert len(load(changed("describe.labellers", several)).describe.labellers) == 3
+    with pytest.raises(InputError, match=r"describe\.labellers\.3: .*'human'"):
+        load(changed("describe.labellers", [*several, LABELLERS["human"]]))
+
+
+def test_there_need_be_no_judge(changed):
+    assert load(changed("judge.labeller", None)).judge.labeller is None
+
+
+@pytest.mark.parametrize("neurons", [None, 5, ["L5:24", "L0:0"]])
+def test_neurons_are_named_drawn_or_all(changed, neurons):
+    assert load(changed("annotate.neurons", neurons)).annotate.neurons == neurons
+
+
+@pytest.mark.parametrize("kind", ["local", "gpt", "", 3])
+def test_an_unknown_kind_of_labeller_is_named_with_the_known(changed, kind):
+    spec = LABELLERS["human"] | {"kind": kind}
+    with pytest.raises(InputError, match=r"judge\.labeller: .*'human'"):
+        load(changed("judge.labeller", spec))
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("transformers", "dtype", "float16"),
+        ("transformers", "device", "gpu"),
+        ("transformers", "max_tokens", 8),
+        ("transformers", "revision", "main"),
+        ("openai", "base_url", "ftp://host"),
+        ("openai", "base_url", "http://name:password@host/v1"),
+        ("openai", "api_key_env", "sk-123"),
+        ("openai", "timeout", 0),
+        ("openai", "concurrency", 0),
+        ("openai", "retries", -1),
+        ("openai", "price", [1.0]),
+        ("openai", "revision", ""),
+        ("human", "model", ""),
+    ],
+)
+def test_a_bad_option_of_a_labeller_is_named_as_in_the_file(changed, kind, key, value):
+    with pytest.raises(InputError, match=rf"params\.yaml: annotate\.labeller\.{key}: "):
+        load(changed("annotate.labeller", LABELLERS[kind] | {key: value}))
+
+
+def test_of_several_neurons_the_bad_one_is_named(changed):
+    with pytest.raises(InputError, match=r"judge\.neurons\.1: .* got \"x\""):
+        load(changed("judge.neurons", ["L5:24", "x"]))
+
+
+def test_an_option_of_another_kind_is_unknown(changed):
+    spec = LABELLERS["openai"] | {"device": "auto"}
+    with pytest.raises(InputError, match=r"describe\.labellers\.1\.device: unknown key"):
+        load(changed("describe.labellers", [LABELLERS["transformers"], spec]))
+
+
+@pytest.mark.parametrize(
+    ("text", "price"), [(None, None), ("0.15,0.60", (0.15, 0.6)), ("1, 2", (1.0, 2.0))]
+)
+def test_a_price_is_two_numbers(text, price):
+    assert parse_price(text) == price
+
+
+@pytest.mark.parametrize("text", ["", "1", "1,2,3", "a,b", "1;2"])
+def test_what_is_no_price_is_refused(text):
+    with pytest.raises(InputError, match="not two numbers"):
+        parse_price(text)
 
 
 @pytest.mark.parametrize("revision", ["main", "v1.0", "1110a24", "", "G" * 40])

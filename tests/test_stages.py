@@ -18,17 +18,26 @@ import pyarrow as pa
 import pytest
 from sklearn import metrics as sk
 
+from descry.asking import origin_of
 from descry.audit import chain
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import Identity
+from descry.labellers import NO_FRAME, Answer, Identity
 from descry.prompts import p2
-from descry.results import Labels, SplitLabels, read_annotations, read_exemplars, read_labels
+from descry.results import (
+    Labels,
+    SplitLabels,
+    read_annotations,
+    read_exemplars,
+    read_judgements,
+    read_labels,
+)
 from descry.show import show_chain, show_neuron, show_table
-from descry.splits import SPLITS
-from descry.stages import corpus, evaluate, exemplars, label, report
+from descry.splits import SPLITS, split_rows
+from descry.stages import annotate, corpus, describe, evaluate, exemplars, judge, label, report
 from descry.storage import (
     canonical,
+    hdf5_provenance,
     provenance,
     read_json,
     read_table,
@@ -44,6 +53,7 @@ HOSTILE_REVIEW = (
     "\x1b[31m[bold]Sour[/bold] soup <img src=https://evil.example/x onerror=alert(1)> and the"
     " bread that came with it was as dry as a plank of wood."
 )
+HOSTILE_PAIR = HOSTILE_REVIEW, HOSTILE
 
 # topic: (a word of it, twelve ends of a sentence)
 TOPICS = {
@@ -84,6 +94,7 @@ CORPUS = RESULTS / "corpus.parquet"
 CANDIDATES = RESULTS / "candidates.parquet"
 DESCRIPTORS = RESULTS / "descriptors.json"
 ANNOTATIONS = RESULTS / "annotations.h5"
+JUDGEMENTS = RESULTS / "judgements.h5"
 ACTIVATIONS = RESULTS / "activations.h5"
 EXEMPLARS = RESULTS / "exemplars.h5"
 LABELS = RESULTS / "labels.parquet"
@@ -155,6 +166,8 @@ def write_annotations(table, answer, score):
         file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
         file.create_dataset("answer", data=answer.astype(np.int8))
         file.create_dataset("score", data=score.astype(np.float32))
+        for name in ("asked", "sampled"):
+            file.create_dataset(name, data=np.ones(len(table), dtype=bool))
 
 
 def write_activations(table, rng):
@@ -176,6 +189,67 @@ def run_exemplars(top_percent=10.0, min_size=3):
     return exemplars.run(CORPUS, ACTIVATIONS, EXEMPLARS, section=section, **section)
 
 
+class Toy:
+    """A labeller that says Yes to the reviews with a topic's word in them, and to all of BROAD."""
+
+    identity = LABELLER
+    frame = NO_FRAME
+    server = None
+    price = None
+    packages = ()
+
+    def __init__(self, said=None):
+        self.asked = []
+        self.said = said or (lambda prompt: log_probabilities(applies(prompt)))
+
+    def answer(self, prompts, wanted):
+        for row in sorted(wanted):
+            self.asked.append(prompts[row])
+            found = self.said(prompts[row])
+            yield [(row, found if isinstance(found, Answer) else Answer(found))]
+
+
+class Absent(Toy):
+    """A labeller whose model is not here."""
+
+    @property
+    def frame(self):
+        raise AssertionError("the tokenizer was loaded")
+
+    def answer(self, prompts, wanted):
+        raise AssertionError("the labeller was asked")
+
+
+def applies(prompt):
+    if prompt.descriptor == BROAD or (prompt.sentence, prompt.descriptor) == HOSTILE_PAIR:
+        return True
+    return TOPICS[prompt.descriptor] in prompt.sentence
+
+
+def log_probabilities(yes):
+    return {"yes": -0.1, "no": -2.5} if yes else {"yes": -3.0, "no": -0.2}
+
+
+def in_words(prompt):
+    return {"text": "Yes, it" if applies(prompt) else "No.", "finish": "length"}
+
+
+def run_annotate(labeller, stage=annotate, output=ANNOTATIONS, **changes):
+    spec = None if labeller is None else {"kind": "toy"}
+    section = {"labeller": spec, "scope": "corpus", "neurons": None, "sample": 0}
+    section |= {"seed": 0, "min_mass": 0.1, "max_failures": 0.0} | changes
+    replay = section.pop("replay", False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotate, "create", lambda *_, **__: labeller)
+        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
+        how = {"replay": replay, "progress": lambda *_: None}
+        return stage.run(*files, section=section, **how, **section)
+
+
+def run_judge(labeller, **changes):
+    return run_annotate(labeller, judge, JUDGEMENTS, **changes)
+
+
 def run_label(frequency="occurrences", threshold=0.35, top_k=None, broad=0.8):
     section = {"frequency": frequency, "threshold": threshold, "top_k": top_k, "broad": broad}
     return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, NEURONS, section=section, **section)
@@ -183,7 +257,7 @@ def run_label(frequency="occurrences", threshold=0.35, top_k=None, broad=0.8):
 
 def run_evaluate():
     knobs = {"thresholds": [0.2, 0.5], "max_k": 3, "truth_top": 2, "shuffles": 5, "seed": 0}
-    inputs = (CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, GOLD)
+    inputs = (CORPUS, EXEMPLARS, ANNOTATIONS, JUDGEMENTS, LABELS, GOLD)
     outputs = (METRICS, CURVES, PER_DESCRIPTOR, CORRELATION)
     section = {"gold": GOLD.as_posix()} | knobs
     evaluate.run(*inputs, *outputs, section=section, **knobs)
@@ -195,6 +269,12 @@ def run_report():
     section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
     report.run(*inputs, PAGE, section=section, **section)
     return PAGE.read_text(encoding="utf-8")
+
+
+def store(labeller, prompt, response):
+    key = labeller.identity.request(prompt, labeller.frame).key
+    with PromptCache(CACHE) as cache:
+        cache.store(origin_of(labeller, labeller.frame, prompt), {key: {"response": response}})
 
 
 @pytest.fixture(scope="module")
@@ -214,12 +294,11 @@ def built(tmp_path_factory):
         write_activations(table, rng)
         GOLD.write_text("")
         run_exemplars()
+        run_judge(None)
         run_label()
         run_evaluate()
         run_report()
-        key = LABELLER.request(p2(HOSTILE_REVIEW, HOSTILE)).key
-        with PromptCache(CACHE) as cache:
-            cache.store({key: {"response": {"yes": 0.0, "no": -1.0}, "request": {}}})
+        store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
     return folder
 
 
@@ -297,6 +376,413 @@ def test_a_missing_file_names_the_command_that_makes_it(run, path):
     path.unlink()
     with pytest.raises(InputError, match=f"no such file: make it with `descry {path.stem}`"):
         run_exemplars()
+
+
+# describe
+
+
+def run_describe(*labellers, output=CANDIDATES, **changes):
+    example = {"sentence": "It is cheap.", "concepts": ["Price"]}
+    section = {"labellers": [{"kind": "toy"}] * len(labellers), "max_descriptors": 3}
+    section |= {"max_words": 2, "example": example, "seed": 0, "max_failures": 0.0} | changes
+    replay, given = section.pop("replay", False), iter(labellers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(describe, "create", lambda *_, **__: next(given))
+        how = {"replay": replay, "progress": lambda *_: None}
+        return describe.run(CORPUS, output, CACHE, section=section, **how, **section)
+
+
+def topic_words(prompt):
+    words = [word for word in TOPICS.values() if word in prompt.sentence]
+    return {"text": ", ".join([*words, "a thing"]), "finish": "stop"}
+
+
+def another(labeller, name):
+    labeller.identity = Identity(name, name, "v1", "none", "none")
+    return labeller
+
+
+def test_raw_descriptors_are_the_union_of_all_labellers_answers(run):
+    shout = another(Toy(lambda _: {"text": "[Noise]", "finish": "stop"}), "shout")
+    counts = run_describe(Toy(topic_words), shout)
+    table = read_table(CANDIDATES, "describe")
+    rows = Counter(table["labeller"].to_pylist())
+    assert rows == {LABELLER.name: 60 + 59, "shout": 60}  # one review has no topic's word
+    assert counts == {
+        "sentences": 60, "cached": 0, "asked": 120, "failed": 0, "cut": 0,
+        "descriptors": 179, "distinct": 7,
+    }  # fmt: skip
+    texts = dict(
+        zip(*(read_table(CORPUS, "corpus")[c].to_pylist() for c in ("id", "text")), strict=True)
+    )
+    for row in table.to_pylist():
+        assert row["phrase"] in ("a thing", "noise") or row["phrase"] in texts[row["id"]]
+    made = table_provenance(table)
+    assert [who["name"] for who in made["labellers"]] == [LABELLER.name, "shout"]
+    assert made["failed"] == 0
+
+
+def test_each_raw_descriptor_has_the_key_of_its_answer(run):
+    labeller = Toy(topic_words)
+    run_describe(labeller)
+    keys = {labeller.identity.request(prompt).key for prompt in labeller.asked}
+    table = read_table(CANDIDATES, "describe")
+    assert set(table["key"].to_pylist()) == keys
+    with PromptCache(CACHE) as cache:
+        for row in table.to_pylist()[:5]:
+            assert cache.record(row["key"])["sentence"] == row["id"]
+
+
+def test_without_an_example_the_first_labeller_gives_one(run):
+    labeller, second = Toy(topic_words), another(Toy(topic_words), "second")
+    run_describe(labeller, second, example=None)
+    first, *rest = labeller.asked
+    example = table_provenance(read_table(CANDIDATES, "describe"))["example"]
+    assert example["sentence"] == first.sentence
+    assert example["concepts"][-1] == "a thing"
+    assert "For example" not in first.text
+    for prompt in (*rest, *second.asked):
+        shown = (
+            f"For example, {first.sentence}\nExpected Concepts: [{', '.join(example['concepts'])}]."
+        )
+        assert shown in prompt.text
+    assert (len(rest), len(second.asked)) == (60, 60)
+    again = Absent()
+    run_describe(again, another(Absent(), "second"), example=None, replay=True)
+
+
+def test_no_example_no_run(run):
+    CANDIDATES.unlink()
+    with pytest.raises(InputError, match=r"1 of 1 answers failed \(1 refusal\)"):
+        run_describe(Toy(lambda _: {"text": "I cannot.", "finish": "stop"}), example=None)
+    assert not CANDIDATES.exists()
+
+
+def test_topics_that_failed_are_counted_and_left_out(run):
+    def some(prompt):
+        cut_off = TOPICS["Sound"] in prompt.sentence
+        return topic_words(prompt) | {"finish": "length" if cut_off else "stop"}
+
+    counts = run_describe(Toy(some), max_failures=0.2)
+    assert (counts["asked"], counts["failed"]) == (60, 12)
+    table = read_table(CANDIDATES, "describe")
+    assert "sound" not in table["phrase"].to_pylist()
+    assert table_provenance(table)["failed"] == 12
+    with PromptCache(CACHE) as cache:
+        assert Counter(record["reason"] for _, record in cache.failures()) == {"cut off": 12}
+
+
+# annotate
+
+
+def planted():
+    """B as the toy labeller has it: bool [sentence, descriptor]."""
+    texts = read_table(CORPUS, "corpus")["text"].to_pylist()
+    return np.array([[applies(prompt) for prompt in p2([text], NAMES)] for text in texts])
+
+
+def test_b_holds_what_the_labeller_says_of_every_sentence_and_descriptor(run):
+    counts = run_annotate(Toy())
+    b, yes = read_annotations(ANNOTATIONS), planted()
+    np.testing.assert_array_equal(b.answer, yes)
+    np.testing.assert_allclose(b.score, np.where(yes, 2.4, -2.8), rtol=1e-6)
+    assert b.asked.all()
+    assert b.sampled.all()
+    assert (b.descriptors, b.labeller) == (NAMES, LABELLER.as_json())
+    assert counts == {
+        "sentences": 60, "cached": 1, "asked": 359, "failed": 0, "cut": 0, "yes": yes.sum(),
+        "other word likelier": 0, "near ties": 0,
+    }  # fmt: skip
+
+
+def test_annotations_name_the_files_they_depend_on(run):
+    run_annotate(Toy())
+    assert [Path(p).stem for p in read_annotations(ANNOTATIONS).made["inputs"]] == [
+        "corpus",
+        "descriptors",
+    ]
+    run_annotate(Toy(), scope="exemplars")
+    made = read_annotations(ANNOTATIONS).made
+    assert [Path(p).stem for p in made["inputs"]] == ["corpus", "descriptors", "exemplars"]
+    assert (made["stage"], made["params"]["scope"]) == ("annotate", "exemplars")
+
+
+def test_answers_in_words_count_though_they_have_no_score(run):
+    counts = run_annotate(Toy(in_words))
+    b = read_annotations(ANNOTATIONS)
+    # The one answer that was in the cache is stored as log-probabilities.
+    assert np.isnan(b.score).sum() == 359
+    np.testing.assert_array_equal(b.answer, planted())
+    assert (counts["failed"], counts["near ties"]) == (0, 0)
+    run_label()
+    assert (
+        read_labels(LABELS).splits["all"].assigned[0, 2].tolist()
+        == [False, False, True] + [False] * 2
+    )
+    write_gold(own_topic(b.ids))
+    found = run_evaluate()["labeller"]["gold"]
+    assert (found["precision"], found["auroc"]) == (1.0, None)
+    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 2)))
+    assert text.count("answer Yes, in words, by toy") == 2
+    assert "gold" in "".join(Page(run_report()).texts)
+
+
+def test_an_answer_below_min_mass_is_none(run):
+    def doubtful(prompt):
+        if prompt.descriptor == "Sound" and TOPICS["Sound"] in prompt.sentence:
+            return {"yes": -3.0, "no": -4.0, "rest": -0.1, "instead": "It"}
+        return log_probabilities(applies(prompt))
+
+    with pytest.raises(InputError, match="neither Yes nor No"):
+        run_annotate(Toy(doubtful))
+    counts = run_annotate(Toy(doubtful), max_failures=0.05)
+    b, yes = read_annotations(ANNOTATIONS), planted()
+    column = NAMES.index("Sound")
+    np.testing.assert_array_equal(b.answer[:, column], np.where(yes[:, column], -1, 0))
+    np.testing.assert_array_equal(np.isnan(b.score[:, column]), yes[:, column])
+    assert (counts["failed"], b.made["failed"]) == (12, 12)
+    counts = run_annotate(Toy(doubtful), min_mass=0.05)
+    np.testing.assert_array_equal(read_annotations(ANNOTATIONS).answer, yes)
+    assert (counts["failed"], counts["other word likelier"]) == (0, 12)
+
+
+def test_a_stricter_min_mass_asks_nothing_again(run):
+    run_annotate(Toy(lambda _: {"yes": -2.0, "no": -2.5}))
+    counts = run_annotate(Absent(), min_mass=0.5, max_failures=1.0)
+    assert (counts["asked"], counts["failed"]) == (0, 359)
+    assert (read_annotations(ANNOTATIONS).answer == -1).sum() == 359
+
+
+def test_answers_on_the_edge_are_counted(run):
+    counts = run_annotate(Toy(lambda _: {"yes": -0.7, "no": -0.75, "instead": " yes"}))
+    made = read_annotations(ANNOTATIONS).made
+    for found in (counts, made):
+        assert (found["near ties"], found["other word likelier"]) == (359, 359)
+
+
+def test_in_replay_the_model_is_not_needed(run):
+    with pytest.raises(InputError, match=r"replay: 359 of 360 answers to p2 .*\(model toy\)"):
+        run_annotate(Absent(), replay=True)
+    run_annotate(Toy())
+    before = ANNOTATIONS.read_bytes()
+    ANNOTATIONS.unlink()
+    run_annotate(Absent(), replay=True)
+    assert ANNOTATIONS.read_bytes() == before
+
+
+def test_from_the_cache_the_same_bytes_are_written(run):
+    def shortened(prompt):
+        if prompt.descriptor == "Sound" and TOPICS["Sound"] in prompt.sentence:
+            return Answer(None, fault="time-out")
+        return Answer(log_probabilities(applies(prompt)), tokens=(512, 1), cut=7)
+
+    files = []
+    for _ in range(2):
+        run_annotate(Toy(shortened), max_failures=0.05)
+        files.append(ANNOTATIONS.read_bytes())
+    assert files[0] == files[1]
+
+
+# annotate, of some neurons
+
+
+def of_neurons(*places):
+    """The rows of some neurons' exemplars, in any split."""
+    sets = [read_exemplars(EXEMPLARS, split) for split in SPLITS]
+    return {int(row) for rows in sets for place in places for row in rows[place]}
+
+
+def test_only_exemplars_of_the_neurons_and_the_sample_are_asked_about(run):
+    labeller = Toy()
+    counts = run_annotate(labeller, scope="exemplars", neurons=["L0:2", "L1:3"], sample=7)
+    b, texts = read_annotations(ANNOTATIONS), read_table(CORPUS, "corpus")["text"].to_pylist()
+    meant = of_neurons((0, 2), (1, 3)) | set(np.flatnonzero(b.sampled))
+    assert set(np.flatnonzero(b.asked)) == meant
+    assert (b.sampled.sum(), counts["sentences"]) == (7, len(meant))
+    pairs = {(prompt.sentence, prompt.descriptor) for prompt in labeller.asked}
+    pairs.add(HOSTILE_PAIR)  # is in the cache
+    assert {sentence for sentence, _ in pairs} <= {texts[row] for row in meant} | {HOSTILE_REVIEW}
+    assert {(texts[row], name) for row in meant for name in NAMES} <= pairs
+    np.testing.assert_array_equal(b.answer[b.asked], planted()[b.asked])
+    assert (b.answer[~b.asked] == -1).all()
+    assert np.isnan(b.score[~b.asked]).all()
+
+
+def test_neurons_that_were_not_asked_about_get_no_label(run):
+    run_annotate(Toy(), scope="exemplars", neurons=["L0:1", "L0:2"], sample=20)
+    counts = run_label()
+    assert (counts["neurons"], counts["broad descriptors dropped"]) == (2, 1)
+    for split in read_labels(LABELS).splits.values():
+        undefined = np.isnan(split.f).all(axis=2)
+        assert not undefined[0, 1:3].any()
+        assert split.assigned[0, 2].tolist() == [False, False, True, False, False]
+        assert not split.assigned[undefined].any()
+    asked = read_annotations(ANNOTATIONS).asked
+    whole = asked[read_exemplars(EXEMPLARS, "all")].all(axis=2)
+    np.testing.assert_array_equal(np.isnan(read_labels(LABELS).splits["all"].f).all(axis=2), ~whole)
+    tagged = read_json(NEURONS, "label")["neurons"]
+    assert {name for names in tagged["all"].values() for name in names} == {"L0:1", "L0:2"}
+
+
+def test_base_rates_are_those_of_the_sample(run):
+    run_annotate(Toy(), scope="exemplars", neurons=["L0:1", "L0:2"], sample=20)
+    run_label(frequency="sentences")
+    b, labels = read_annotations(ANNOTATIONS), read_labels(LABELS)
+    rows = split_rows(read_table(CORPUS, "corpus")["split"].to_pylist())
+    yes = planted()[:, 1:]  # the first is broad
+    for name, split in labels.splits.items():
+        part = rows[name][b.sampled[rows[name]]]
+        np.testing.assert_allclose(split.base_rate[0, 2], yes[part].mean(axis=0))
+    f, base = labels.splits["all"].f[0, 2, 2], labels.splits["all"].base_rate[0, 2, 2]
+    assert (f, labels.splits["all"].lift[0, 2, 2]) == (1.0, pytest.approx(1 / base))
+
+
+def test_a_descriptor_is_broad_among_the_neurons_that_were_asked_about(run):
+    run_annotate(Toy(), scope="exemplars", neurons=["L0:2", "L0:3"], sample=0)
+    run_label(broad=0.6)
+    dropped = table_provenance(read_table(LABELS, "label"))["dropped"]
+    assert dropped == [{"descriptor": BROAD, "reason": "f > 0.35 on 100% of neurons (label.broad)"}]
+
+
+@pytest.mark.parametrize("sample", [0, 1, 1000])
+def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sample):
+    run_annotate(Toy(), scope="exemplars", neurons=2, sample=sample)
+    run_label()
+    write_gold(own_topic(ids))
+    defined = run_evaluate()["halves"]["jaccard"]["defined"]
+    assert (defined > 2) == (sample == 1000)
+    shares = [row["share_all"] for row in read_csv(PER_DESCRIPTOR)]
+    assert (set(shares) == {""}) == (sample == 0)
+    assert "Labeller against gold labels: precision" in "".join(Page(run_report()).texts)
+    show_table(RESULTS, 3)
+    show_neuron(RESULTS, "L0:0", 2)
+    show_chain(chain(RESULTS, CACHE, "L0:0", 2))
+    assert "L0:0" in printed(capsys)
+
+
+def test_exemplars_of_a_larger_corpus_are_refused(run):
+    with h5py.File(EXEMPLARS, "r+") as file:
+        file["validation/row"][1, 2, 0] = 60
+    with pytest.raises(
+        InputError, match=r"exemplars\.h5: not of this corpus: run `descry exemplars`"
+    ):
+        run_annotate(Toy(), scope="exemplars")
+
+
+def test_an_unknown_neuron_to_ask_about_is_an_error(run):
+    with pytest.raises(InputError, match="L2:0: no such neuron: the neurons are L0:0 to L1:7"):
+        run_annotate(Toy(), scope="exemplars", neurons=["L2:0"])
+
+
+# judge
+
+
+def test_without_a_judge_the_file_says_so(run):
+    assert run_judge(None) == {"judge": 0}
+    assert read_judgements(JUDGEMENTS) is None
+    with h5py.File(JUDGEMENTS) as file:
+        made = hdf5_provenance(file)
+        assert (made["stage"], made["params"]["labeller"], list(file)) == ("judge", None, [])
+    found = run_evaluate()
+    assert set(found["judge"]) == {"undefined"}
+    assert set(found["labeller"]) == {"gold"}
+
+
+def test_judgements_that_are_not_there_name_the_command_that_makes_them(run):
+    JUDGEMENTS.unlink()
+    with pytest.raises(
+        InputError, match=r"judgements\.h5: no such file: make it with `descry judge`"
+    ):
+        run_evaluate()
+
+
+def test_the_judge_writes_what_annotate_would(run):
+    counts = run_judge(Toy(), scope="exemplars", neurons=["L0:2"], sample=5)
+    found = read_judgements(JUDGEMENTS)
+    assert (found.made["stage"], counts["failed"]) == ("judge", 0)
+    run_annotate(Absent(), scope="exemplars", neurons=["L0:2"], sample=5)
+    b = read_annotations(ANNOTATIONS)
+    for name in ("answer", "score", "asked", "sampled"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(b, name))
+    assert (found.ids, found.descriptors, found.labeller) == (b.ids, b.descriptors, b.labeller)
+    with PromptCache(CACHE) as cache:
+        assert {f"{stage}:{LABELLER.name}" for stage in ("judge", "annotate")} == set(cache.runs())
+
+
+def test_the_judge_is_asked_in_replay_no_more_than_the_labeller(run):
+    with pytest.raises(InputError, match="replay: 359 of 360 answers to p2"):
+        run_judge(Absent(), replay=True)
+
+
+def turned(prompt):
+    """A judge who hears of batteries wherever there is sound."""
+    words = TOPICS | {"Battery": "battery|sound", "Sound": "nothing"}
+    if prompt.descriptor == BROAD:
+        return log_probabilities(True)
+    return log_probabilities(bool(re.search(words[prompt.descriptor], prompt.sentence)))
+
+
+def test_labels_are_held_against_the_judge(run):
+    run_annotate(Toy())
+    run_label()
+    who = another(Toy(turned), "judge")
+    run_judge(who, scope="exemplars", neurons=[f"L0:{i}" for i in range(4)])
+    found = run_evaluate()["judge"]
+    # Of the four neurons the one of Sound has a label that the judge does not see.
+    for score in ("precision", "recall", "jaccard", "precision_at_k_1"):
+        assert (found[score]["value"], found[score]["defined"]) == (0.75, 4)
+    rows = [row for row in read_csv(CURVES) if row["against"] == "judge"]
+    assert len(rows) == 4 * 3 + 2 * 3
+
+
+def test_the_labeller_is_held_against_the_judge(run, ids):
+    run_annotate(Toy())
+    write_gold(own_topic(ids))
+    run_judge(
+        another(Toy(turned), "judge"), scope="exemplars", neurons=[f"L0:{i}" for i in range(4)]
+    )
+    found = run_evaluate()["labeller"]
+    judged = read_judgements(JUDGEMENTS)
+    yes = judged.answer[judged.asked] == 1
+    battery, sound = (
+        yes[:, NAMES.index("Battery")],
+        planted()[judged.asked][:, NAMES.index("Sound")],
+    )
+    rows = {(row["against"], row["descriptor"]): row for row in read_csv(PER_DESCRIPTOR)}
+    assert len(rows) == 2 * len(TOPICS)
+    row = rows["judge", "Battery"]
+    assert (row["sentences"], row["truth_yes"]) == (str(judged.asked.sum()), str(battery.sum()))
+    assert (float(row["precision"]), row["labeller_yes"]) == (1.0, str((battery & ~sound).sum()))
+    assert float(row["recall"]) == pytest.approx((battery & ~sound).sum() / battery.sum(), abs=1e-6)
+    assert (rows["judge", "Sound"]["truth_yes"], rows["judge", "Sound"]["recall"]) == ("0", "")
+    answer = planted()[judged.asked][:, NAMES.index("Battery")]
+    kappa = sk.cohen_kappa_score(battery, answer)
+    assert float(row["kappa"]) == pytest.approx(kappa, abs=1e-6)
+    assert found["judge"]["sentences"] == judged.asked.sum()
+    assert found["gold"]["sentences"] == 60
+    text = " ".join("".join(Page(run_report()).texts).split())
+    assert "Labeller against judge labels: precision" in text
+    assert "judge: jaccard" in text
+
+
+def test_a_judge_who_never_says_yes_is_no_measure(run):
+    run_annotate(Toy())
+    run_judge(another(Toy(lambda _: log_probabilities(False)), "judge"))
+    found = run_evaluate()
+    assert found["labeller"]["judge"] == {
+        "undefined": "no judge label for these sentences and descriptors"
+    }
+    assert found["judge"]["precision"]["value"] == 0.0
+    assert found["judge"]["recall"]["value"] is None
+
+
+def test_the_judge_is_compared_only_where_both_were_asked(run):
+    run_annotate(Toy(), scope="exemplars", neurons=["L0:0", "L0:1", "L0:2"], sample=0)
+    run_label()
+    run_judge(another(Toy(turned), "judge"), scope="exemplars", neurons=["L0:1", "L0:2", "L0:3"])
+    found = run_evaluate()["judge"]
+    for score in ("precision", "recall", "jaccard"):
+        assert (found[score]["value"], found[score]["defined"]) == (0.5, 2)
 
 
 # label
@@ -398,10 +884,11 @@ def test_the_jaccard_of_the_halves_is_that_of_the_label_table(run):
 
 def test_without_gold_labels_scores_against_them_are_undefined(run):
     found = read_json(METRICS, "evaluate")
-    assert set(found["gold"]) == set(found["labeller"]) == {"undefined"}
+    assert set(found["gold"]) == set(found["labeller"]["gold"]) == {"undefined"}
     assert all(row["against"] == "halves" for row in read_csv(CURVES))
     for row in read_csv(PER_DESCRIPTOR):
-        assert (row["gold_yes"], row["precision"], row["kappa"], row["auroc"]) == ("0", "", "", "")
+        assert row["against"] == "gold"
+        assert (row["truth_yes"], row["precision"], row["kappa"], row["auroc"]) == ("0", "", "", "")
 
 
 def test_curves_have_a_row_per_score_and_threshold_or_k(run):
@@ -461,7 +948,7 @@ def test_the_labeller_is_scored_as_by_scikit_learn(run, ids):
     for i in ids[::4]:
         gold[i] = ["price"]  # people disagree; case does not matter
     write_gold(gold | {"another corpus": ["Sound"]})
-    found = run_evaluate()["labeller"]
+    found = run_evaluate()["labeller"]["gold"]
     b = read_annotations(ANNOTATIONS).only(list(TOPICS))
     folded = [{name.casefold() for name in gold[i]} for i in ids]
     scores = []
@@ -485,7 +972,7 @@ def test_the_labeller_is_scored_as_by_scikit_learn(run, ids):
 def test_gold_equal_to_the_answers_scores_1(run, ids):
     write_gold(own_topic(ids))
     found = run_evaluate()
-    assert {found["labeller"][name] for name in ("precision", "recall", "kappa")} == {1.0}
+    assert {found["labeller"]["gold"][name] for name in ("precision", "recall", "kappa")} == {1.0}
     for name in ("precision", "recall", "jaccard"):
         assert found["gold"][name]["value"] == 1.0
         assert found["gold"][name]["null"] < 1.0
@@ -494,7 +981,7 @@ def test_gold_equal_to_the_answers_scores_1(run, ids):
 def test_a_descriptor_that_people_never_use_is_not_judged(run, ids):
     gold = {i: [n for n in names if n != "Sound"] for i, names in own_topic(ids).items()}
     write_gold(gold)
-    assert run_evaluate()["labeller"]["descriptors"] == 4
+    assert run_evaluate()["labeller"]["gold"]["descriptors"] == 4
     (row,) = (row for row in read_csv(PER_DESCRIPTOR) if row["descriptor"] == "Sound")
     assert (row["sentences"], row["kappa"]) == ("0", "")
 
@@ -503,7 +990,7 @@ def test_sentences_that_people_have_not_judged_count_for_nothing(run, ids):
     gold = own_topic(ids)
     write_gold({i: gold[i] for i in ids[::4]})
     found = run_evaluate()
-    assert found["labeller"]["sentences"] == 15
+    assert found["labeller"]["gold"]["sentences"] == 15
     # Nothing judged contradicts the labeller; a neuron with no judged exemplar is left out.
     for score in ("precision", "recall", "jaccard", "precision_at_k_1"):
         assert found["gold"][score]["value"] == 1.0
@@ -589,7 +1076,17 @@ def test_the_chain_names_renames_by_hand(run):
 
 def test_the_chain_says_which_answers_are_in_the_cache(run):
     answers = [x for x in lines_of(chain(RESULTS, CACHE, "L0:4", 2)) if x.startswith("answer Yes")]
-    assert [x.rpartition("(")[2] for x in answers] == ["in the cache)", "not in this cache)"]
+    first, second = (x.rpartition("(")[2] for x in answers)
+    assert re.fullmatch(r"made \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\)", first)
+    assert second == "not in this cache)"
+
+
+def test_the_chain_finds_answers_that_were_given_through_a_chat_template(run):
+    labeller = another(Toy(), "framed")
+    labeller.frame = ("<user>", "<bot>")
+    run_annotate(labeller)
+    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 6)))
+    assert len(re.findall(r"by framed; key [0-9a-f]{64} \(made ", text)) == 6
 
 
 def test_the_chain_ends_in_params_and_hashes_of_files(run):

@@ -1,0 +1,82 @@
+"""A clone with the exported answers rebuilds the study, and asks nobody."""
+
+import subprocess
+
+import pytest
+import yaml
+from miniature import Repo
+
+NO_TORCH = "raise ImportError('torch cannot be imported here')\n"
+DESCRIBE = "descry describe results/corpus.parquet -o out/candidates.parquet --replay"
+ANNOTATE = (
+    "descry annotate results/corpus.parquet results/descriptors.json results/exemplars.h5"
+    " -o out/annotations.h5 --replay"
+)
+
+
+@pytest.fixture
+def colleague(repo, tmp_path):
+    """A clone of a study whose answers were exported, with those pulled and nothing else."""
+    repo.sh("descry cache export && dvc add -q data/answers && dvc push -q")
+    repo.sh("git add -A && git commit -qm answers")
+    subprocess.run(["git", "clone", "-q", repo.path, tmp_path / "colleague"], check=True)
+    clone = Repo(tmp_path / "colleague")
+    clone.sh("dvc pull -q data/answers.dvc")
+    assert not list(clone.path.glob("results/*.parquet"))
+    return clone
+
+
+@pytest.mark.slow
+def test_a_clone_with_the_answers_rebuilds_everything_in_replay(colleague, repo):
+    said = colleague.sh(
+        "descry cache import data/answers && snakemake --cores all --config replay=true"
+    )
+    assert "to ask" not in said
+    assert colleague.results() == repo.results()
+    assert "Nothing to be done" in colleague.sh("snakemake -n --cores all")
+    colleague.sh("descry cache verify")
+    colleague.sh("descry cache export again")
+    for file in (repo.path / "data/answers").iterdir():
+        assert (colleague.path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_missing_answer_ends_a_replay(colleague):
+    said = colleague.sh("snakemake --cores all --config replay=true describe", status=1)
+    assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
+    said = colleague.sh(
+        "SNAKEMAKE_PROFILE=profiles/replay snakemake --cores all describe", status=1
+    )
+    assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
+
+
+@pytest.mark.slow
+def test_the_labelling_stages_replay_where_torch_cannot_be_imported(repo):
+    (repo.path / "blocked").mkdir()
+    (repo.path / "blocked/torch.py").write_text(NO_TORCH)
+    blocked = "PYTHONPATH=blocked:src"
+    repo.sh(f"{blocked} python -c 'import torch'", status=1)
+    for command in (DESCRIBE, ANNOTATE):
+        assert "asked 0" in repo.sh(f"{blocked} {command}")
+    for name in ("candidates.parquet", "annotations.h5"):
+        made = (repo.path / "out" / name).read_bytes()
+        assert made == (repo.path / "results" / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_another_labeller_is_asked_anew_and_the_first_ones_answers_stay(repo):
+    params = yaml.safe_load((repo.path / "params.yaml").read_text())
+    ann = {"kind": "human", "model": "ann", "revision": "round-1"}
+    params["annotate"] |= {"labeller": ann, "max_failures": 1.0}
+    (repo.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    repo.sh("descry cache export before")
+    assert "at most" not in repo.sh("descry forecast")
+    repo.sh("descry annotate-sheet sheet.csv --each 2")
+    sheet = repo.path / "sheet.csv"
+    sheet.write_text(sheet.read_text(encoding="utf-8-sig").replace(",\n", ",Yes\n"))
+    repo.sh("descry annotate-sheet sheet.csv --import ann")
+    repo.sh("snakemake --cores all annotate")
+    assert "ann, round-1 (human)" in repo.sh("descry cache stats")
+    repo.sh("descry cache export after")
+    for file in (repo.path / "before").iterdir():
+        assert (repo.path / "after" / file.name).read_bytes() == file.read_bytes()

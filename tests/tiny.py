@@ -1,0 +1,188 @@
+"""Tiny random models of real architectures, with tokenizers of their own, for tests to run."""
+
+from pathlib import Path
+
+import torch
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSeq2SeqLM,
+    BartConfig,
+    BloomConfig,
+    FalconConfig,
+    Gemma2Config,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MambaConfig,
+    MistralConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    T5Config,
+)
+from transformers.utils import logging
+
+from descry.models import contents_sha256
+
+CHAT = (
+    "{{ bos_token }}"
+    "{% for message in messages %}<|user|>{{ message['content'] }}</s>{% endfor %}<|bot|>"
+)
+LIMIT = 512  # tokens that every one of them takes
+WINDOW = 48  # tokens that a layer with a sliding window looks back
+SPECIAL = ["<pad>", "</s>", "<unk>", "<s>", "<|user|>", "<|bot|>"]
+_TEXT = """Q: Does the Review: " is about talk "? Answer in Yes/No A: Yes No Identify at most
+salient topics being discussed sentence Sentence: Price Battery battery price great small cheap and
+it works love this"""
+WORDS = _TEXT.split()
+STEP = 0.35  # standard deviation of the weights: enough for answers that depend on the prompt
+LOUD = 3.0  # how much more the words below move
+
+_SIZES = {"vocab_size": 0, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 3}
+_LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": LIMIT,
+}
+_GROUPED = _LLAMA | {"num_key_value_heads": 2}
+_T5 = {
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "feed_forward_proj": "gated-gelu",  # FLAN-T5's
+    "tie_word_embeddings": False,
+    "decoder_start_token_id": 0,
+}
+_BART = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 4,
+    "decoder_attention_heads": 4,
+    "encoder_ffn_dim": 64,
+    "decoder_ffn_dim": 64,
+    "max_position_embeddings": LIMIT,
+    "decoder_start_token_id": 1,
+    "forced_eos_token_id": 1,
+}
+_SHORT = {"n_layer": 2, "n_head": 4}
+_CONFIGS = {
+    "t5": (T5Config, _T5),
+    "bart": (BartConfig, _BART),
+    "gpt_neox": (GPTNeoXConfig, _LLAMA),  # Pythia
+    "llama": (LlamaConfig, _GROUPED),
+    "qwen2": (Qwen2Config, _GROUPED),
+    "gpt2": (GPT2Config, _SHORT | {"n_embd": 32, "n_positions": LIMIT}),
+    "mistral": (MistralConfig, _GROUPED | {"sliding_window": WINDOW}),
+    "gemma2": (Gemma2Config, _GROUPED | {"head_dim": 8, "sliding_window": WINDOW}),
+    "bloom": (BloomConfig, _SHORT | {"hidden_size": 32}),
+    "falcon": (FalconConfig, _LLAMA | {"alibi": True, "new_decoder_architecture": False}),
+    "mamba": (MambaConfig, {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}),
+}
+SEQ2SEQ = ["t5", "bart"]
+CAUSAL = [name for name in _CONFIGS if name not in SEQ2SEQ]
+ALONE = ["bloom", "falcon", "mamba"]  # prompts cannot share their beginning: no positions
+SHARING = [name for name in CAUSAL if name not in ALONE]
+
+
+def make(name: str, folder: Path, chat: bool | str = False, words: list[str] = WORDS) -> Path:
+    """Write a model and its tokenizer into a folder: the same bytes every time.
+
+    Args:
+        name: one of SEQ2SEQ or CAUSAL.
+        chat: with a chat template: CHAT, or the one given.
+        words: what the tokenizer has as one token each.
+    """
+    logging.disable_progress_bar()
+    tokenizer = sentencepiece(words) if name == "t5" else byte_pairs(words, name)
+    if chat:
+        tokenizer.chat_template = chat if isinstance(chat, str) else CHAT
+    tokenizer.save_pretrained(folder)
+    kind, sizes = _CONFIGS[name]
+    config = kind(**_SIZES | sizes | {"vocab_size": len(tokenizer)})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model = auto.from_config(config, dtype=torch.float32)
+        step = STEP * 0.7 if name == "t5" else STEP  # its attention does not scale down
+        with torch.no_grad():
+            for weights in model.parameters():
+                if weights.dim() > 1:
+                    weights.normal_(std=step)
+            # Yes, No and the end are often the likeliest word, and often the least likely.
+            loud = tokenizer.convert_tokens_to_ids(SPECIAL[1:2])
+            for word in ("Yes", "No", " Yes", " No"):
+                loud += tokenizer(word, add_special_tokens=False)["input_ids"][-1:]
+            model.get_output_embeddings().weight[sorted(set(loud))] *= LOUD
+    if name == "bart":
+        model.generation_config.forced_bos_token_id = 3
+    model.save_pretrained(folder)
+    return folder
+
+
+def spec(folder: Path, **changes: object) -> dict:
+    """What params.yaml would say of such a model."""
+    told = {"kind": "transformers", "model": str(folder), "revision": contents_sha256(folder)}
+    told |= {"dtype": "float32", "device": "cpu"}
+    return told | {"max_tokens": 256, "max_new_tokens": 8, "batch_tokens": 4096} | changes
+
+
+def byte_pairs(words: list[str] = WORDS, name: str = "gpt2") -> PreTrainedTokenizerFast:
+    """Byte-level pairs, as GPT-2's: words with and without a space before them are one token."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.train_from_iterator([*words, *(" " + word for word in words)] * 2, trainer)
+    if name in ("llama", "mistral", "gemma2"):
+        made.post_processor = processors.TemplateProcessing(
+            single="<s> $A", special_tokens=[("<s>", SPECIAL.index("<s>"))]
+        )
+    if name == "bart":
+        made.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[(s, SPECIAL.index(s)) for s in ("<s>", "</s>")]
+        )
+    return _wrapped(made)
+
+
+def sentencepiece(words: list[str] = WORDS) -> PreTrainedTokenizerFast:
+    """Pieces as T5's, where a space belongs to the word behind it; other letters are unknown."""
+    letters = sorted(set("".join(words)) | set("abcdefghijklmnopqrstuvwxyz0123456789"))
+    pieces = [(piece, 0.0) for piece in SPECIAL] + [("▁", -4.0)]
+    pieces += [(letter, -6.0) for letter in letters]
+    pieces += [(f"▁{word}", -3.0) for word in dict.fromkeys(words)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>"), byte_fallback=False))
+    made.normalizer = normalizers.NFKC()
+    made.pre_tokenizer = pre_tokenizers.Metaspace()
+    made.decoder = decoders.Metaspace()
+    made.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", SPECIAL.index("</s>"))]
+    )
+    return _wrapped(made)
+
+
+def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+    named = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        additional_special_tokens=SPECIAL[4:],
+        model_max_length=LIMIT,
+        **named,
+    )
