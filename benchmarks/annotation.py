@@ -89,7 +89,8 @@ def tokenizer_of(texts: list[str], size: int) -> object:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    inner.train_from_iterator([*texts, *words], trainer)
+    question = [prompt.text for prompt in p2(texts[:20], NAMES)]
+    inner.train_from_iterator([*texts, *question, *words], trainer)
     inner.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
@@ -142,19 +143,20 @@ def said(groups: Iterator[list[tuple[int, dict]]], size: int) -> list[dict]:
     return [found[i] for i in range(size)]
 
 
-def seq2seq(texts: list[str], rounds: int, batch_tokens: int) -> Figures:
+def seq2seq(source: list[str], sentences: int, rounds: int, batch_tokens: int) -> Figures:
     """Our p2 against generate() in batches of 8, all sentences for one descriptor after another.
 
     generate() is timed twice: as it comes (random weights never write an end, so it goes to its
     limit of 20 new tokens), and stopped after two, a word and the end: FLAN-T5's own answer.
     """
+    texts = source[:sentences]
     from descry.labellers.generative import Loaded
     from descry.labellers.seq2seq import Seq2Seq
 
     names = NAMES[:2]
     grid = p2(texts, names)
     prompts = [grid[i] for i in range(len(grid))]
-    tokenizer = tokenizer_of(texts, 8000)
+    tokenizer = tokenizer_of(source, 8000)
     words = tuple(tokenizer(w, add_special_tokens=False)["input_ids"][0] for w in ("Yes", "No"))
     models = {dtype: t5("small", "cpu", dtype) for dtype in ("float32", "bfloat16")}
     loudest(models["float32"].lm_head, words)
@@ -196,15 +198,16 @@ def seq2seq(texts: list[str], rounds: int, batch_tokens: int) -> Figures:
     return found
 
 
-def causal(texts: list[str], rounds: int, batch_tokens: int) -> Figures:
+def causal(source: list[str], sentences: int, rounds: int, batch_tokens: int) -> Figures:
     """A review's states shared between 23 descriptors, against one prompt a row."""
+    texts = source[:sentences]
     import torch
     from transformers import AutoModelForCausalLM, GPTNeoXConfig
 
     from descry.labellers.causal import Causal
     from descry.labellers.generative import Loaded
 
-    tokenizer = tokenizer_of(texts, 8000)
+    tokenizer = tokenizer_of(source, 8000)
     torch.manual_seed(0)
     config = GPTNeoXConfig(
         vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
@@ -320,8 +323,9 @@ def cache(answers: int) -> Figures:
     return {"answers": float(answers)} | found
 
 
-def xxl(texts: list[str], rounds: int, batch_tokens: int) -> Figures:
+def xxl(source: list[str], sentences: int, rounds: int, batch_tokens: int) -> Figures:
     """FLAN-T5-XXL's shape in bfloat16 on an accelerator."""
+    texts = source[:sentences]
     import torch
 
     from descry.labellers.generative import Loaded
@@ -339,7 +343,7 @@ def xxl(texts: list[str], rounds: int, batch_tokens: int) -> Figures:
         torch.cuda.synchronize()
         rates.append(20 * 2 * 8192**3 / (time.perf_counter() - start))
     peak = statistics.median(rates)
-    tokenizer = tokenizer_of(texts, 8000)
+    tokenizer = tokenizer_of(source, 8000)
     model = t5("xxl", "cuda", "bfloat16")
     loaded = Loaded(tokenizer, model, batch_tokens)
     prompts = list(p2(texts, NAMES))
@@ -386,8 +390,9 @@ def main() -> None:
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--answers", type=int, default=PAPER, help="of the cache's part")
     arguments = parser.parse_args()
-    texts = reviews(arguments.reviews, arguments.sentences)
-    how = texts, arguments.rounds, arguments.batch_tokens
+    # The tokenizer learns from many reviews and the question: it cuts them as a real one would.
+    source = reviews(arguments.reviews, 5000)
+    how = source, arguments.sentences, arguments.rounds, arguments.batch_tokens
     parts = {
         "seq2seq": lambda: seq2seq(*how),
         "causal": lambda: causal(*how),
@@ -402,7 +407,7 @@ def main() -> None:
     Console().print(table)
     if arguments.json:
         machine = {"cores": os.cpu_count(), "system": platform.platform()}
-        said_ = {"machine": machine, "sentences": len(texts), "figures": figures}
+        said_ = {"machine": machine, "sentences": arguments.sentences, "figures": figures}
         arguments.json.write_text(json.dumps(said_, indent=1) + "\n", encoding="utf-8")
 
 
