@@ -269,13 +269,64 @@ def test_exports_of_other_models_stay(cache, tmp_path):
     assert write(cache, tmp_path / "out")["p2--older-00000000.jsonl"] == b"older\n"
 
 
-def test_failures_are_not_exported(cache, tmp_path, wanted):
+FAILURE = {"reason": "refusal", "response": "None", "model": "org/model", "task": "p1"}
+
+
+def test_failures_stand_in_a_file_of_their_own(cache, tmp_path, wanted):
     with PromptCache(cache) as opened:
-        failure = {"reason": "refusal", "response": "None", "model": "org/model", "task": "p1"}
-        opened.fail({"f" * 64: failure, "e" * 64: failure | {"model": "only fails"}})
+        opened.fail({"f" * 64: FAILURE, "e" * 64: FAILURE | {"model": "only fails"}})
         # Asking stores an empty batch where all of it failed.
         opened.store(answers("only fails")[0], {})
+    files = write(cache, tmp_path / "out")
+    failed = {name: data for name, data in files.items() if name.endswith(".failed.jsonl")}
+    assert len(failed) == 2
+    assert {name: data for name, data in files.items() if name not in failed} == wanted
+    take(tmp_path / "copy", tmp_path / "out")
+    with PromptCache(tmp_path / "copy") as opened:
+        assert opened.failed(["f" * 64, "e" * 64, "0" * 64]) == {
+            "f" * 64: "refusal",
+            "e" * 64: "refusal",
+        }
+    assert write(tmp_path / "copy", tmp_path / "again") == files
+
+
+def test_the_file_of_failures_goes_with_the_last_of_them(cache, tmp_path, wanted):
+    with PromptCache(cache) as opened:
+        opened.fail({"f" * 64: FAILURE})
+    assert len(write(cache, tmp_path / "out")) == len(wanted) + 1
+    with PromptCache(cache) as opened:
+        opened.remove([], ["f" * 64])
     assert write(cache, tmp_path / "out") == wanted
+
+
+def test_an_imported_failure_is_none_where_there_is_an_answer(tmp_path):
+    origin, records = answers()
+    key = next(iter(records))
+    with PromptCache(tmp_path / "failing") as opened:
+        opened.fail({key: FAILURE})
+    (tmp_path / "out").mkdir()
+    write(tmp_path / "failing", tmp_path / "out")
+    fill(tmp_path / "cache", (origin, records))
+    take(tmp_path / "cache", tmp_path / "out")
+    with PromptCache(tmp_path / "cache") as opened:
+        assert opened.failed([key]) == {}
+        assert opened.answers([key])
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"failed": "f" * 63, "is": FAILURE},
+        {"failed": "f" * 64, "is": FAILURE | {"task": "../p1"}},
+        {"failed": "f" * 64, "is": FAILURE | {"reason": 1}},
+        {"failed": "f" * 64, "is": {"reason": "refusal"}},
+    ],
+)
+def test_a_damaged_failure_is_refused(tmp_path, entry):
+    file = tmp_path / "x.failed.jsonl"
+    file.write_text(json.dumps(entry) + "\n")
+    with PromptCache(tmp_path / "cache") as cache, pytest.raises(InputError, match="line 1"):
+        load(cache, [file])
 
 
 def test_an_origin_without_answers_is_not_exported(cache, tmp_path, wanted):

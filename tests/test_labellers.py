@@ -452,6 +452,19 @@ def test_a_miss_in_replay_names_what_is_missing_and_touches_no_labeller(tmp_path
     assert said.endswith(repr(TEMPLATE[0] + "e"))
 
 
+def test_a_replay_bears_the_failures_that_the_run_bore(tmp_path):
+    table = {"b": {"text": "bad smell"}}
+    asked, _ = put(tmp_path, Scripted(table), prompts(*"abca"), max_failures=0.5)
+    again, tally = put(tmp_path, Absent(), prompts(*"abca"), max_failures=0.5, replay=True)
+    assert again == asked
+    assert tally.failures == {"bad smell": 1}
+    assert tally.done == tally.total == 4
+    with pytest.raises(InputError, match="1 of 4 answers failed"):
+        put(tmp_path, Absent(), prompts(*"abca"), max_failures=0.2, replay=True)
+    with pytest.raises(InputError, match="replay: 1 of 5 answers"):
+        put(tmp_path, Absent(), prompts(*"abcax"), max_failures=0.5, replay=True)
+
+
 def test_replay_of_an_empty_cache_touches_no_labeller_either(tmp_path):
     with pytest.raises(InputError, match="replay: 2 of 2 answers to p2"):
         put(tmp_path, Absent(), p2(["a"], ["price", "smell"]), replay=True)

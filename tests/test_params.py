@@ -300,3 +300,19 @@ def test_every_parameter_has_a_comment(name):
     assert len(leaves) > 40
     bare = [lines[own] for own, parent in leaves if not {"#"} & {*lines[own], *lines[parent]}]
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("base_url", "https://me:hunter2@example.org/v1"), ("api_key_env", "sk-hunter2-abc")],
+)
+def test_a_secret_in_the_wrong_place_is_not_printed(key, value):
+    spec = {
+        "kind": "openai", "model": "m", "revision": "m", "dtype": "unknown",
+        "base_url": "http://localhost:1/v1", "api_key_env": None, "max_new_tokens": 8,
+        "concurrency": 1, "timeout": 1.0, "retries": 0, "price": None,
+    } | {key: value}  # fmt: skip
+    section = load(ROOT / "presets/sample.yaml").annotate.model_dump() | {"labeller": spec}
+    with pytest.raises(InputError, match=f"annotate.labeller.{key}") as error:
+        parse("annotate", section, "params.yaml")
+    assert "hunter2" not in str(error.value)

@@ -75,7 +75,8 @@ class Asking:
         stage: its name.
         cache: where answers are and go.
         max_failures: the share of prompts that may fail before the run does.
-        replay: answers come from the cache alone; a missing one is an error.
+        replay: answers come from the cache alone; a missing one is an error, and one that failed
+            before fails again.
         progress: is told of every slab and batch.
     """
 
@@ -128,6 +129,11 @@ def _slab(
     missing = {key for key in distinct if key not in answers}
     tally.cached += len(keys) - len(missing)
     tally.done += len(keys) - len(missing)
+    if how.replay and missing:
+        failed = how.cache.failed(sorted(missing))
+        tally.failures.update(failed[key] for key in keys if key in failed)
+        missing -= failed.keys()
+        tally.done += len(failed)
     if missing and not tally.forecast:
         _forecast(how, labeller, frame, prompts, start, tally)
     how.progress(identity.name, tally)
@@ -236,7 +242,7 @@ def _forecast(
     tally: Tally,
 ) -> None:
     """Say what is about to be spent, before anything is; in replay mode that is an error."""
-    found = survey(how.cache, labeller.identity, frame, prompts, start)
+    found = survey(how.cache, labeller.identity, frame, prompts, start, failed=not how.replay)
     name, task = labeller.identity.name, prompts[0].task
     if how.replay:
         raise InputError(
@@ -265,19 +271,30 @@ CHARACTERS = 4.0  # of English text to a token, about
 
 
 def survey(
-    cache: PromptCache, identity: Identity, frame: Frame, prompts: Sequence[Prompt], start: int = 0
+    cache: PromptCache,
+    identity: Identity,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    start: int = 0,
+    *,
+    failed: bool = True,
 ) -> Survey:
-    """Count the prompts from `start` on that have no answer, without asking anything."""
+    """Count the prompts from `start` on that have no answer, without asking anything.
+
+    Args:
+        failed: whether those count that failed before.
+    """
     missing, characters, first = 0, 0, ""
     for begin in range(start, len(prompts), SLAB):
         part = [prompts[i] for i in range(begin, min(begin + SLAB, len(prompts)))]
         distinct = {identity.request(prompt, frame).key: prompt for prompt in part}
-        for key in distinct.keys() - cache.known(list(distinct)):
-            missing += 1
-            characters += len(distinct[key].text) + len(frame[0]) + len(frame[1])
-        if missing and not first:
-            known = cache.known(list(distinct))
-            first = next(p.text for key, p in distinct.items() if key not in known)
+        known = cache.known(list(distinct))
+        if not failed:
+            known |= cache.failed(list(distinct)).keys()
+        texts = [prompt.text for key, prompt in distinct.items() if key not in known]
+        missing += len(texts)
+        characters += sum(len(text) + len(frame[0]) + len(frame[1]) for text in texts)
+        first = first or next(iter(texts), "")
     return Survey(missing, round(characters / CHARACTERS), first)
 
 

@@ -178,6 +178,13 @@ class PromptCache:
         """Those of the keys that have an answer."""
         return {key.removeprefix(_ANSWER) for key, *_ in self._rows([_ANSWER + k for k in keys])}
 
+    def failed(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the keys whose last answer was none: {key: reason}."""
+        return {
+            row.removeprefix(_FAILURE): self._read(row, text)["reason"]
+            for row, text, _ in self._rows([_FAILURE + key for key in keys])
+        }
+
     def record(self, key: str) -> JSON | None:
         """All that is known of a key's answer, or None.
 

@@ -1,7 +1,8 @@
 """The cache's answers as files that DVC can version and another machine can replay.
 
 One JSONL file per task and model: first the origins (who answered, to which template, with which
-versions), then the answers, each sorted. No time stamps: the bytes depend on the answers and their
+versions), then the answers, each sorted. Where requests failed, they are in a file beside it: a
+replay bears what the run itself bore. No time stamps: the bytes depend on the answers and their
 origins alone, not on the order, the machine or the number of processes that made them.
 """
 
@@ -16,10 +17,11 @@ from typing import Any, TextIO, get_args
 from descry.cache import PromptCache, origin_id
 from descry.errors import InputError
 from descry.prompts import Task
-from descry.storage import atomic, canonical, sha256_text
+from descry.storage import atomic, canonical, sha256_text, write_text
 
 JSON = Any
 SUFFIX = ".jsonl"
+FAILED = ".failed.jsonl"
 BATCH = 5_000  # records of a transaction
 _READABLE = 80  # characters of a model's name in the name of a file
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -62,7 +64,21 @@ def export(cache: PromptCache, folder: Path) -> dict[str, int]:
                 ) from None
             out[name].write(f'{{"key":"{key}","is":{text}}}\n')
             counts[name] += 1
-    return counts
+    return counts | _export_failures(cache, folder, list(counts))
+
+
+def _export_failures(cache: PromptCache, folder: Path, names: list[str]) -> dict[str, int]:
+    """Write the failures of every task and model; a file of former ones goes."""
+    lines: dict[str, list[str]] = {name.removesuffix(SUFFIX) + FAILED: [] for name in names}
+    for key, record in cache.failures():
+        name = file_name(record).removesuffix(SUFFIX) + FAILED
+        lines.setdefault(name, []).append(canonical({"failed": key, "is": record}) + "\n")
+    for name, found in lines.items():
+        if found:
+            write_text(folder / name, "".join(found))
+        else:
+            (folder / name).unlink(missing_ok=True)
+    return {name: len(found) for name, found in sorted(lines.items()) if found}
 
 
 def _open(stack: ExitStack, path: Path) -> TextIO:
@@ -84,9 +100,10 @@ def load(cache: PromptCache, paths: list[Path]) -> tuple[dict[str, int], list[st
     conflicts: list[str] = []
     for path in export_files(paths):
         counts.setdefault(path.name, 0)  # two machines' exports have the same names
-        for origins, records in _batches(path):
+        for origins, records, failures in _batches(path):
             conflicts += cache.merge(origins, records)
-            counts[path.name] += len(records)
+            cache.fail(failures)
+            counts[path.name] += len(records) + len(failures)
     return counts, conflicts
 
 
@@ -107,9 +124,11 @@ def export_files(paths: list[Path]) -> list[Path]:
     return found
 
 
-def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str]]]:
+def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str], dict[str, JSON]]]:
+    """Origins, answers as text and failures, some thousands at a time."""
     origins: dict[str, JSON] = {}
     records: dict[str, str] = {}
+    failures: dict[str, JSON] = {}
     known: set[str] = set()
     for number, line in enumerate(_lines(path), 1):
         try:
@@ -118,17 +137,20 @@ def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str]]]:
             text.encode()  # half a surrogate pair is JSON, but no text
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{path}: line {number}: not of an export ({error})") from None
-        if len(records) >= BATCH or name in records:
-            yield origins, records
-            origins, records = {}, {}
-        if kind == "origin":
-            known.add(name)
-            origins[name] = value
-        else:
-            records[name] = text
-    if not known:
+        if len(records) + len(failures) >= BATCH or name in records:
+            yield origins, records, failures
+            origins, records, failures = {}, {}, {}
+        match kind:
+            case "origin":
+                known.add(name)
+                origins[name] = value
+            case "failed":
+                failures[name] = value
+            case _:
+                records[name] = text
+    if not known and not failures:
         raise InputError(f"{path}: line 1: not of an export (the file is empty)")
-    yield origins, records
+    yield origins, records, failures
 
 
 def _lines(path: Path) -> Iterator[bytes]:
@@ -140,7 +162,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _parsed(line: bytes, known: set[str]) -> tuple[str, str, JSON]:
-    """("origin", id, origin) or ("key", key, record), checked."""
+    """("origin", id, origin), ("key", key, record) or ("failed", key, record), checked."""
     entry = json.loads(line.decode(), parse_constant=_refuse)
     value = entry["is"]
     if not isinstance(value, dict):
@@ -150,13 +172,20 @@ def _parsed(line: bytes, known: set[str]) -> tuple[str, str, JSON]:
         if origin_id(value) != entry["origin"]:
             raise ValueError("an origin whose name is not its hash")
         return "origin", entry["origin"], value
-    if not _KEY.fullmatch(entry["key"]):
+    kind = "failed" if "failed" in entry else "key"
+    if not _KEY.fullmatch(entry[kind]):
         raise ValueError("a key that is no sha256")
+    if kind == "failed":
+        if not all(isinstance(value[name], str) for name in ("reason", "model", "response")):
+            raise ValueError("a failure without reason, model or response")
+        if value["task"] not in get_args(Task):
+            raise ValueError("a failure of an impossible task")
+        return kind, entry[kind], value
     if value["origin"] not in known:
         raise ValueError("an answer whose origin is not above it")
     if not isinstance(value["response"], dict) or not isinstance(value["sentence"], str):
         raise ValueError("an answer without response or sentence")
-    return "key", entry["key"], value
+    return kind, entry[kind], value
 
 
 def _check_origin(origin: JSON) -> None:

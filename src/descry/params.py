@@ -223,10 +223,13 @@ def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
     # pydantic names the branch of a union, too, which is no key of the file.
     keys = [str(part) for part in first["loc"] if part not in _KINDS and "[" not in str(part)]
     key = ".".join([*outer, *keys]) or "the whole"
+    # Where people paste a key or a password, it is not printed.
+    secret = keys[-1:] in (["base_url"], ["api_key_env"])
+    got = json.dumps(first["input"], default=str)
     advice = {
         "extra_forbidden": "unknown key: remove it or mend its spelling",
         "missing": "missing key: add it (presets/sample.yaml has every key)",
-    }.get(first["type"], f"{first['msg']}, got {json.dumps(first['input'], default=str)[:80]}")
+    }.get(first["type"], first["msg"] + ("" if secret else f", got {got[:80]}"))
     return InputError(f"{where}: {key}: {advice}")
 
 

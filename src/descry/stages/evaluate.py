@@ -72,6 +72,8 @@ def run(
     truths = {"gold": read_gold(gold, table["id"].to_pylist(), b.descriptors)}
     asked = {"gold": np.ones(len(table), dtype=bool)}
     if judge := read_judgements(judgements):
+        if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
+            raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
         truths["judge"], asked["judge"] = judge.only(kept).answer, judge.asked
     sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
     flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}

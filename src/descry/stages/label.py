@@ -50,7 +50,11 @@ def run(
     layers, width, _ = sets["all"].shape
     flat = {name: found.reshape(layers * width, -1) for name, found in sets.items()}
     meant = flat["all"][asked_sets(flat["all"], every.asked)]
-    dropped = broad_descriptors(meant, every.answer, frequency, threshold, broad)
+    # Of a few chosen neurons nearly every label is on most: breadth is judged over all of them.
+    every_neuron = len(meant) == len(flat["all"])
+    dropped = (
+        broad_descriptors(meant, every.answer, frequency, threshold, broad) if every_neuron else []
+    )
     b = every.without([column for column, _ in dropped])
     tables, inverse = [], {}
     names = [neuron_name(layer, index) for layer in range(layers) for index in range(width)]
