@@ -42,7 +42,7 @@ def test_a_clone_with_the_answers_rebuilds_everything_in_replay(colleague, repo)
 
 @pytest.mark.slow
 def test_a_missing_answer_ends_a_replay(colleague):
-    said = colleague.sh("snakemake --cores all --config replay=true describe", status=1)
+    said = colleague.sh("snakemake --cores all describe --config replay=true", status=1)
     assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
     said = colleague.sh(
         "SNAKEMAKE_PROFILE=profiles/replay snakemake --cores all describe", status=1

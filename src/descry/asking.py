@@ -254,8 +254,8 @@ def _forecast(
         "" if labeller.price is None else f", about ${cost(found.tokens, 0, labeller.price):.2f}"
     )
     tally.forecast = (
-        f"{name}: {len(prompts) - found.missing} of {len(prompts)} answers are cached; to ask:"
-        f" {found.missing} (about {found.tokens} tokens{spent})"
+        f"{name}: {len(prompts) - found.missing:,} of {len(prompts):,} answers are cached; to ask:"
+        f" {found.missing:,} (about {found.tokens:,} tokens{spent})"
     )
 
 

@@ -51,12 +51,14 @@ def run(
             example = ask_example(once, workers[0], zero_shot(texts, seed, max_descriptors), topics)
         prompts = with_example(texts, max_descriptors, example)
         how = Asking("describe", cache, max_failures, replay, progress)
-        tallies = [_ask(how, worker, prompts, topics, ids, rows) for worker in workers]
+        identities, tallies = [worker.identity for worker in workers], []
+        while workers:  # each is let go when it has answered: two large models need not fit
+            tallies.append(_ask(how, workers.pop(0), prompts, topics, ids, rows))
     counts = {
         name: sum(getattr(tally, name) for tally in tallies)
         for name in ("cached", "asked", "failed", "cut")
     }
-    made |= {"labellers": [worker.identity.as_json() for worker in workers]}
+    made |= {"labellers": [identity.as_json() for identity in identities]}
     made |= {"example": example, "failed": counts["failed"]}
     schema = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
     write_table(output, pa.Table.from_pylist(rows, schema=schema), made)
