@@ -169,8 +169,11 @@ def seq2seq(source: list[str], sentences: int, rounds: int, batch_tokens: int) -
         for start in range(0, len(order), 8):
             batch = [prompt.text for prompt in order[start : start + 8]]
             padded = tokenizer(batch, padding=True, return_tensors="pt")
-            out = models["float32"].generate(**padded, do_sample=False, **limit)
-            chosen += (out[:, 1] == words[0]).tolist()
+            out = models["float32"].generate(
+                **padded, do_sample=False, output_scores=True, return_dict_in_generate=True, **limit
+            )
+            # The words' scores, not the token: random weights may like a third one best.
+            chosen += (out.scores[0][:, words[0]] > out.scores[0][:, words[1]]).tolist()
         answers["generate"] = dict(zip(order, chosen, strict=True))
 
     def ours(dtype: str) -> None:
