@@ -19,13 +19,22 @@ from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity, Price
+from descry.labellers.completions import (
+    Choice,
+    Completion,
+    Token,
+    Usage,
+    log_sum,
+    malformed,
+    rounded,
+)
 from descry.prompts import NO, YES, Prompt, Task
 from descry.storage import canonical
 
@@ -240,13 +249,13 @@ class EndpointLabeller:
                 return Answer(None, tokens, fault="no log-probabilities")
             self._top = 0
 
-    def _words(self, choice: "_Choice") -> Answer:
+    def _words(self, choice: "Choice") -> Answer:
         if choice.message.content is None:
             return Answer(None, fault="no text")
         finish = self._line(choice.finish_reason or "none")
         return Answer({"text": self._clean(choice.message.content), "finish": finish})
 
-    def _scored(self, listed: list["_Token"]) -> Answer:
+    def _scored(self, listed: list["Token"]) -> Answer:
         """Log-probabilities of Yes, No and the rest, from those of the likeliest first tokens.
 
         A word that is not listed is less likely than any that is: that is its bound.
@@ -254,7 +263,7 @@ class EndpointLabeller:
         if not all(math.isfinite(token.logprob) and token.logprob < 0.01 for token in listed):
             return Answer(None, fault="log-probabilities are not finite")
         found = {
-            word.casefold(): _log_sum(t.logprob for t in listed if t.says(word))
+            word.casefold(): log_sum(t.logprob for t in listed if t.says(word))
             for word in (YES, NO)
         }
         first = max(listed, key=lambda token: token.logprob)
@@ -265,8 +274,8 @@ class EndpointLabeller:
             return Answer(instead, fault="neither Yes nor No")
         known = sum(math.exp(mass) for mass in found.values() if mass is not None)
         bound = min(token.logprob for token in listed) - 1e-6  # less likely, so never a tie
-        response: JSON = {w: _rounded(bound if m is None else m) for w, m in found.items()}
-        response["rest"] = _rounded(math.log(max(1 - known, 1e-9)))
+        response: JSON = {w: rounded(bound if m is None else m) for w, m in found.items()}
+        response["rest"] = rounded(math.log(max(1 - known, 1e-9)))
         return Answer(response | ({"bound": unlisted[0]} if unlisted else {}) | instead)
 
     def _another(self, reported: str) -> InputError:
@@ -277,7 +286,7 @@ class EndpointLabeller:
             f" `revision: {canonical(name)}`"
         )
 
-    def _complete(self, client: "OpenAI", text: str, top: int) -> "_Completion | Answer | None":
+    def _complete(self, client: "OpenAI", text: str, top: int) -> "Completion | Answer | None":
         """One request: what came, why nothing did, or None where less has to be asked for.
 
         Raises:
@@ -296,7 +305,7 @@ class EndpointLabeller:
                 temperature=0,
                 **options,
             )
-            return _Completion.model_validate_json(raw.http_response.content)
+            return Completion.model_validate_json(raw.http_response.content)
         except openai.APIStatusError as error:
             status = error.status_code
             # Whatever the status: OpenAI says 400 or 403 to log-probabilities, llama.cpp 500.
@@ -315,7 +324,7 @@ class EndpointLabeller:
             why = f"connection lost: {self._line(str(error.__cause__))}"
             return self._nothing("connection lost", why)
         except ValidationError as error:
-            return Answer(None, fault=_malformed(error))
+            return Answer(None, fault=malformed(error))
 
     def _nothing(self, fault: str, said: str) -> Answer:
         self._said = said
@@ -368,65 +377,6 @@ class _Lost(Answer):
     """No answer came, however often it was tried."""
 
 
-# What is read of a response. All else in it is passed over; what is missing is a fault.
-
-
-class _Token(BaseModel):
-    token: str
-    logprob: float
-
-    def says(self, word: str) -> bool:
-        """Whether the token is this word."""
-        return self.token.strip().casefold() == word.casefold()
-
-
-class _First(_Token):
-    top_logprobs: list[_Token] | None = None
-
-
-class _Logprobs(BaseModel):
-    content: list[_First] | None = None
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-    def listed(self) -> list[_Token] | None:
-        """The likeliest first tokens; None where the server gives none."""
-        if self.logprobs is None or not self.logprobs.content:
-            return None
-        first = self.logprobs.content[0]
-        listed = [token for token in first.top_logprobs or [] if token.logprob != -math.inf]
-        return listed if len(listed) > 1 else None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Completion(BaseModel):
-    model: Annotated[str, Field(min_length=1)]
-    choices: Annotated[list[_Choice], Field(min_length=1)]
-    usage: _Usage | None = None
-
-
-def _malformed(error: ValidationError) -> str:
-    """What is wrong with a response, without a word of it."""
-    first = error.errors(include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        return "invalid JSON"
-    return "no choices" if first["type"] == "too_short" else f"malformed response: {where}"
-
-
 def _message(error: "APIStatusError") -> str:
     """The server's own words, where it has any."""
     body = error.body
@@ -460,22 +410,10 @@ def _errors(came: Iterable[_Outcome]) -> list[BaseException]:
     return [outcome for _, outcome in came if isinstance(outcome, BaseException)]
 
 
-def _sum(tokens: tuple[int, int], usage: _Usage | None) -> tuple[int, int]:
+def _sum(tokens: tuple[int, int], usage: Usage | None) -> tuple[int, int]:
     if usage is None:
         return tokens
     return tokens[0] + (usage.prompt_tokens or 0), tokens[1] + (usage.completion_tokens or 0)
-
-
-def _log_sum(logs: Iterable[float]) -> float | None:
-    """The logarithm of a sum of probabilities; None of nothing."""
-    masses = sorted(logs, reverse=True)
-    if not masses:
-        return None
-    return min(0.0, masses[0] + math.log(sum(math.exp(mass - masses[0]) for mass in masses)))
-
-
-def _rounded(x: float) -> float:
-    return round(x, 6) + 0.0  # -0.0 becomes 0.0
 
 
 def _tries(n: int) -> str:
