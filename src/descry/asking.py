@@ -122,7 +122,7 @@ def _slab(
     tally: Tally,
 ) -> Slab:
     identity = labeller.identity
-    part = [prompts[i] for i in range(start, min(start + SLAB, len(prompts)))]
+    part = _part(prompts, start)
     keys = [identity.request(prompt, frame).key for prompt in part]
     answers = how.cache.answers(keys)
     distinct = dict(zip(keys, part, strict=True))
@@ -145,6 +145,11 @@ def _slab(
     tally.failures.update(unfit[key] for key in keys if key in unfit)
     _stop_past(how, identity, tally)
     return Slab(start, keys, [None if key in unfit else answers.get(key) for key in keys])
+
+
+def _part(prompts: Sequence[Prompt], start: int) -> list[Prompt]:
+    """The prompts of the slab that starts there."""
+    return [prompts[i] for i in range(start, min(start + SLAB, len(prompts)))]
 
 
 def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
@@ -183,6 +188,7 @@ def _ask_missing(
     """
     keys, prompts = list(distinct), list(distinct.values())
     wanted = [i for i, key in enumerate(keys) if key in missing]
+    origin = origin_of(labeller, frame, prompts[0])
     left, started = set(wanted), time.monotonic()
     for group in labeller.answer(prompts, set(wanted)):
         good: dict[str, JSON] = {}
@@ -199,7 +205,7 @@ def _ask_missing(
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]
             tally.cut += answer.cut > 0
-        how.cache.store(origin_of(labeller, frame, prompts[0]), good)
+        how.cache.store(origin, good)
         how.cache.fail(bad)
         answers |= {key: record["response"] for key, record in good.items()}
         left -= {i for i, _ in group}
@@ -286,7 +292,7 @@ def survey(
     """
     missing, characters, first = 0, 0, ""
     for begin in range(start, len(prompts), SLAB):
-        part = [prompts[i] for i in range(begin, min(begin + SLAB, len(prompts)))]
+        part = _part(prompts, begin)
         distinct = {identity.request(prompt, frame).key: prompt for prompt in part}
         known = cache.known(list(distinct))
         if not failed:

@@ -33,6 +33,10 @@ Results = Annotated[Path, typer.Option("--results", help="Folder of the results.
 Replay = Annotated[
     bool, typer.Option("--replay", help="Answers come from the cache alone; no model is loaded.")
 ]
+Prices = Annotated[
+    str | None,
+    typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
+]
 CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
 
 
@@ -303,9 +307,7 @@ def dvc(
 def forecast(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
-    price: Annotated[
-        str | None, typer.Option(help="Dollars per million tokens, in and out, such as 0.15,0.60.")
-    ] = None,
+    price: Prices = None,
 ) -> None:
     """What the labellers would be asked by the present params: answers, tokens, time, cost."""
     from descry.cache import PromptCache
@@ -353,9 +355,7 @@ def annotate_sheet(
 @cache_app.command()
 def stats(
     cache: CacheFolder = CACHE,
-    price: Annotated[
-        str | None, typer.Option(help="Dollars per million tokens, in and out, such as 0.15,0.60.")
-    ] = None,
+    price: Prices = None,
 ) -> None:
     """Answers and tokens of every model, failures by reason, and the last runs."""
     from descry.cache import PromptCache

@@ -9,6 +9,8 @@ from descry.labellers import Price
 from descry.params import Params
 from descry.questions import Questions, questions
 
+Counts = dict[str, tuple[int, int, int]]  # by origin: answers, tokens in and out
+
 
 @dataclass(frozen=True)
 class Forecast:
@@ -41,15 +43,18 @@ def forecast(
     Args:
         price: in place of the labellers' own.
     """
-    return [_forecast(asked, cache, price) for asked in questions(params, results, cache)]
+    counts = cache.by_origin()  # goes through all answers: once
+    return [_forecast(asked, cache, counts, price) for asked in questions(params, results, cache)]
 
 
-def _forecast(asked: Questions, cache: PromptCache, price: Price | None) -> Forecast:
+def _forecast(
+    asked: Questions, cache: PromptCache, counts: Counts, price: Price | None
+) -> Forecast:
     identity = asked.labeller.identity
     found = survey(cache, identity, asked.frame, asked.prompts)
     rate = cache.runs().get(f"{asked.stage}:{identity.name}", {}).get("rate")
     tokens_in, tokens_out = found.tokens, None
-    if mean := _mean_tokens(cache, asked):
+    if mean := _mean_tokens(cache, counts, asked):
         tokens_in, tokens_out = round(found.missing * mean[0]), round(found.missing * mean[1])
     price = price or asked.labeller.price
     return Forecast(
@@ -65,14 +70,15 @@ def _forecast(asked: Questions, cache: PromptCache, price: Price | None) -> Fore
     )
 
 
-def _mean_tokens(cache: PromptCache, asked: Questions) -> tuple[float, float] | None:
+def _mean_tokens(
+    cache: PromptCache, counts: Counts, asked: Questions
+) -> tuple[float, float] | None:
     """Tokens in and out of the labeller's answers to this task so far, on average."""
-    me, task = asked.labeller.identity.as_json(), asked.prompts[0].task
-    counts = cache.by_origin()
+    model, task = asked.labeller.identity.model, asked.prompts[0].task
     mine = [
         counts[name]
         for name, origin in cache.origins().items()
-        if name in counts and origin["task"] == task and origin["model"] == me["model"]
+        if name in counts and origin["task"] == task and origin["model"] == model
     ]
     answers, tokens_in, tokens_out = map(sum, zip((0, 0, 0), *mine, strict=True))
     return (tokens_in / answers, tokens_out / answers) if tokens_in else None
