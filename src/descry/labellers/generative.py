@@ -246,15 +246,17 @@ class GenerativeLabeller:
         before = self._tokens([prompt])[0] if prompt else []
         found = []
         for word in (YES, NO):
-            text = prompt + space + word
-            ids = self._tokenizer(text, add_special_tokens=bool(prompt) and not any(self.frame))
-            found.append(ids["input_ids"])
-        for word, ids in zip((YES, NO), found, strict=True):
+            ids = (
+                self._tokens([prompt + space + word])[0]
+                if prompt
+                else self._tokenizer(word, add_special_tokens=False)["input_ids"]
+            )
             if ids[:-1] != before or ids[-1:] == [self._tokenizer.unk_token_id]:
                 raise InputError(
                     f"{self.checkpoint.model}: {word} is not one token of it: it cannot be scored"
                 )
-        return found[0][-1], found[1][-1]
+            found.append(ids[-1])
+        return found[0], found[1]
 
     # p1
 
