@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -33,6 +34,22 @@ os.environ |= {
     "OMP_NUM_THREADS": "1",
 }
 Path(HOME.name, "gitconfig").write_text("[user]\n\tname = t\n\temail = t@example.com\n")
+
+
+@pytest.fixture
+def fill_a_disk(tmp_path):
+    """Run Python code on a file system of 64 KiB, mounted where only it can see it."""
+
+    def run(code):
+        mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=64k t "$0" && exec "$@"']
+        try:
+            subprocess.run([*mount, tmp_path, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"a small tmpfs cannot be mounted here: {error}")
+        python = [sys.executable, "-W", "error", "-c", code, tmp_path]
+        return subprocess.run([*mount, tmp_path, *python], capture_output=True, text=True)
+
+    return run
 
 
 @pytest.fixture(scope="session")

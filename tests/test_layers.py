@@ -10,10 +10,10 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
     {"errors"},
-    {"storage", "prompts", "splits"},
-    {"params", "reviews", "cache", "models"},
-    {"labellers", "corpus", "clusters", "exemplars", "labels", "exports"},
-    {"asking", "evaluation", "results", "report", "scope"},
+    {"storage", "prompts", "splits", "threads", "sites", "processes"},
+    {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"},
+    {"labellers", "corpus", "clusters", "exports", "targets", "running"},
+    {"asking", "evaluation", "extraction", "results", "report", "scope"},
     {"stages", "audit", "pin", "workflow", "sheet"},
     {"questions"},
     {"forecast", "upkeep"},
@@ -44,7 +44,7 @@ def test_no_module_imports_from_its_own_layer_or_a_higher_one(path):
         assert name == part(path) or LEVEL[name] < LEVEL[part(path)], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["exemplars", "labels", "evaluation", "scope"])
+@pytest.mark.parametrize("module", ["distribution", "exemplars", "labels", "evaluation", "running", "scope"])
 def test_numerics_read_no_files_and_load_no_torch(module):
     text = (SOURCE / f"{module}.py").read_text()
     assert not any(word in text for word in ("pathlib", "torch", "h5py", "pyarrow", "params"))

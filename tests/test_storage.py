@@ -1,7 +1,5 @@
 import errno
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow as pa
@@ -202,22 +200,6 @@ def test_json_that_is_not_utf8_is_named(tmp_path):
     (tmp_path / "a.json").write_bytes(b'{"a": "caf\xe9"}')
     with pytest.raises(InputError, match=r"a\.json: cannot be read"):
         read_json(tmp_path / "a.json", "cluster")
-
-
-@pytest.fixture
-def fill_a_disk(tmp_path):
-    """Run Python code on a file system of 64 KiB, mounted where only it can see it."""
-
-    def run(code):
-        mount = ["unshare", "-rm", "sh", "-c", 'mount -t tmpfs -o size=64k t "$0" && exec "$@"']
-        try:
-            subprocess.run([*mount, tmp_path, "true"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"a small tmpfs cannot be mounted here: {error}")
-        python = [sys.executable, "-W", "error", "-c", code, tmp_path]
-        return subprocess.run([*mount, tmp_path, *python], capture_output=True, text=True)
-
-    return run
 
 
 _WRITE_TOO_MUCH = """

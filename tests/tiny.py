@@ -13,20 +13,39 @@ from tokenizers import (
     trainers,
 )
 from transformers import (
+    AlbertConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
+    AutoModelForSequenceClassification,
     BartConfig,
+    BertConfig,
+    BigBirdConfig,
     BloomConfig,
+    CodeGenConfig,
+    DebertaConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
     FalconConfig,
     Gemma2Config,
     GPT2Config,
+    GPTJConfig,
+    GPTNeoConfig,
     GPTNeoXConfig,
     LlamaConfig,
     MambaConfig,
     MistralConfig,
+    MobileBertConfig,
+    ModernBertConfig,
+    MPNetConfig,
+    OPTConfig,
+    PhiConfig,
     PreTrainedTokenizerFast,
     Qwen2Config,
+    RobertaConfig,
     T5Config,
+    XLNetConfig,
 )
 from transformers.utils import logging
 
@@ -46,7 +65,6 @@ WORDS = _TEXT.split()
 STEP = 0.35  # standard deviation of the weights: enough for answers that depend on the prompt
 LOUD = 3.0  # how much more the words below move
 
-_SIZES = {"vocab_size": 0, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 3}
 _LLAMA = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -93,6 +111,92 @@ _CONFIGS = {
 }
 SEQ2SEQ = ["t5", "bart"]
 CAUSAL = [name for name in _CONFIGS if name not in SEQ2SEQ]
+
+# What answers no prompt here, but has neurons. Encoders come with the head of some training.
+_BERT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": LIMIT,
+}
+ROBERTA_SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]  # positions start after the padding, at 2
+_ROBERTA = _BERT | {"max_position_embeddings": LIMIT + 2}
+_DEBERTA = _BERT | {
+    "relative_attention": True,
+    "position_biased_input": False,
+    "pos_att_type": ["c2p", "p2c"],
+}
+_ENCODERS = {
+    "bert": (BertConfig, _BERT, AutoModelForMaskedLM),
+    "roberta": (RobertaConfig, _ROBERTA, AutoModelForSequenceClassification),
+    "distilbert": (
+        DistilBertConfig,
+        {"dim": 32, "hidden_dim": 48, "n_layers": 3, "n_heads": 4},
+        AutoModelForSequenceClassification,
+    ),
+    "albert": (AlbertConfig, _BERT | {"embedding_size": 16}, AutoModelForMaskedLM),  # one group
+    "albert_groups": (
+        AlbertConfig,
+        _BERT | {"num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
+        AutoModelForSequenceClassification,
+    ),
+    "electra": (
+        ElectraConfig,
+        _BERT | {"embedding_size": 16},
+        AutoModelForSequenceClassification,
+    ),
+    "deberta": (DebertaConfig, _DEBERTA, AutoModelForSequenceClassification),
+    "deberta_v2": (DebertaV2Config, _DEBERTA | {"conv_kernel_size": 3}, AutoModelForMaskedLM),
+    "mpnet": (MPNetConfig, _ROBERTA, AutoModelForMaskedLM),
+    "modernbert": (
+        ModernBertConfig,
+        _BERT | {"local_attention": WINDOW // 4},
+        AutoModelForMaskedLM,
+    ),
+    "mobilebert": (
+        MobileBertConfig,
+        _BERT
+        | {
+            "embedding_size": 16,
+            "intra_bottleneck_size": 16,
+            "num_feedforward_networks": 2,
+            "normalization_type": "layer_norm",
+        },
+        AutoModelForMaskedLM,
+    ),
+    "big_bird": (BigBirdConfig, _BERT, AutoModelForMaskedLM),
+}
+_DECODERS = {
+    "gpt_neo": (
+        GPTNeoConfig,
+        {
+            "hidden_size": 32,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "window_size": WINDOW,
+            "max_position_embeddings": LIMIT,
+        },
+    ),
+    "gptj": (GPTJConfig, _SHORT | {"n_embd": 32, "n_positions": LIMIT, "rotary_dim": 4}),
+    "codegen": (CodeGenConfig, _SHORT | {"n_embd": 32, "n_positions": LIMIT, "rotary_dim": 4}),
+    "opt": (
+        OPTConfig,
+        {
+            "hidden_size": 32,
+            "ffn_dim": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "max_position_embeddings": LIMIT,
+            "word_embed_proj_dim": 16,
+        },
+    ),
+    "phi": (PhiConfig, _LLAMA),
+    "xlnet": (XLNetConfig, {"d_model": 32, "d_inner": 64, "n_layer": 2, "n_head": 4}),
+}
+ENCODERS = list(_ENCODERS)
+DECODERS = [*CAUSAL, *_DECODERS]
 ALONE = ["bloom", "falcon", "mamba"]  # prompts cannot share their beginning: no positions
 SHARING = [name for name in CAUSAL if name not in ALONE]
 
@@ -101,35 +205,56 @@ def make(name: str, folder: Path, chat: bool | str = False, words: list[str] = W
     """Write a model and its tokenizer into a folder: the same bytes every time.
 
     Args:
-        name: one of SEQ2SEQ or CAUSAL.
+        name: one of SEQ2SEQ, DECODERS or ENCODERS.
         chat: with a chat template: CHAT, or the one given.
         words: what the tokenizer has as one token each.
     """
     logging.disable_progress_bar()
-    tokenizer = sentencepiece(words) if name == "t5" else byte_pairs(words, name)
+    tokenizer = _tokenizer(name, words)
     if chat:
         tokenizer.chat_template = chat if isinstance(chat, str) else CHAT
     tokenizer.save_pretrained(folder)
-    kind, sizes = _CONFIGS[name]
-    config = kind(**_SIZES | sizes | {"vocab_size": len(tokenizer)})
+    kind, sizes, auto = _family(name)
+    config = kind(**_ids(tokenizer) | sizes)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         model = auto.from_config(config, dtype=torch.float32)
         step = STEP * 0.7 if name == "t5" else STEP  # its attention does not scale down
         with torch.no_grad():
             for weights in model.parameters():
                 if weights.dim() > 1:
                     weights.normal_(std=step)
-            # Yes, No and the end are often the likeliest word, and often the least likely.
-            loud = tokenizer.convert_tokens_to_ids(SPECIAL[1:2])
-            for word in ("Yes", "No", " Yes", " No"):
-                loud += tokenizer(word, add_special_tokens=False)["input_ids"][-1:]
-            model.get_output_embeddings().weight[sorted(set(loud))] *= LOUD
+            if name in _CONFIGS:
+                # Yes, No and the end are often the likeliest word, and often the least likely.
+                loud = tokenizer.convert_tokens_to_ids(SPECIAL[1:2])
+                for word in ("Yes", "No", " Yes", " No"):
+                    loud += tokenizer(word, add_special_tokens=False)["input_ids"][-1:]
+                model.get_output_embeddings().weight[sorted(set(loud))] *= LOUD
     if name == "bart":
         model.generation_config.forced_bos_token_id = 3
     model.save_pretrained(folder)
     return folder
+
+
+def _family(name: str) -> tuple[type, dict, type]:
+    """Its configuration's class, its sizes, and the class of its checkpoints."""
+    if name in _ENCODERS:
+        return _ENCODERS[name]
+    auto = AutoModelForSeq2SeqLM if name in SEQ2SEQ else AutoModelForCausalLM
+    return *(_CONFIGS | _DECODERS)[name], auto
+
+
+def _ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
+    """What a configuration says of its tokenizer."""
+    named = ("pad", "eos", "bos", "cls", "sep")
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in named}
+    return {"vocab_size": len(tokenizer)} | {key: i for key, i in ids.items() if i is not None}
+
+
+def _tokenizer(name: str, words: list[str]) -> PreTrainedTokenizerFast:
+    if name in _ENCODERS:
+        return word_pieces(words, name)
+    return sentencepiece(words) if name == "t5" else byte_pairs(words, name)
 
 
 def spec(folder: Path, **changes: object) -> dict:
@@ -178,11 +303,26 @@ def sentencepiece(words: list[str] = WORDS) -> PreTrainedTokenizerFast:
     return _wrapped(made)
 
 
-def _wrapped(tokenizer: Tokenizer) -> PreTrainedTokenizerFast:
+def word_pieces(words: list[str] = WORDS, name: str = "bert") -> PreTrainedTokenizerFast:
+    """Word pieces as BERT's: a text has a token at its start and one at its end."""
+    letters = sorted(set("".join(words)) | set("abcdefghijklmnopqrstuvwxyz"))
+    special = [*ROBERTA_SPECIAL, *SPECIAL[4:]] if name in ("roberta", "mpnet") else SPECIAL
+    pieces = dict.fromkeys([*special, *words, *letters, *("##" + letter for letter in letters)])
+    ids = {piece: i for i, piece in enumerate(pieces)}
+    made = Tokenizer(models.WordPiece(ids, unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.decoder = decoders.WordPiece()
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[(s, ids[s]) for s in ("<s>", "</s>")]
+    )
+    return _wrapped(made, cls_token="<s>", sep_token="</s>", mask_token="<|bot|>")
+
+
+def _wrapped(tokenizer: Tokenizer, **more: str) -> PreTrainedTokenizerFast:
     named = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>", "bos_token": "<s>"}
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         additional_special_tokens=SPECIAL[4:],
         model_max_length=LIMIT,
-        **named,
+        **named | more,
     )

@@ -9,15 +9,16 @@ import pyarrow.compute as pc
 
 from descry.asking import stored_frame
 from descry.cache import PromptCache
+from descry.exemplars import HIGHEST
 from descry.labellers import NO_FRAME, Frame, Identity
-from descry.labels import neuron_name
 from descry.prompts import p2
 from descry.results import (
     Labels,
-    parse_neuron,
+    labelled_ends,
     read_annotations,
     read_labels,
     read_neuron_exemplars,
+    spread,
 )
 from descry.splits import SPLITS
 from descry.storage import (
@@ -54,7 +55,7 @@ class Run:
     descriptors: dict[str, JSON]
     annotations: Any
     labeller: Identity
-    labels: Labels
+    labels: dict[str, Labels]  # by end
     made: dict[str, JSON]
     frame: Frame = NO_FRAME
 
@@ -68,14 +69,15 @@ def read_run(results: Path) -> Run:
     corpus = read_table(results / "corpus.parquet", "corpus")
     candidates = read_table(results / "candidates.parquet", "describe")
     clusters = read_json(results / "descriptors.json", "cluster")
-    labels = read_labels(results / "labels.parquet")
+    path = results / "labels.parquet"
+    labels = {end: read_labels(path, end) for end in labelled_ends(path)}
     annotations = read_annotations(results / "annotations.h5")
     made = {
         "corpus.parquet": table_provenance(corpus),
         "candidates.parquet": table_provenance(candidates),
         "descriptors.json": clusters["made"],
         "annotations.h5": annotations.made,
-        "labels.parquet": labels.made,
+        "labels.parquet": labels[HIGHEST].made,
     }
     for name in ("activations", "exemplars"):
         with reading_hdf5(results / f"{name}.h5", name) as file:
@@ -83,8 +85,7 @@ def read_run(results: Path) -> Run:
     rows = {sentence: row for row, sentence in enumerate(corpus["id"].to_pylist())}
     by_name = {entry["name"]: entry for entry in clusters["descriptors"]}
     who = Identity(**annotations.labeller)
-    kept = annotations.only(labels.descriptors)
-    return Run(corpus, rows, candidates, by_name, kept, who, labels, made)
+    return Run(corpus, rows, candidates, by_name, annotations, who, labels, made)
 
 
 def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
@@ -98,42 +99,62 @@ def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
         InputError: no such neuron, or a result is missing.
     """
     run = read_run(results)
-    layer, index = parse_neuron(neuron, *run.labels.shape)
+    neurons = run.labels[HIGHEST].neurons
+    layer, index = neurons.find(neuron)
     made = run.made["activations.h5"]
     target = made["params"]["target"]
     top = Node(
-        f"{neuron_name(layer, index)} of {target['model']} @ {target['revision']}"
+        f"{neurons.name(layer, index)} of {target['model']} @ {target['revision']}"
         f" (weights sha256 {made['weights']}), {made['site']} at {made['position']}"
     )
-    exemplars, values = read_neuron_exemplars(results / "exemplars.h5", layer, index)
-    columns = np.flatnonzero(run.labels.splits["all"].assigned[layer, index])
-    if not len(columns):
-        top.add(f"no label: no descriptor has f > {run.labels.made['params']['threshold']}")
+    found = read_neuron_exemplars(results / "exemplars.h5", layer, index)
+    top.add(f"activations of {len(run.corpus)} sentences: {spread(found.distribution)}")
     with PromptCache(cache) as opened:
         run.frame = stored_frame(opened, run.labeller) or NO_FRAME
-        for column in sorted(columns, key=lambda c: -run.labels.splits["all"].f[layer, index, c]):
-            node = _label(top, run, layer, index, int(column))
-            yes = run.annotations.answer[exemplars, column] == 1
-            for rank in np.flatnonzero(yes)[:rows]:
-                row = int(exemplars[rank])
-                score = float(run.annotations.score[row, column])
-                _exemplar(node, run, opened, row, rank, float(values[rank]), int(column), score)
-            _cluster(node, run, run.labels.descriptors[column], rows)
+        for end in run.labels:
+            _end(top, run, opened, end, (layer, index), found.sets[end], rows)
     _files(top, results, run.made)
     return top
 
 
-def _label(top: Node, run: Run, layer: int, index: int, column: int) -> Node:
-    params = run.labels.made["params"]
-    node = top.add(f"label: {run.labels.descriptors[column]}")
+def _end(
+    top: Node,
+    run: Run,
+    cache: PromptCache,
+    end: str,
+    place: tuple[int, int],
+    exemplars: tuple[np.ndarray, np.ndarray],
+    rows: int,
+) -> None:
+    """The labels at one end of a neuron's activations."""
+    labels, of = run.labels[end], "" if end == HIGHEST else f"{end} activations: "
+    whole = labels.splits["all"]
+    columns = np.flatnonzero(whole.assigned[place])
+    if not len(columns):
+        top.add(f"{of}no label: no descriptor has f > {labels.made['params']['threshold']}")
+    for column in sorted(columns, key=lambda c: -whole.f[place][c]):
+        name = labels.descriptors[column]
+        node = _label(top, labels, place, int(column), of)
+        own = run.annotations.descriptors.index(name)
+        yes = run.annotations.answer[exemplars[0], own] == 1
+        for rank in np.flatnonzero(yes)[:rows]:
+            row, value = int(exemplars[0][rank]), float(exemplars[1][rank])
+            score = float(run.annotations.score[row, own])
+            _exemplar(node, run, cache, row, rank, value, name, score)
+        _cluster(node, run, name, rows)
+
+
+def _label(top: Node, labels: Labels, place: tuple[int, int], column: int, of: str) -> Node:
+    params = labels.made["params"]
+    node = top.add(f"{of}label: {labels.descriptors[column]}")
     for split in SPLITS:
-        table = run.labels.splits[split]
-        f, base = table.f[layer, index, column], table.base_rate[layer, index, column]
-        verdict = "assigned" if table.assigned[layer, index, column] else "not assigned"
+        table = labels.splits[split]
+        f, base = table.f[place][column], table.base_rate[place][column]
+        verdict = "assigned" if table.assigned[place][column] else "not assigned"
         node.add(
             f"{split}: {verdict}, f {f:.3f} by {params['frequency']}"
-            f" ({table.count[layer, index, column]} exemplars), base rate {base:.3f},"
-            f" lift {table.lift[layer, index, column]:.1f}; t = {params['threshold']}"
+            f" ({table.count[place][column]} exemplars), base rate {base:.3f},"
+            f" lift {table.lift[place][column]:.1f}; t = {params['threshold']}"
         )
     return node
 
@@ -145,13 +166,13 @@ def _exemplar(
     row: int,
     rank: int,
     value: float,
-    column: int,
+    name: str,
     score: float,
 ) -> None:
     sentence = run.corpus.slice(row, 1).to_pylist()[0]
     below = node.add(f"exemplar {rank + 1}, activation {value:.4f}: {sentence['text']}")
     below.add(_place(sentence))
-    prompt = p2([sentence["text"]], [run.labels.descriptors[column]])[0]
+    prompt = p2([sentence["text"]], [name])[0]
     key = run.labeller.request(prompt, run.frame).key
     stored = cache.record(key)
     where = f"made {stored['made']}" if stored else "not in this cache"

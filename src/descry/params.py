@@ -6,12 +6,12 @@ The file itself is the only place where a value is written, with its unit and th
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from descry.errors import InputError
-from descry.storage import read_yaml
+from descry.storage import read_yaml, yaml_value
 
 
 class InputFile:
@@ -162,17 +162,31 @@ class Activations(Section):
     """What the target model does with every sentence (section 4.1)."""
 
     target: Model
+    # The named sites, or a dotted module path with `*` for the layer's number (sites.py).
+    site: Annotated[
+        str,
+        Field(
+            pattern=r"^(ffn_output|ffn_hidden|attention_output|residual|\w+(\.(\w+|\*))+(:input)?)$"
+        ),
+    ]
+    position: Literal["cls", "last", "mean", "max", "tokens"]
+    layers: Annotated[list[Seed], Field(min_length=1)] | None
     dtype: Literal["float32", "bfloat16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     max_tokens: Annotated[int, Field(ge=8)]
     batch_tokens: Annotated[int, Field(ge=8)]
+    block: Annotated[int, Field(ge=1024, multiple_of=1024)]
+    store: Literal["matrix", "exemplars"]
+    store_dtype: Literal["float32", "float16"]
+    keep: Count
 
 
 class Exemplars(Section):
-    """The sentences that excite a neuron most (section 3.3)."""
+    """The sentences that excite a neuron most, and least (section 3.3)."""
 
     top_percent: Annotated[float, Field(gt=0, le=50)]
     min_size: Count
+    lowest: bool
 
 
 class Label(Section):
@@ -247,7 +261,38 @@ def parse(section: str, value: object, where: str) -> Section:
         raise _explain(error, where, section) from None
 
 
+def changed(stage: str, section: Section, changes: list[str]) -> Section:
+    """A section with some values replaced, each given as `key=value` (the value as YAML).
+
+    A model that is replaced without its revision is unpinned.
+
+    Raises:
+        InputError: a change is not of that form, or the section is not valid any more.
+    """
+    values = section.model_dump()
+    for change in changes:
+        path, sign, text = change.partition("=")
+        *outer, key = path.strip().split(".")
+        inner: Any = values
+        for name in outer:
+            inner = inner.get(name) if isinstance(inner, dict) else None
+        if not sign or not isinstance(inner, dict):
+            raise InputError(f"--set {change}: not of the form key=value, such as site=ffn_hidden")
+        inner[key] = yaml_value(text, f"--set {change}")
+        if key == "model" and not any(c.startswith(f"{'.'.join(outer)}.revision") for c in changes):
+            inner["revision"] = "unpinned"
+    return parse(stage, values, "--set")
+
+
 def _checked(section: Section, where: str) -> Section:
+    if isinstance(section, Activations) and (section.store, section.position) == (
+        "exemplars",
+        "tokens",
+    ):
+        raise InputError(
+            f"{where}: activations.store exemplars wants one activation a sentence: a position"
+            " other than tokens"
+        )
     if isinstance(section, Corpus) and section.min_words > section.max_words:
         raise InputError(
             f"{where}: corpus.min_words {section.min_words} is more than corpus.max_words"

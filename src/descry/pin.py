@@ -54,6 +54,17 @@ def pin_models(path: Path) -> dict[str, str]:
     return {name: revisions[0] for name, revisions in found.items()}
 
 
+def pinned(section: dict[str, Any]) -> dict[str, Any]:
+    """A section whose unpinned models have their present revision.
+
+    Raises:
+        InputError: as `pin_models`.
+    """
+    for spec in _unpinned(section):
+        spec["revision"] = _revision(spec)
+    return section
+
+
 def _name(place: re.Match[str]) -> str:
     return str(yaml.safe_load(place["name"]))
 

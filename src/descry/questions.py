@@ -114,5 +114,6 @@ def _most(section: Scoped, params: Params, sentences: int) -> int:
         return sentences
     neurons = section.neurons if isinstance(section.neurons, int) else len(section.neurons)
     size = math.ceil(sentences * params.exemplars.top_percent / 100)
-    # A neuron has a set of the whole corpus and one of each half.
-    return min(sentences, neurons * (2 * size + 1) + section.sample)
+    ends = 2 if params.exemplars.lowest else 1
+    # A neuron has at each end a set of the whole corpus and one of each half.
+    return min(sentences, neurons * ends * (2 * size + 1) + section.sample)

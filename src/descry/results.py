@@ -1,14 +1,14 @@
 """The results that several stages read, as arrays."""
 
 import json
-import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
-from descry.errors import InputError
+from descry.exemplars import ENDS, HIGHEST
+from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
 from descry.storage import JSON, hdf5_provenance, read_table, reading_hdf5, table_provenance
 
@@ -70,16 +70,58 @@ def read_judgements(path: Path) -> Annotations | None:
     return read_annotations(path) if judged else None
 
 
-def read_exemplars(path: Path, split: str) -> np.ndarray:
+def exemplar_group(split: str, end: str) -> str:
+    """The group of exemplars.h5 with a split's sets at one end."""
+    return split if end == HIGHEST else f"{end}/{split}"
+
+
+def read_ends(path: Path) -> tuple[str, ...]:
+    """The ends that exemplars.h5 has sets of."""
+    with reading_hdf5(path, "exemplars") as file:
+        return tuple(end for end in ENDS if exemplar_group("all", end) in file)
+
+
+def read_neurons(path: Path) -> Neurons:
+    """The neurons of exemplars.h5."""
+    with reading_hdf5(path, "exemplars") as file:
+        return Neurons(tuple(file["layer"][:].tolist()), int(file["all/row"].shape[1]))
+
+
+def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
     """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus."""
     with reading_hdf5(path, "exemplars") as file:
-        return np.asarray(file[f"{split}/row"][:])
+        return np.asarray(file[f"{exemplar_group(split, end)}/row"][:])
 
 
-def read_neuron_exemplars(path: Path, layer: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """One neuron's exemplars in the whole corpus: rows of the corpus, and their activations."""
+@dataclass(frozen=True)
+class NeuronExemplars:
+    """One neuron in the whole corpus.
+
+    Attributes:
+        sets: by end, rows of the corpus and their activations, the extreme one first.
+        distribution: mean, deviation and so on of its activations.
+    """
+
+    sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    distribution: dict[str, np.ndarray]
+
+
+def spread(distribution: dict[str, np.ndarray]) -> str:
+    """A neuron's distribution in words."""
+    names = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
+    return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in names)
+
+
+def read_neuron_exemplars(path: Path, row: int, index: int) -> NeuronExemplars:
+    """Read one neuron of exemplars.h5."""
+    ends = read_ends(path)
     with reading_hdf5(path, "exemplars") as file:
-        return file["all/row"][layer, index], file["all/activation"][layer, index]
+        groups = {end: file[exemplar_group("all", end)] for end in ends}
+        sets = {
+            end: (g["row"][row, index], g["activation"][row, index]) for end, g in groups.items()
+        }
+        found = {name: values[row, index] for name, values in file["distribution"].items()}
+    return NeuronExemplars(sets, found)
 
 
 @dataclass(frozen=True)
@@ -95,20 +137,15 @@ class SplitLabels:
 
 @dataclass(frozen=True)
 class Labels:
-    """The label table: per split, and what made it."""
+    """The label table of one end: per split, and what made it."""
 
     descriptors: list[str]
+    neurons: Neurons
     splits: dict[str, SplitLabels]
     made: JSON
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Layers, and neurons of a layer."""
-        layers, width, _ = self.splits["all"].f.shape
-        return layers, width
-
     def strongest(self) -> list[tuple[int, int]]:
-        """Labelled neurons (layer, index), the one with the highest lift first.
+        """Labelled neurons (row of the layer, index), the one with the highest lift first.
 
         The lift is that of the label whose lift is lowest of the two halves: a label that one half
         does not bear out does not come to the top.
@@ -118,37 +155,30 @@ class Labels:
         best = np.where(self.splits["all"].assigned, lowest, -1.0).max(axis=2)
         labelled = np.asarray(self.splits["all"].assigned.any(axis=2))
         order = np.argsort(-best.ravel(), kind="stable")
-        chosen = [divmod(int(row), self.shape[1]) for row in order]
+        chosen = [divmod(int(row), self.neurons.width) for row in order]
         return [(layer, index) for layer, index in chosen if labelled[layer, index]]
 
 
-def read_labels(path: Path) -> Labels:
-    """Read labels.parquet into arrays."""
+def read_labels(path: Path, end: str = HIGHEST) -> Labels:
+    """Read one end's rows of labels.parquet into arrays."""
     table = read_table(path, "label")
+    made = table_provenance(table)
+    table = table.filter(pc.equal(table["end"], end))
     descriptors = list(dict.fromkeys(table["descriptor"].to_pylist()))
-    layers = int(table["layer"].to_numpy().max()) + 1
+    layers = tuple(pc.unique(table["layer"]).to_pylist())
     names = [field.name for field in fields(SplitLabels)]
     splits = {}
     for split in SPLITS:
         part = table.filter(pc.equal(table["split"], split))
         columns = {
-            name: part[name].to_numpy().reshape(layers, -1, len(descriptors)) for name in names
+            name: part[name].to_numpy().reshape(len(layers), -1, len(descriptors)) for name in names
         }
         splits[split] = SplitLabels(**columns)
-    return Labels(descriptors, splits, table_provenance(table))
+    width = splits["all"].f.shape[1]
+    return Labels(descriptors, Neurons(layers, width), splits, made)
 
 
-def parse_neuron(name: str, layers: int, width: int) -> tuple[int, int]:
-    """L5:24 -> (5, 24).
-
-    Raises:
-        InputError: it is no neuron of such a model.
-    """
-    match = re.fullmatch(r"[Ll](\d+):(\d+)", name)
-    known = f"the neurons are L0:0 to L{layers - 1}:{width - 1}"
-    if not match:
-        raise InputError(f"{name}: not a neuron: write it as L5:24; {known}")
-    layer, index = int(match[1]), int(match[2])
-    if layer >= layers or index >= width:
-        raise InputError(f"{name}: no such neuron: {known}")
-    return layer, index
+def labelled_ends(path: Path) -> list[str]:
+    """The ends that labels.parquet has rows of."""
+    found = pc.unique(read_table(path, "label", ["end"])["end"]).to_pylist()
+    return [end for end in ENDS if end in found]

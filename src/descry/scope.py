@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descry.errors import InputError
-from descry.labels import neuron_name
+from descry.labels import Neurons
 from descry.splits import draw
 
-Neurons = list[str] | int | None
+Choice = list[str] | int | None
 
 
 @dataclass(frozen=True)
@@ -36,45 +35,42 @@ def whole(sentences: int) -> Scope:
 
 
 def exemplar_scope(
-    ids: Sequence[str], sets: Sequence[np.ndarray], neurons: Neurons, sample: int, seed: int
+    ids: Sequence[str],
+    sets: Sequence[np.ndarray],
+    every: Neurons,
+    neurons: Choice,
+    sample: int,
+    seed: int,
 ) -> Scope:
     """The exemplars of the chosen neurons, and a random sample of sentences.
 
     Args:
         ids: of the sentences, which decide the sample.
-        sets: exemplar sets, int [layers, neurons, size], one array a split.
+        sets: exemplar sets, int [layers, neurons, size], one array a split and end.
+        every: all neurons.
         neurons: names, how many to draw, or None for all.
         sample: sentences of the sample (all, if there are fewer).
     """
-    chosen = choose(neurons, sets[0].shape[0], sets[0].shape[1], seed)
+    chosen = choose(neurons, every, seed)
     lots = sorted(range(len(ids)), key=lambda row: draw(seed, f"scope:{ids[row]}"))
     sampled = np.zeros(len(ids), dtype=bool)
     sampled[lots[:sample]] = True
     asked = sampled.copy()
     for rows in sets:
-        for layer, index in chosen:
-            asked[rows[layer, index]] = True
+        for row, index in chosen:
+            asked[rows[row, index]] = True
     return Scope(asked, sampled)
 
 
-def choose(neurons: Neurons, layers: int, width: int, seed: int) -> list[tuple[int, int]]:
-    """The neurons (layer, index) that are meant.
+def choose(neurons: Choice, every: Neurons, seed: int) -> list[tuple[int, int]]:
+    """The neurons (row of the layer, index) that are meant.
 
     Raises:
         InputError: a name is no neuron of the model.
     """
-    every = {
-        neuron_name(layer, index): (layer, index)
-        for layer in range(layers)
-        for index in range(width)
-    }
-    if neurons is None:
-        return list(every.values())
-    if isinstance(neurons, int):
-        names = sorted(every, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
-        return sorted(every[name] for name in names)
-    if unknown := [name for name in neurons if name not in every]:
-        raise InputError(
-            f"{unknown[0]}: no such neuron: the neurons are L0:0 to L{layers - 1}:{width - 1}"
-        )
-    return [every[name] for name in neurons]
+    if isinstance(neurons, list):
+        return [every.find(name) for name in neurons]
+    names = every.names
+    if neurons is not None:
+        names = sorted(names, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
+    return sorted(every.find(name) for name in names)

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,17 +15,23 @@ from rich.tree import Tree
 from descry.asking import cost
 from descry.audit import Node
 from descry.cache import PromptCache
+from descry.errors import InputError
+from descry.exemplars import ENDS, HIGHEST, in_common
 from descry.forecast import Forecast
 from descry.labellers import JSON, Price
-from descry.labels import neuron_name
 from descry.results import (
+    Annotations,
     Labels,
-    parse_neuron,
+    labelled_ends,
     read_annotations,
+    read_ends,
+    read_exemplars,
     read_labels,
     read_neuron_exemplars,
+    read_neurons,
+    spread,
 )
-from descry.splits import HALVES
+from descry.splits import HALVES, SPLITS
 from descry.storage import read_table
 from descry.upkeep import Garbage, Verified
 
@@ -44,15 +51,14 @@ def plain(text: str) -> Text:
 def show_table(results: Path, rows: int) -> None:
     """The neurons whose labels have the highest lift in both halves."""
     labels = read_labels(results / "labels.parquet")
-    strongest = labels.strongest()
-    total = labels.shape[0] * labels.shape[1]
+    strongest, total = labels.strongest(), len(labels.neurons)
     table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
     for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
         table.add_column(column)
     for layer, index in strongest[:rows]:
         names = [plain(label) for label in describe(labels, layer, index)]
         same = "yes" if holds(labels, layer, index) else "no"
-        table.add_row(neuron_name(layer, index), Text("\n").join(names), same)
+        table.add_row(labels.neurons.name(layer, index), Text("\n").join(names), same)
     console().print(table)
 
 
@@ -74,10 +80,23 @@ def holds(labels: Labels, layer: int, index: int) -> bool:
 
 
 def show_neuron(results: Path, neuron: str, rows: int) -> None:
-    """A neuron: its labels in each split, and its exemplar sentences."""
-    labels = read_labels(results / "labels.parquet")
-    layer, index = parse_neuron(neuron, *labels.shape)
-    table = Table(title=neuron_name(layer, index), title_justify="left")
+    """A neuron: its activations, and at each end its labels in each split and its exemplars."""
+    path = results / "labels.parquet"
+    layer, index = read_labels(path).neurons.find(neuron)
+    found = read_neuron_exemplars(results / "exemplars.h5", layer, index)
+    b = read_annotations(results / "annotations.h5")
+    texts = read_table(results / "corpus.parquet", "corpus", ["text"])["text"]
+    for end in labelled_ends(path):
+        labels = read_labels(path, end)
+        of = "" if end == HIGHEST else f", {end} activations"
+        console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))
+        kept = b.only(labels.descriptors)
+        console().print(_sentences(texts, kept, *found.sets[end], rows))
+    console().print(f"activations of {len(texts)} sentences: {spread(found.distribution)}")
+
+
+def _labels(labels: Labels, layer: int, index: int, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
     for column in ("descriptor", "split", "f(c)", "exemplars", "base rate", "lift", "assigned"):
         table.add_column(column, justify="left" if column in ("descriptor", "split") else "right")
     shown = np.any([s.assigned[layer, index] for s in labels.splits.values()], axis=0)
@@ -90,21 +109,39 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
             count, assigned = str(split.count[layer, index, c]), split.assigned[layer, index, c]
             verdict = "yes" if assigned else "no"
             table.add_row(plain(labels.descriptors[c]), name, f, count, base, lift, verdict)
-    console().print(table)
-    console().print(_sentences(results, labels, layer, index, rows))
+    return table
 
 
-def _sentences(results: Path, labels: Labels, layer: int, index: int, rows: int) -> Table:
-    texts = read_table(results / "corpus.parquet", "corpus")["text"].to_pylist()
-    b = read_annotations(results / "annotations.h5").only(labels.descriptors)
-    exemplars, values = read_neuron_exemplars(results / "exemplars.h5", layer, index)
+def _sentences(
+    texts: Any, b: Annotations, exemplars: np.ndarray, values: np.ndarray, rows: int
+) -> Table:
     table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
     for column in ("activation", "sentence", "descriptors"):
         table.add_column(column)
     for row, value in list(zip(exemplars, values, strict=True))[:rows]:
         names = [b.descriptors[c] for c in np.flatnonzero(b.answer[row] == 1)]
-        table.add_row(f"{value:.3f}", plain(texts[row]), plain(", ".join(names)))
+        table.add_row(f"{value:.3f}", plain(texts[int(row)].as_py()), plain(", ".join(names)))
     return table
+
+
+def show_compared(first: Path, second: Path) -> None:
+    """How far the exemplar sets of two files differ, as after a change of `activations.dtype`."""
+    neurons = read_neurons(first)
+    if neurons != read_neurons(second):
+        raise InputError(f"{second}: not of the neurons that {first} is of")
+    table = Table(title=f"exemplar sets of {len(neurons)} neurons in {first} and {second}")
+    for column in ("sets", "size", "that differ", "members in common", "fewest"):
+        table.add_column(column, justify="left" if column == "sets" else "right")
+    both = set(read_ends(first)) & set(read_ends(second))
+    for end in filter(both.__contains__, ENDS):
+        for split in SPLITS:
+            sets = [read_exemplars(path, split, end) for path in (first, second)]
+            one, two = (found.reshape(len(neurons), -1) for found in sets)
+            same = in_common(one, two)
+            name = split if end == HIGHEST else f"{end}, {split}"
+            shares = f"{(same < 1).mean():.1%}", f"{same.mean():.2%}", f"{same.min():.0%}"
+            table.add_row(name, str(one.shape[1]), *shares)
+    console().print(table)
 
 
 def show_chain(node: Node) -> None:

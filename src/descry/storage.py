@@ -46,19 +46,14 @@ def sha256_file(path: Path) -> str:
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes its place when whole, else it goes.
+def guarded(path: Path) -> Iterator[None]:
+    """Turn a full disk and a folder that cannot be written into one clear line.
 
     Raises:
-        InputError: the disk is full or the folder cannot be written.
+        InputError: either of them.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield part
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        yield
     except OSError as error:
         if (
             error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -68,9 +63,31 @@ def atomic(path: Path) -> Iterator[Path]:
         if error.errno in _UNWRITABLE:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from None
         raise
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes its place when whole, else it goes.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with guarded(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield part
+            with part.open("rb+") as file:
+                os.fsync(file.fileno())
+            part.replace(path)
     finally:
         if part.exists():
             part.unlink()
+
+
+def part_of(path: Path) -> Path:
+    """Where a file is until it is whole, when a killed run is to go on with it."""
+    return path.with_name(f".{path.name}.part")
 
 
 def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
@@ -81,6 +98,14 @@ def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]
         "inputs": {path.as_posix(): sha256_file(path) for path in inputs},
         "versions": versions(packages),
     }
+
+
+def flat(value: JSON, key: str = "") -> dict[str, JSON]:
+    """The leaves of nested objects by dotted key: {a: {b: 1}} is {a.b: 1}."""
+    if not isinstance(value, dict):
+        return {key: value}
+    inner = (flat(item, f"{key}.{name}" if key else name) for name, item in value.items())
+    return {name: leaf for leaves in inner for name, leaf in leaves.items()}
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
@@ -132,8 +157,8 @@ def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
         pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
 
 
-def read_table(path: Path, made_by: str) -> "pyarrow.Table":
-    """Read a Parquet file.
+def read_table(path: Path, made_by: str, columns: list[str] | None = None) -> "pyarrow.Table":
+    """Read a Parquet file, or some columns of it.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -141,7 +166,42 @@ def read_table(path: Path, made_by: str) -> "pyarrow.Table":
     import pyarrow.parquet as pq
 
     with _readable(path, made_by):
-        return pq.read_table(path, use_threads=False)
+        return pq.read_table(path, columns=columns, use_threads=False)
+
+
+def row_count(path: Path, made_by: str) -> int:
+    """How many rows a Parquet file has.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def read_blocks(
+    path: Path, made_by: str, columns: list[str], rows: int
+) -> Iterator["pyarrow.Table"]:
+    """Some columns of a Parquet file, so many rows at a time; the last block may be shorter.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by), pq.ParquetFile(path, pre_buffer=False) as file:
+        held: list[pa.RecordBatch] = []
+        for batch in file.iter_batches(rows, columns=columns, use_threads=False):
+            held.append(batch)
+            if sum(map(len, held)) >= rows:
+                whole = pa.Table.from_batches(held)
+                yield whole.slice(0, rows)
+                held = whole.slice(rows).to_batches()
+        if held:
+            yield pa.Table.from_batches(held)
 
 
 def table_provenance(table: "pyarrow.Table") -> JSON:
@@ -227,14 +287,25 @@ def read_yaml(path: Path) -> JSON:
         InputError: the file is missing, not UTF-8, no YAML, or has a key twice.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+        text = path.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
         raise InputError(f"{path}: no such file") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+    return yaml_value(text, str(path))
+
+
+def yaml_value(text: str, where: str) -> JSON:
+    """Parse a YAML text; `where` it stands.
+
+    Raises:
+        InputError: it is no YAML, or has a key twice.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)
         reason = f"line {mark.line + 1}: " if mark else ""
         reason += f"not valid YAML ({problem})"
-        raise InputError(f"{path}: {' '.join(reason.split())}") from None
+        raise InputError(f"{where}: {' '.join(reason.split())}") from None

@@ -1,17 +1,35 @@
-"""Stage activations: corpus -> activations.h5."""
+"""Stage activations: corpus -> activations.h5, the matrix or what the exemplars need of it."""
 
-from collections.abc import Callable, Iterator
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from descry.errors import InputError
-from descry.models import Checkpoint, Target, plan_batches
-from descry.storage import provenance, read_table, writing_hdf5
+from descry.extraction import Block, extract, sentence_blocks, token_rows
+from descry.matrix import Layout, Writer, begin, refuse_another
+from descry.models import Checkpoint
+from descry.processes import Share, share
+from descry.running import Running
+from descry.storage import (
+    JSON,
+    part_of,
+    provenance,
+    read_table,
+    reading_hdf5,
+    row_count,
+    writing_hdf5,
+)
+from descry.targets import Position, Target
+from descry.threads import ahead
 
-PACKAGES = ["h5py", "numpy", "torch", "transformers"]
-BLOCK = 4096  # sentences computed and written at a time: what bounds the memory
+PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
+SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
+Progress = Callable[[str, int, int], None]
 
 
 def run(
@@ -20,42 +38,200 @@ def run(
     *,
     section: dict[str, Any],
     target: dict[str, str],
+    site: str,
+    position: Position,
+    layers: Sequence[int] | None,
     dtype: str,
     device: str,
     max_tokens: int,
     batch_tokens: int,
-    progress: Callable[[str, int, int], None],
+    block: int,
+    store: Literal["matrix", "exemplars"],
+    store_dtype: str,
+    keep: int,
+    progress: Progress,
 ) -> dict[str, int]:
-    """Write the activation matrix: dataset `activations`, float32 [sentence, layer, neuron].
+    """Write activations.h5.
 
-    Rows are in the order of the corpus; dataset `id` holds the sentence ids.
+    With store `matrix`: dataset `activations` [sentence, layer, neuron], rows in the order of the
+    corpus, and `id`, `split` of the sentences. At position `tokens` a row is a token: `sentence`
+    and `token` say which, `start` and `length` where each sentence's are. With store `exemplars`:
+    what `running` keeps. A killed run is gone on with.
+
+    Raises:
+        InputError: the model has no such site, an unfinished file is another's, or a full disk.
     """
-    sentences = read_table(corpus, "corpus")
-    texts, ids = sentences["text"].to_pylist(), sentences["id"].to_pylist()
+    own = share(device)
     checkpoint = Checkpoint(target["model"], target["revision"])
-    model = Target(checkpoint, dtype, device, max_tokens)
-    made = provenance("activations", section, [corpus], PACKAGES)
-    made |= {"weights": checkpoint.weights, "site": "ffn_output", "position": "cls"}
-    with writing_hdf5(output, made) as file:
-        file.create_dataset("id", data=np.array(ids, dtype="S16"))
-        data = file.create_dataset(
-            "activations",
-            shape=(len(texts), model.layers, model.neurons),
-            dtype=np.float32,
-            chunks=(min(len(texts), 256), 1, model.neurons),
-        )
-        for start, block in _blocks(model, texts, batch_tokens):
-            if not np.isfinite(block).all():
-                raise InputError(f"{checkpoint.model}: activations are not finite in {dtype}")
-            data[start : start + len(block)] = block
-            progress("sentences", start + len(block), len(texts))
-    return {"sentences": len(texts), "layers": model.layers, "neurons": model.neurons}
+    model = Target(
+        checkpoint,
+        site=site,
+        position=position,
+        layers=layers,
+        dtype=dtype,
+        device=own.device,
+        max_tokens=max_tokens,
+    )
+    made = provenance("activations", section, [corpus], PACKAGES) | {
+        "weights": checkpoint.weights,
+        "tokenizer": model.tokenizer_sha256,
+        "site": site,
+        "position": position,
+        "layers": model.layers,
+    }
+    job = _Job(corpus, output, made, model, own, batch_tokens, block, progress)
+    if store == "matrix":
+        job.matrix(store_dtype)
+    else:
+        job.exemplars(keep)
+    sentences = row_count(corpus, "corpus")
+    return {"sentences": sentences, "layers": len(model.layers), "neurons": model.neurons}
 
 
-def _blocks(model: Target, texts: list[str], budget: int) -> Iterator[tuple[int, np.ndarray]]:
-    for start in range(0, len(texts), BLOCK):
-        tokens = model.tokenize(texts[start : start + BLOCK])
-        block = np.empty((len(tokens), model.layers, model.neurons), dtype=np.float32)
-        for rows in plan_batches([len(t) for t in tokens], budget):
-            block[rows] = model.activations([tokens[row] for row in rows])
-        yield start, block
+@dataclass(frozen=True)
+class _Job:
+    """One extraction, or a process's share of it."""
+
+    corpus: Path
+    output: Path
+    made: JSON
+    model: Target
+    own: Share
+    batch_tokens: int
+    block: int
+    progress: Progress
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The file's attributes beside `descry`, for readers with plain h5py."""
+        params, made = self.made["params"], self.made
+        (corpus,) = made["inputs"].values()
+        return {
+            "model": params["target"]["model"],
+            "revision": params["target"]["revision"],
+            "dtype": params["dtype"],
+            "corpus": corpus,
+        } | {name: made[name] for name in ("weights", "tokenizer", "site", "position", "layers")}
+
+    def matrix(self, dtype: str) -> None:
+        """Write the matrix, block by block."""
+        unfinished = part_of(self.output)
+        sentences = read_table(self.corpus, "corpus", ["id", "split"])
+        index = {name: np.array(sentences[name].to_pylist(), dtype="S") for name in ("id", "split")}
+        tokens = None
+        rows = len(sentences)
+        if self.model.position == "tokens":
+            tokens = token_rows(self.corpus, self.model, self.block)
+            index |= tokens.datasets
+            rows = len(tokens.datasets["token"])
+        layout = Layout(rows, len(self.model.layers), self.model.neurons, dtype, self.block)
+        if self.own.main:
+            begin(self.output, self.made, self.names, layout, index)
+        self.own.wait()
+        with closing(Writer(unfinished)) as writer:
+            if self.own.main:
+                writer.lock()
+
+            def wanted(number: int) -> bool:
+                return self.own.has(number) and not writer.written[number]
+
+            def write(computed: tuple[Block, np.ndarray]) -> int:
+                writer.write(computed[0].number, computed[0].number * self.block, computed[1])
+                return len(computed[0].tokens)
+
+            blocks = (
+                sentence_blocks(self.corpus, self.model, self.block, wanted)
+                if tokens is None
+                else (block for block in tokens.blocks if wanted(block.number))
+            )
+            of_block = (
+                np.diff([*range(0, rows, self.block), rows])
+                if tokens is None
+                else np.array([len(block.tokens) for block in tokens.blocks])
+            )
+            before = int(of_block[writer.written].sum())
+            self._follow(ahead(write, self._computed(blocks, dtype), 1), len(sentences), before)
+        self.own.wait()
+        if self.own.main:
+            unfinished.replace(self.output)
+
+    def exemplars(self, keep: int) -> None:
+        """Write what is kept of the activations; only some blocks of them are ever held."""
+        running = self._resumed(Running(len(self.model.layers) * self.model.neurons, keep))
+        saved = time.monotonic()
+
+        def wanted(number: int) -> bool:
+            if number < running.next:
+                return False
+            # Every process needs the first block, which lays out the bins.
+            return self.own.has(number) or (number == 0 and running.distribution is None)
+
+        def add(computed: tuple[Block, np.ndarray]) -> int:
+            nonlocal saved
+            block, values = computed[0], computed[1].reshape(computed[0].rows, -1)
+            if running.distribution is None:
+                running.lay_out(values)
+            if not self.own.has(block.number):
+                return 0
+            rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
+            running.add(values, rows, block.halves)
+            running.next = block.number + 1
+            if time.monotonic() - saved > SAVE:
+                self._save(running, self._unfinished(self.own.index), {})
+                saved = time.monotonic()
+            return block.rows
+
+        blocks = sentence_blocks(self.corpus, self.model, self.block, wanted)
+        total = row_count(self.corpus, "corpus")
+        before = running.next * self.block
+        self._follow(ahead(add, self._computed(blocks, "float32"), 1), total, before)
+        self._join(running)
+
+    def _unfinished(self, index: int) -> Path:
+        """What a process has of its share until all is done."""
+        number = self.own.number
+        return part_of(self.output.with_suffix(f".{index}-of-{number}.h5" if number > 1 else ".h5"))
+
+    def _left(self) -> list[Path]:
+        """What this run and any before it, of whatever number of processes, have of theirs."""
+        ours = re.compile(rf"\.{re.escape(self.output.stem)}(\.\d+-of-\d+)?\.h5\.part")
+        return [path for path in self.output.parent.iterdir() if ours.fullmatch(path.name)]
+
+    def _resumed(self, running: Running) -> Running:
+        path = self._unfinished(self.own.index)
+        if path.exists():
+            refuse_another(path, self.made)
+            with reading_hdf5(path, "activations") as file:
+                running.restore(file)
+        return running
+
+    def _save(self, running: Running, path: Path, names: dict[str, str]) -> None:
+        with writing_hdf5(path, self.made) as file:
+            file.attrs.update(names)
+            for name, values in running.state().items():
+                file.create_dataset(name, data=values)
+
+    def _join(self, running: Running) -> None:
+        """Write the file, out of all processes' shares."""
+        others = [self._unfinished(index) for index in range(1, self.own.number)]
+        if not self.own.main:
+            self._save(running, self._unfinished(self.own.index), {})
+        self.own.wait()
+        if self.own.main:
+            for path in others:
+                with reading_hdf5(path, "activations") as file:
+                    running.join(file)
+            self._save(running, self.output, self.names)
+            for path in self._left():
+                path.unlink()
+
+    def _computed(self, blocks: Iterator[Block], dtype: str) -> Iterator[tuple[Block, np.ndarray]]:
+        return extract(self.model, blocks, self.batch_tokens, dtype)
+
+    def _follow(self, done: Iterator[int], total: int, before: int) -> None:
+        """Do the work, and tell how far it is; the other processes are thought to be as far."""
+        so_far = before
+        for sentences in done:
+            so_far += sentences * self.own.number
+            if self.own.main:
+                self.progress("sentences", min(so_far, total), total)

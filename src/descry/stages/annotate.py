@@ -10,8 +10,8 @@ from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import JSON, Labeller, create
 from descry.prompts import p2, parse_verdict
-from descry.results import read_exemplars
-from descry.scope import Neurons, Scope, exemplar_scope, whole
+from descry.results import read_ends, read_exemplars, read_neurons
+from descry.scope import Choice, Scope, exemplar_scope, whole
 from descry.splits import SPLITS
 from descry.storage import canonical, provenance, read_json, read_table, writing_hdf5
 
@@ -30,7 +30,7 @@ def run(
     section: dict[str, Any],
     labeller: JSON,
     scope: Literal["corpus", "exemplars"],
-    neurons: Neurons,
+    neurons: Choice,
     sample: int,
     seed: int,
     min_mass: float,
@@ -79,7 +79,7 @@ def scope_of(
     ids: list[str],
     exemplars: Path,
     scope: Literal["corpus", "exemplars"],
-    neurons: Neurons,
+    neurons: Choice,
     sample: int,
     seed: int,
 ) -> Scope:
@@ -90,10 +90,11 @@ def scope_of(
     """
     if scope == "corpus":
         return whole(len(ids))
-    sets = [read_exemplars(exemplars, split) for split in SPLITS]
+    ends = read_ends(exemplars)
+    sets = [read_exemplars(exemplars, split, end) for split in SPLITS for end in ends]
     if max(int(rows.max()) for rows in sets) >= len(ids):
         raise InputError(f"{exemplars}: not of this corpus: run `descry exemplars` again")
-    return exemplar_scope(ids, sets, neurons, sample, seed)
+    return exemplar_scope(ids, sets, read_neurons(exemplars), neurons, sample, seed)
 
 
 class _B:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
 from descry.errors import InputError
 from descry.evaluation import (
@@ -24,8 +25,15 @@ from descry.evaluation import (
     recall,
     top,
 )
+from descry.exemplars import HIGHEST
 from descry.labels import Frequency, assign, frequencies
-from descry.results import Annotations, read_annotations, read_exemplars, read_judgements
+from descry.results import (
+    Annotations,
+    read_annotations,
+    read_ends,
+    read_exemplars,
+    read_judgements,
+)
 from descry.splits import HALVES, SPLITS, split_rows
 from descry.storage import (
     provenance,
@@ -61,7 +69,8 @@ def run(
     """Write metrics.json, and as tidy CSV: curves, descriptors, correlation.
 
     Labels are compared with gold labels (`gold`) and with a judge's answers (`judge`), where there
-    are any, and those of the calibration half with the validation half's (`halves`).
+    are any, and those of the calibration half with the validation half's (`halves`); those of the
+    lowest activations likewise (`lowest_halves` and so on).
     """
     table = read_table(corpus, "corpus")
     rows = split_rows(table["split"].to_pylist())
@@ -75,9 +84,16 @@ def run(
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
             raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
         truths["judge"], asked["judge"] = judge.only(kept).answer, judge.asked
-    sets = {name: read_exemplars(exemplars, name) for name in SPLITS}
-    flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
-    pairs = _compared(flat, b, truths, asked, made_labels["frequency"])
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for end in read_ends(exemplars):
+        sets = {name: read_exemplars(exemplars, name, end) for name in SPLITS}
+        flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
+        of = "" if end == HIGHEST else f"{end}_"
+        own = set(label_table.filter(pc.equal(label_table["end"], end))["descriptor"].to_pylist())
+        columns = [column for column, name in enumerate(b.descriptors) if name in own]
+        truth = {name: answers[:, columns] for name, answers in truths.items()}
+        compared = _compared(flat, b.only(list(own)), truth, asked, made_labels["frequency"])
+        pairs |= {of + name: pair for name, pair in compared.items()}
     chosen = made_labels["threshold"]
     steps, ks = sorted({*thresholds, chosen}), range(1, max_k + 1)
     rated = [

@@ -1,14 +1,44 @@
 """Stage exemplars: corpus and activations -> exemplars.h5 (section 3.3)."""
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from descry.distribution import Distribution
 from descry.errors import InputError
-from descry.exemplars import exemplar_sets, exemplar_size
-from descry.splits import split_rows
-from descry.storage import provenance, read_table, reading_hdf5, writing_hdf5
+from descry.exemplars import ENDS, HIGHEST, exemplar_size, leaders, merged
+from descry.matrix import DATA, neuron_blocks
+from descry.results import exemplar_group
+from descry.running import read_distribution, read_leaders
+from descry.splits import HALVES, split_rows
+from descry.storage import (
+    hdf5_provenance,
+    provenance,
+    read_table,
+    reading_hdf5,
+    writing_hdf5,
+)
+from descry.threads import ahead
+
+if TYPE_CHECKING:
+    import h5py
 
 PACKAGES = ["h5py", "numpy"]
+MEMORY = 2**29  # bytes of activations held at a time, whatever the number of cores
+Leading = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # by half and end: rows, values
+
+
+class Part(NamedTuple):
+    """Some neurons of a layer: the leaders of each half, and the distribution."""
+
+    layer: int
+    columns: slice
+    leading: Leading
+    distribution: Distribution
 
 
 def run(
@@ -19,32 +49,120 @@ def run(
     section: dict[str, Any],
     top_percent: float,
     min_size: int,
+    lowest: bool,
 ) -> dict[str, int]:
     """Write the exemplar sets, a group per split (all, calibration, validation).
 
     Datasets of a group: `row` int32 [layer, neuron, exemplar], the rows of the corpus, highest
-    activation first; `activation` float32 of the same shape.
+    activation first; `activation` float32 of the same shape. With `lowest`, group `lowest` has the
+    same for the lowest, lowest first. Group `distribution` holds `Distribution.summary`
+    [layer, neuron]. Dataset `layer` says which layers of the model they are.
     """
-    sentences = read_table(corpus, "corpus")
-    splits = split_rows(sentences["split"].to_pylist())
+    splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
     sizes = {name: exemplar_size(len(rows), top_percent, min_size) for name, rows in splits.items()}
-    inputs = [corpus, activations]
-    with (
-        reading_hdf5(activations, "activations") as source,
-        writing_hdf5(output, provenance("exemplars", section, inputs, PACKAGES)) as file,
-    ):
-        if source["id"].asstr()[:].tolist() != sentences["id"].to_pylist():
-            raise InputError(f"{activations}: not of this corpus: run `descry activations` again")
-        data = source["activations"]
-        _, layers, neurons = data.shape
-        for name in splits:
-            shape = (layers, neurons, sizes[name])
-            file.create_dataset(f"{name}/row", shape=shape, dtype="int32")
-            file.create_dataset(f"{name}/activation", shape=shape, dtype="float32")
-        for layer in range(layers):
-            block = data[:, layer, :]
-            for name, rows in splits.items():
-                chosen, values = exemplar_sets(block[rows], sizes[name])
-                file[f"{name}/row"][layer] = rows[chosen]
-                file[f"{name}/activation"][layer] = values
-    return {"neurons": layers * neurons} | {f"{name} set": size for name, size in sizes.items()}
+    ends = ENDS if lowest else (HIGHEST,)
+    with ExitStack() as stack:
+        source = stack.enter_context(reading_hdf5(activations, "activations"))
+        made = provenance("exemplars", section, [corpus, activations], PACKAGES)
+        file = stack.enter_context(writing_hdf5(output, made))
+        origin = hdf5_provenance(source)
+        _check(origin, activations, made["inputs"][corpus.as_posix()])
+        if DATA in source:
+            neurons = source[DATA].shape[2]
+            parts = _of_matrix(source[DATA], splits, sizes["all"], ends, origin["params"]["block"])
+        else:
+            neurons = len(read_distribution(source).low) // len(origin["layers"])
+            parts = _of_state(source, neurons, splits, sizes["all"], ends, origin["params"]["keep"])
+        file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
+        shape = len(origin["layers"]), neurons
+        for part in parts:
+            for name, values in _results(part, ends, sizes):
+                if name not in file:
+                    file.create_dataset(name, shape + values.shape[1:], values.dtype)
+                file[name][part.layer, part.columns] = values
+    return {"neurons": shape[0] * neurons} | {f"{name} set": size for name, size in sizes.items()}
+
+
+def _check(origin: Any, activations: Path, corpus: str) -> None:
+    if corpus not in origin["inputs"].values():
+        raise InputError(f"{activations}: not of this corpus: run `descry activations` again")
+    if origin["position"] == "tokens":
+        raise InputError(
+            f"{activations}: exemplars want one activation a sentence, and these are of every token"
+            " (activations.position)"
+        )
+
+
+def _of_matrix(
+    data: "h5py.Dataset",
+    splits: dict[str, np.ndarray],
+    size: int,
+    ends: Sequence[str],
+    slab: int,
+) -> Iterator[Part]:
+    """Read blocks of neurons over all sentences, and select in as many threads as cores."""
+    threads = os.cpu_count() or 1
+    # Held at a time: those being worked on, turned and copied, one that waits and one being read.
+    most = MEMORY // (3 * (threads + 2))
+
+    def read() -> Iterator[tuple[int, slice, np.ndarray]]:
+        for layer, columns in neuron_blocks(data, most):
+            yield layer, columns, data[:, layer, columns]
+
+    def select(block: tuple[int, slice, np.ndarray]) -> Part:
+        layer, columns, values = block[0], block[1], block[2].astype(np.float32, copy=False)
+        # Slab by slab in the order of rows: sums as those of a running state, to the last digit.
+        distribution = Distribution.around(values[:slab])
+        for start in range(0, len(values), slab):
+            distribution.add(values[start : start + slab])
+        turned = np.ascontiguousarray(values.T)
+        leading: Leading = {}
+        for half in HALVES:
+            part = turned[:, splits[half]]
+            for end in ends:
+                rows, found = leaders(part if end == HIGHEST else -part, size)
+                leading[half, end] = splits[half].astype(np.int32)[rows], found
+        return Part(layer, columns, leading, distribution)
+
+    return ahead(select, read(), threads)
+
+
+def _of_state(
+    state: "h5py.File",
+    neurons: int,
+    splits: dict[str, np.ndarray],
+    size: int,
+    ends: Sequence[str],
+    keep: int,
+) -> Iterator[Part]:
+    """Leaders and distributions that were kept while the activations went by."""
+    if keep < min(size, max(len(splits[half]) for half in HALVES)):
+        raise InputError(
+            f"exemplars.top_percent: sets of {size} sentences are asked for, but {keep} were kept"
+            " (activations.keep): raise the one or lower the other"
+        )
+    whole = read_distribution(state)
+    kept = {(half, end): read_leaders(state, half, end) for half in HALVES for end in ends}
+    for layer in range(len(whole.low) // neurons):
+        span = slice(layer * neurons, (layer + 1) * neurons)
+        leading: Leading = {}
+        for (half, end), (rows, values) in kept.items():
+            places = min(keep, len(splits[half]))
+            leading[half, end] = rows[span, :places], values[span, :places]
+        yield Part(layer, slice(0, neurons), leading, whole.part(span))
+
+
+def _results(
+    part: Part, ends: Sequence[str], sizes: dict[str, int]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The datasets of exemplars.h5 with a part's values, neurons first."""
+    for end in ends:
+        halves = [part.leading[half, end] for half in HALVES]
+        sets = dict(zip(HALVES, halves, strict=True)) | {"all": merged(halves, sizes["all"])}
+        for split, size in sizes.items():
+            rows, values = sets[split]
+            group = exemplar_group(split, end)
+            yield f"{group}/row", rows[:, :size]
+            yield f"{group}/activation", values[:, :size] * (1 if end == HIGHEST else -1)
+    for name, values in part.distribution.summary().items():
+        yield f"distribution/{name}", values

@@ -5,9 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from descry.labels import neuron_name
+from descry.exemplars import HIGHEST, LOWEST
 from descry.report import render
-from descry.results import Annotations, Labels, read_annotations, read_labels
+from descry.results import (
+    Annotations,
+    Labels,
+    labelled_ends,
+    read_annotations,
+    read_labels,
+    read_neuron_exemplars,
+    spread,
+)
 from descry.splits import HALVES
 from descry.storage import (
     JSON,
@@ -39,30 +47,30 @@ def run(
 ) -> dict[str, int]:
     """Write the page: the run in words, scores, descriptors, and the strongest neurons."""
     sentences = read_table(corpus, "corpus")
-    table = read_labels(labels)
-    b = read_annotations(annotations).only(table.descriptors)
-    strongest = table.strongest()
+    tables = {end: read_labels(labels, end) for end in labelled_ends(labels)}
+    table = tables[HIGHEST]
+    b = read_annotations(annotations)
     with reading_hdf5(exemplars, "exemplars") as file:
-        rows, values = file["all/row"][:], file["all/activation"][:]
         made = hdf5_provenance(file)
     with reading_hdf5(activations, "activations") as file:
         model = hdf5_provenance(file)
-    shown = [
-        _neuron(table, layer, index)
-        | {
-            "exemplars": _exemplars(
-                sentences, b, rows[layer, index], values[layer, index], exemplars_shown
-            )
+    ends = {
+        end: {
+            "labelled": len(of_end.strongest()),
+            "neurons": [
+                _neuron(of_end, sentences, b, exemplars, end, place, exemplars_shown)
+                for place in of_end.strongest()[:neurons]
+            ],
         }
-        for layer, index in strongest[:neurons]
-    ]
+        for end, of_end in tables.items()
+    }
     scores = read_json(metrics, "evaluate")
-    words = _words(sentences, table, b, made, model)
-    page = {"title": title, "labelled": len(strongest), "neurons": shown} | words
+    page = {"title": title, "ends": ends} | _words(sentences, table, b, made, model)
     page |= {"scores": _scores(scores), "agreement": _agreements(scores["labeller"])}
     page |= {"descriptors": _descriptors(read_json(descriptors, "cluster"), table)}
     write_text(output, render(page))
-    return {"neurons": len(shown), "descriptors": len(table.descriptors)}
+    shown = sum(min(neurons, len(of_end.strongest())) for of_end in tables.values())
+    return {"neurons": shown, "descriptors": len(table.descriptors)}
 
 
 def _words(
@@ -71,7 +79,6 @@ def _words(
     """The run in words."""
     corpus = table_provenance(sentences)
     target, params = model["params"]["target"], table.made["params"]
-    layers, width = table.shape
     return {
         "sentences": len(sentences),
         "reviews": corpus["params"]["reviews"],
@@ -81,8 +88,8 @@ def _words(
         "target": f"{target['model']} @ {target['revision']}",
         "site": model["site"],
         "position": model["position"],
-        "layers": layers,
-        "width": width,
+        "layers": len(table.neurons.layers),
+        "width": table.neurons.width,
         "labeller": b.labeller["name"],
         "threshold": params["threshold"],
         "frequency": params["frequency"],
@@ -90,7 +97,17 @@ def _words(
     }
 
 
-def _neuron(table: Labels, layer: int, index: int) -> dict[str, Any]:
+def _neuron(
+    table: Labels,
+    sentences: Any,
+    b: Annotations,
+    exemplars: Path,
+    end: str,
+    place: tuple[int, int],
+    shown: int,
+) -> dict[str, Any]:
+    """A neuron's labels at one end, and the sentences there."""
+    layer, index = place
     whole = table.splits["all"]
     columns = np.flatnonzero(whole.assigned[layer, index])
     labels = [
@@ -102,7 +119,14 @@ def _neuron(table: Labels, layer: int, index: int) -> dict[str, Any]:
         }
         for c in sorted(columns, key=lambda c: -whole.f[layer, index, c])
     ]
-    return {"name": neuron_name(layer, index), "labels": labels}
+    kept = b.only(table.descriptors)
+    found = read_neuron_exemplars(exemplars, layer, index)
+    return {
+        "name": table.neurons.name(layer, index),
+        "labels": labels,
+        "spread": spread(found.distribution),
+        "exemplars": _exemplars(sentences, kept, *found.sets[end], shown),
+    }
 
 
 def _exemplars(
@@ -120,10 +144,11 @@ def _exemplars(
 
 def _scores(metrics: JSON) -> list[dict[str, str]]:
     return [
-        {"name": f"{against}: {_title(name)}", "defined": score["defined"]}
+        {"name": f"{_title(against)}: {_title(name)}", "defined": score["defined"]}
         | {key: _number(score[key]) for key in ("value", "null", "corrected")}
-        for against in ("halves", "gold", "judge")
-        for name, score in metrics[against].items()
+        for against, scores in metrics.items()
+        if against.removeprefix(f"{LOWEST}_") in ("halves", "gold", "judge")
+        for name, score in scores.items()
         if isinstance(score, dict)
     ]
 

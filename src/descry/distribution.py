@@ -1,0 +1,121 @@
+"""How a neuron's activations are distributed: moments and a histogram, taken in block by block.
+
+The bins are laid out by the first block: its lowest to highest value and half as much on either
+side, with one more bin below and one above for what lies beyond. Moments are those of the sample
+(scipy's `skew` and `kurtosis` with bias=True), from sums of powers about the middle of the bins.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+BINS = 64
+POWERS = 4
+
+
+@dataclass
+class Distribution:
+    """The distribution of each neuron's activations.
+
+    Attributes:
+        low: float32 [neurons], where the first inner bin begins.
+        step: float32 [neurons], the width of a bin.
+        counts: int64 [neurons, BINS + 2]; the first and the last bin are open.
+        sums: float64 [POWERS, neurons], sums of powers about the middle.
+        number: how many sentences there were.
+        lowest, highest: float32 [neurons].
+    """
+
+    low: np.ndarray
+    step: np.ndarray
+    counts: np.ndarray
+    sums: np.ndarray
+    number: int
+    lowest: np.ndarray
+    highest: np.ndarray
+
+    @classmethod
+    def around(cls, block: np.ndarray) -> "Distribution":
+        """An empty one with the bins for activations like those of a block [sentences, neurons]."""
+        low, high = block.min(axis=0), block.max(axis=0)
+        span = np.maximum(high - low, np.float32(1e-6))
+        neurons = block.shape[1]
+        return cls(
+            low=(low - span / 2).astype(np.float32),
+            step=(2 * span / BINS).astype(np.float32),
+            counts=np.zeros((neurons, BINS + 2), dtype=np.int64),
+            sums=np.zeros((POWERS, neurons)),
+            number=0,
+            lowest=np.full(neurons, np.inf, dtype=np.float32),
+            highest=np.full(neurons, -np.inf, dtype=np.float32),
+        )
+
+    @property
+    def middle(self) -> np.ndarray:
+        """What powers are taken about, float32 [neurons]."""
+        return np.asarray(self.low + self.step * (BINS // 2))
+
+    def add(self, block: np.ndarray) -> None:
+        """Take in activations float32 [sentences, neurons]."""
+        neurons = block.shape[1]
+        bins = np.clip((block - self.low) / self.step + 1, 0, BINS + 1).astype(np.int32)
+        bins += np.arange(neurons, dtype=np.int32) * (BINS + 2)
+        counted = np.bincount(bins.ravel(), minlength=neurons * (BINS + 2))
+        self.counts += counted.reshape(neurons, BINS + 2)
+        away = (block - self.middle).astype(np.float64)
+        power = away.copy()
+        for row in range(POWERS):
+            self.sums[row] += _down(power)
+            power *= away
+        self.number += len(block)
+        np.minimum(self.lowest, block.min(axis=0), out=self.lowest)
+        np.maximum(self.highest, block.max(axis=0), out=self.highest)
+
+    def join(self, other: "Distribution") -> None:
+        """Take in another one with the same bins."""
+        self.counts += other.counts
+        self.sums += other.sums
+        self.number += other.number
+        np.minimum(self.lowest, other.lowest, out=self.lowest)
+        np.maximum(self.highest, other.highest, out=self.highest)
+
+    def moments(self) -> dict[str, np.ndarray]:
+        """Mean, standard deviation, skewness and excess kurtosis, float32 [neurons].
+
+        Skewness and kurtosis of a neuron that never changes are NaN.
+        """
+        m1, m2, m3, m4 = self.sums / max(self.number, 1)
+        variance = np.maximum(m2 - m1**2, 0)
+        third = m3 - 3 * m1 * m2 + 2 * m1**3
+        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+        spread = np.where(variance > 1e-12 * np.maximum(m2, 1e-30), variance, np.nan)
+        found = {
+            "mean": self.middle + m1,
+            "deviation": np.sqrt(variance),
+            "skewness": third / spread**1.5,
+            "kurtosis": fourth / spread**2 - 3,
+        }
+        return {name: values.astype(np.float32) for name, values in found.items()}
+
+    def part(self, neurons: slice) -> "Distribution":
+        """That of some neurons."""
+        return Distribution(
+            low=self.low[neurons],
+            step=self.step[neurons],
+            counts=self.counts[neurons],
+            sums=self.sums[:, neurons],
+            number=self.number,
+            lowest=self.lowest[neurons],
+            highest=self.highest[neurons],
+        )
+
+    def summary(self) -> dict[str, np.ndarray]:
+        """All that is worth keeping, by name, neurons first."""
+        names = ("low", "step", "counts", "lowest", "highest")
+        return self.moments() | {name: getattr(self, name) for name in names}
+
+
+def _down(values: np.ndarray) -> np.ndarray:
+    """Sums of the columns, row after row: numpy would add the rows of a lone column in pairs."""
+    lone = values.shape[1] == 1
+    return np.asarray(values.cumsum(axis=0)[-1] if lone else values.sum(axis=0))

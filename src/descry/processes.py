@@ -1,0 +1,116 @@
+"""One job in several processes, one GPU each, by accelerate: who has which share, and waiting.
+
+`launch` starts them on this machine; `accelerate launch` and `torchrun` do as well. They share
+nothing but files and a place to wait, so that what they write does not depend on their number.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+MEETING = "DESCRY_MEETING"  # the file where launched processes find each other
+PATIENCE = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A process's part of a job: every `number`th piece, from `index`.
+
+    Attributes:
+        device: the device asked for, or this process's own GPU.
+    """
+
+    index: int
+    number: int
+    device: str
+
+    @property
+    def main(self) -> bool:
+        """Whether this process begins and ends the job for all."""
+        return self.index == 0
+
+    def has(self, piece: int) -> bool:
+        """Whether a piece of the job is this process's."""
+        return piece % self.number == self.index
+
+    def wait(self) -> None:
+        """Wait until all processes are here; end quietly where one has failed, which says why."""
+        if self.number == 1:
+            return
+        from accelerate import PartialState
+
+        try:
+            PartialState().wait_for_everyone()
+        except RuntimeError:
+            sys.stderr.close()
+            os._exit(1)
+
+
+def share(device: str) -> Share:
+    """This process's share: all, unless it was launched as one of several."""
+    number = int(os.environ.get("WORLD_SIZE", "1"))
+    if number == 1:
+        return Share(0, 1, device)
+    from accelerate import PartialState
+
+    meeting = {}
+    if place := os.environ.get(MEETING):
+        meeting = {"init_method": f"file://{place}", "world_size": number}
+        meeting |= {"rank": int(os.environ["RANK"])}
+    state = PartialState(cpu=device == "cpu", timeout=PATIENCE, **meeting)
+    own = str(state.device) if device == "auto" else device
+    return Share(state.process_index, number, own.removesuffix(":0") if "cpu" in own else own)
+
+
+def gpus(device: str) -> int:
+    """How many processes a job wants: one a GPU, if all were asked for and there are several."""
+    if device != "auto" or "WORLD_SIZE" in os.environ:
+        return 1
+    import torch
+
+    return max(1, torch.cuda.device_count())
+
+
+def launch(number: int, command: Sequence[str]) -> int:
+    """Run a command in so many processes on this machine; the first that fails ends all.
+
+    Returns:
+        The exit status: that of the first to fail, else 0.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        shared = {MEETING: str(Path(folder, "meeting")), "GLOO_SOCKET_IFNAME": "lo"}
+        shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)}
+        shared |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // number))}
+        started = [
+            subprocess.Popen(
+                command, env={**os.environ, **shared, "RANK": str(i), "LOCAL_RANK": str(i)}
+            )
+            for i in range(number)
+        ]
+        try:
+            return _ended(started)
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+
+
+def _ended(started: list[subprocess.Popen[bytes]]) -> int:
+    """Wait for all, or for the first that fails."""
+    left = list(started)
+    while left:
+        for process in left:
+            try:
+                status = process.wait(timeout=0.2)
+            except subprocess.TimeoutExpired:
+                continue
+            if status:
+                return status
+            left.remove(process)
+            break
+    return 0

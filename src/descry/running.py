@@ -1,0 +1,85 @@
+"""What is kept of activations that are never written: the leaders of each half, and distributions.
+
+Memory does not grow with the number of sentences. The state can be saved and gone on with after a
+kill, and states of several processes can be joined.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from descry.distribution import Distribution
+from descry.exemplars import ENDS, HIGHEST, LOWEST, Leaders, merged
+from descry.splits import HALVES
+
+Arrays = dict[str, np.ndarray]
+
+
+class Running:
+    """Leaders of both ends in each half, and the distribution over all rows.
+
+    Attributes:
+        next: the number of the block that comes next.
+        distribution: None before the first block of all has laid out its bins.
+    """
+
+    def __init__(self, neurons: int, keep: int) -> None:
+        names = [(half, end) for half in HALVES for end in ENDS]
+        self.leaders = {name: Leaders(neurons, keep) for name in names}
+        self.distribution: Distribution | None = None
+        self.next = 0
+
+    def lay_out(self, first: np.ndarray) -> None:
+        """Lay out the bins by the first block of all [sentences, neurons]."""
+        self.distribution = Distribution.around(first)
+
+    def add(self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray) -> None:
+        """Take in activations float32 [sentences, neurons] of ever higher rows.
+
+        Args:
+            rows: of the sentences in the corpus.
+            halves: the name of the half that each belongs to.
+        """
+        assert self.distribution
+        self.distribution.add(block)
+        for half in HALVES:
+            chosen = np.flatnonzero(halves == half)
+            part = block[chosen]
+            self.leaders[half, HIGHEST].add(part, rows[chosen])
+            self.leaders[half, LOWEST].add(-part, rows[chosen])
+
+    def state(self) -> Arrays:
+        """All of it, as arrays by name; activations of the lowest are negated."""
+        found: Arrays = {"next": np.asarray(self.next)}
+        for (half, end), kept in self.leaders.items():
+            found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.settle()
+        values = vars(self.distribution) if self.distribution else {}
+        return found | {f"distribution/{name}": np.asarray(v) for name, v in values.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the arrays that `state` gave."""
+        for name, kept in self.leaders.items():
+            kept.restore(*read_leaders(state, *name))
+        self.distribution = read_distribution(state)
+        self.next = int(state["next"][()])
+
+    def join(self, state: Mapping[str, Any]) -> None:
+        """Take in what another process kept of its rows."""
+        for name, kept in self.leaders.items():
+            kept.restore(*merged([kept.settle(), read_leaders(state, *name)], kept.size))
+        assert self.distribution
+        self.distribution.join(read_distribution(state))
+        self.next = max(self.next, int(state["next"][()]))
+
+
+def read_leaders(state: Mapping[str, Any], half: str, end: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and values of a half's leaders in a state, [neurons, places]."""
+    return state[f"{half}/{end}/row"][:], state[f"{half}/{end}/value"][:]
+
+
+def read_distribution(state: Mapping[str, Any]) -> Distribution:
+    """The distribution in a state."""
+    values = {item.name: state[f"distribution/{item.name}"][()] for item in fields(Distribution)}
+    return Distribution(**values | {"number": int(values["number"])})

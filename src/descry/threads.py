@@ -1,0 +1,32 @@
+"""Work done ahead in threads, in order: what the next step needs is ready when it comes to it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def ahead(
+    run: Callable[[T], R], items: Iterable[T], threads: int, begin: Callable[[], None] | None = None
+) -> Iterator[R]:
+    """Results in the order of the items, worked on by threads while earlier ones are used.
+
+    Args:
+        threads: how many, and how many results wait at most.
+        begin: called by each thread first.
+    """
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads, initializer=begin) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(run, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
