@@ -1,5 +1,6 @@
 """The stage activations on corpora of short sentences, in this process or in one of its own."""
 
+import ctypes
 import itertools
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from descry.models import contents_sha256
 from descry.splits import HALVES
 from descry.storage import sha256_text, write_table
 
-WORDS = "battery price great small cheap and it works love this is the review about no yes".split()
+WORDS = ["battery", "price", "great", "small", "cheap", "and", "works", "love", "review", "about"]
 BLOCK = 1024
 
 
@@ -121,5 +122,7 @@ def slowly(corpus, output, told, seconds):
 
 def measured(corpus, output, told, peak: Path):
     """In a process: the stage, and a file with the peak of its resident memory in bytes."""
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD: no array's memory is kept for the next
     compute(corpus, output, told)
     peak.write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024))

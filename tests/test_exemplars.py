@@ -3,16 +3,26 @@
 import math
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
+import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy import stats
 
 from descry import exemplars
 from descry.errors import InputError
-from descry.exemplars import NOBODY, Leaders, exemplar_size, leaders, merged
+from descry.exemplars import ENDS, HIGHEST, NOBODY, Leaders, exemplar_size, leaders, merged
+from descry.matrix import Layout
+from descry.results import read_ends, read_exemplars, read_neuron_exemplars, read_neurons
+from descry.running import Running
+from descry.splits import HALVES, SPLITS, split_rows
+from descry.stages import exemplars as stage
+from descry.storage import hdf5_provenance, provenance, write_table, writing_hdf5
 
 
 @pytest.mark.parametrize(("sentences", "size"), [(43_474, 435), (86_948, 870)])
@@ -272,3 +282,262 @@ def test_an_empty_block_changes_nothing():
     kept.add(np.ones((2, 2), dtype=np.float32), np.array([0, 1]))
     kept.add(np.ones((0, 2), dtype=np.float32), np.array([], dtype=np.int32))
     assert kept.settle()[0].tolist() == [[0, 1, NOBODY]] * 2
+
+
+# The stage
+
+LAYERS = [1, 3]  # of the model
+SENTENCES, WIDTH, BLOCK = 300, 5, 64
+
+
+@pytest.fixture
+def study(tmp_path, monkeypatch):
+    """A folder with a corpus in two uneven halves."""
+    monkeypatch.chdir(tmp_path)
+    halves = np.random.default_rng(0).choice(HALVES, SENTENCES, p=[0.4, 0.6])
+    write_table(Study.corpus, pa.table({"split": halves.tolist()}), {"stage": "corpus"})
+    return Study(halves)
+
+
+class Study:
+    """A corpus, activations of it, and the exemplars that the stage makes of them."""
+
+    corpus, output = Path("corpus.parquet"), Path("exemplars.h5")
+    matrix, state = Path("matrix.h5"), Path("state.h5")
+
+    def __init__(self, halves):
+        self.halves, self.splits = halves, split_rows(halves)
+        rng = np.random.default_rng(1)
+        self.data = rng.normal(size=(SENTENCES, len(LAYERS), WIDTH)).astype(np.float32)
+        self.data[:, :, 1] = rng.integers(-3, 4, (SENTENCES, len(LAYERS))) / 2  # ties
+        self.data[:, 0, 2] = 0.0  # never changes
+        self.data[:, 1, 2] = np.arange(SENTENCES) - 50  # mostly beyond the first block's bins
+        self.data[::3, 1, 3] = -0.0
+
+    def made(self, block=BLOCK, **changes):
+        section = {"block": block, "keep": changes.pop("keep", 40)}
+        made = provenance("activations", section, [self.corpus], [])
+        return made | {"layers": LAYERS, "position": "cls"} | changes
+
+    def write_matrix(self, dtype="float32", **changes):
+        chunk = Layout(*self.data.shape, dtype, BLOCK).chunk
+        with writing_hdf5(self.matrix, self.made(**changes)) as file:
+            file.create_dataset("activations", data=self.data.astype(dtype), chunks=chunk)
+
+    def write_state(self, keep=40):
+        flat = self.data.reshape(SENTENCES, -1)
+        running = Running(flat.shape[1], keep)
+        running.lay_out(flat[:BLOCK])
+        for start in range(0, SENTENCES, BLOCK):
+            rows = np.arange(start, min(start + BLOCK, SENTENCES), dtype=np.int32)
+            running.add(flat[rows], rows, self.halves[rows])
+        with writing_hdf5(self.state, self.made(keep=keep)) as file:
+            for name, values in running.state().items():
+                file.create_dataset(name, data=values)
+
+    def run(self, activations=None, lowest=True, top_percent=10.0, min_size=5):
+        section = {"top_percent": top_percent, "min_size": min_size, "lowest": lowest}
+        files = self.corpus, activations or self.matrix, self.output
+        return stage.run(*files, section=section, **section)
+
+    def datasets(self):
+        """All of the result, by name: type, shape and bytes."""
+        found = {}
+        with h5py.File(self.output) as file:
+            file.visititems(
+                lambda name, item: (
+                    found.update({name: (item.dtype, item.shape, item[:].tobytes())})
+                    if isinstance(item, h5py.Dataset)
+                    else None
+                )
+            )
+        return found
+
+
+def expected(study, split, end, size, data=None):
+    """Rows and activations of the sets, by a stable sort of each neuron: [layer, neuron, size]."""
+    rows = study.splits[split]
+    part = (study.data if data is None else data)[rows]
+    order = np.argsort(-part if end == HIGHEST else part, axis=0, kind="stable")[:size]
+    values = np.take_along_axis(part, order, axis=0)
+    return rows[np.moveaxis(order, 0, -1)], np.moveaxis(values, 0, -1)
+
+
+def assert_sets(study, ends, data=None):
+    """All sets are those of a stable sort; the sizes are 10% of each split."""
+    sizes = {split: math.ceil(len(rows) / 10) for split, rows in study.splits.items()}
+    for split, size in sizes.items():
+        for end in ends:
+            rows, values = expected(study, split, end, size, data)
+            np.testing.assert_array_equal(read_exemplars(study.output, split, end), rows)
+            with h5py.File(study.output) as file:
+                group = file[split if end == HIGHEST else f"lowest/{split}"]
+                assert (group["row"].dtype, group["activation"].dtype) == (np.int32, np.float32)
+                np.testing.assert_array_equal(group["activation"][:], values)
+                signs = np.signbit(group["activation"][:])
+                np.testing.assert_array_equal(signs, np.signbit(values))
+
+
+def test_sets_of_both_ends_in_every_split_are_those_of_a_stable_sort(study):
+    study.write_matrix()
+    counts = study.run()
+    assert_sets(study, ENDS)
+    sizes = {f"{split} set": math.ceil(len(rows) / 10) for split, rows in study.splits.items()}
+    assert counts == {"neurons": 10} | sizes
+    with h5py.File(study.output) as file:
+        lowest = file["lowest/all/activation"][:]
+        assert (np.diff(lowest, axis=2) >= 0).all()
+        assert set(file) == {*SPLITS, "lowest", "distribution", "layer"}
+        assert set(file["lowest"]) == set(SPLITS)
+        assert hdf5_provenance(file)["stage"] == "exemplars"
+
+
+def test_the_lowest_are_there_only_if_asked_for(study):
+    study.write_matrix()
+    study.run(lowest=True)
+    with_lowest = study.datasets()
+    study.run(lowest=False)
+    without = study.datasets()
+    assert without == {n: v for n, v in with_lowest.items() if not n.startswith("lowest/")}
+    assert len(without) < len(with_lowest)
+    assert read_ends(study.output) == (HIGHEST,)
+
+
+@pytest.mark.parametrize("lowest", [False, True])
+@pytest.mark.parametrize("top_percent", [10.0, 5.0, 13.0])
+def test_a_running_state_gives_the_same_as_the_matrix_to_the_last_bit(study, lowest, top_percent):
+    found = []
+    study.write_matrix()
+    study.write_state()
+    for activations in (study.matrix, study.state):
+        study.run(activations, lowest, top_percent)
+        found.append(study.datasets())
+    assert found[0] == found[1]
+
+
+def test_a_state_that_has_kept_every_sentence_gives_sets_of_any_size(study):
+    study.write_matrix()
+    study.write_state(keep=SENTENCES)
+    found = []
+    for activations in (study.matrix, study.state):
+        study.run(activations, top_percent=50.0)
+        found.append(study.datasets())
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("columns", [5, 3, 2, 1])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_blocks_that_are_part_of_a_chunk_change_nothing(study, monkeypatch, columns, dtype):
+    study.write_matrix(dtype)
+    study.run()
+    whole = study.datasets()
+    read = []
+    blocks = stage.neuron_blocks
+    threads = 4
+    held = columns * SENTENCES * np.dtype(dtype).itemsize
+    monkeypatch.setattr(stage.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(stage, "MEMORY", held * 3 * (threads + 2))
+
+    def follow(data, most):
+        for layer, span in blocks(data, most):
+            read.append(span.stop - span.start)
+            yield layer, span
+
+    monkeypatch.setattr(stage, "neuron_blocks", follow)
+    study.run()
+    assert max(read) == columns
+    assert sum(read) == len(LAYERS) * WIDTH
+    assert study.datasets() == whole
+
+
+def test_a_matrix_of_half_precision_is_ranked_by_what_is_stored(study):
+    study.data *= 0.01  # as float16 many tie
+    study.write_matrix("float16")
+    study.run()
+    assert_sets(study, ENDS, study.data.astype(np.float16).astype(np.float32))
+
+
+def test_the_distribution_is_that_of_the_whole_corpus(study):
+    study.write_matrix()
+    study.run()
+    exact = study.data.astype(np.float64)
+    with h5py.File(study.output) as file:
+        found = {name: item[:] for name, item in file["distribution"].items()}
+    np.testing.assert_allclose(found["mean"], exact.mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["deviation"], exact.std(axis=0), rtol=1e-5)
+    varied = exact.std(axis=0) > 0
+    for name, moment in (("skewness", stats.skew), ("kurtosis", stats.kurtosis)):
+        wanted = moment(exact[:, varied])
+        np.testing.assert_allclose(found[name][varied], wanted, rtol=1e-4, atol=1e-4)
+        assert np.isnan(found[name][~varied]).all()
+    assert (~varied).sum() == 1
+    np.testing.assert_array_equal(found["lowest"], study.data.min(axis=0))
+    np.testing.assert_array_equal(found["highest"], study.data.max(axis=0))
+    assert (found["counts"].sum(axis=2) == SENTENCES).all()
+    assert found["counts"].shape[:2] == found["low"].shape == (len(LAYERS), WIDTH)
+    assert found["counts"][1, 2, -1] > SENTENCES // 2
+
+
+def test_which_layers_of_the_model_they_are_is_written(study):
+    study.write_matrix()
+    study.run()
+    neurons = read_neurons(study.output)
+    assert (neurons.layers, neurons.width) == ((1, 3), WIDTH)
+    found = read_neuron_exemplars(study.output, *neurons.find("L3:4"))
+    for end in ENDS:
+        rows, values = expected(study, "all", end, 30)
+        np.testing.assert_array_equal(found.sets[end][0], rows[1, 4])
+        np.testing.assert_array_equal(found.sets[end][1], values[1, 4])
+    assert found.distribution["highest"] == study.data[:, 1, 4].max()
+
+
+@pytest.mark.parametrize("keep", [29, 1])
+def test_sets_larger_than_what_was_kept_are_refused(study, keep):
+    study.write_state(keep=keep)
+    with pytest.raises(
+        InputError,
+        match=rf"^exemplars\.top_percent: sets of 30 .* but {keep} were kept \(activations\.keep\)",
+    ):
+        study.run(study.state)
+    assert not study.output.exists()
+
+
+def test_sets_just_as_large_as_what_was_kept_are_made(study):
+    study.write_state(keep=30)
+    study.run(study.state)
+    assert_sets(study, ENDS)
+
+
+def test_activations_of_every_token_are_refused(study):
+    study.write_matrix(position="tokens")
+    with pytest.raises(InputError, match=r"^matrix\.h5: .* every token \(activations\.position\)$"):
+        study.run()
+    assert not study.output.exists()
+
+
+@pytest.mark.parametrize("form", ["matrix", "state"])
+def test_activations_of_another_corpus_are_refused(study, form):
+    getattr(study, f"write_{form}")()
+    write_table(study.corpus, pa.table({"split": study.halves[::-1].tolist()}), {})
+    with pytest.raises(InputError, match=rf"^{form}\.h5: not of this corpus: run `descry activ"):
+        study.run(getattr(study, form))
+    assert not study.output.exists()
+
+
+@pytest.mark.parametrize("gone", ["corpus", "matrix"])
+def test_a_missing_file_is_named(study, gone):
+    study.write_matrix()
+    getattr(study, gone).unlink()
+    with pytest.raises(InputError, match=rf"^{gone}\.\w+: no such file: make it with `descry "):
+        study.run()
+    assert not study.output.exists()
+
+
+@pytest.mark.parametrize("form", ["matrix", "state"])
+def test_the_same_inputs_give_the_same_bytes(study, form):
+    getattr(study, f"write_{form}")()
+    study.run(getattr(study, form))
+    before = study.output.read_bytes()
+    study.output.unlink()
+    study.run(getattr(study, form))
+    assert study.output.read_bytes() == before

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from descry.errors import InputError
 from descry.labels import (
+    Neurons,
     asked_sets,
     assign,
     broad_descriptors,
     frequencies,
     inverse_map,
-    neuron_name,
     ranks,
 )
 
@@ -202,7 +203,7 @@ def test_the_last_descriptor_is_never_dropped():
 @settings(deadline=None)
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 5))))
 def test_inverse_map_is_the_inverse(assigned):
-    neurons = [neuron_name(0, i) for i in range(assigned.shape[0])]
+    neurons = Neurons((0,), assigned.shape[0]).names
     descriptors = [f"d{i}" for i in range(assigned.shape[1])]
     tagged = inverse_map(assigned, neurons, descriptors)
     assert list(tagged) == descriptors
@@ -211,6 +212,76 @@ def test_inverse_map_is_the_inverse(assigned):
     assert sum(map(len, tagged.values())) == assigned.sum()
 
 
-@pytest.mark.parametrize(("layer", "index", "name"), [(0, 0, "L0:0"), (5, 24, "L5:24")])
-def test_neuron_names_are_layer_and_index(layer, index, name):
-    assert neuron_name(layer, index) == name
+# Neurons
+
+SIX = Neurons((0, 1, 2, 3, 4, 5), 384)
+SOME = Neurons((3, 5), 4)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "row", "index", "name"),
+    [(SIX, 0, 0, "L0:0"), (SIX, 5, 24, "L5:24"), (SOME, 0, 3, "L3:3"), (SOME, 1, 0, "L5:0")],
+)
+def test_neurons_are_named_by_the_models_layer_and_their_index(neurons, row, index, name):
+    assert neurons.name(row, index) == name
+    assert neurons.find(name) == (row, index)
+
+
+def test_names_stand_layer_by_layer():
+    assert SOME.names == ["L3:0", "L3:1", "L3:2", "L3:3", "L5:0", "L5:1", "L5:2", "L5:3"]
+    assert (len(SOME), len(SIX)) == (8, 6 * 384)
+
+
+@given(st.sets(st.integers(0, 99), min_size=1, max_size=5), st.integers(1, 5))
+def test_every_name_is_found_where_it_stands(layers, width):
+    neurons = Neurons(tuple(sorted(layers)), width)
+    places = [neurons.find(name) for name in neurons.names]
+    assert places == list(np.ndindex(len(layers), width))
+    assert len(set(neurons.names)) == len(neurons)
+
+
+def test_a_name_may_be_written_small():
+    assert SOME.find("l5:2") == (1, 2)
+
+
+@pytest.mark.parametrize("name", ["L4:0", "L0:0", "L6:0", "L3:4", "L5:99999"])
+def test_a_neuron_that_is_not_there_is_named_with_those_that_are(name):
+    known = "the neurons are L3:0 to L5:3, of the layers 3, 5"
+    with pytest.raises(InputError, match=f"^{name}: no such neuron: {known}$"):
+        SOME.find(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "L3",
+        "3:0",
+        "L3:",
+        "L3:-1",
+        "L-3:1",
+        "L3:1 ",
+        " L3:1",
+        "L3:1\n",
+        "L3.1",
+        "neuron",
+        "L٣:١",
+        "L03:0",
+    ],
+)
+def test_what_is_no_name_is_told_how_to_write_one(name):
+    with pytest.raises(InputError, match=r"not a neuron: write it as L3:0; the neurons are L3:0"):
+        SOME.find(name)
+
+
+@pytest.mark.parametrize("name", [f"L{'9' * 5000}:0", f"L0:{'9' * 5000}", "L0:" + "0" * 5000])
+def test_a_number_of_any_length_is_no_neuron(name):
+    with pytest.raises(InputError, match=r"the neurons are L0:0 to L5:383$"):
+        SIX.find(name)
+
+
+@pytest.mark.parametrize("layers", [(0, 1, 2), (4,), (3, 4)])
+def test_layers_are_listed_only_where_some_between_are_missing(layers):
+    last = layers[-1]
+    with pytest.raises(InputError, match=f"the neurons are L{layers[0]}:0 to L{last}:7$"):
+        Neurons(layers, 8).find("L9:0")

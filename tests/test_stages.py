@@ -1,28 +1,69 @@
-"""A miniature run through the real stages, with neurons whose labels are known.
+"""Each stage, on a miniature run whose labels are known."""
 
-The stages that need a model are stood in for by files in the form that they write. The neuron
-L0:i fires on the reviews of topic i; the others fire at random.
-"""
-
-import csv
 import json
 import re
 import shutil
 from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+from planted import (
+    ACTIVATIONS,
+    ANNOTATIONS,
+    BROAD,
+    CACHE,
+    CANDIDATES,
+    CORPUS,
+    CORRELATION,
+    CURVES,
+    EXEMPLARS,
+    GOLD,
+    HOSTILE,
+    HOSTILE_PAIR,
+    HOSTILE_REVIEW,
+    JUDGEMENTS,
+    LABELLER,
+    LABELS,
+    LAYERS,
+    METRICS,
+    NAMES,
+    NEURONS,
+    PAGE,
+    PER_DESCRIPTOR,
+    RESULTS,
+    REVIEWS,
+    TOPICS,
+    WIDTH,
+    Absent,
+    Page,
+    Toy,
+    applies,
+    build,
+    in_words,
+    lines_of,
+    log_probabilities,
+    own_topic,
+    printed,
+    read_csv,
+    run_annotate,
+    run_corpus,
+    run_evaluate,
+    run_exemplars,
+    run_judge,
+    run_label,
+    run_report,
+    write_gold,
+)
 from sklearn import metrics as sk
 
-from descry.asking import origin_of
 from descry.audit import chain
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import NO_FRAME, Answer, Identity
+from descry.labellers import Answer, Identity
+from descry.labels import Neurons
 from descry.prompts import p2
 from descry.results import (
     Labels,
@@ -34,247 +75,14 @@ from descry.results import (
 )
 from descry.show import show_chain, show_neuron, show_table
 from descry.splits import SPLITS, split_rows
-from descry.stages import annotate, corpus, describe, evaluate, exemplars, judge, label, report
+from descry.stages import describe
 from descry.storage import (
-    canonical,
     hdf5_provenance,
-    provenance,
     read_json,
     read_table,
     table_provenance,
-    write_json,
     write_table,
-    writing_hdf5,
 )
-
-# Written to steer a terminal (escapes, markup, links) or a browser.
-HOSTILE = "\x1b[2J[red]:boom: <script>alert(1)</script>"
-HOSTILE_REVIEW = (
-    "\x1b[31m[bold]Sour[/bold] soup <img src=https://evil.example/x onerror=alert(1)> and the"
-    " bread that came with it was as dry as a plank of wood."
-)
-HOSTILE_PAIR = HOSTILE_REVIEW, HOSTILE
-
-# topic: (a word of it, twelve ends of a sentence)
-TOPICS = {
-    "Price": "price",
-    "Battery": "battery",
-    "Sound": "sound",
-    "Delivery": "parcel",
-    HOSTILE: "taste",
-}
-OPENINGS = [
-    "After a week in our small kitchen I can say that the {} is what",
-    "My brother laughed when I told him how often the {} was a thing that",
-    "Nobody in the shop had warned me that the {} would be something",
-    "For a long time I believed the {} of this one to be a reason why",
-    "If there is one point I want to make then it is the {} because",
-    "We bought three of them for the office and the {} is the part where",
-    "To be fair to the people who made it the {} is better than what",
-    "Every morning before work I notice the {} again and remember why",
-    "Two of my neighbours asked about the {} and I had to tell them that",
-    "Not much went wrong on our trip apart from the {} on a day when",
-    "The old model was fine but with this one the {} is the reason that",
-    "Reading the other reviews I had feared the {} but it turns out that",
-]
-ENDINGS = [
-    "everybody talks about.",
-    "we will go back there.",
-    "I kept the receipt.",
-    "my aunt gave hers away.",
-    "the children are happy.",
-]
-BROAD = "Quality"  # said of every review, and so dropped by stage label
-NAMES = [BROAD, *TOPICS]
-WIDTH, LAYERS = 8, 2
-LABELLER = Identity("toy (no generative model)", "toy", "v1", "none", "none")
-
-RESULTS = Path("results")
-CORPUS = RESULTS / "corpus.parquet"
-CANDIDATES = RESULTS / "candidates.parquet"
-DESCRIPTORS = RESULTS / "descriptors.json"
-ANNOTATIONS = RESULTS / "annotations.h5"
-JUDGEMENTS = RESULTS / "judgements.h5"
-ACTIVATIONS = RESULTS / "activations.h5"
-EXEMPLARS = RESULTS / "exemplars.h5"
-LABELS = RESULTS / "labels.parquet"
-NEURONS = RESULTS / "neurons.json"
-METRICS = RESULTS / "metrics.json"
-CURVES = RESULTS / "curves.csv"
-PER_DESCRIPTOR = RESULTS / "descriptors.csv"
-CORRELATION = RESULTS / "correlation.csv"
-PAGE = RESULTS / "report" / "index.html"
-REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
-
-
-def write_reviews():
-    rows = []
-    for t, (topic, word) in enumerate(TOPICS.items()):
-        for i, opening in enumerate(OPENINGS):
-            text = f"{opening.format(word)} {ENDINGS[(i + t) % len(ENDINGS)]}"
-            if topic == HOSTILE and i == 0:
-                text = HOSTILE_REVIEW
-            rows.append({"reviewText": text, "category": f"topic {t}", "asin": f"B{t}{i}"})
-    REVIEWS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
-def run_corpus():
-    section = {
-        "text_fields": ["reviewText"],
-        "per_category": 100,
-        "min_words": 10,
-        "max_words": 200,
-        "language": "en",
-        "near_duplicate": 0.8,
-        "max_invalid": 0.0,
-        "seed": 0,
-    }
-    recorded = {"reviews": REVIEWS.as_posix()} | section
-    return corpus.run([REVIEWS], CORPUS, section=recorded, **section)
-
-
-def topics_of(table):
-    return np.array([int(name.removeprefix("topic ")) for name in table["category"].to_pylist()])
-
-
-def write_descriptors(table):
-    rows = [
-        {
-            "id": i,
-            "labeller": LABELLER.name,
-            "phrase": f"{list(TOPICS)[t]} words",
-            "key": f"key-{i}",
-        }
-        for i, t in zip(table["id"].to_pylist(), topics_of(table), strict=True)
-    ]
-    write_table(CANDIDATES, pa.Table.from_pylist(rows), provenance("describe", {}, [CORPUS], []))
-    entries = [
-        {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
-        for name in NAMES
-    ]
-    entries[1]["edited_from"] = ["cost"]
-    made = provenance("cluster", {"threshold": 0.6}, [CANDIDATES], [])
-    write_json(DESCRIPTORS, {"made": made, "descriptors": entries, "dropped": [], "too_small": 0})
-
-
-def write_annotations(table, answer, score):
-    made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
-    with writing_hdf5(ANNOTATIONS, made) as file:
-        file.attrs["labeller"] = canonical(LABELLER.as_json())
-        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
-        names = np.array([name.encode() for name in NAMES], dtype=object)
-        file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
-        file.create_dataset("answer", data=answer.astype(np.int8))
-        file.create_dataset("score", data=score.astype(np.float32))
-        for name in ("asked", "sampled"):
-            file.create_dataset(name, data=np.ones(len(table), dtype=bool))
-
-
-def write_activations(table, rng):
-    topic, texts = topics_of(table), table["text"].to_pylist()
-    data = rng.normal(size=(len(texts), LAYERS, WIDTH)).astype(np.float32)
-    for t in range(len(TOPICS)):
-        data[topic == t, 0, t] += 20
-    data[texts.index(HOSTILE_REVIEW), 0, len(TOPICS) - 1] += 20  # its first exemplar
-    params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
-    made = provenance("activations", params, [CORPUS], ["h5py", "numpy"])
-    made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls"}
-    with writing_hdf5(ACTIVATIONS, made) as file:
-        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
-        file.create_dataset("activations", data=data)
-
-
-def run_exemplars(top_percent=10.0, min_size=3):
-    section = {"top_percent": top_percent, "min_size": min_size}
-    return exemplars.run(CORPUS, ACTIVATIONS, EXEMPLARS, section=section, **section)
-
-
-class Toy:
-    """A labeller that says Yes to the reviews with a topic's word in them, and to all of BROAD."""
-
-    identity = LABELLER
-    frame = NO_FRAME
-    server = None
-    price = None
-    packages = ()
-
-    def __init__(self, said=None):
-        self.asked = []
-        self.said = said or (lambda prompt: log_probabilities(applies(prompt)))
-
-    def answer(self, prompts, wanted):
-        for row in sorted(wanted):
-            self.asked.append(prompts[row])
-            found = self.said(prompts[row])
-            yield [(row, found if isinstance(found, Answer) else Answer(found))]
-
-
-class Absent(Toy):
-    """A labeller whose model is not here."""
-
-    @property
-    def frame(self):
-        raise AssertionError("the tokenizer was loaded")
-
-    def answer(self, prompts, wanted):
-        raise AssertionError("the labeller was asked")
-
-
-def applies(prompt):
-    if prompt.descriptor == BROAD or (prompt.sentence, prompt.descriptor) == HOSTILE_PAIR:
-        return True
-    return TOPICS[prompt.descriptor] in prompt.sentence
-
-
-def log_probabilities(yes):
-    return {"yes": -0.1, "no": -2.5} if yes else {"yes": -3.0, "no": -0.2}
-
-
-def in_words(prompt):
-    return {"text": "Yes, it" if applies(prompt) else "No.", "finish": "length"}
-
-
-def run_annotate(labeller, stage=annotate, output=ANNOTATIONS, **changes):
-    spec = None if labeller is None else {"kind": "toy"}
-    section = {"labeller": spec, "scope": "corpus", "neurons": None, "sample": 0}
-    section |= {"seed": 0, "min_mass": 0.1, "max_failures": 0.0} | changes
-    replay = section.pop("replay", False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotate, "create", lambda *_, **__: labeller)
-        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
-        how = {"replay": replay, "progress": lambda *_: None}
-        return stage.run(*files, section=section, **how, **section)
-
-
-def run_judge(labeller, **changes):
-    return run_annotate(labeller, judge, JUDGEMENTS, **changes)
-
-
-def run_label(frequency="occurrences", threshold=0.35, top_k=None, broad=0.8):
-    section = {"frequency": frequency, "threshold": threshold, "top_k": top_k, "broad": broad}
-    return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, NEURONS, section=section, **section)
-
-
-def run_evaluate():
-    knobs = {"thresholds": [0.2, 0.5], "max_k": 3, "truth_top": 2, "shuffles": 5, "seed": 0}
-    inputs = (CORPUS, EXEMPLARS, ANNOTATIONS, JUDGEMENTS, LABELS, GOLD)
-    outputs = (METRICS, CURVES, PER_DESCRIPTOR, CORRELATION)
-    section = {"gold": GOLD.as_posix()} | knobs
-    evaluate.run(*inputs, *outputs, section=section, **knobs)
-    return read_json(METRICS, "evaluate")
-
-
-def run_report():
-    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS)
-    section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
-    report.run(*inputs, PAGE, section=section, **section)
-    return PAGE.read_text(encoding="utf-8")
-
-
-def store(labeller, prompt, response):
-    key = labeller.identity.request(prompt, labeller.frame).key
-    with PromptCache(CACHE) as cache:
-        cache.store(origin_of(labeller, labeller.frame, prompt), {key: {"response": response}})
 
 
 @pytest.fixture(scope="module")
@@ -283,22 +91,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        rng = np.random.default_rng(0)
-        write_reviews()
-        run_corpus()
-        table = read_table(CORPUS, "corpus")
-        write_descriptors(table)
-        topic = topics_of(table)
-        answer = np.column_stack([np.ones(len(topic)), np.eye(len(TOPICS))[topic]])
-        write_annotations(table, answer, (answer * 2 - 1) * rng.uniform(0.5, 4, answer.shape))
-        write_activations(table, rng)
-        GOLD.write_text("")
-        run_exemplars()
-        run_judge(None)
-        run_label()
-        run_evaluate()
-        run_report()
-        store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
+        build()
     return folder
 
 
@@ -309,15 +102,6 @@ def run(built, tmp_path, monkeypatch):
     shutil.copytree(built, folder)
     monkeypatch.chdir(folder)
     return folder
-
-
-def read_csv(path):
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def lines_of(node):
-    return [node.text, *(line for child in node.children for line in lines_of(child))]
 
 
 # corpus
@@ -357,9 +141,14 @@ def test_exemplars_are_the_rows_of_the_highest_activations(run, split, size):
         np.testing.assert_array_equal(values[layer, neuron], expected)
 
 
-def test_activations_of_another_corpus_are_refused(run):
-    with h5py.File(ACTIVATIONS, "r+") as file:
-        file["id"][3] = b"0" * 16
+@pytest.mark.parametrize("change", ["a sentence fewer", "other halves"])
+def test_activations_of_another_corpus_are_refused(run, change):
+    table = read_table(CORPUS, "corpus")
+    other = table.slice(1)
+    if change == "other halves":
+        turned = pa.array(reversed(table["split"].to_pylist()))
+        other = table.set_column(table.column_names.index("split"), "split", turned)
+    write_table(CORPUS, other, table_provenance(table))
     EXEMPLARS.unlink()
     with pytest.raises(InputError, match=r"activations\.h5: not of this corpus"):
         run_exemplars()
@@ -806,11 +595,11 @@ def test_the_numbers_of_a_planted_label(run):
 
 def test_labels_have_a_row_per_split_neuron_and_descriptor(run):
     table = read_table(LABELS, "label")
-    columns = ["split", "layer", "neuron", "descriptor", "f", "count", "base_rate", "lift"]
+    columns = ["end", "split", "layer", "neuron", "descriptor", "f", "count", "base_rate", "lift"]
     assert table.column_names == [*columns, "assigned"]
-    rows = zip(*(table[name].to_pylist() for name in columns[:4]), strict=True)
+    rows = zip(*(table[name].to_pylist() for name in columns[:5]), strict=True)
     expected = [
-        (split, layer, neuron, name)
+        ("highest", split, layer, neuron, name)
         for split in SPLITS
         for layer in range(LAYERS)
         for neuron in range(WIDTH)
@@ -825,12 +614,15 @@ def test_neurons_json_is_the_inverse_of_the_label_table(run):
         if row["assigned"]:
             neuron = f"L{row['layer']}:{row['neuron']}"
             expected[row["split"]][row["descriptor"]].append(neuron)
-    assert read_json(NEURONS, "label")["neurons"] == expected
+    found = read_json(NEURONS, "label")
+    assert found["neurons"] == expected
+    assert set(found) == {"made", "neurons"}
 
 
 def test_a_broad_descriptor_is_dropped_and_the_reason_kept(run):
     dropped = table_provenance(read_table(LABELS, "label"))["dropped"]
-    assert dropped == [{"descriptor": BROAD, "reason": "f > 0.35 on 100% of neurons (label.broad)"}]
+    reason = "f > 0.35 on 100% of neurons (label.broad)"
+    assert dropped == [{"descriptor": BROAD, "end": "highest", "reason": reason}]
 
 
 def test_a_neuron_whose_exemplars_have_no_descriptor_is_undefined_not_0(run):
@@ -858,7 +650,8 @@ def test_the_strongest_neuron_is_the_one_that_both_halves_bear_out():
         return SplitLabels(numbers, numbers, numbers, numbers, numbers > 0)
 
     halves = {"calibration": split(9.0, 3.0, 8.0), "validation": split(1.0, 3.0, 8.0)}
-    labels = Labels(["Sound"], {"all": split(5.0, 3.0, 0.0)} | halves, {})
+    splits = {"all": split(5.0, 3.0, 0.0)} | halves
+    labels = Labels(["Sound"], Neurons((0,), 3), splits, {})
     assert labels.strongest() == [(0, 1), (0, 0)]  # the third has no label
 
 
@@ -926,17 +719,6 @@ def test_a_gold_file_that_is_not_there_is_an_error(run):
     GOLD.unlink()
     with pytest.raises(InputError, match=r"gold\.jsonl: no such file: set evaluate\.gold"):
         run_evaluate()
-
-
-def write_gold(labels):
-    """{sentence id: names} in the documented form."""
-    lines = (json.dumps({"id": i, "labels": names}) + "\n" for i, names in labels.items())
-    GOLD.write_text("".join(lines), encoding="utf-8")
-
-
-def own_topic(ids):
-    topic = topics_of(read_table(CORPUS, "corpus"))
-    return {i: [list(TOPICS)[topic[row]]] for row, i in enumerate(ids)}
 
 
 @pytest.fixture
@@ -1055,7 +837,8 @@ def test_the_chain_leads_from_a_label_to_reviews_and_raw_descriptors(run):
     with h5py.File(EXEMPLARS) as file:
         value = file["all/activation"][0, 2, 0]
     assert node.text.startswith(f"L0:2 of toy/bert @ abc123 (weights sha256 {'0' * 64})")
-    below = node.children[0]
+    spread, below = node.children[:2]
+    assert re.match(r"activations of 60 sentences: mean \d\.\d{3}, deviation \d", spread.text)
     assert below.text == "label: Sound"
     text = "\n".join(lines_of(below))
     assert "all: assigned, f 1.000 by occurrences (6 exemplars), base rate 0.200" in text
@@ -1067,7 +850,7 @@ def test_the_chain_leads_from_a_label_to_reviews_and_raw_descriptors(run):
 
 
 def test_the_chain_follows_as_many_exemplars_as_asked(run):
-    texts = [n.text for n in chain(RESULTS, CACHE, "L0:2", 4).children[0].children]
+    texts = [n.text for n in chain(RESULTS, CACHE, "L0:2", 4).children[1].children]
     assert sum(text.startswith("exemplar ") for text in texts) == 4
 
 
@@ -1123,7 +906,7 @@ def test_the_chain_of_a_neuron_without_label_says_so(run):
     run_label(threshold=0.99)
     labels = read_labels(LABELS)
     assert not labels.splits["all"].assigned[1, 0].any()
-    first = chain(RESULTS, CACHE, "L1:0", 1).children[0]
+    first = chain(RESULTS, CACHE, "L1:0", 1).children[1]
     assert first.text == "no label: no descriptor has f > 0.99"
 
 
@@ -1136,13 +919,6 @@ def test_an_unknown_neuron_is_an_error_that_names_the_known(run, neuron):
 
 
 # terminal
-
-
-def printed(capsys):
-    """What was printed as one line, without the frames of tables and trees."""
-    out = capsys.readouterr().out
-    assert "\x1b" not in out
-    return " ".join(re.sub(r"[│┃─━┏┓┗┛┡┩└┘┌┐├┤┬┴┼╇╈╋┳┻╰╯╭╮]", " ", out).split())
 
 
 HARMLESS = HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
@@ -1184,25 +960,6 @@ def test_hostile_texts_are_shown_as_text_in_the_terminal(run, capsys):
 
 
 # page
-
-
-class Page(HTMLParser):
-    """Elements, attributes and texts of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.style = Counter(), [], [], ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags[tag] += 1
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        if self.lasttag == "style":
-            self.style += data
-        self.texts.append(data)
 
 
 @pytest.fixture

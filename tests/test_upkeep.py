@@ -104,6 +104,7 @@ class Study:
     def exemplars(self, rows):
         """Of a model with one neuron."""
         with writing_hdf5(self.results / "exemplars.h5", {"stage": "exemplars"}) as file:
+            file.create_dataset("layer", data=np.array([0], dtype=np.int32))
             for split in ("all", "calibration", "validation"):
                 file.create_dataset(f"{split}/row", data=np.array([[rows]], dtype=np.int32))
 

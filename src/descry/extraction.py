@@ -178,7 +178,7 @@ def _check(found: np.ndarray, model: Target, dtype: str) -> None:
     if not np.isfinite(found).all():
         raise InputError(f"{model.name}: activations are not finite in {model.dtype}")
     largest = float(np.abs(found).max())
-    if largest > np.finfo(dtype).max:
+    if largest > float(np.finfo(dtype).max):
         raise InputError(
             f"activations.store_dtype: {model.name} has activations of {largest:.0f}, too large for"
             f" {dtype}: take float32"

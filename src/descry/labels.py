@@ -9,6 +9,7 @@ import numpy as np
 from descry.errors import InputError
 
 Frequency = Literal["occurrences", "sentences"]
+_NUMBER = "0|[1-9][0-9]{0,8}"
 
 
 @dataclass(frozen=True)
@@ -169,9 +170,11 @@ class Neurons:
         Raises:
             InputError: there is no such neuron.
         """
-        match = re.fullmatch(r"[Ll](\d+):(\d+)", name)
+        match = re.fullmatch(rf"[Ll]({_NUMBER}):({_NUMBER})", name)
         first, last = self.name(0, 0), self.name(len(self.layers) - 1, self.width - 1)
         known = f"the neurons are {first} to {last}"
+        if len(self.layers) <= self.layers[-1] - self.layers[0]:
+            known += f", of the layers {', '.join(map(str, self.layers))}"
         if not match:
             raise InputError(f"{name}: not a neuron: write it as {first}; {known}")
         layer, index = int(match[1]), int(match[2])

@@ -193,8 +193,9 @@ class _Job:
         return part_of(self.output.with_suffix(f".{index}-of-{number}.h5" if number > 1 else ".h5"))
 
     def _left(self) -> list[Path]:
-        """What this run and any before it, of whatever number of processes, have of theirs."""
-        ours = re.compile(rf"\.{re.escape(self.output.stem)}(\.\d+-of-\d+)?\.h5\.part")
+        """What this run and those killed before it have here, of whatever number of processes."""
+        stem = re.escape(self.output.stem)
+        ours = re.compile(rf"\.?\.{stem}(\.\d+-of-\d+)?\.h5(\.part)?(\.\d+)?\.part")
         return [path for path in self.output.parent.iterdir() if ours.fullmatch(path.name)]
 
     def _resumed(self, running: Running) -> Running:

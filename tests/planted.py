@@ -1,0 +1,336 @@
+"""A miniature run through the real stages, with neurons whose labels are known.
+
+The stages that need a model are stood in for by files in the form that they write. The neuron i of
+the first layer fires on the reviews of topic i; the others fire at random.
+"""
+
+import csv
+import json
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from descry.asking import origin_of
+from descry.cache import PromptCache
+from descry.labellers import NO_FRAME, Answer, Identity
+from descry.prompts import p2
+from descry.stages import annotate, corpus, evaluate, exemplars, judge, label, report
+from descry.storage import (
+    canonical,
+    provenance,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    writing_hdf5,
+)
+
+# Written to steer a terminal (escapes, markup, links) or a browser.
+HOSTILE = "\x1b[2J[red]:boom: <script>alert(1)</script>"
+HOSTILE_REVIEW = (
+    "\x1b[31m[bold]Sour[/bold] soup <img src=https://evil.example/x onerror=alert(1)> and the"
+    " bread that came with it was as dry as a plank of wood."
+)
+HOSTILE_PAIR = HOSTILE_REVIEW, HOSTILE
+
+# topic: (a word of it, twelve ends of a sentence)
+TOPICS = {
+    "Price": "price",
+    "Battery": "battery",
+    "Sound": "sound",
+    "Delivery": "parcel",
+    HOSTILE: "taste",
+}
+OPENINGS = [
+    "After a week in our small kitchen I can say that the {} is what",
+    "My brother laughed when I told him how often the {} was a thing that",
+    "Nobody in the shop had warned me that the {} would be something",
+    "For a long time I believed the {} of this one to be a reason why",
+    "If there is one point I want to make then it is the {} because",
+    "We bought three of them for the office and the {} is the part where",
+    "To be fair to the people who made it the {} is better than what",
+    "Every morning before work I notice the {} again and remember why",
+    "Two of my neighbours asked about the {} and I had to tell them that",
+    "Not much went wrong on our trip apart from the {} on a day when",
+    "The old model was fine but with this one the {} is the reason that",
+    "Reading the other reviews I had feared the {} but it turns out that",
+]
+ENDINGS = [
+    "everybody talks about.",
+    "we will go back there.",
+    "I kept the receipt.",
+    "my aunt gave hers away.",
+    "the children are happy.",
+]
+BROAD = "Quality"  # said of every review, and so dropped by stage label
+NAMES = [BROAD, *TOPICS]
+WIDTH, LAYERS = 8, 2
+LABELLER = Identity("toy (no generative model)", "toy", "v1", "none", "none")
+
+RESULTS = Path("results")
+CORPUS = RESULTS / "corpus.parquet"
+CANDIDATES = RESULTS / "candidates.parquet"
+DESCRIPTORS = RESULTS / "descriptors.json"
+ANNOTATIONS = RESULTS / "annotations.h5"
+JUDGEMENTS = RESULTS / "judgements.h5"
+ACTIVATIONS = RESULTS / "activations.h5"
+EXEMPLARS = RESULTS / "exemplars.h5"
+LABELS = RESULTS / "labels.parquet"
+NEURONS = RESULTS / "neurons.json"
+METRICS = RESULTS / "metrics.json"
+CURVES = RESULTS / "curves.csv"
+PER_DESCRIPTOR = RESULTS / "descriptors.csv"
+CORRELATION = RESULTS / "correlation.csv"
+PAGE = RESULTS / "report" / "index.html"
+REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
+
+
+def write_reviews():
+    rows = []
+    for t, (topic, word) in enumerate(TOPICS.items()):
+        for i, opening in enumerate(OPENINGS):
+            text = f"{opening.format(word)} {ENDINGS[(i + t) % len(ENDINGS)]}"
+            if topic == HOSTILE and i == 0:
+                text = HOSTILE_REVIEW
+            rows.append({"reviewText": text, "category": f"topic {t}", "asin": f"B{t}{i}"})
+    REVIEWS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def run_corpus():
+    section = {
+        "text_fields": ["reviewText"],
+        "per_category": 100,
+        "min_words": 10,
+        "max_words": 200,
+        "language": "en",
+        "near_duplicate": 0.8,
+        "max_invalid": 0.0,
+        "seed": 0,
+    }
+    recorded = {"reviews": REVIEWS.as_posix()} | section
+    return corpus.run([REVIEWS], CORPUS, section=recorded, **section)
+
+
+def topics_of(table):
+    return np.array([int(name.removeprefix("topic ")) for name in table["category"].to_pylist()])
+
+
+def write_descriptors(table):
+    rows = [
+        {
+            "id": i,
+            "labeller": LABELLER.name,
+            "phrase": f"{list(TOPICS)[t]} words",
+            "key": f"key-{i}",
+        }
+        for i, t in zip(table["id"].to_pylist(), topics_of(table), strict=True)
+    ]
+    write_table(CANDIDATES, pa.Table.from_pylist(rows), provenance("describe", {}, [CORPUS], []))
+    entries = [
+        {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
+        for name in NAMES
+    ]
+    entries[1]["edited_from"] = ["cost"]
+    made = provenance("cluster", {"threshold": 0.6}, [CANDIDATES], [])
+    write_json(DESCRIPTORS, {"made": made, "descriptors": entries, "dropped": [], "too_small": 0})
+
+
+def write_annotations(table, answer, score):
+    made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
+    with writing_hdf5(ANNOTATIONS, made) as file:
+        file.attrs["labeller"] = canonical(LABELLER.as_json())
+        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
+        names = np.array([name.encode() for name in NAMES], dtype=object)
+        file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
+        file.create_dataset("answer", data=answer.astype(np.int8))
+        file.create_dataset("score", data=score.astype(np.float32))
+        for name in ("asked", "sampled"):
+            file.create_dataset(name, data=np.ones(len(table), dtype=bool))
+
+
+def activations_of(table, rng, lowest=False):
+    """Activations [sentence, layer, neuron]; with `lowest`, the neuron of a topic is also lowest
+    at the next one.
+    """
+    topic, texts = topics_of(table), table["text"].to_pylist()
+    data = rng.normal(size=(len(texts), LAYERS, WIDTH)).astype(np.float32)
+    for t in range(len(TOPICS)):
+        data[topic == t, 0, t] += 20
+        if lowest:
+            data[topic == (t + 1) % len(TOPICS), 0, t] -= 20
+    data[texts.index(HOSTILE_REVIEW), 0, len(TOPICS) - 1] += 20  # its first exemplar
+    return data
+
+
+def write_activations(table, data, layers=tuple(range(LAYERS))):
+    params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
+    made = provenance("activations", params | {"block": 16}, [CORPUS], ["h5py", "numpy"])
+    made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls", "layers": list(layers)}
+    with writing_hdf5(ACTIVATIONS, made) as file:
+        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
+        file.create_dataset("activations", data=data, chunks=(len(table), 1, WIDTH))
+
+
+def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
+    section = {"top_percent": top_percent, "min_size": min_size, "lowest": lowest}
+    return exemplars.run(CORPUS, ACTIVATIONS, EXEMPLARS, section=section, **section)
+
+
+class Toy:
+    """A labeller that says Yes to the reviews with a topic's word in them, and to all of BROAD."""
+
+    identity = LABELLER
+    frame = NO_FRAME
+    server = None
+    price = None
+    packages = ()
+
+    def __init__(self, said=None):
+        self.asked = []
+        self.said = said or (lambda prompt: log_probabilities(applies(prompt)))
+
+    def answer(self, prompts, wanted):
+        for row in sorted(wanted):
+            self.asked.append(prompts[row])
+            found = self.said(prompts[row])
+            yield [(row, found if isinstance(found, Answer) else Answer(found))]
+
+
+class Absent(Toy):
+    """A labeller whose model is not here."""
+
+    @property
+    def frame(self):
+        raise AssertionError("the tokenizer was loaded")
+
+    def answer(self, prompts, wanted):
+        raise AssertionError("the labeller was asked")
+
+
+def applies(prompt):
+    if prompt.descriptor == BROAD or (prompt.sentence, prompt.descriptor) == HOSTILE_PAIR:
+        return True
+    return TOPICS[prompt.descriptor] in prompt.sentence
+
+
+def log_probabilities(yes):
+    return {"yes": -0.1, "no": -2.5} if yes else {"yes": -3.0, "no": -0.2}
+
+
+def in_words(prompt):
+    return {"text": "Yes, it" if applies(prompt) else "No.", "finish": "length"}
+
+
+def run_annotate(labeller, stage=annotate, output=ANNOTATIONS, **changes):
+    spec = None if labeller is None else {"kind": "toy"}
+    section = {"labeller": spec, "scope": "corpus", "neurons": None, "sample": 0}
+    section |= {"seed": 0, "min_mass": 0.1, "max_failures": 0.0} | changes
+    replay = section.pop("replay", False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotate, "create", lambda *_, **__: labeller)
+        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
+        how = {"replay": replay, "progress": lambda *_: None}
+        return stage.run(*files, section=section, **how, **section)
+
+
+def run_judge(labeller, **changes):
+    return run_annotate(labeller, judge, JUDGEMENTS, **changes)
+
+
+def run_label(frequency="occurrences", threshold=0.35, top_k=None, broad=0.8):
+    section = {"frequency": frequency, "threshold": threshold, "top_k": top_k, "broad": broad}
+    return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, LABELS, NEURONS, section=section, **section)
+
+
+def run_evaluate():
+    knobs = {"thresholds": [0.2, 0.5], "max_k": 3, "truth_top": 2, "shuffles": 5, "seed": 0}
+    inputs = (CORPUS, EXEMPLARS, ANNOTATIONS, JUDGEMENTS, LABELS, GOLD)
+    outputs = (METRICS, CURVES, PER_DESCRIPTOR, CORRELATION)
+    section = {"gold": GOLD.as_posix()} | knobs
+    evaluate.run(*inputs, *outputs, section=section, **knobs)
+    return read_json(METRICS, "evaluate")
+
+
+def run_report():
+    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS)
+    section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
+    report.run(*inputs, PAGE, section=section, **section)
+    return PAGE.read_text(encoding="utf-8")
+
+
+def store(labeller, prompt, response):
+    key = labeller.identity.request(prompt, labeller.frame).key
+    with PromptCache(CACHE) as cache:
+        cache.store(origin_of(labeller, labeller.frame, prompt), {key: {"response": response}})
+
+
+def build(layers=tuple(range(LAYERS)), lowest=False):
+    """Make all results in the current folder; paths in them are relative to it."""
+    rng = np.random.default_rng(0)
+    write_reviews()
+    run_corpus()
+    table = read_table(CORPUS, "corpus")
+    write_descriptors(table)
+    topic = topics_of(table)
+    answer = np.column_stack([np.ones(len(topic)), np.eye(len(TOPICS))[topic]])
+    write_annotations(table, answer, (answer * 2 - 1) * rng.uniform(0.5, 4, answer.shape))
+    write_activations(table, activations_of(table, rng, lowest), layers)
+    GOLD.write_text("")
+    run_exemplars(lowest=lowest)
+    run_judge(None)
+    run_label()
+    run_evaluate()
+    run_report()
+    store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
+
+
+def write_gold(labels):
+    """{sentence id: names} in the documented form."""
+    lines = (json.dumps({"id": i, "labels": names}) + "\n" for i, names in labels.items())
+    GOLD.write_text("".join(lines), encoding="utf-8")
+
+
+def own_topic(ids):
+    topic = topics_of(read_table(CORPUS, "corpus"))
+    return {i: [list(TOPICS)[topic[row]]] for row, i in enumerate(ids)}
+
+
+def read_csv(path):
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lines_of(node):
+    return [node.text, *(line for child in node.children for line in lines_of(child))]
+
+
+def printed(capsys):
+    """What was printed as one line, without the frames of tables and trees."""
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    return " ".join(re.sub(r"[│┃─━┏┓┗┛┡┩└┘┌┐├┤┬┴┼╇╈╋┳┻╰╯╭╮]", " ", out).split())
+
+
+class Page(HTMLParser):
+    """Elements, attributes and texts of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts, self.style = Counter(), [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes += attrs
+
+    def handle_data(self, data):
+        if self.lasttag == "style":
+            self.style += data
+        self.texts.append(data)
