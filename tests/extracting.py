@@ -66,8 +66,14 @@ def compute(corpus, output, told, progress=lambda *_: None):
 
 
 # Processes of their own, to be killed or measured: forks of one that has imported everything.
-_PRELOAD = ["pytest", "torch", "transformers.models.gpt2.modeling_gpt2", "descry.targets"]
-_PRELOAD += ["transformers.models.auto.tokenization_auto", "descry.stages.activations"]
+_PRELOAD = [
+    "accelerate",
+    "pytest",
+    "torch",
+    "transformers.models.auto.tokenization_auto",
+    "transformers.models.gpt2.modeling_gpt2",
+    "descry.stages.activations",
+]
 
 
 @contextmanager
@@ -103,6 +109,19 @@ def killed(corpus, output, told, owner, name, call):
 
     activations.SAVE = -1
     die_at(owner, name, call)
+    compute(corpus, output, told)
+
+
+def ranked(rank, number, port, corpus, output, told, *place):
+    """In a process: its share of the stage, as torchrun starts it; saved after every block."""
+    from descry.stages import activations
+
+    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
+    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ |= {name: str(value) for name, value in names.items()}
+    activations.SAVE = -1
+    if place:
+        die_at(*place)
     compute(corpus, output, told)
 
 

@@ -440,6 +440,15 @@ def test_killed_before_it_tidies_up_it_only_does_that(tmp_path, six, gpt2, undis
     assert files(tmp_path) == ["a.h5"]
 
 
+def test_what_killed_runs_left_goes_with_the_end_of_one_and_nothing_else(tmp_path, gpt2, mixed):
+    theirs = [".a.0-of-2.h5.part", ".a.11-of-12.h5.part", "..a.h5.part.123.part", ".a.h5.45.part"]
+    others = [".b.h5.part", ".a2.h5.part", ".a.x.h5.part", ".a.h5", "a.h5.part"]
+    for name in [*theirs, *others]:
+        (tmp_path / name).touch()
+    compute(mixed, tmp_path / "a.h5", section(gpt2, store="exemplars"))
+    assert files(tmp_path) == sorted([*others, "a.h5"])
+
+
 @pytest.fixture
 def stopped(tmp_path, six, gpt2, monkeypatch):
     """Stops the stage in its fourth block: params, and the unfinished file's bytes, by store."""

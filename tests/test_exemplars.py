@@ -483,7 +483,7 @@ def test_which_layers_of_the_model_they_are_is_written(study):
     study.run()
     neurons = read_neurons(study.output)
     assert (neurons.layers, neurons.width) == ((1, 3), WIDTH)
-    found = read_neuron_exemplars(study.output, *neurons.find("L3:4"))
+    found = read_neuron_exemplars(study.output, *neurons.find("L3:4"), ENDS)
     for end in ENDS:
         rows, values = expected(study, "all", end, 30)
         np.testing.assert_array_equal(found.sets[end][0], rows[1, 4])

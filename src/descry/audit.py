@@ -107,7 +107,7 @@ def chain(results: Path, cache: Path, neuron: str, rows: int) -> Node:
         f"{neurons.name(layer, index)} of {target['model']} @ {target['revision']}"
         f" (weights sha256 {made['weights']}), {made['site']} at {made['position']}"
     )
-    found = read_neuron_exemplars(results / "exemplars.h5", layer, index)
+    found = read_neuron_exemplars(results / "exemplars.h5", layer, index, list(run.labels))
     top.add(f"activations of {len(run.corpus)} sentences: {spread(found.distribution)}")
     with PromptCache(cache) as opened:
         run.frame = stored_frame(opened, run.labeller) or NO_FRAME

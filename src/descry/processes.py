@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,8 @@ from pathlib import Path
 
 MEETING = "DESCRY_MEETING"  # the file where launched processes find each other
 PATIENCE = timedelta(days=7)
+ELSEWHERE = 3  # the exit status of a process that ended since another had failed
+MOMENT = 5.0  # seconds that the other has to end in
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Share:
             PartialState().wait_for_everyone()
         except RuntimeError:
             sys.stderr.close()
-            os._exit(1)
+            os._exit(ELSEWHERE)
 
 
 def share(device: str) -> Share:
@@ -109,8 +112,23 @@ def _ended(started: list[subprocess.Popen[bytes]]) -> int:
                 status = process.wait(timeout=0.2)
             except subprocess.TimeoutExpired:
                 continue
+            left.remove(process)
+            if status == ELSEWHERE:
+                return _reason(left)
             if status:
                 return status
-            left.remove(process)
             break
     return 0
+
+
+def _reason(left: list[subprocess.Popen[bytes]]) -> int:
+    """The status of the process that failed, where one has only told that another did."""
+    end = time.monotonic() + MOMENT
+    for process in left:
+        try:
+            status = process.wait(timeout=max(0.0, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            continue
+        if status not in (0, ELSEWHERE):
+            return status
+    return 1

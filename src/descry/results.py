@@ -1,12 +1,14 @@
 """The results that several stages read, as arrays."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
 
+from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST
 from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
@@ -112,9 +114,19 @@ def spread(distribution: dict[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in names)
 
 
-def read_neuron_exemplars(path: Path, row: int, index: int) -> NeuronExemplars:
-    """Read one neuron of exemplars.h5."""
-    ends = read_ends(path)
+def read_neuron_exemplars(
+    path: Path, row: int, index: int, ends: Sequence[str]
+) -> NeuronExemplars:
+    """Read one neuron of exemplars.h5, at the ends that have labels.
+
+    Raises:
+        InputError: there are no sets of such an end.
+    """
+    if absent := set(ends) - set(read_ends(path)):
+        raise InputError(
+            f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
+            " `descry label` again"
+        )
     with reading_hdf5(path, "exemplars") as file:
         groups = {end: file[exemplar_group("all", end)] for end in ends}
         sets = {

@@ -83,10 +83,11 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
     """A neuron: its activations, and at each end its labels in each split and its exemplars."""
     path = results / "labels.parquet"
     layer, index = read_labels(path).neurons.find(neuron)
-    found = read_neuron_exemplars(results / "exemplars.h5", layer, index)
+    ends = labelled_ends(path)
+    found = read_neuron_exemplars(results / "exemplars.h5", layer, index, ends)
     b = read_annotations(results / "annotations.h5")
     texts = read_table(results / "corpus.parquet", "corpus", ["text"])["text"]
-    for end in labelled_ends(path):
+    for end in ends:
         labels = read_labels(path, end)
         of = "" if end == HIGHEST else f", {end} activations"
         console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))

@@ -120,7 +120,7 @@ def _neuron(
         for c in sorted(columns, key=lambda c: -whole.f[layer, index, c])
     ]
     kept = b.only(table.descriptors)
-    found = read_neuron_exemplars(exemplars, layer, index)
+    found = read_neuron_exemplars(exemplars, layer, index, [end])
     return {
         "name": table.neurons.name(layer, index),
         "labels": labels,

@@ -1,0 +1,441 @@
+"""Both ends of a neuron's activations, and some of a model's layers, through every stage.
+
+The neuron i of the first layer is highest on the reviews of topic i and lowest on those of the next
+topic; the layers are the second and the fourth of the model's.
+"""
+
+import re
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from planted import (
+    ACTIVATIONS,
+    ANNOTATIONS,
+    BROAD,
+    CACHE,
+    CORPUS,
+    CURVES,
+    EXEMPLARS,
+    HOSTILE,
+    LABELS,
+    METRICS,
+    NAMES,
+    NEURONS,
+    RESULTS,
+    TOPICS,
+    WIDTH,
+    Absent,
+    Page,
+    Toy,
+    build,
+    lines_of,
+    own_topic,
+    printed,
+    read_csv,
+    run_annotate,
+    run_evaluate,
+    run_exemplars,
+    run_judge,
+    run_label,
+    run_report,
+    topics_of,
+    write_gold,
+)
+
+from descry.audit import chain
+from descry.errors import InputError
+from descry.exemplars import ENDS, HIGHEST, LOWEST
+from descry.results import (
+    labelled_ends,
+    read_annotations,
+    read_ends,
+    read_exemplars,
+    read_labels,
+    read_neurons,
+)
+from descry.show import show_chain, show_neuron, show_table
+from descry.splits import HALVES, SPLITS
+from descry.storage import read_json, read_table, table_provenance
+
+LAYERS = (1, 3)
+TOPIC = list(TOPICS)
+
+
+def lowest_topic(neuron):
+    return TOPIC[(neuron + 1) % len(TOPIC)]
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder with all results in it, of both ends and two layers."""
+    folder = tmp_path_factory.mktemp("ends")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        build(LAYERS, lowest=True)
+    return folder
+
+
+@pytest.fixture
+def run(built, tmp_path, monkeypatch):
+    """A copy of the results that a test may spoil, as the current folder."""
+    folder = tmp_path / "run"
+    shutil.copytree(built, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def ids(run):
+    return read_table(CORPUS, "corpus")["id"].to_pylist()
+
+
+def rerun(**exemplars):
+    """The stages after the exemplars, with others of those."""
+    run_exemplars(**exemplars)
+    run_label()
+    run_evaluate()
+    return run_report()
+
+
+# label
+
+
+@pytest.mark.parametrize("neuron", range(len(TOPIC)))
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_planted_neuron_has_its_own_label_at_each_end(run, split, neuron):
+    for end, topic in ((HIGHEST, TOPIC[neuron]), (LOWEST, lowest_topic(neuron))):
+        labels = read_labels(LABELS, end)
+        assigned = labels.splits[split].assigned[0, neuron]
+        assert [labels.descriptors[c] for c in np.flatnonzero(assigned)] == [topic]
+
+
+def test_the_numbers_of_a_label_of_the_lowest(run):
+    split = read_labels(LABELS, LOWEST).splits["all"]
+    numbers = (split.f, split.count, split.base_rate, split.lift)
+    assert [float(x[0, 2, 3]) for x in numbers] == pytest.approx([1.0, 6, 0.2, 5.0])
+
+
+def test_labels_have_a_row_per_end_split_neuron_and_descriptor(run):
+    table = read_table(LABELS, "label")
+    names = ("end", "split", "layer", "neuron", "descriptor")
+    rows = list(zip(*(table[name].to_pylist() for name in names), strict=True))
+    assert rows == [
+        (end, split, layer, neuron, name)
+        for end in ENDS
+        for split in SPLITS
+        for layer in LAYERS
+        for neuron in range(WIDTH)
+        for name in TOPIC
+    ]
+    assert labelled_ends(LABELS) == list(ENDS) == list(read_ends(EXEMPLARS))
+
+
+def test_the_labels_of_the_highest_are_the_same_without_the_lowest(run):
+    both, metrics = read_table(LABELS, "label"), read_json(METRICS, "evaluate")
+    curves = read_csv(CURVES)
+    tagged = read_json(NEURONS, "label")["neurons"]
+    rerun(lowest=False)
+    alone = read_table(LABELS, "label")
+    assert set(alone["end"].to_pylist()) == {HIGHEST}
+    assert alone.to_pylist() == both.to_pylist()[: len(alone)]
+    assert labelled_ends(LABELS) == [HIGHEST]
+    found = read_json(NEURONS, "label")
+    assert set(found) == {"made", "neurons"}
+    assert found["neurons"] == tagged
+    assert read_json(METRICS, "evaluate")["halves"] == metrics["halves"]
+    assert not any(name.startswith(LOWEST) for name in read_json(METRICS, "evaluate"))
+    assert read_csv(CURVES) == [row for row in curves if row["against"] == "halves"]
+
+
+def test_neurons_json_has_a_map_of_each_end_with_the_models_layers(run):
+    expected = {end: {split: {name: [] for name in TOPIC} for split in SPLITS} for end in ENDS}
+    for row in read_table(LABELS, "label").to_pylist():
+        if row["assigned"]:
+            neuron = f"L{row['layer']}:{row['neuron']}"
+            expected[row["end"]][row["split"]][row["descriptor"]].append(neuron)
+    found = read_json(NEURONS, "label")
+    assert list(found) == ["made", "neurons", "lowest"]
+    assert found["neurons"] == expected[HIGHEST]
+    assert found["lowest"] == expected[LOWEST]
+    for neuron, topic in enumerate(TOPIC):
+        assert f"L1:{neuron}" in found["neurons"]["all"][topic]
+        assert f"L1:{neuron}" in found["lowest"]["all"][lowest_topic(neuron)]
+    names = {name for names in found["lowest"]["all"].values() for name in names}
+    assert {name.partition(":")[0] for name in names} <= {"L1", "L3"}
+
+
+def test_counts_say_which_end_they_are_of(run):
+    counts = run_label()
+    for end, of in ((HIGHEST, ""), (LOWEST, "lowest: ")):
+        assigned = read_labels(LABELS, end).splits["all"].assigned
+        assert counts[f"{of}neurons"] == len(LAYERS) * WIDTH
+        assert counts[f"{of}labelled"] == assigned.any(axis=2).sum()
+        assert counts[f"{of}labels"] == assigned.sum()
+    assert counts["broad descriptors dropped"] == 2
+
+
+def test_what_is_broad_is_judged_at_each_end_apart(run):
+    dropped = table_provenance(read_table(LABELS, "label"))["dropped"]
+    assert [(item["descriptor"], item["end"]) for item in dropped] == [
+        (BROAD, HIGHEST),
+        (BROAD, LOWEST),
+    ]
+
+
+def broad_at_the_lowest_end():
+    """Sound is said of the lowest exemplars of every neuron, and of no other than before."""
+    lowest = np.unique(read_exemplars(EXEMPLARS, "all", LOWEST))
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        answer = file["answer"][:]
+        answer[lowest, NAMES.index("Sound")] = 1
+        answer[np.unique(read_exemplars(EXEMPLARS, "all")[0, 1:2])] = [1, 0, 1, 0, 0, 0]
+        file["answer"][:] = answer
+
+
+def test_a_descriptor_may_be_broad_at_one_end_alone(run, ids, capsys):
+    broad_at_the_lowest_end()
+    run_label(broad=0.99, threshold=0.3)
+    highest, lowest = (read_labels(LABELS, end) for end in ENDS)
+    assert "Sound" in highest.descriptors
+    assert "Sound" not in lowest.descriptors
+    assert lowest.splits["all"].f.shape == (2, WIDTH, len(lowest.descriptors))
+    found = read_json(NEURONS, "label")
+    assert "Sound" in found["neurons"]["all"]
+    assert "Sound" not in found["lowest"]["all"]
+    write_gold(own_topic(ids))
+    metrics = run_evaluate()
+    assert {"halves", "lowest_halves", "gold", "lowest_gold"} <= set(metrics)
+    run_report()
+    show_neuron(RESULTS, "L1:0", 2)
+    show_chain(chain(RESULTS, CACHE, "L1:0", 2))
+    assert "L1:0, lowest activations" in printed(capsys)
+
+
+# evaluate
+
+
+def test_scores_of_the_lowest_stand_beside_those_of_the_highest(run):
+    found = read_json(METRICS, "evaluate")
+    assert set(found["lowest_halves"]) == set(found["halves"])
+    for end, name in ((HIGHEST, "halves"), (LOWEST, "lowest_halves")):
+        labels = read_labels(LABELS, end)
+        one, other = (labels.splits[half].assigned for half in HALVES)
+        union = (one | other).sum(axis=2)
+        shares = (one & other).sum(axis=2)[union > 0] / union[union > 0]
+        jaccard = found[name]["jaccard"]
+        assert jaccard["value"] == pytest.approx(shares.mean(), abs=1e-6)
+        assert jaccard["defined"] == len(shares)
+    assert found["lowest_halves"] != found["halves"]
+
+
+def test_gold_labels_and_a_judge_are_held_against_both_ends(run, ids):
+    write_gold(own_topic(ids))
+    run_annotate(Toy())
+    run_label()
+    run_judge(Toy(), scope="exemplars", neurons=["L1:0", "L1:1"])
+    found = run_evaluate()
+    for of in ("", "lowest_"):
+        assert found[f"{of}gold"]["jaccard"]["defined"] > 0
+        # The same labeller judges: where both were asked they agree on both neurons.
+        for score in ("precision", "recall", "jaccard"):
+            assert found[f"{of}judge"][score]["value"] == 1.0
+            assert found[f"{of}judge"][score]["defined"] >= 2
+    against = {row["against"] for row in read_csv(CURVES)}
+    assert against == {of + name for of in ("", "lowest_") for name in ("halves", "gold", "judge")}
+
+
+def test_curves_have_the_same_rows_for_the_lowest(run):
+    rows = read_csv(CURVES)
+    at = {
+        name: [(row["score"], row["at"]) for row in rows if row["against"] == name]
+        for name in ("halves", "lowest_halves")
+    }
+    assert at["lowest_halves"] == at["halves"]
+    assert len(rows) == 2 * len(at["halves"])
+
+
+# annotate
+
+
+def of_neurons(ends, *places):
+    """The rows of some neurons' exemplars at some ends, in any split."""
+    sets = [read_exemplars(EXEMPLARS, split, end) for split in SPLITS for end in ends]
+    return {int(row) for rows in sets for place in places for row in rows[place]}
+
+
+def test_the_sentences_of_both_ends_are_asked_about(run):
+    counts = run_annotate(Toy(), scope="exemplars", neurons=["L1:2", "L3:5"], sample=0)
+    meant = of_neurons(ENDS, (0, 2), (1, 5))
+    assert set(np.flatnonzero(read_annotations(ANNOTATIONS).asked)) == meant
+    assert counts["sentences"] == len(meant)
+    assert meant > of_neurons([HIGHEST], (0, 2), (1, 5))
+
+
+def test_neurons_that_were_asked_about_are_labelled_at_both_ends(run):
+    run_annotate(Toy(), scope="exemplars", neurons=["L1:2"], sample=10)
+    run_label()
+    for end, topic in ((HIGHEST, TOPIC[2]), (LOWEST, lowest_topic(2))):
+        labels = read_labels(LABELS, end)
+        defined = np.isfinite(labels.splits["all"].f).any(axis=2)
+        assert defined[0, 2]
+        assert not defined.all()
+        found = np.flatnonzero(labels.splits["all"].assigned[0, 2])
+        assert {labels.descriptors[c] for c in found} == {BROAD, topic}
+
+
+@pytest.mark.parametrize("name", ["L0:0", "L2:0", "L1:8"])
+def test_a_neuron_of_another_layer_is_not_asked_about(run, name):
+    known = "the neurons are L1:0 to L3:7, of the layers 1, 3"
+    with pytest.raises(InputError, match=f"^{name}: no such neuron: {known}$"):
+        run_annotate(Absent(), scope="exemplars", neurons=[name])
+
+
+# terminal
+
+
+def test_show_names_the_models_layers(run, capsys):
+    show_table(RESULTS, 5)
+    text = printed(capsys)
+    assert "of 16 neurons have a label; the strongest 5" in text
+    for i in range(4):
+        assert f"L1:{i} {TOPIC[i]} 1.00, 5.0x yes" in text
+    assert "L0:" not in text
+
+
+def test_show_prints_both_ends_of_a_neuron(run, capsys):
+    show_neuron(RESULTS, "L1:2", 3)
+    text = printed(capsys)
+    highest, lowest = text.split("L1:2, lowest activations")
+    assert highest.startswith("L1:2 descriptor split")
+    assert "Sound all 1.000 6 0.200 5.000 yes" in highest
+    assert "Delivery all 1.000 6 0.200 5.000 yes" in lowest
+    assert (text.count("3 of 6 exemplars"), text.count("Sound all")) == (2, 1)
+    assert re.search(r"exemplars activation sentence descriptors 2\d\.\d{3} ", highest)
+    assert re.search(r"exemplars activation sentence descriptors -2\d\.\d{3} ", lowest)
+    assert re.search(r"activations of 60 sentences: mean \S+, .* highest 2\d\.\d{3}$", lowest)
+
+
+def test_show_of_the_second_layer_is_of_the_arrays_second_row(run, capsys):
+    row = int(read_exemplars(EXEMPLARS, "all")[1, 6, 0])
+    text = read_table(CORPUS, "corpus")["text"][row].as_py()
+    show_neuron(RESULTS, "L3:6", 1)
+    assert text[:30] in printed(capsys)
+    with pytest.raises(InputError, match=r"^L2:6: no such neuron: .*, of the layers 1, 3$"):
+        show_neuron(RESULTS, "L2:6", 1)
+
+
+def test_without_the_lowest_show_and_audit_do_not_speak_of_them(run, capsys):
+    text = rerun(lowest=False)
+    assert "lowest activations" not in text
+    show_neuron(RESULTS, "L1:2", 1)
+    show_chain(chain(RESULTS, CACHE, "L1:2", 1))
+    assert "lowest activations" not in printed(capsys)
+
+
+# audit
+
+
+def test_the_chain_leads_from_the_labels_of_both_ends_to_reviews(run):
+    node = chain(RESULTS, CACHE, "L1:2", 2)
+    assert node.text.startswith("L1:2 of toy/bert @ abc123")
+    spread, highest, lowest, _ = node.children
+    assert spread.text.startswith("activations of 60 sentences: mean ")
+    assert (highest.text, lowest.text) == ("label: Sound", "lowest activations: label: Delivery")
+    sentences = read_table(CORPUS, "corpus")["text"].to_pylist()
+    for below, end in ((highest, HIGHEST), (lowest, LOWEST)):
+        text = "\n".join(lines_of(below))
+        row = int(read_exemplars(EXEMPLARS, "all", end)[0, 2, 0])
+        with h5py.File(ACTIVATIONS) as file:
+            value = file["activations"][row, 0, 2]
+        assert f"exemplar 1, activation {value:.4f}: {sentences[row]}" in text
+        assert text.count("answer Yes, log-odds") == 2
+        assert "all: assigned, f 1.000 by occurrences (6 exemplars), base rate 0.200" in text
+
+
+def test_the_chain_of_a_neuron_without_label_says_so_of_each_end(run):
+    run_label(threshold=0.99)
+    texts = [child.text for child in chain(RESULTS, CACHE, "L3:0", 1).children]
+    assert texts[1:3] == [
+        "no label: no descriptor has f > 0.99",
+        "lowest activations: no label: no descriptor has f > 0.99",
+    ]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: show_neuron(RESULTS, "L1:2", 1),
+        lambda: chain(RESULTS, CACHE, "L1:2", 1),
+        run_report,
+    ],
+    ids=["show", "audit", "report"],
+)
+def test_labels_of_an_end_that_the_exemplars_no_longer_have_are_refused(run, read):
+    run_exemplars(lowest=False)
+    with pytest.raises(InputError, match=r"exemplars\.h5: no sets of the lowest .* `descry label`"):
+        read()
+
+
+# page
+
+
+def test_the_page_has_a_section_of_the_lowest(run):
+    page = Page(run_report())
+    assert page.tags["details"] == 2 * 5
+    identities = [value for name, value in page.attributes if name == "id"]
+    assert len(identities) == len(set(identities))
+    assert {"neurons", "lowest"} <= set(identities)
+    for neuron in range(5):
+        assert {f"L1:{neuron}", f"lowest-L1:{neuron}"} <= set(identities)
+    text = " ".join("".join(page.texts).split())
+    assert "Neurons, lowest activations" in text
+    assert "descry audit L1:" in text
+    assert "lowest halves: jaccard" in text
+    assert "2 layers of 8 neurons" in text
+    assert text.count("Descriptor dropped") == 2
+    assert f"Descriptor dropped (lowest): {BROAD}" in text
+    labelled = read_labels(LABELS, LOWEST).splits["all"].assigned.any(axis=2).sum()
+    assert f"labelled apart: {labelled} neurons have such a label" in text
+
+
+def test_the_page_shows_the_sentences_of_each_end(run):
+    text = " ".join(" ".join(Page(run_report()).texts).split())
+    highest, lowest = text.split("Neurons, lowest activations")
+    assert re.search(r"L1:2 Sound 1\.00, 5\.0x .*? sentence descriptors 2\d\.\d{3} ", highest)
+    assert re.search(r"L1:2 Delivery 1\.00, 5\.0x .*? sentence descriptors -2\d\.\d{3} ", lowest)
+    hostile = " ".join(HOSTILE.split())
+    assert hostile in highest
+    assert hostile in lowest
+
+
+def test_the_page_of_a_run_without_labels_at_either_end_can_be_read(run):
+    run_label(threshold=1.0)
+    run_evaluate()
+    page = Page(run_report())
+    assert page.tags["details"] == 0
+    text = " ".join("".join(page.texts).split())
+    assert "0 of 16 neurons have a label." in text
+    assert "labelled apart: 0 neurons have such a label." in text
+
+
+# all of them
+
+
+def test_run_twice_they_write_the_same_bytes(run):
+    def contents():
+        return {p: p.read_bytes() for p in RESULTS.rglob("*") if p.is_file()}
+
+    before = contents()
+    rerun(lowest=True)
+    assert contents() == before
+
+
+def test_the_planted_ends_are_those_of_the_topics(run):
+    topics = topics_of(read_table(CORPUS, "corpus"))
+    for neuron in range(len(TOPIC)):
+        for end, topic in ((HIGHEST, neuron), (LOWEST, (neuron + 1) % len(TOPIC))):
+            rows = read_exemplars(EXEMPLARS, "all", end)[0, neuron]
+            assert set(topics[rows].tolist()) == {topic}
+    assert read_neurons(EXEMPLARS).layers == LAYERS
