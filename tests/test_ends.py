@@ -55,7 +55,7 @@ from descry.results import (
     read_labels,
     read_neurons,
 )
-from descry.show import show_chain, show_neuron, show_table
+from descry.show import show_chain, show_compared, show_neuron, show_table
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_json, read_table, table_provenance
 
@@ -332,6 +332,39 @@ def test_without_the_lowest_show_and_audit_do_not_speak_of_them(run, capsys):
     show_neuron(RESULTS, "L1:2", 1)
     show_chain(chain(RESULTS, CACHE, "L1:2", 1))
     assert "lowest activations" not in printed(capsys)
+
+
+def test_a_comparison_of_exemplar_sets_has_both_ends(run, capsys):
+    other = RESULTS / "other.h5"
+    shutil.copy(EXEMPLARS, other)
+    with h5py.File(other, "r+") as file:
+        row = file["lowest/calibration/row"]
+        row[0, 0, :2] = [0, 1] if {0, 1}.isdisjoint(row[0, 0]) else [58, 59]
+        del file["all/row"]
+        file["all/row"] = read_exemplars(EXEMPLARS, "all")[:, :, ::-1]  # the order is nothing
+    show_compared(EXEMPLARS, other)
+    text = printed(capsys)
+    assert "exemplar sets of 16 neurons in results/exemplars.h5 and results/other.h5" in text
+    assert "all 6 0.0% 100.00% 100%" in text
+    assert "lowest, all 6 0.0% 100.00% 100%" in text
+    assert "lowest, calibration 3 6.2% 95.83% 33%" in text
+
+
+def test_a_comparison_has_the_ends_that_both_have(run, capsys):
+    other = RESULTS / "other.h5"
+    shutil.copy(EXEMPLARS, other)
+    run_exemplars(lowest=False)
+    show_compared(EXEMPLARS, other)
+    assert "lowest" not in printed(capsys)
+
+
+def test_exemplars_of_other_layers_are_not_compared(run):
+    other = RESULTS / "other.h5"
+    shutil.copy(EXEMPLARS, other)
+    with h5py.File(other, "r+") as file:
+        file["layer"][1] = 2
+    with pytest.raises(InputError, match=r"other\.h5: not of the neurons that .*exemplars\.h5"):
+        show_compared(EXEMPLARS, other)
 
 
 # audit

@@ -16,7 +16,16 @@ from scipy import stats
 
 from descry import exemplars
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST, NOBODY, Leaders, exemplar_size, leaders, merged
+from descry.exemplars import (
+    ENDS,
+    HIGHEST,
+    NOBODY,
+    Leaders,
+    exemplar_size,
+    in_common,
+    leaders,
+    merged,
+)
 from descry.matrix import Layout
 from descry.results import read_ends, read_exemplars, read_neuron_exemplars, read_neurons
 from descry.running import Running
@@ -173,6 +182,31 @@ def test_places_that_nobody_took_come_last():
     rows, values = merged([free, full], 4)
     assert rows.tolist() == [[4, 3, 0, NOBODY]]
     assert values.tolist() == [[-7.0, -8.0, -9.0, -np.inf]]
+
+
+@st.composite
+def two_sets(draw):
+    """Exemplar sets of the same neurons, maybe of different sizes."""
+    number = draw(st.integers(1, 4))
+    sizes = draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    orders = st.lists(st.permutations(range(9)), min_size=number, max_size=number)
+    return [np.array(draw(orders), dtype=np.int32)[:, :size] for size in sizes]
+
+
+@given(two_sets())
+def test_members_in_common_are_counted_neuron_by_neuron(sets):
+    first, second = sets
+    shares = [
+        len({*one} & {*two}) / len(one)
+        for one, two in zip(first.tolist(), second.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(in_common(first, second), shares)
+
+
+def test_rows_of_a_large_corpus_in_common():
+    rows = np.full((4000, 1), 2**31 - 2, dtype=np.int32)
+    assert in_common(rows, rows).min() == 1.0
+    assert in_common(rows, rows - 1).max() == 0.0
 
 
 # Leaders of what comes block by block

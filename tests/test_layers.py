@@ -44,7 +44,10 @@ def test_no_module_imports_from_its_own_layer_or_a_higher_one(path):
         assert name == part(path) or LEVEL[name] < LEVEL[part(path)], f"{path} imports {name}"
 
 
-@pytest.mark.parametrize("module", ["distribution", "exemplars", "labels", "evaluation", "running", "scope"])
+NUMERICS = ["distribution", "exemplars", "labels", "evaluation", "running", "scope"]
+
+
+@pytest.mark.parametrize("module", NUMERICS)
 def test_numerics_read_no_files_and_load_no_torch(module):
     text = (SOURCE / f"{module}.py").read_text()
     assert not any(word in text for word in ("pathlib", "torch", "h5py", "pyarrow", "params"))

@@ -82,6 +82,21 @@ def test_params_are_the_sample_preset():
         ("evaluate.thresholds", [0.1, 2.0]),
         ("activations.device", "gpu"),
         ("activations.max_tokens", 7),
+        ("activations.site", "hidden"),
+        ("activations.site", ""),
+        ("activations.site", "encoder..dense"),
+        ("activations.site", "encoder.layer.**"),
+        ("activations.site", "ffn_output:input"),
+        ("activations.site", "encoder.dense:output"),
+        ("activations.position", "first"),
+        ("activations.layers", []),
+        ("activations.layers", [0, -1]),
+        ("activations.block", 0),
+        ("activations.block", 1023),
+        ("activations.block", 1500),
+        ("activations.store", "both"),
+        ("activations.store_dtype", "bfloat16"),
+        ("activations.keep", 0),
         ("annotate.scope", "neurons"),
         ("annotate.neurons", 0),
         ("annotate.neurons", []),
@@ -105,6 +120,14 @@ def test_a_value_out_of_range_is_named(changed, key, value):
         ("corpus.text_fields", "text"),
         ("label.threshold", "0.2"),
         ("cluster.method", "kmeans"),
+        ("activations.layers", 3),
+        ("activations.layers", ["0"]),
+        ("activations.site", None),
+        ("activations.block", 2048.0),
+        ("activations.keep", True),
+        ("exemplars.lowest", "yes"),
+        ("exemplars.lowest", 1),
+        ("exemplars.lowest", None),
         ("describe.example", "none"),
         ("annotate.neurons", "L5:24"),
         ("annotate.labeller", None),
@@ -116,6 +139,22 @@ def test_a_value_out_of_range_is_named(changed, key, value):
 def test_a_value_of_another_type_is_named(changed, key, value):
     with pytest.raises(InputError, match=key.replace(".", r"\.")):
         load(changed(key, value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activations.site", "residual"),
+        ("activations.site", "encoder.layer.*.output.dense"),
+        ("activations.site", "h.*.mlp.c_proj:input"),
+        ("activations.layers", [5, 0]),
+        ("activations.block", 1024),
+        ("exemplars.lowest", True),
+    ],
+)
+def test_a_value_in_range_is_taken_as_it_is(changed, key, value):
+    section, name = key.split(".")
+    assert getattr(getattr(load(changed(key, value)), section), name) == value
 
 
 @pytest.mark.parametrize("key", ["corpus.sead", "describe.labellers.0.temperature", "n2g"])

@@ -153,7 +153,7 @@ def test_a_killed_process_ends_the_others_and_one_alone_goes_on_with_the_matrix(
     status = launch(2, driver([(four, output, told)], "1", "descry.matrix", "_write", 4))
     assert time.monotonic() - started < QUICK
     assert status == -9
-    assert capfd.readouterr().err == ""
+    assert capfd.readouterr().err == "error: process 1 was ended by signal 9\n"
     with h5py.File(part_of(output)) as file:
         flags = file["written"][:].tolist()
     assert (flags[1], flags[3]) == (1, 0)
@@ -217,20 +217,48 @@ def test_the_first_to_fail_ends_the_others(tmp_path, failing):
     assert not (tmp_path / "end").exists()
 
 
+def processes_that(**by_rank):
+    """A command that does as told by rank: {rank_0: Python code, ...}."""
+    code = "import os, sys, time\nrank = os.environ['RANK']\n"
+    code += "".join(f"if rank == '{name[-1]}': {does}\n" for name, does in by_rank.items())
+    return [sys.executable, "-c", code]
+
+
 @pytest.mark.parametrize(
-    ("seconds", "status", "wanted"),
-    [(0.3, 2, 2), (0.3, -9, -9), (0.3, processes.ELSEWHERE, 1), (0.3, 0, 1), (60, 2, 1)],
+    ("end", "status"),
+    [
+        ("time.sleep(0.3); sys.exit(2)", 2),
+        ("time.sleep(0.3); os.kill(os.getpid(), 9)", -9),
+        (f"time.sleep(0.3); sys.exit({processes.ELSEWHERE})", processes.ELSEWHERE),
+        ("time.sleep(0.3)", processes.ELSEWHERE),
+        ("time.sleep(60)", processes.ELSEWHERE),
+    ],
 )
-def test_of_one_that_ended_for_another_s_failure_the_other_s_status_is_told(
-    monkeypatch, seconds, status, wanted
+@pytest.mark.parametrize("rank", [0, 1])
+def test_of_one_that_ended_for_another_s_failure_the_other_s_is_told(
+    monkeypatch, rank, end, status
 ):
-    monkeypatch.setattr(processes, "MOMENT", 3.0)
-    end = f"os.kill(os.getpid(), {-status})" if status < 0 else f"sys.exit({status})"
-    code = (
-        f"import os, sys, time\nif os.environ['RANK'] == '0': sys.exit({processes.ELSEWHERE})\n"
-        f"time.sleep({seconds}); {end}"
-    )
-    assert launch(2, [sys.executable, "-c", code]) == wanted
+    monkeypatch.setattr(processes, "MOMENT", 1.0)
+    both = {f"rank_{rank}": f"sys.exit({processes.ELSEWHERE})", f"rank_{1 - rank}": end}
+    assert launch(2, processes_that(**both)) == status
+
+
+def test_what_is_wrong_for_all_is_told_once_and_only_the_main_one_says_what_it_did(capfd):
+    fails = "sys.exit('error: no such site')"
+    assert launch(3, processes_that(rank_0="time.sleep(0.3); " + fails, rank_1=fails)) == 1
+    assert capfd.readouterr() == ("", "error: no such site\n")
+    tells = "print(rank); print('so far', file=sys.stderr)"
+    assert launch(3, processes_that(rank_0=tells, rank_1=tells, rank_2=tells)) == 0
+    assert capfd.readouterr() == ("0\n", "so far\n")
+
+
+def test_of_another_process_that_fails_the_errors_are_shown(capfd):
+    fails = "print('out'); sys.exit('error: not finite')"
+    assert launch(2, processes_that(rank_0="print('main'); time.sleep(60)", rank_1=fails)) == 1
+    assert capfd.readouterr().err == "error: not finite\n"
+    killed = "os.kill(os.getpid(), 9)"
+    assert launch(2, processes_that(rank_0="time.sleep(60)", rank_1=killed)) == -9
+    assert capfd.readouterr().err == "error: process 1 was ended by signal 9\n"
 
 
 def test_an_interrupted_launch_leaves_no_process(tmp_path, monkeypatch):
@@ -245,7 +273,7 @@ def test_an_interrupted_launch_leaves_no_process(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(processes.subprocess, "Popen", start)
-    monkeypatch.setattr(processes, "_ended", interrupted)
+    monkeypatch.setattr(processes, "_failed", interrupted)
     with pytest.raises(KeyboardInterrupt):
         launch(2, [sys.executable, "-c", "import time; time.sleep(60)"])
     assert [process.returncode for process in started] == [-9, -9]

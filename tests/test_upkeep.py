@@ -101,12 +101,15 @@ class Study:
         made = {"made": {"stage": "cluster"}, "descriptors": entries, "dropped": []}
         write_json(self.results / "descriptors.json", made)
 
-    def exemplars(self, rows):
+    def exemplars(self, rows, lowest=None):
         """Of a model with one neuron."""
         with writing_hdf5(self.results / "exemplars.h5", {"stage": "exemplars"}) as file:
             file.create_dataset("layer", data=np.array([0], dtype=np.int32))
             for split in ("all", "calibration", "validation"):
                 file.create_dataset(f"{split}/row", data=np.array([[rows]], dtype=np.int32))
+                if lowest:
+                    data = np.array([[lowest]], dtype=np.int32)
+                    file.create_dataset(f"lowest/{split}/row", data=data)
 
     def run(self, *arguments, status=0):
         """What the command line prints."""
@@ -682,6 +685,8 @@ def test_without_exemplars_there_are_as_many_as_there_may_be(study):
     study.set("judge", labeller=ANN, scope="exemplars", neurons=3, sample=4)
     found = study.forecast()["judge"]
     assert (found.to_ask, found.known) == ((3 * 5 + 4) * 3, False)
+    study.set("exemplars", lowest=True)
+    assert study.forecast()["judge"].to_ask == (3 * 2 * 5 + 4) * 3
     study.set("judge", neurons=None)
     assert study.forecast()["judge"].to_ask == 100 * 3
     study.set("judge", neurons=["L0:0"], sample=1000)
@@ -690,6 +695,8 @@ def test_without_exemplars_there_are_as_many_as_there_may_be(study):
     study.exemplars([1, 4, 7])
     found = study.forecast()["judge"]
     assert (found.to_ask, found.known) == (9, True)
+    study.exemplars([1, 4, 7], lowest=[4, 5, 6])
+    assert study.forecast()["judge"].to_ask == 15
 
 
 def test_the_drawn_example_is_forecast_before_what_depends_on_it(study):

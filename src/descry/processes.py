@@ -17,7 +17,7 @@ from pathlib import Path
 MEETING = "DESCRY_MEETING"  # the file where launched processes find each other
 PATIENCE = timedelta(days=7)
 ELSEWHERE = 3  # the exit status of a process that ended since another had failed
-MOMENT = 5.0  # seconds that the other has to end in
+MOMENT = 2.0  # seconds that others have to end in after the first that failed
 
 
 @dataclass(frozen=True)
@@ -82,53 +82,62 @@ def gpus(device: str) -> int:
 def launch(number: int, command: Sequence[str]) -> int:
     """Run a command in so many processes on this machine; the first that fails ends all.
 
+    The main one's output is shown; of another's its errors, if it is the one that failed.
+
     Returns:
-        The exit status: that of the first to fail, else 0.
+        The exit status: that of the one that failed, else 0.
     """
     with tempfile.TemporaryDirectory() as folder:
         shared = {MEETING: str(Path(folder, "meeting")), "GLOO_SOCKET_IFNAME": "lo"}
         shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)}
         shared |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // number))}
-        started = [
-            subprocess.Popen(
-                command, env={**os.environ, **shared, "RANK": str(i), "LOCAL_RANK": str(i)}
-            )
-            for i in range(number)
-        ]
+        started: list[subprocess.Popen[bytes]] = []
         try:
-            return _ended(started)
+            for rank in range(number):
+                own = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+                with Path(folder, str(rank)).open("wb") as errors:
+                    output = (subprocess.DEVNULL, errors) if rank else (None, None)
+                    started.append(
+                        subprocess.Popen(command, env=own, stdout=output[0], stderr=output[1])
+                    )
+            failed = _failed(started)
         finally:
             for process in started:
                 process.kill()
                 process.wait()
+        if failed is None:
+            return 0
+        status = int(started[failed].returncode)
+        sys.stderr.write(Path(folder, str(failed)).read_text(errors="replace"))
+        if status < 0:
+            sys.stderr.write(f"error: process {failed} was ended by signal {-status}\n")
+        return status
 
 
-def _ended(started: list[subprocess.Popen[bytes]]) -> int:
-    """Wait for all, or for the first that fails."""
+def _failed(started: list[subprocess.Popen[bytes]]) -> int | None:
+    """Wait for all, or for one that fails: which it is.
+
+    What is wrong for all is told by the main one; who ended for another's failure tells nothing.
+    """
     left = list(started)
     while left:
         for process in left:
-            try:
-                status = process.wait(timeout=0.2)
-            except subprocess.TimeoutExpired:
+            if _status(process, 0.2) is None:
                 continue
             left.remove(process)
-            if status == ELSEWHERE:
-                return _reason(left)
-            if status:
-                return status
+            if process.returncode:
+                end = time.monotonic() + MOMENT
+                for other, its in enumerate(started):
+                    if _status(its, end - time.monotonic()) not in (None, 0, ELSEWHERE):
+                        return other
+                return started.index(process)
             break
-    return 0
+    return None
 
 
-def _reason(left: list[subprocess.Popen[bytes]]) -> int:
-    """The status of the process that failed, where one has only told that another did."""
-    end = time.monotonic() + MOMENT
-    for process in left:
-        try:
-            status = process.wait(timeout=max(0.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            continue
-        if status not in (0, ELSEWHERE):
-            return status
-    return 1
+def _status(process: subprocess.Popen[bytes], seconds: float) -> int | None:
+    """The exit status of a process, if it ends within so many seconds."""
+    try:
+        return process.wait(max(0.0, seconds))
+    except subprocess.TimeoutExpired:
+        return None

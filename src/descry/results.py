@@ -114,9 +114,7 @@ def spread(distribution: dict[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in names)
 
 
-def read_neuron_exemplars(
-    path: Path, row: int, index: int, ends: Sequence[str]
-) -> NeuronExemplars:
+def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str]) -> NeuronExemplars:
     """Read one neuron of exemplars.h5, at the ends that have labels.
 
     Raises:
