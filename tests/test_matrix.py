@@ -229,9 +229,8 @@ def test_values_are_on_the_disk_before_their_flag(tmp_path, monkeypatch):
 HOLD = """
 import sys
 from pathlib import Path
-from descry.errors import InputError
-from descry.matrix import Layout, Writer, begin
-from test_matrix import SMALL, start
+sys.path.insert(0, sys.argv[2])
+from test_matrix import SMALL, InputError, Writer, start
 try:
     writer = Writer(start(Path(sys.argv[1]), SMALL))
     writer.lock()
@@ -245,10 +244,9 @@ sys.stdin.read()
 @contextmanager
 def another_run(path):
     """Another process that means to write the file."""
-    command = [sys.executable, "-c", HOLD, path]
+    command = [sys.executable, "-c", HOLD, path, Path(__file__).parent]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    env = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
-    with subprocess.Popen(command, text=True, env=env, **pipes) as process:
+    with subprocess.Popen(command, text=True, **pipes) as process:
         try:
             yield process
         finally:

@@ -40,7 +40,7 @@ for corpus, output, told in jobs:
 @pytest.fixture(autouse=True)
 def helpers(monkeypatch):
     """Processes find the tests' own modules."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 @pytest.fixture(scope="module")
