@@ -9,10 +9,10 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "sets", "enrichment", "composed"},
-    {"storage", "prompts", "splits", "threads", "sites", "processes"},
+    {"errors", "sets", "enrichment", "composed", "means"},
+    {"storage", "prompts", "splits", "threads", "sites", "processes", "git"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
-    | {"gold", "tidy", "drawing"},
+    | {"gold", "tidy", "drawing", "lock", "differences"},
     {"labellers", "corpus", "clusters", "exports", "targets", "running"}
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
     {"asking", "extraction", "results", "report", "scope", "scorers", "trials"}
@@ -21,6 +21,7 @@ LAYERS = [
     {"stages", "audit", "pin", "workflow", "sheet"},
     {"questions", "sweep"},
     {"forecast", "upkeep"},
+    {"verification", "reproduction", "crate"},
     {"show", "guard", "progress"},
     {"cli"},
     {"__main__"},
@@ -60,6 +61,7 @@ NUMERICS = [
     "sets",
     "enrichment",
     "composed",
+    "means",
     "rules",
     "agreement",
     "alignment",

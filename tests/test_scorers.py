@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
+from descry.means import mean
 from descry.scorers import (
     Found,
     accuracy,
@@ -16,7 +17,6 @@ from descry.scorers import (
     balanced_accuracy,
     detected,
     intruded,
-    mean,
     pearson,
     simulated,
     spearman,

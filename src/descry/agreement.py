@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.labels import ratio
+from descry.means import NORMAL_95, ratio
 
 _DRAWS = 2000  # of an interval
 _SEED = 0  # of those draws: an interval is a function of the counts
@@ -232,5 +232,5 @@ def corrected(yes: np.ndarray, answered: np.ndarray, labeller: Reliability) -> C
         + (1 - centre) ** 2 * specificity
         - 2 * centre * (1 - centre) * both
     ) / better**2
-    reach = 1.959964 * np.sqrt(np.maximum(variance, 0))
+    reach = NORMAL_95 * np.sqrt(np.maximum(variance, 0))
     return Corrected(*(np.clip(x, 0, 1) for x in (value, centre - reach, centre + reach)))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from descry.labels import ratio
+from descry.means import ratio
 
 
 @dataclass(frozen=True)

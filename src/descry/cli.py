@@ -57,8 +57,8 @@ def main() -> None:
 
 
 def _section(stage: str, text: str | None, changes: list[str] | None = None) -> dict[str, Any]:
-    """A stage's parameters as keyword arguments: `section` whole, and each key but the paths."""
-    from descry.params import changed, input_paths, load, parse
+    """A stage's parameters as keyword arguments."""
+    from descry.params import arguments, changed, load, parse
 
     if text is None:
         model = getattr(load(Path("params.yaml")), stage)
@@ -67,12 +67,11 @@ def _section(stage: str, text: str | None, changes: list[str] | None = None) -> 
             model = parse(stage, json.loads(text), "--params")
         except json.JSONDecodeError as error:
             raise InputError(f"--params: not valid JSON ({error})") from None
-    section = model.model_dump()
     if changes:
         from descry.pin import pinned
 
-        section = pinned(changed(stage, model, changes).model_dump())
-    return {"section": section} | {k: v for k, v in section.items() if k not in input_paths(model)}
+        model = parse(stage, pinned(changed(stage, model, changes).model_dump()), "--set")
+    return arguments(model)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -419,7 +418,7 @@ def sweep(
     if figure.suffix not in (".svg", ".png"):
         raise InputError(f"--figure {figure}: a picture is .svg or .png")
     params = load(Path("params.yaml"))
-    rule = Rule(params.label.rule, params.label.frequency, 0.5)
+    rule = Rule.of(params.label.model_dump())
     steps = params.evaluate.thresholds if rule.name == "composition" else params.evaluate.rates
     swept = Swept(
         parse_numbers(top_percent, "--top-percent") or [params.exemplars.top_percent],

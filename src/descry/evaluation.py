@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.labels import ratio
+from descry.means import means, ratio
 
 BY_THRESHOLD = ("precision", "recall", "jaccard", "jaccard_by_descriptor")
 BY_RANK = ("precision_at_k", "recall_at_k")
@@ -144,8 +144,8 @@ class Rated:
     @property
     def means(self) -> np.ndarray:
         """Means over the defined values: float64 [scores], NaN where there are none."""
-        parts = np.split(_means(self.by_neuron), [3 * len(self.cuts.thresholds)])
-        return np.concatenate([parts[0], _means(self.by_descriptor), parts[1]])
+        parts = np.split(means(self.by_neuron, axis=1), [3 * len(self.cuts.thresholds)])
+        return np.concatenate([parts[0], means(self.by_descriptor, axis=1), parts[1]])
 
 
 def rate(predicted: Tags, truth: Tags) -> Rated:
@@ -170,11 +170,6 @@ def rate(predicted: Tags, truth: Tags) -> Rated:
     return Rated(predicted.cuts, np.concatenate(by_t + by_k), by_descriptor)
 
 
-def _means(values: np.ndarray) -> np.ndarray:
-    defined = ~np.isnan(values)
-    return ratio(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
-
-
 def resampled(predicted: Tags, truth: Tags, weights: np.ndarray) -> np.ndarray:
     """All scores with neurons resampled: float64 [draws, scores].
 
@@ -197,7 +192,7 @@ def resampled(predicted: Tags, truth: Tags, weights: np.ndarray) -> np.ndarray:
     ]
     met, first, second = (np.einsum("bn,tnd->btd", weights, part, optimize=True) for part in spread)
     similar = ratio(met, first + second - met)
-    by_descriptor = _means(similar.reshape(-1, predicted.descriptors)).reshape(len(weights), -1)
+    by_descriptor = means(similar, axis=2).reshape(len(weights), -1)
     parts = np.split(of_neurons, [3 * n], axis=1)
     return np.concatenate([parts[0], by_descriptor, parts[1]], axis=1)
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from descry.errors import InputError
+from descry.lock import LOCK, Locked, md5, read_lock
 from descry.storage import read_yaml
-from descry.workflow import md5
 
+PARAMS = Path("params.yaml")
 ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
-Stage = dict[str, Any]
 
 
 def reconcile() -> None:
@@ -33,16 +33,15 @@ def reconcile() -> None:
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
     """
-    if os.environ.get(ADOPTING) or not Path("dvc.lock").exists():
+    if os.environ.get(ADOPTING) or not LOCK.exists():
         return
     if any(Path(".snakemake/locks").glob("*")):
         return  # a run is under way: its new outputs have no record yet
-    locked = (read_yaml(Path("dvc.lock")) or {}).get("stages", {})
     known = read_yaml(Path("dvc.yaml"))["stages"]
-    stages = {name: stage for name, stage in locked.items() if name in known}
+    stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
     adopt = []
     for name, stage in stages.items():
-        strange = [out for out in _outs(stage) if _foreign(out)]
+        strange = [out for out in map(Path, stage.outs) if _foreign(out)]
         if strange and _as_locked(stage):
             adopt.append(name)
         elif strange:
@@ -51,28 +50,20 @@ def reconcile() -> None:
         _touch(_with_followers(adopt, stages))
 
 
-def _with_followers(adopt: list[str], stages: dict[str, Stage]) -> list[str]:
+def _with_followers(adopt: list[str], stages: dict[str, Locked]) -> list[str]:
     """Those stages, and those behind them that are as locked: to be touched as well."""
     adopted = list(adopt)
     for name in adopted:  # it grows
-        made = set(_outs(stages[name]))
+        made = set(stages[name].outs)
         adopted += [
             other
             for other, stage in stages.items()
-            if other not in adopted and made & set(_deps(stage)) and _as_locked(stage)
+            if other not in adopted and made & set(stage.deps) and _as_locked(stage)
         ]
     return adopted
 
 
-def _deps(stage: Stage) -> list[Path]:
-    return [Path(entry["path"]) for entry in stage.get("deps", [])]
-
-
-def _outs(stage: Stage) -> list[Path]:
-    return [Path(entry["path"]) for entry in stage.get("outs", [])]
-
-
-def _in_git(stage: Stage) -> set[str]:
+def _in_git(stage: dict[str, Any]) -> set[str]:
     """Outputs that git restores, so that they are here before their inputs."""
     entries = [*stage.get("outs", []), *stage.get("metrics", [])]
     each = ((path, options) for entry in entries for path, options in entry.items())
@@ -95,17 +86,16 @@ def _foreign(path: Path) -> bool:
     return abs(path.stat().st_mtime - float(ended)) > 1e-3
 
 
-def _as_locked(stage: Stage) -> bool:
-    for file, wanted in stage.get("params", {}).items():
-        now = read_yaml(Path(file))
-        if any(now.get(section) != value for section, value in wanted.items()):
-            return False
-    entries = [*stage.get("deps", []), *stage.get("outs", [])]
-    return all(md5(Path(entry["path"])) == entry["md5"] for entry in entries)
+def _as_locked(stage: Locked) -> bool:
+    now = read_yaml(PARAMS)
+    if any(now.get(section) != value for section, value in stage.params.items()):
+        return False
+    files = {**stage.deps, **stage.outs}
+    return all(md5(Path(path)) == locked for path, locked in files.items())
 
 
-def _age(strange: list[Path], stage: Stage, in_git: set[str]) -> None:
-    missing = next((dep for dep in _deps(stage) if not dep.exists()), None)
+def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
+    missing = next((dep for dep in map(Path, stage.deps) if not dep.exists()), None)
     for out in strange:
         if missing and out.as_posix() not in in_git:
             raise InputError(f"{out} is here without {missing}: run `dvc pull`, or delete {out}")

@@ -12,10 +12,10 @@ import pyarrow as pa
 from descry.agreement import Reliability, corrected
 from descry.alignment import Alignment, align
 from descry.exemplars import HIGHEST
-from descry.labels import ratio
 from descry.matrix import DATA, neuron_blocks, turned
+from descry.means import NORMAL_95, mean, ratio
 from descry.results import Annotations, Labels, read_exemplars, read_labels
-from descry.splits import HALVES
+from descry.splits import HALVES, other_half
 from descry.storage import reading_hdf5
 from descry.threads import ahead
 from descry.tidy import Row
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 METRICS = tuple(field.name for field in fields(Alignment))
 MEMORY = 2**28  # bytes of activations held at a time
-_LEVEL = 1.959964  # standard deviations of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def label_scores(
             held[0][:, found], held[1][:, found] = own, null
     both = list(zip(halves, scores, strict=True))
     means = [
-        {"end": end, "chosen": half.chosen, "score": name} | _mean(held[0][row], held[1][row])
+        {"end": end, "chosen": half.chosen, "score": name} | _beside_null(*held[:, row])
         for half, held in both
         for row, name in enumerate(METRICS)
     ]
@@ -121,7 +120,7 @@ def _half(
     chosen: str,
     seed: int,
 ) -> _Half:
-    other = HALVES[1 - HALVES.index(chosen)]
+    other = other_half(chosen)
     asked = rows[other][b.asked[rows[other]]]
     sets = read_exemplars(exemplars, other, end)
     sets = sets.reshape(-1, sets.shape[2])
@@ -149,15 +148,13 @@ def _blocks(
                 yield span, data[:, layer, columns].astype(np.float32, copy=False)
 
 
-def _mean(values: np.ndarray, nulls: np.ndarray) -> Row:
+def _beside_null(values: np.ndarray, nulls: np.ndarray) -> Row:
     """The mean over labels beside that of other labels, with the interval of a normal mean."""
-    known, chance = values[~np.isnan(values)], nulls[~np.isnan(nulls)]
-    nan = float("nan")
-    mean = float(known.mean()) if len(known) else nan
-    null = float(chance.mean()) if len(chance) else nan
-    reach = _LEVEL * float(known.std(ddof=1)) / len(known) ** 0.5 if len(known) > 1 else nan
-    room = (mean - null) / (1 - null) if null < 1 else nan
-    numbers = {"value": mean, "low": mean - reach, "high": mean + reach, "null": null}
+    known = values[~np.isnan(values)]
+    value, null, nan = mean(values), mean(nulls), float("nan")
+    reach = NORMAL_95 * float(known.std(ddof=1)) / len(known) ** 0.5 if len(known) > 1 else nan
+    room = (value - null) / (1 - null) if null < 1 else nan
+    numbers = {"value": value, "low": value - reach, "high": value + reach, "null": null}
     return numbers | {"corrected": room, "defined": len(known)}
 
 

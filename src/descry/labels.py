@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from descry.errors import InputError
+from descry.means import ratio
 from descry.sets import Sets
 
 Frequency = Literal["occurrences", "sentences"]
@@ -79,14 +80,6 @@ def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray
     """f(c) from counts: float64 [sets, descriptors], NaN where there is nothing to count."""
     whole = count.sum(axis=1, keepdims=True) if by == "occurrences" else answered
     return ratio(count, whole)
-
-
-def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where the whole is not above 0: float64, shapes broadcast."""
-    part, whole = np.broadcast_arrays(part, whole)
-    found: np.ndarray = np.full(part.shape, np.nan)
-    np.divide(part, whole, out=found, where=whole > 0)
-    return found
 
 
 def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:

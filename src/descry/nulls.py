@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 
 from descry.evaluation import Cuts, Tags, rate, resampled
-from descry.labels import ratio
+from descry.means import NORMAL_95, means, ratio
 from descry.rules import Counts, Rule
 from descry.sets import Sets
 from descry.threads import ahead
@@ -30,7 +30,6 @@ from descry.threads import ahead
 Null = Literal["random sets", "permuted descriptors", "shuffled neurons"]
 NULLS: tuple[Null, ...] = ("random sets", "permuted descriptors", "shuffled neurons")
 _POOL = 1000  # random sets, at least: a few neurons alone would meet too few of them
-_LEVEL = 1.959964  # standard deviations of a 95% interval
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,11 @@ class Side:
     def _sets(self) -> Sets:
         return Sets(self.exemplars, len(self.answers))
 
+    @cached_property
+    def _answered(self) -> np.ndarray:
+        """Exemplars with an answer: int64 [neurons, descriptors]."""
+        return self._sets.sums(self.answers >= 0)
+
     @property
     def strength(self) -> np.ndarray:
         """How strong each label is: float64 [neurons, descriptors]."""
@@ -74,9 +78,8 @@ class Side:
         if not self.rule.of_occurrences:
             answered = self._sets.sums((self.answers >= 0) * times)
         if self.rule.name == "enrichment":  # tested as sets of the size that they have
-            size = self._sets.sums(self.answers >= 0)
-            yes = np.rint(np.nan_to_num(ratio(yes * size, answered))).astype(np.int64)
-            answered = size
+            yes = np.rint(np.nan_to_num(ratio(yes * self._answered, answered))).astype(np.int64)
+            answered = self._answered
         base, of_base = self.answers[self.sampled], times[self.sampled]
         base_yes, base_answered = (
             (flags * of_base).sum(axis=0) for flags in (base == 1, base >= 0)
@@ -166,15 +169,18 @@ class Scores:
 
 def means_of(comparison: Comparison, cuts: Cuts) -> np.ndarray:
     """The scores of a comparison alone: float64 [scores]."""
-    first, second = (cuts.tag(side.strength) for side in (comparison.first, comparison.second))
-    return rate(first, second).means
+    return rate(*_tagged(comparison, cuts)).means
+
+
+def _tagged(comparison: Comparison, cuts: Cuts) -> tuple[Tags, Tags]:
+    return cuts.tag(comparison.first.strength), cuts.tag(comparison.second.strength)
 
 
 def scores(
     comparison: Comparison, cuts: Cuts, *, permutations: int, bootstraps: int, seed: int
 ) -> Scores:
     """All scores of a comparison, with their interval and their nulls."""
-    first, second = cuts.tag(comparison.first.strength), cuts.tag(comparison.second.strength)
+    first, second = _tagged(comparison, cuts)
     rated = rate(first, second)
     values = [values[~np.isnan(values)] for values in rated.values()]
     value = rated.means
@@ -191,8 +197,8 @@ def scores(
         value=value,
         deviation=np.array([part.std() if len(part) else np.nan for part in values]),
         defined=np.array([len(part) for part in values]),
-        low=np.clip(value - _LEVEL * spread, 0, 1),
-        high=np.clip(value + _LEVEL * spread, 0, 1),
+        low=np.clip(value - NORMAL_95 * spread, 0, 1),
+        high=np.clip(value + NORMAL_95 * spread, 0, 1),
         nulls={str(name): chance for name, chance in nulls.items()},
     )
 
@@ -268,8 +274,7 @@ def _variance(draws: np.ndarray) -> np.ndarray:
     """Over the draws in which a score is defined; NaN where fewer than two are."""
     defined = ~np.isnan(draws)
     number = defined.sum(axis=0)
-    mean = np.where(defined, draws, 0).sum(axis=0) / np.maximum(number, 1)
-    squares = np.where(defined, (draws - mean) ** 2, 0).sum(axis=0)
+    squares = np.where(defined, (draws - means(draws, axis=0)) ** 2, 0).sum(axis=0)
     return ratio(squares, np.where(number > 1, number - 1, 0))
 
 
@@ -287,12 +292,11 @@ def _draws(
 def _chance(value: np.ndarray, draws: np.ndarray) -> Chance:
     defined = ~np.isnan(draws)
     number = defined.sum(axis=0)
-    mean = ratio(np.where(defined, draws, 0).sum(axis=0), number)
     low, high = (_percentile(draws, share) for share in (2.5, 97.5))
     # A draw differs from the value in the last digits only where it is the same thing summed anew.
     reached = np.where(defined, draws >= value - 1e-12, False).sum(axis=0)
     p = np.where((number > 0) & ~np.isnan(value), (1 + reached) / (1 + number), np.nan)
-    return Chance(mean, low, high, p)
+    return Chance(means(draws, axis=0), low, high, p)
 
 
 def _percentile(draws: np.ndarray, share: float) -> np.ndarray:

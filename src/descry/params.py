@@ -403,6 +403,12 @@ def parse_numbers(text: str, option: str) -> list[float]:
     return sorted(numbers)
 
 
+def arguments(section: Section) -> dict[str, Any]:
+    """What a stage's `run` takes of its section: `section` whole, and each key but the paths."""
+    values, paths = section.model_dump(), input_paths(section)
+    return {"section": values} | {key: v for key, v in values.items() if key not in paths}
+
+
 def input_paths(model: Section) -> dict[str, str]:
     """The parameters of a section that name input files: key -> path."""
     return {

@@ -5,8 +5,9 @@ which a descriptor is over-represented among the exemplars.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -45,6 +46,12 @@ class Rule:
     name: RuleName
     frequency: Frequency
     cut: float
+
+    @classmethod
+    def of(cls, label: Mapping[str, Any]) -> "Rule":
+        """The rule that the section of stage label names."""
+        cut = label["threshold" if label["rule"] == "composition" else "fdr"]
+        return cls(label["rule"], label["frequency"], float(cut))
 
     @property
     def of_occurrences(self) -> bool:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry import agreement
+from descry.means import mean
 
 NAN = float("nan")
 LEAST = 3  # ratings: two points always lie on a line
@@ -129,13 +130,6 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
     if len(x) < LEAST or np.ptp(x) == 0 or np.ptp(y) == 0:
         return NAN
     return float(np.corrcoef(x, y)[0, 1])
-
-
-def mean(values: np.ndarray) -> float:
-    """The mean over the defined values, NaN where there are none."""
-    found = np.asarray(values, dtype=np.float64)
-    defined = found[~np.isnan(found)]
-    return float(defined.mean()) if len(defined) else NAN
 
 
 def summary(found: Sequence[Found], names: Sequence[str], chance: float) -> dict[str, object]:

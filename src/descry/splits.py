@@ -32,3 +32,8 @@ def split_rows(splits: Sequence[str]) -> dict[str, np.ndarray]:
         CALIBRATION: np.flatnonzero(halves == CALIBRATION),
         VALIDATION: np.flatnonzero(halves == VALIDATION),
     }
+
+
+def other_half(half: str) -> str:
+    """The half that a half is held against."""
+    return VALIDATION if half == CALIBRATION else CALIBRATION

@@ -117,12 +117,11 @@ class Grid:
 
     def nulls(self, against: str, found: Scores, chance: np.ndarray | None) -> list[Row]:
         """A row a score and null."""
-        every = found.nulls
         rows = [
             {"against": against, "score": name, "at": at, "null": null}
             | {key: values[place] for key, values in asdict(by_chance).items()}
             for place, name, at in self._places()
-            for null, by_chance in every.items()
+            for null, by_chance in found.nulls.items()
         ]
         if chance is not None:
             rows += [

@@ -14,7 +14,7 @@ import numpy as np
 from descry.asking import Progress
 from descry.labels import asked_sets, assign
 from descry.nulls import scores
-from descry.params import Params, changed
+from descry.params import Params, Section, arguments, changed
 from descry.results import read_annotations, read_exemplars
 from descry.rules import Rule
 from descry.splits import split_rows
@@ -56,18 +56,21 @@ def sweep(
     Raises:
         InputError: what is tried is no value that params.yaml could have.
     """
-    for percent in swept.top_percents:
-        changed("exemplars", params.exemplars, [f"top_percent={percent}"])
-    for cosine in swept.clusterings:
-        changed("cluster", params.cluster, [f"threshold={cosine}"])
+    sizes = {
+        percent: changed("exemplars", params.exemplars, [f"top_percent={percent}", "lowest=false"])
+        for percent in swept.top_percents
+    }
+    clusterings: dict[float | None, Section] = {
+        threshold: changed("cluster", params.cluster, [f"threshold={threshold}"])
+        for threshold in swept.clusterings
+    }
     with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
         folder = Path(scratch)
-        sets = _exemplars(params, results, folder, swept.top_percents)
-        clusterings: list[float | None] = [*swept.clusterings] or [None]
-        for threshold in clusterings:
+        sets = _exemplars(sizes, results, folder)
+        for threshold in clusterings or [None]:
             found = results / "annotations.h5"
             if threshold is not None:
-                found = _annotated(params, results, folder, cache, threshold, progress)
+                found = _annotated(params, clusterings[threshold], results, folder, cache, progress)
             for percent, path in sets.items():
                 yield from (
                     Row(cluster_threshold=threshold, top_percent=percent, **row)
@@ -75,39 +78,30 @@ def sweep(
                 )
 
 
-def _exemplars(
-    params: Params, results: Path, folder: Path, percents: list[float]
-) -> dict[float, Path]:
+def _exemplars(sizes: dict[float, Section], results: Path, folder: Path) -> dict[float, Path]:
     corpus, activations = results / "corpus.parquet", results / "activations.h5"
-    paths = {}
-    for percent in percents:
-        section = params.exemplars.model_dump() | {"top_percent": percent, "lowest": False}
-        paths[percent] = folder / f"{percent:g}.h5"
-        exemplars.run(corpus, activations, paths[percent], section=section, **section)
+    paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
+    for percent, section in sizes.items():
+        exemplars.run(corpus, activations, paths[percent], **arguments(section))
     return paths
 
 
 def _annotated(
     params: Params,
+    clustering: Section,
     results: Path,
     folder: Path,
     cache: Path,
-    threshold: float,
     progress: Progress,
 ) -> Path:
-    """B of the clusters at another threshold."""
-    descriptors, output = (folder / f"{threshold:g}.{kind}" for kind in ("json", "annotations.h5"))
-    section = params.cluster.model_dump() | {"threshold": threshold}
+    """B of other clusters."""
+    descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
     files = results / "candidates.parquet", Path(params.cluster.edits), descriptors
-    cluster.run(*files, section=section, **_without(section, "edits"))
-    section = params.annotate.model_dump()
+    cluster.run(*files, **arguments(clustering))
     read = results / "corpus.parquet", descriptors, results / "exemplars.h5"
-    annotate.run(*read, output, cache, section=section, replay=False, progress=progress, **section)
+    how = arguments(params.annotate)
+    annotate.run(*read, output, cache, replay=False, progress=progress, **how)
     return output
-
-
-def _without(section: Row, key: str) -> Row:
-    return {name: value for name, value in section.items() if name != key}
 
 
 def _rows(
@@ -115,8 +109,7 @@ def _rows(
 ) -> Iterator[Row]:
     sentences = read_table(results / "corpus.parquet", "corpus", ["split"])
     b = read_annotations(found)
-    label = params.label
-    rule = Rule(label.rule, label.frequency, cuts[0])
+    rule = Rule.of(params.label.model_dump())
     study = Study(b, split_rows(sentences["split"].to_pylist()), {}, rule)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:

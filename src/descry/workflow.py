@@ -5,8 +5,6 @@ name; the names of its params are the sections of params.yaml that it depends on
 """
 
 import ast
-import hashlib
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,18 +172,3 @@ def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
     }
     for path in map(str, rule.input):
         yield named.get(path, path)
-
-
-def md5(path: Path) -> str | None:
-    """The md5 by which dvc.lock knows a file or folder; None if there is nothing."""
-    if path.is_dir():
-        entries = [
-            {"md5": md5(file), "relpath": file.relative_to(path).as_posix()}
-            for file in sorted(path.rglob("*"), key=lambda p: p.relative_to(path).parts)
-            if file.is_file()
-        ]
-        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()

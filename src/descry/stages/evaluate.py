@@ -2,18 +2,27 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.agreement import Agreement, Reliability, agreement, reliability, summary, table
+from descry.agreement import (
+    Agreement,
+    Reliability,
+    Table,
+    agreement,
+    reliability,
+    summary,
+    table,
+)
 from descry.errors import InputError
 from descry.evaluation import pearson
 from descry.exemplars import HIGHEST
 from descry.gold import read_gold
 from descry.label_scores import label_scores
+from descry.means import mean
 from descry.nulls import means_of, scores
 from descry.results import (
     Annotations,
@@ -25,7 +34,6 @@ from descry.results import (
 from descry.rules import Rule
 from descry.splits import HALVES, split_rows
 from descry.storage import (
-    JSON,
     provenance,
     read_table,
     table_provenance,
@@ -76,7 +84,7 @@ def run(
     sentences = read_table(corpus, "corpus")
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
-    made_labels = table_provenance(label_table)["params"]
+    rule = Rule.of(table_provenance(label_table)["params"])
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     b = read_annotations(annotations).only(kept)
     truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
@@ -84,16 +92,17 @@ def run(
     if judge := read_judgements(judgements):
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
             raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
-        truths["judge"], asked["judge"] = judge.only(kept).answer, judge.asked
-    rule = Rule(made_labels["rule"], made_labels["frequency"], _cut(made_labels))
+        judge = judge.only(kept)
+        truths["judge"], asked["judge"] = judge.answer, judge.asked
     steps = thresholds if rule.name == "composition" else rates
     grid = Grid(rule, sorted({*steps, rule.cut}), max_k, truth_top)
     how = {"permutations": permutations, "bootstraps": bootstraps, "seed": seed}
+    agreed = {name: _judged(b, truth) for name, truth in truths.items()}
+    reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []
     by_chance: list[Row] = []
     aligned: list[Row] = []
     every_label: list[pa.Table] = []
-    reliable = _reliable(b, truths["gold"])
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
         study = Study(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
@@ -111,18 +120,17 @@ def run(
         )
         every_label.append(of_labels)
         aligned += means
-    agreed = {name: _agreements(b, truth, rows) for name, truth in truths.items()}
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed, gold]
     made = provenance("evaluate", section, inputs, PACKAGES)
     value = {
         "made": made,
-        "labeller": {name: _labeller(b, truth, name) for name, truth in truths.items()},
+        "labeller": {name: _labeller(found, name) for name, found in agreed.items()},
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
     if judge:
-        value["judge_against_gold"] = _labeller(judge.only(kept), truths["gold"], "gold")
+        value["judge_against_gold"] = _labeller(_judged(judge, truths["gold"]), "gold")
     for against in dict.fromkeys(row["against"] for row in rated):
         value[against] = _headline(rated, against, rule)
     value["alignment"] = _by_end(aligned)
@@ -131,18 +139,35 @@ def run(
     write_csv(curves, rated)
     write_csv(nulls, by_chance)
     write_csv(alignment, aligned)
-    write_csv(descriptors, [Row(against=name, **row) for name in agreed for row in agreed[name]])
+    write_csv(
+        descriptors, [row for name in agreed for row in _agreements(name, b, agreed[name], rows)]
+    )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
     return _summary(rated, rule)
 
 
-def _reliable(b: Annotations, truth: np.ndarray) -> dict[str, Reliability]:
+class _Judged(NamedTuple):
+    """A labeller held against the truth about one descriptor."""
+
+    counts: Table
+    found: Agreement
+
+
+def _judged(b: Annotations, truth: np.ndarray) -> list[_Judged]:
+    """Descriptor by descriptor; `truth` is int8 [sentences, descriptors], as B."""
+    return [
+        _Judged(table(answer, true), agreement(answer, score, true))
+        for answer, score, true in zip(b.answer.T, b.score.T, truth.T, strict=True)
+    ]
+
+
+def _reliable(b: Annotations, judged: list[_Judged]) -> dict[str, Reliability]:
     """What is known of the labeller's errors, by descriptor."""
     return {
-        name: reliability(table(b.answer[:, c], truth[:, c]), _yes_share(b.answer[b.sampled, c]))
-        for c, name in enumerate(b.descriptors)
-        if (truth[:, c] >= 0).any()
+        name: reliability(own.counts, _yes_share(answer[b.sampled]))
+        for name, answer, own in zip(b.descriptors, b.answer.T, judged, strict=True)
+        if own.found.sentences
     }
 
 
@@ -173,23 +198,19 @@ def _by_end(aligned: list[Row]) -> Row:
     return nested
 
 
-def _cut(label: JSON) -> float:
-    """The threshold or the false discovery rate that made the labels."""
-    return float(label["threshold" if label["rule"] == "composition" else "fdr"])
-
-
-def _agreements(b: Annotations, truth: np.ndarray, rows: dict[str, np.ndarray]) -> list[Row]:
-    """Per descriptor: share of sentences with it in each split, and agreement with `truth`."""
-    found = []
-    for column, name in enumerate(b.descriptors):
-        answer = b.answer[:, column]
-        shares = {
+def _agreements(
+    against: str, b: Annotations, judged: list[_Judged], rows: dict[str, np.ndarray]
+) -> list[Row]:
+    """Per descriptor: share of sentences with it in each split, and agreement with the truth."""
+    return [
+        {"against": against, "descriptor": name}
+        | {
             f"share_{split}": _yes_share(answer[part[b.sampled[part]]])
             for split, part in rows.items()
         }
-        row = agreement(answer, b.score[:, column], truth[:, column])
-        found.append({"descriptor": name, **shares, **_flat(row)})
-    return found
+        | _flat(own.found)
+        for name, answer, own in zip(b.descriptors, b.answer.T, judged, strict=True)
+    ]
 
 
 def _flat(row: Agreement) -> Row:
@@ -207,27 +228,20 @@ def _yes_share(answer: np.ndarray) -> float:
     return float((answer == 1).mean()) if len(answer) else math.nan
 
 
-def _labeller(b: Annotations, truth: np.ndarray, against: str) -> Row:
+def _labeller(judged: list[_Judged], against: str) -> Row:
     """A labeller against others' labels: all pairs together, and means over the descriptors."""
-    columns = [c for c in range(len(b.descriptors)) if (truth[:, c] == 1).any()]
-    tables = [table(b.answer[:, c], truth[:, c]) for c in columns]
-    each = [agreement(b.answer[:, c], b.score[:, c], truth[:, c]) for c in columns]
-    each = [found for found in each if found.truth_yes]
-    if not each:
+    known = [own for own in judged if own.found.truth_yes]
+    if not known:
         return {"undefined": f"no {against} label for these sentences and descriptors"}
-    together = _flat(summary(sum(tables[1:], tables[0])))
+    together = _flat(summary(sum((own.counts for own in known[1:]), known[0].counts)))
     together = {"answers": together.pop("sentences")} | together
     del together["auroc"]  # of one descriptor only: scores of several do not compare
+    flat = [_flat(own.found) for own in known]
     means = {
-        f"mean_{name}": _mean([_flat(found)[name] for found in each])
+        f"mean_{name}": mean([row[name] for row in flat])
         for name in ("precision", "recall", "f1", "kappa", "auroc")
     }
-    return together | means | {"descriptors": len(each)}
-
-
-def _mean(values: list[float]) -> float:
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
+    return together | means | {"descriptors": len(known)}
 
 
 def _headline(rated: list[Row], against: str, rule: Rule) -> Row:

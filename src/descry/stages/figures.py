@@ -64,7 +64,7 @@ def run(
         ),
         "descriptor_shares": draw.descriptor_shares(shares),
     }
-    drawn |= _curves(rated, read_csv(nulls, "evaluate", BY_CHANCE), rule_of(of_labels["params"]))
+    drawn |= _curves(rated, read_csv(nulls, "evaluate", BY_CHANCE), Rule.of(of_labels["params"]))
     written = _tables(corpus, candidates, clusters, labels, of_labels, sentences, seed)
     inputs = [corpus, candidates, clusters, labels, curves, nulls, alignment]
     made = provenance("figures", section, [*inputs, descriptors, correlation], PACKAGES)
@@ -76,12 +76,6 @@ def run(
     for name, (columns, rows) in plotted(rated).items():
         write_csv(plots / f"{name}.csv", rows, columns)
     return {"figures": len(drawn), "tables": len(written)}
-
-
-def rule_of(label: JSON) -> Rule:
-    """The rule by which labels were made, of section `label`."""
-    cut = "threshold" if label["rule"] == "composition" else "fdr"
-    return Rule(label["rule"], label["frequency"], float(label[cut]))
 
 
 def _curves(rated: list[Row], by_chance: list[Row], rule: Rule) -> "dict[str, Figure]":

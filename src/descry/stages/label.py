@@ -23,7 +23,7 @@ from descry.labels import (
 )
 from descry.results import Annotations, read_annotations, read_ends, read_exemplars, read_neurons
 from descry.rules import Rule, RuleName
-from descry.splits import HALVES, SPLITS, split_rows
+from descry.splits import HALVES, SPLITS, other_half, split_rows
 from descry.storage import provenance, read_table, write_json, write_table
 
 PACKAGES = ["numpy", "pyarrow", "scipy"]
@@ -64,7 +64,7 @@ def run(
     if every.ids != sentences["id"].to_pylist():
         raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
     every_neuron = read_neurons(exemplars)
-    applied = Rule(rule, frequency, threshold if rule == "composition" else fdr)
+    applied = Rule.of(section)
     tables: list[pa.Table] = []
     formulas: list[pa.Table] = []
     inverse: dict[str, dict[str, dict[str, list[str]]]] = {}
@@ -173,7 +173,7 @@ def _composed(
         unknown = [None] * len(found)
         table |= {"other_iou": unknown, "other_single": unknown, "other_null": unknown}
         if split in HALVES:
-            other = HALVES[1 - HALVES.index(split)]
+            other = other_half(split)
             single = composed_labels(sets[split], answers[split], **how | {"length": 1})
             tried = {"other_iou": found, "other_single": single, "other_null": _another(found)}
             for name, formulas in tried.items():
