@@ -1,0 +1,110 @@
+"""dvc.lock: which inputs, params and code made which result, by the hashes that DVC keeps."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from descry.errors import InputError
+from descry.storage import read_yaml, yaml_value
+
+LOCK = Path("dvc.lock")
+
+
+@dataclass(frozen=True)
+class Locked:
+    """A stage as dvc.lock records it.
+
+    Attributes:
+        deps: md5 of each input and source file by path; `outs`: of each output.
+        sizes: bytes of all of them, where DVC wrote them down.
+        params: sections of params.yaml by name.
+    """
+
+    name: str
+    deps: Mapping[str, str]
+    outs: Mapping[str, str]
+    sizes: Mapping[str, int]
+    params: Mapping[str, Any]
+
+    @property
+    def code(self) -> list[str]:
+        """The source files among its inputs."""
+        return [path for path in self.deps if path.endswith(".py") or path == "Snakefile"]
+
+
+def read_lock(path: Path) -> dict[str, Locked]:
+    """The stages that a dvc.lock records; none where there is no such file.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    return _stages(read_yaml(path), str(path)) if path.exists() else {}
+
+
+def parse_lock(text: str, where: str) -> dict[str, Locked]:
+    """The same of a dvc.lock's text; `where` it stands.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    return _stages(yaml_value(text, where), where)
+
+
+def _stages(lock: Any, where: str) -> dict[str, Locked]:
+    try:
+        return {name: _stage(name, entry) for name, entry in (lock or {})["stages"].items()}
+    except (KeyError, TypeError, AttributeError):
+        if not lock:
+            return {}
+        raise InputError(f"{where}: not a dvc.lock: restore it from git") from None
+
+
+def _stage(name: str, entry: Any) -> Locked:
+    files = [*entry.get("deps", []), *entry.get("outs", [])]
+    params = entry.get("params", {}).get("params.yaml", {})
+    return Locked(
+        name,
+        {dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
+        {out["path"]: out["md5"] for out in entry.get("outs", [])},
+        {file["path"]: file["size"] for file in files if "size" in file},
+        params,
+    )
+
+
+def upstream(stages: Mapping[str, Locked], name: str) -> list[str]:
+    """A stage and all that its inputs come from, those first that come first."""
+    makers = {out: stage.name for stage in stages.values() for out in stage.outs}
+    found: dict[str, None] = {}
+
+    def visit(stage: str) -> None:
+        for dep in stages[stage].deps:
+            if dep in makers and makers[dep] not in found:
+                visit(makers[dep])
+        found[stage] = None
+
+    visit(name)
+    return list(found)
+
+
+def in_order(stages: Mapping[str, Locked]) -> list[Locked]:
+    """All stages, each behind those that make its inputs."""
+    found = {name: None for stage in stages for name in upstream(stages, stage)}
+    return [stages[name] for name in found]
+
+
+def md5(path: Path) -> str | None:
+    """The md5 by which dvc.lock knows a file or folder; None if there is nothing."""
+    if path.is_dir():
+        entries = [
+            {"md5": md5(file), "relpath": file.relative_to(path).as_posix()}
+            for file in sorted(path.rglob("*"), key=lambda p: p.relative_to(path).parts)
+            if file.is_file()
+        ]
+        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
