@@ -111,6 +111,7 @@ def annotations(path: Path, corpus: Path) -> None:
     answer = (rng.random((len(ids), DESCRIPTORS)) < rates).astype(np.int8)
     with writing_hdf5(path, {"stage": "annotate"}) as file:
         file.attrs["labeller"] = json.dumps({"name": "lots"})
+        file.attrs["frame"] = json.dumps(["", ""])
         file.create_dataset("id", data=np.array(ids, dtype="S16"))
         names = np.array([f"descriptor {i}".encode() for i in range(DESCRIPTORS)], dtype=object)
         file.create_dataset("descriptor", data=names)

@@ -188,6 +188,7 @@ class Study:
         sentences = len(self.held.gold)
         with writing_hdf5(path, made) as file:
             file.attrs["labeller"] = canonical({"name": BY_GOLD})
+            file.attrs["frame"] = canonical(["", ""])
             file.create_dataset("id", data=np.array(self.held.column("id"), dtype="S16"))
             names = np.array([name.encode() for name in self.names], dtype=object)
             file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))

@@ -1,6 +1,7 @@
 """Every test runs offline, and in a home of its own."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -50,6 +51,15 @@ def fill_a_disk(tmp_path):
         return subprocess.run([*mount, tmp_path, *python], capture_output=True, text=True)
 
     return run
+
+
+@pytest.fixture
+def run(built, tmp_path, monkeypatch):
+    """A copy of a module's planted results that a test may spoil, as the current folder."""
+    folder = tmp_path / "run"
+    shutil.copytree(built, folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

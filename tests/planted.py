@@ -19,7 +19,7 @@ import pytest
 from descry.asking import origin_of
 from descry.cache import PromptCache
 from descry.labellers import NO_FRAME, Answer, Identity
-from descry.prompts import p2
+from descry.prompts import p1, p1_template, p2
 from descry.stages import (
     annotate,
     corpus,
@@ -81,6 +81,7 @@ ENDINGS = [
 BROAD = "Quality"  # said of every review, and so dropped by stage label
 NAMES = [BROAD, *TOPICS]
 WIDTH, LAYERS = 8, 2
+EXAMPLE = {"sentence": "The price was fair.", "concepts": ["price"]}
 LABELLER = Identity("toy (no generative model)", "toy", "v1", "none", "none")
 
 RESULTS = Path("results")
@@ -138,16 +139,20 @@ def topics_of(table):
 
 
 def write_descriptors(table):
+    section = {"max_descriptors": 5, "max_words": 4, "seed": 0, "example": EXAMPLE}
+    asked = p1(table["text"].to_pylist(), p1_template(5, EXAMPLE["sentence"], EXAMPLE["concepts"]))
     rows = [
         {
             "id": i,
             "labeller": LABELLER.name,
             "phrase": f"{list(TOPICS)[t]} words",
-            "key": f"key-{i}",
+            "key": LABELLER.request(prompt).key,
         }
-        for i, t in zip(table["id"].to_pylist(), topics_of(table), strict=True)
+        for i, t, prompt in zip(table["id"].to_pylist(), topics_of(table), asked, strict=True)
     ]
-    write_table(CANDIDATES, pa.Table.from_pylist(rows), provenance("describe", {}, [CORPUS], []))
+    made = provenance("describe", section, [CORPUS], [])
+    made |= {"labellers": [LABELLER.as_json() | {"frame": [*NO_FRAME]}], "example": EXAMPLE}
+    write_table(CANDIDATES, pa.Table.from_pylist(rows), made)
     entries = [
         {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
         for name in NAMES
@@ -161,6 +166,7 @@ def write_annotations(table, answer, score):
     made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
     with writing_hdf5(ANNOTATIONS, made) as file:
         file.attrs["labeller"] = canonical(LABELLER.as_json())
+        file.attrs["frame"] = canonical(NO_FRAME)
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
         names = np.array([name.encode() for name in NAMES], dtype=object)
         file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
@@ -337,6 +343,14 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_evaluate()
     run_report()
     store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
+
+
+def made_in(folder, make):
+    """The folder, with what `make` made in it; paths in the results are relative to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make()
+    return folder
 
 
 def write_gold(labels):

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 from planted import (
-    ACTIVATIONS,
     ANNOTATIONS,
     BROAD,
     CACHE,
@@ -32,7 +31,7 @@ from planted import (
     Page,
     Toy,
     build,
-    lines_of,
+    made_in,
     own_topic,
     printed,
     read_csv,
@@ -47,7 +46,9 @@ from planted import (
     write_gold,
 )
 
-from descry.audit import chain
+from descry.audit.chain import audit
+from descry.audit.project import Project
+from descry.audit.tree import tree
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.results import (
@@ -73,20 +74,7 @@ def lowest_topic(neuron):
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A folder with all results in it, of both ends and two layers."""
-    folder = tmp_path_factory.mktemp("ends")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build(LAYERS, lowest=True)
-    return folder
-
-
-@pytest.fixture
-def run(built, tmp_path, monkeypatch):
-    """A copy of the results that a test may spoil, as the current folder."""
-    folder = tmp_path / "run"
-    shutil.copytree(built, folder)
-    monkeypatch.chdir(folder)
-    return folder
+    return made_in(tmp_path_factory.mktemp("ends"), lambda: build(LAYERS, lowest=True))
 
 
 @pytest.fixture
@@ -212,7 +200,7 @@ def test_a_descriptor_may_be_broad_at_one_end_alone(run, ids, capsys):
     assert {"halves", "lowest_halves", "gold", "lowest_gold"} <= set(metrics)
     run_report()
     show_neuron(RESULTS, "L1:0", 2)
-    show_chain(chain(RESULTS, CACHE, "L1:0", 2))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:0", 2)))
     assert "L1:0, lowest activations" in printed(capsys)
 
 
@@ -354,7 +342,7 @@ def test_without_the_lowest_show_and_audit_do_not_speak_of_them(run, capsys):
     text = rerun(lowest=False)
     assert "lowest activations" not in text
     show_neuron(RESULTS, "L1:2", 1)
-    show_chain(chain(RESULTS, CACHE, "L1:2", 1))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:2", 1)))
     assert "lowest activations" not in printed(capsys)
 
 
@@ -391,40 +379,11 @@ def test_exemplars_of_other_layers_are_not_compared(run):
         show_compared(EXEMPLARS, other)
 
 
-# audit
-
-
-def test_the_chain_leads_from_the_labels_of_both_ends_to_reviews(run):
-    node = chain(RESULTS, CACHE, "L1:2", 2)
-    assert node.text.startswith("L1:2 of toy/bert @ abc123")
-    spread, highest, lowest, _ = node.children
-    assert spread.text.startswith("activations of 60 sentences: mean ")
-    assert (highest.text, lowest.text) == ("label: Sound", "lowest activations: label: Delivery")
-    sentences = read_table(CORPUS, "corpus")["text"].to_pylist()
-    for below, end in ((highest, HIGHEST), (lowest, LOWEST)):
-        text = "\n".join(lines_of(below))
-        row = int(read_exemplars(EXEMPLARS, "all", end)[0, 2, 0])
-        with h5py.File(ACTIVATIONS) as file:
-            value = file["activations"][row, 0, 2]
-        assert f"exemplar 1, activation {value:.4f}: {sentences[row]}" in text
-        assert text.count("answer Yes, log-odds") == 2
-        assert "all: assigned, f 1.000 by occurrences (6 exemplars), base rate 0.200" in text
-
-
-def test_the_chain_of_a_neuron_without_label_says_so_of_each_end(run):
-    run_label(threshold=0.99)
-    texts = [child.text for child in chain(RESULTS, CACHE, "L3:0", 1).children]
-    assert texts[1:3] == [
-        "no label: no descriptor has f > 0.99",
-        "lowest activations: no label: no descriptor has f > 0.99",
-    ]
-
-
 @pytest.mark.parametrize(
     "read",
     [
         lambda: show_neuron(RESULTS, "L1:2", 1),
-        lambda: chain(RESULTS, CACHE, "L1:2", 1),
+        lambda: audit(Project(RESULTS, CACHE), "L1:2", 1),
         run_report,
     ],
     ids=["show", "audit", "report"],

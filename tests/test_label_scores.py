@@ -1,7 +1,5 @@
 """Labels over all sentences of the half that did not choose them, on a miniature run."""
 
-import shutil
-
 import h5py
 import numpy as np
 import pytest
@@ -17,6 +15,7 @@ from planted import (
     TOPICS,
     Toy,
     build,
+    made_in,
     own_topic,
     read_csv,
     run_annotate,
@@ -38,20 +37,7 @@ OTHER = dict(zip(HALVES, reversed(HALVES), strict=True))
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scored")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build(lowest=True)
-    return folder
-
-
-@pytest.fixture
-def run(built, tmp_path, monkeypatch):
-    """A copy of the results that a test may spoil, as the current folder."""
-    folder = tmp_path / "run"
-    shutil.copytree(built, folder)
-    monkeypatch.chdir(folder)
-    return folder
+    return made_in(tmp_path_factory.mktemp("scored"), lambda: build(lowest=True))
 
 
 def scored():

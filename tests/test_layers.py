@@ -9,13 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "sets", "enrichment", "composed", "means"},
+    {"errors", "hostile", "sets", "enrichment", "composed", "means"},
     {"storage", "prompts", "splits", "threads", "sites", "processes", "git"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "lock", "differences"},
     {"labellers", "corpus", "clusters", "exports", "targets", "running"}
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
-    {"asking", "extraction", "results", "report", "scope", "scorers", "trials"}
+    {"rendered", "asking", "extraction", "results", "report", "scope", "scorers", "trials"}
     | {"nulls", "figures"},
     {"study", "label_scores"},
     {"stages", "audit", "pin", "workflow", "sheet"},

@@ -26,6 +26,7 @@ from planted import (
     Toy,
     activations_of,
     log_probabilities,
+    made_in,
     read_csv,
     run_annotate,
     run_corpus,
@@ -58,29 +59,20 @@ ALL = ["detection", "intruder", "simulation"]
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """The results up to the labels; paths in them are relative to the folder."""
-    folder = tmp_path_factory.mktemp("built")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_reviews()
-        run_corpus()
-        table, rng = read_table(CORPUS, "corpus"), np.random.default_rng(0)
-        write_descriptors(table)
-        topic = topics_of(table)
-        answer = np.column_stack([np.ones(len(topic)), np.eye(len(TOPICS))[topic]])
-        write_annotations(table, answer, answer * 2 - 1)
-        write_activations(table, activations_of(table, rng))
-        run_exemplars()
-        run_label()
-    return folder
+    return made_in(tmp_path_factory.mktemp("built"), up_to_the_labels)
 
 
-@pytest.fixture
-def run(built, tmp_path, monkeypatch):
-    """A copy of the results that a test may spoil, as the current folder."""
-    folder = tmp_path / "run"
-    shutil.copytree(built, folder)
-    monkeypatch.chdir(folder)
-    return folder
+def up_to_the_labels():
+    write_reviews()
+    run_corpus()
+    table, rng = read_table(CORPUS, "corpus"), np.random.default_rng(0)
+    write_descriptors(table)
+    topic = topics_of(table)
+    answer = np.column_stack([np.ones(len(topic)), np.eye(len(TOPICS))[topic]])
+    write_annotations(table, answer, answer * 2 - 1)
+    write_activations(table, activations_of(table, rng))
+    run_exemplars()
+    run_label()
 
 
 def about(text, description):

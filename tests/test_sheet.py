@@ -66,6 +66,7 @@ class Study:
     def _annotate(self):
         with writing_hdf5(self.annotations, {"stage": "annotate"}) as file:
             file.attrs["labeller"] = canonical(MODEL.as_json())
+            file.attrs["frame"] = canonical(["", ""])
             encoded = np.array([name.encode() for name in self.names], dtype=object)
             file.create_dataset("id", data=np.array(list(self.texts), dtype="S16"))
             file.create_dataset("descriptor", data=encoded, dtype=h5py.string_dtype("utf-8"))

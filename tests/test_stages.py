@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -51,6 +50,7 @@ from planted import (
     in_words,
     lines_of,
     log_probabilities,
+    made_in,
     own_topic,
     printed,
     read_csv,
@@ -66,7 +66,9 @@ from planted import (
 )
 from sklearn import metrics as sk
 
-from descry.audit import chain
+from descry.audit.chain import audit
+from descry.audit.project import Project
+from descry.audit.tree import tree
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import Answer, Identity
@@ -95,20 +97,7 @@ from descry.storage import (
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     """A folder with all results in it; paths in them are relative to it."""
-    folder = tmp_path_factory.mktemp("built")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build()
-    return folder
-
-
-@pytest.fixture
-def run(built, tmp_path, monkeypatch):
-    """A copy of the results that a test may spoil, as the current folder."""
-    folder = tmp_path / "run"
-    shutil.copytree(built, folder)
-    monkeypatch.chdir(folder)
-    return folder
+    return made_in(tmp_path_factory.mktemp("built"), build)
 
 
 # corpus
@@ -318,7 +307,7 @@ def test_answers_in_words_count_though_they_have_no_score(run):
     write_gold(own_topic(b.ids))
     found = run_evaluate()["labeller"]["gold"]
     assert (found["precision"], found["mean_auroc"]) == (1.0, None)
-    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 2)))
+    text = "\n".join(lines_of(tree(audit(Project(RESULTS, CACHE), "L0:2", 2))))
     assert text.count("answer Yes, in words, by toy") == 2
     assert "gold" in "".join(Page(run_report()).texts)
 
@@ -451,7 +440,7 @@ def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sam
     assert "Labeller against gold: precision" in "".join(Page(run_report()).texts)
     show_table(RESULTS, 3)
     show_neuron(RESULTS, "L0:0", 2)
-    show_chain(chain(RESULTS, CACHE, "L0:0", 2))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L0:0", 2)))
     assert "L0:0" in printed(capsys)
 
 
@@ -969,99 +958,6 @@ def test_results_name_no_place_outside_the_run(run):
         assert str(run.parent).encode() not in path.read_bytes()
 
 
-# audit
-
-
-def test_the_chain_leads_from_a_label_to_reviews_and_raw_descriptors(run):
-    node = chain(RESULTS, CACHE, "L0:2", 2)
-    sentence = read_table(CORPUS, "corpus").to_pylist()[read_exemplars(EXEMPLARS, "all")[0, 2, 0]]
-    with h5py.File(EXEMPLARS) as file:
-        value = file["all/activation"][0, 2, 0]
-    assert node.text.startswith(f"L0:2 of toy/bert @ abc123 (weights sha256 {'0' * 64})")
-    spread, below = node.children[:2]
-    assert re.match(r"activations of 60 sentences: mean \d\.\d{3}, deviation \d", spread.text)
-    assert below.text == "label: Sound"
-    text = "\n".join(lines_of(below))
-    assert "all: assigned, f 1.000 by occurrences (6 exemplars), base rate 0.200" in text
-    assert f"exemplar 1, activation {value:.4f}: {sentence['text']}" in text
-    assert f"review {sentence['id']}: reviews.jsonl line {sentence['line']} (asin" in text
-    assert "answer Yes, log-odds" in text
-    assert "raw descriptor Sound words (12 mentions)" in text
-    assert re.search(r"answered by toy \(no generative model\); key key-[0-9a-f]{16}", text)
-
-
-def test_the_chain_follows_as_many_exemplars_as_asked(run):
-    texts = [n.text for n in chain(RESULTS, CACHE, "L0:2", 4).children[1].children]
-    assert sum(text.startswith("exemplar ") for text in texts) == 4
-
-
-def test_the_chain_names_renames_by_hand(run):
-    assert "renamed by hand from cost" in lines_of(chain(RESULTS, CACHE, "L0:0", 1))
-
-
-def test_the_chain_says_which_answers_are_in_the_cache(run):
-    answers = [x for x in lines_of(chain(RESULTS, CACHE, "L0:4", 2)) if x.startswith("answer Yes")]
-    first, second = (x.rpartition("(")[2] for x in answers)
-    assert re.fullmatch(r"made \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00\)", first)
-    assert second == "not in this cache)"
-
-
-def test_the_chain_finds_answers_that_were_given_through_a_chat_template(run):
-    labeller = another(Toy(), "framed")
-    labeller.frame = ("<user>", "<bot>")
-    run_annotate(labeller)
-    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 6)))
-    assert len(re.findall(r"by framed; key [0-9a-f]{64} \(made ", text)) == 6
-
-
-def test_the_chain_ends_in_params_and_hashes_of_files(run):
-    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 1).children[-1]))
-    for name in ("corpus", "candidates", "descriptors", "annotations", "activations", "labels"):
-        assert re.search(rf"results/{name}\.\w+ sha256 [0-9a-f]{{64}}\n", text)
-    assert (
-        "params beam 3, broad 0.8, compose 2, fdr 0.05, frequency occurrences, penalty 0.95, rule"
-        " composition, threshold 0.35, top_k None" in text
-    )
-    assert re.search(r"from reviews\.jsonl sha256 [0-9a-f]{64} \(unchanged\)", text)
-    assert "CHANGED" not in text
-
-
-def test_the_chain_shows_a_file_that_was_tampered_with(run):
-    REVIEWS.write_text(REVIEWS.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    changed = [x for x in lines_of(chain(RESULTS, CACHE, "L0:2", 1)) if "CHANGED SINCE" in x]
-    assert len(changed) == 1
-    assert changed[0].startswith("from reviews.jsonl sha256 ")
-
-
-def test_the_chain_shows_an_answer_that_was_tampered_with(run):
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][0, 1] = 1 - file["answer"][0, 1]
-    changed = [x for x in lines_of(chain(RESULTS, CACHE, "L0:2", 1)) if "CHANGED SINCE" in x]
-    assert [x.split()[1] for x in changed] == ["results/annotations.h5"]
-
-
-def test_the_chain_says_which_files_are_gone(run):
-    REVIEWS.unlink()
-    text = "\n".join(lines_of(chain(RESULTS, CACHE, "L0:2", 1)))
-    assert re.search(r"from reviews\.jsonl sha256 \w+ \(not here\)", text)
-
-
-def test_the_chain_of_a_neuron_without_label_says_so(run):
-    run_label(threshold=0.99)
-    labels = read_labels(LABELS)
-    assert not labels.splits["all"].assigned[1, 0].any()
-    first = chain(RESULTS, CACHE, "L1:0", 1).children[1]
-    assert first.text == "no label: no descriptor has f > 0.99"
-
-
-@pytest.mark.parametrize("neuron", ["L9:0", "foo", "L0:99999", "", "L0", "L0:-1", "L0:1 ", "0:1"])
-def test_an_unknown_neuron_is_an_error_that_names_the_known(run, neuron):
-    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
-        chain(RESULTS, CACHE, neuron, 1)
-    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
-        show_neuron(RESULTS, neuron, 1)
-
-
 # terminal
 
 
@@ -1096,10 +992,6 @@ def test_hostile_texts_are_shown_as_text_in_the_terminal(run, capsys):
     show_neuron(RESULTS, "L0:4", 1)
     text = printed(capsys)
     assert HARMLESS in text
-    assert HARMLESS_REVIEW[:60] in text
-    show_chain(chain(RESULTS, CACHE, "L0:4", 2))
-    text = printed(capsys)
-    assert f"label: {HARMLESS}" in text
     assert HARMLESS_REVIEW[:60] in text
 
 

@@ -1,5 +1,7 @@
 import errno
+import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +13,10 @@ from descry.errors import InputError
 from descry.storage import (
     atomic,
     canonical,
+    digests,
     hdf5_provenance,
     provenance,
+    provenance_of,
     read_json,
     read_table,
     reading_hdf5,
@@ -147,8 +151,41 @@ def test_provenance_names_stage_params_inputs_and_versions(tmp_path):
     write_text(tmp_path / "in.txt", "abc")
     made = provenance("corpus", {"seed": 0}, [tmp_path / "in.txt"], ["h5py"])
     assert (made["stage"], made["params"]) == ("corpus", {"seed": 0})
-    assert made["inputs"] == {(tmp_path / "in.txt").as_posix(): sha256_text("abc")}
+    assert made["inputs"] == {"in.txt": sha256_text("abc")}
     assert set(made["versions"]) == {"descry", "h5py"}
+
+
+def test_provenance_tells_no_place_outside_the_project(tmp_path, monkeypatch):
+    inside, outside = tmp_path / "study", tmp_path / "elsewhere"
+    write_text(inside / "data/in.txt", "abc")
+    write_text(outside / "bert/config.json", "{}")
+    monkeypatch.chdir(inside)
+    files = [Path("data/in.txt"), inside / "data/in.txt", outside / "bert/config.json"]
+    params = {"target": {"model": f"{outside}/bert"}, "reviews": [f"{inside}/data", "data", "a/b"]}
+    made = provenance("corpus", params, files, [])
+    assert list(made["inputs"]) == ["data/in.txt", "config.json"]
+    assert made["params"] == {"target": {"model": "bert"}, "reviews": ["data", "data", "a/b"]}
+
+
+def test_both_hashes_come_of_one_reading(tmp_path):
+    path = tmp_path / "large"
+    path.write_bytes(b"descry" * 2_000_000)
+    found = digests(path)
+    assert found.md5 == hashlib.md5(path.read_bytes()).hexdigest()
+    assert found.sha256 == sha256_file(path)
+
+
+def test_what_made_a_result_is_read_of_every_kind(tmp_path):
+    write_table(tmp_path / "a.parquet", TABLE, MADE)
+    write_json(tmp_path / "a.json", {"made": MADE, "x": 1})
+    with writing_hdf5(tmp_path / "a.h5", MADE):
+        pass
+    for kind in ("parquet", "json", "h5"):
+        assert provenance_of(tmp_path / f"a.{kind}", "label") == MADE
+    write_json(tmp_path / "b.json", {"x": 1})
+    for name in ("b.json", "gone.h5"):
+        with pytest.raises(InputError, match=name):
+            provenance_of(tmp_path / name, "label")
 
 
 def test_json_comes_back(tmp_path):

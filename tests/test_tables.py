@@ -1,6 +1,5 @@
 """The paper's tables, from a miniature run and from rows made by hand."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from planted import (
     NEURONS,
     TOPICS,
     build,
+    made_in,
     read_csv,
     run_label,
 )
@@ -25,18 +25,8 @@ from descry.storage import read_json, read_table
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tables")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build(lowest=True)
-    return folder
-
-
-@pytest.fixture
-def run(planted, tmp_path, monkeypatch):
-    shutil.copytree(planted, tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
+def built(tmp_path_factory):
+    return made_in(tmp_path_factory.mktemp("tables"), lambda: build(lowest=True))
 
 
 def table(number):

@@ -191,14 +191,19 @@ class PromptCache:
         response, sentence, descriptor, tokens, cut; `origin` whole; `made`, the UTC time to the
         second at which it was stored here.
         """
-        for _, text, stored in self._rows([_ANSWER + key]):
-            record = self._read(key, text)
+        return self.recorded([key]).get(key)
+
+    def recorded(self, keys: Sequence[str]) -> dict[str, JSON]:
+        """The same of those among the keys that have an answer: {key: record}."""
+        origins, found = self.origins(), {}
+        for row, text, stored in self._rows([_ANSWER + key for key in keys]):
+            record = self._read(row, text)
             made = datetime.fromtimestamp(int(stored), UTC).isoformat()
-            origin = self.origins().get(record["origin"])
-            if origin is None:
-                raise self._damaged(_ANSWER + key, "its origin is missing")
-            return record | {"origin": origin, "made": made}
-        return None
+            if record["origin"] not in origins:
+                raise self._damaged(row, "its origin is missing")
+            origin = origins[record["origin"]]
+            found[row.removeprefix(_ANSWER)] = record | {"origin": origin, "made": made}
+        return found
 
     def _read(self, key: str, text: str) -> JSON:
         """A row's JSON, which has a response and an origin where it is an answer."""

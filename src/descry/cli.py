@@ -362,16 +362,64 @@ def show(
 
 @app.command(rich_help_panel=LOOK)
 def audit(
-    neuron: Annotated[str, typer.Argument(help="Such as L5:24.")],
+    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
+    review: Annotated[str | None, typer.Option(help="Labels that this sentence went into.")] = None,
+    descriptor: Annotated[str | None, typer.Option(help="Labels that this is, and why.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="Labels that the answer of this key went into.")
+    ] = None,
+    diff: Annotated[
+        tuple[str, str] | None,
+        typer.Option(help="What changed for the neuron between two commits or experiments."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Page to write.")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Exemplars, raw descriptors and mentions to follow.")
+    ] = None,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
-    rows: Annotated[int, typer.Option(help="Exemplar sentences of each label.")] = 3,
 ) -> None:
-    """The chain behind a neuron's labels, down to reviews, params and file hashes."""
-    from descry.audit import chain
+    """Which inputs produced a neuron's labels, down to reviews, prompts, params and file hashes."""
+    from descry.audit.inquiry import inquire
+    from descry.audit.page import write_page
+    from descry.audit.project import Project
     from descry.show import show_chain
+    from descry.storage import canonical
 
-    show_chain(chain(results, cache, neuron, rows))
+    subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
+    found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
+    if html is not None:
+        write_page(found.tree, html)
+    if as_json:
+        print(canonical(found.evidence))
+    if html is None and not as_json:
+        show_chain(found.tree)
+
+
+@app.command("verify", rich_help_panel=LOOK)
+def verify_chain(
+    sample: Annotated[
+        int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
+    ] = 20,
+    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    results: Results = RESULTS,
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Whether every result follows from its inputs; names the first thing that does not."""
+    from descry.audit.project import Project
+    from descry.params import load
+    from descry.show import show_link
+    from descry.verification.chain import verify
+
+    project = Project(results, cache)
+    params = load(project.root / "params.yaml")
+    faults = 0
+    for link in verify(project, params, sample=sample, seed=seed):
+        show_link(link)
+        faults += link.fault is not None
+    if faults:
+        sys.exit(1)
 
 
 @app.command(rich_help_panel=LOOK)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib
 
+from descry.hostile import printable
 from descry.storage import JSON, atomic, canonical
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def style() -> Iterator[None]:
 
 def shown(name: str, longest: int = LONGEST) -> str:
     """A name as one short line, without control characters: SVG forbids them."""
-    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in name)
+    text = printable(name)
     return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 

@@ -45,6 +45,11 @@ def commit_of(root: Path, revision: str) -> str:
     return sha.strip()
 
 
+def log(root: Path, first: str, second: str, path: str) -> list[str]:
+    """The commits that changed a file on the way from one to the other, a line each."""
+    return (_git(root, "log", "--oneline", f"{first}..{second}", "--", path) or "").splitlines()
+
+
 def text_at(root: Path, commit: str, path: str) -> str | None:
     """A file's text in a commit; None if the commit has no such file."""
     return _git(root, "show", f"{commit}:{path}")

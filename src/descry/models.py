@@ -36,6 +36,12 @@ class Checkpoint:
     model: str
     revision: str
 
+    @property
+    def name(self) -> str:
+        """The model as records name it: a folder's place on this machine is not its identity."""
+        hub = len(self.revision) == 40
+        return self.model if hub else self.model.rstrip("/").split("/")[-1]
+
     @cached_property
     def folder(self) -> Path:
         """The folder with its files; a hub model is fetched once.

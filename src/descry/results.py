@@ -1,9 +1,10 @@
 """The results that several stages read, as arrays."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -27,6 +28,7 @@ class Annotations:
         sampled: bool [sentences], those of them that stand for the corpus.
         ids: of the sentences, row by row.
         labeller: who answered, as the fields of a labeller's identity.
+        frame: what its chat template put around a prompt.
         made: what made the file.
     """
 
@@ -37,6 +39,7 @@ class Annotations:
     sampled: np.ndarray
     ids: list[str]
     labeller: dict[str, str]
+    frame: tuple[str, str]
     made: JSON
 
     def without(self, columns: list[int]) -> "Annotations":
@@ -57,12 +60,12 @@ def read_annotations(path: Path) -> Annotations:
     with reading_hdf5(path, "annotate") as file:
         names = file["descriptor"].asstr()[:].tolist()
         made = hdf5_provenance(file)
-        labeller = json.loads(file.attrs["labeller"])
+        labeller, frame = (json.loads(file.attrs[name]) for name in ("labeller", "frame"))
         ids = file["id"].asstr()[:].tolist()
         answer, score, asked, sampled = (
             file[name][:] for name in ("answer", "score", "asked", "sampled")
         )
-        return Annotations(names, answer, score, asked, sampled, ids, labeller, made)
+        return Annotations(names, answer, score, asked, sampled, ids, labeller, (*frame,), made)
 
 
 def read_judgements(path: Path) -> Annotations | None:
@@ -114,10 +117,12 @@ class NeuronExemplars:
     distribution: dict[str, np.ndarray]
 
 
-def spread(distribution: dict[str, np.ndarray]) -> str:
+SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
+
+
+def spread(distribution: Mapping[str, Any]) -> str:
     """A neuron's distribution in words."""
-    names = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
-    return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in names)
+    return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in SPREAD)
 
 
 def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str]) -> NeuronExemplars:

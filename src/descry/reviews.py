@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from descry.errors import InputError
+from descry.storage import recorded
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
 Record = dict[str, Any]
@@ -115,7 +116,7 @@ def _review(record: Record, text: str, path: Path, line: int) -> Review:
         asin=_text(record.get("asin")),
         reviewer=_text(record.get("reviewerID")),
         time=_whole(record.get("unixReviewTime")),
-        source=path.as_posix(),
+        source=recorded(path),
         line=line,
     )
 

@@ -13,11 +13,12 @@ from rich.text import Text
 from rich.tree import Tree
 
 from descry.asking import cost
-from descry.audit import Node
+from descry.audit.tree import Node
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, in_common
 from descry.forecast import Forecast
+from descry.hostile import printable
 from descry.labellers import JSON, Price
 from descry.results import (
     Annotations,
@@ -34,6 +35,7 @@ from descry.results import (
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_table
 from descry.upkeep import Garbage, Verified
+from descry.verification.link import Link
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -45,7 +47,7 @@ def console() -> Console:
 
 def plain(text: str) -> Text:
     """A text without control characters: a review must not steer the terminal."""
-    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text))
+    return Text(printable(text))
 
 
 def show_table(results: Path, rows: int) -> None:
@@ -155,6 +157,14 @@ def _tree(node: Node) -> Tree:
     for child in node.children:
         tree.children.append(_tree(child))
     return tree
+
+
+def show_link(link: Link) -> None:
+    """What was checked of one link of the chain, and what is wrong with it."""
+    verdict = "ok" if link.fault is None else "WRONG"
+    console().print(plain(f"{verdict:5} {link.stage}: {link.checked}"), soft_wrap=True)
+    if link.fault is not None:
+        console().print(plain(f"      {link.fault}"), soft_wrap=True)
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:

@@ -9,10 +9,11 @@ import io
 import json
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 JSON = Any
+_BLOCK = 2**22  # bytes read at a time
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
@@ -43,6 +45,24 @@ def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Digests(NamedTuple):
+    """A file's hashes: DVC names files by the one, results name their inputs by the other."""
+
+    md5: str
+    sha256: str
+
+
+def digests(path: Path) -> Digests:
+    """Both hashes of a file, which is read once."""
+    both = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file, ThreadPoolExecutor(1) as other:
+        while block := file.read(_BLOCK):
+            sha256 = other.submit(both[1].update, block)  # hashing lets other threads run
+            both[0].update(block)
+            sha256.result()
+    return Digests(both[0].hexdigest(), both[1].hexdigest())
 
 
 @contextmanager
@@ -94,10 +114,29 @@ def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]
     """What made a file: stage, params section, input hashes and package versions."""
     return {
         "stage": stage,
-        "params": params,
-        "inputs": {path.as_posix(): sha256_file(path) for path in inputs},
+        "params": without_places(params),
+        "inputs": {recorded(path): sha256_file(path) for path in inputs},
         "versions": versions(packages),
     }
+
+
+def recorded(path: Path) -> str:
+    """A path as it stands in records: within the project, or else its last part alone."""
+    if path.is_absolute():
+        here = Path.cwd()
+        return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    return path.as_posix()
+
+
+def without_places(value: JSON) -> JSON:
+    """A value with its absolute paths as `recorded`: where they lie is nobody's affair."""
+    if isinstance(value, dict):
+        return {key: without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_places(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return recorded(Path(value))
+    return value
 
 
 def flat(value: JSON, key: str = "") -> dict[str, JSON]:
@@ -157,8 +196,10 @@ def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
         pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
 
 
-def read_table(path: Path, made_by: str, columns: list[str] | None = None) -> "pyarrow.Table":
-    """Read a Parquet file, or some columns of it.
+def read_table(
+    path: Path, made_by: str, columns: list[str] | None = None, only: Any = None
+) -> "pyarrow.Table":
+    """Read a Parquet file, or some columns of it, or the rows that an expression is true of.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -166,7 +207,7 @@ def read_table(path: Path, made_by: str, columns: list[str] | None = None) -> "p
     import pyarrow.parquet as pq
 
     with _readable(path, made_by):
-        return pq.read_table(path, columns=columns, use_threads=False)
+        return pq.read_table(path, columns=columns, filters=only, use_threads=False)
 
 
 def row_count(path: Path, made_by: str) -> int:
@@ -207,6 +248,24 @@ def read_blocks(
 def table_provenance(table: "pyarrow.Table") -> JSON:
     """What made a Parquet file."""
     return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
+
+
+def provenance_of(path: Path, made_by: str) -> JSON:
+    """What made a result: Parquet, HDF5 or JSON, of which no more than that is read.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        with _readable(path, made_by):
+            return json.loads((pq.read_schema(path).metadata or {})[PROVENANCE.encode()])
+    if path.suffix == ".h5":
+        with reading_hdf5(path, made_by) as file, _readable(path, made_by):
+            return hdf5_provenance(file)
+    with _readable(path, made_by):
+        return read_json(path, made_by)["made"]
 
 
 class _Unfailing(io.FileIO):

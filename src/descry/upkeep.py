@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from descry.cache import PromptCache, Request, origin_id
+from descry.cache import PromptCache, origin_id
 from descry.errors import InputError
 from descry.labellers import JSON
 from descry.params import Params
-from descry.prompts import numbered
 from descry.questions import questions
+from descry.rendered import request_of, shown
 from descry.storage import read_table
 
 
@@ -47,7 +47,7 @@ def verify(cache: PromptCache, results: Path) -> Verified:
         try:
             record = json.loads(text)
             origin = origins.get(record["origin"])
-            sentence = _shown(record["sentence"], texts)
+            sentence = shown(record["sentence"], texts)
         except (ValueError, KeyError, TypeError):
             found.wrong[key] = "its row is damaged"
             continue
@@ -56,27 +56,12 @@ def verify(cache: PromptCache, results: Path) -> Verified:
             found.wrong[key] = "its origin is missing, or was changed"
         elif sentence is None:
             found.elsewhere += 1
-        elif _key(origin, sentence, record.get("descriptor", "")) != key:
+        elif request_of(origin, sentence, record.get("descriptor", "")).key != key:
             found.wrong[key] = "the key does not follow from its request"
         else:
             found.checked += 1
     found.drift = _drift([origins[name] for name in origins.keys() & used])
     return found
-
-
-def _shown(ids: JSON, texts: dict[str, str]) -> str | None:
-    """What stands in the sentence's place of a prompt; None where the corpus lacks any of it."""
-    if isinstance(ids, str):
-        return texts.get(ids)
-    shown = [texts.get(name) for name in list(ids)]
-    return None if None in shown else numbered([text for text in shown if text is not None])
-
-
-def _key(origin: JSON, sentence: str, descriptor: str) -> str:
-    (before, behind), (head, middle, tail) = origin["frame"], origin["template"]
-    prompt = f"{before}{head}{sentence}{middle}{descriptor}{tail}{behind}"
-    fields = {name: origin[name] for name in ("task", "model", "revision", "dtype", "decoding")}
-    return Request(prompt=prompt, **fields).key
 
 
 def _drift(origins: list[JSON]) -> dict[str, set[str]]:

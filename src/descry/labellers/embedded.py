@@ -48,8 +48,8 @@ class EmbeddedLabeller:
             {"fitted": sha256_text(canonical(fitted))} if self.descriptors is not None else {}
         )
         return Identity(
-            name=f"embedded ({self.checkpoint.model}, no generative model)",
-            model=f"descry-embedded/{self.checkpoint.model}",
+            name=f"embedded ({self.checkpoint.name}, no generative model)",
+            model=f"descry-embedded/{self.checkpoint.name}",
             revision=self.checkpoint.revision,
             dtype="float32",
             decoding=canonical(decoding),

@@ -101,9 +101,7 @@ class GenerativeLabeller:
             how |= {"answers": [YES, NO]}
         else:
             how |= {"do_sample": False, "max_new_tokens": self._budget}
-        model, revision = self.checkpoint.model, self.checkpoint.revision
-        # A folder's place on this machine is not its identity: the hash of its contents is.
-        name = model if len(revision) == 40 else model.rstrip("/").split("/")[-1]
+        name, revision = self.checkpoint.name, self.checkpoint.revision
         return Identity(f"{name} ({self.dtype})", name, revision, self.dtype, canonical(how))
 
     @property

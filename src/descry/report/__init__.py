@@ -1,18 +1,20 @@
-"""The HTML page: one file that needs no network; texts are escaped, scripts are forbidden."""
+"""HTML pages: files that need no network; texts are escaped, scripts are forbidden."""
 
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+PAGE = Path(__file__).with_name("page.html")
 
-def render(page: dict[str, Any]) -> str:
-    """The page of a run. Every value is escaped: reviews are hostile input."""
+
+def render(template: Path, values: dict[str, Any]) -> str:
+    """A page. Every value is escaped: reviews are hostile input."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(template.parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(page)
+    return environment.get_template(template.name).render(values)

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from descry.asking import Asking, Progress, Tally, ask
+from descry.asking import Asking, Progress, Tally, ask, stored_frame
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import JSON, Labeller, create
+from descry.labellers import JSON, NO_FRAME, Labeller, create
 from descry.prompts import p2, parse_verdict
 from descry.results import read_ends, read_exemplars, read_neurons
 from descry.scope import Choice, Scope, exemplar_scope, whole
@@ -43,7 +43,8 @@ def run(
 
     Datasets: `answer` int8 [sentence, descriptor] (1 Yes, 0 No, -1 no answer), `score` float32
     (log-odds of Yes; NaN where the labeller gave words only, or nothing), `id` and `descriptor`,
-    `asked` and `sampled` bool [sentence]. Attribute `labeller` says who answered.
+    `asked` and `sampled` bool [sentence]. Attribute `labeller` says who answered, `frame` what its
+    chat template put around the prompts: from these and the texts every prompt and key follow.
 
     Args:
         exemplars: read only where the scope is theirs.
@@ -60,9 +61,11 @@ def run(
     with PromptCache(cache_folder) as cache:
         how = Asking(stage, cache, max_failures, replay, progress)
         b = _answers(how, who, texts, list(phrases), which, min_mass, tally)
+        frame = stored_frame(cache, who.identity) or NO_FRAME
     made |= {"failed": tally.failed} | b.counts
     with writing_hdf5(output, made) as file:
         file.attrs["labeller"] = canonical(who.identity.as_json())
+        file.attrs["frame"] = canonical(list(frame))
         file.create_dataset("id", data=np.array(ids, dtype="S16"))
         names = np.array([name.encode() for name in phrases], dtype=object)
         file.create_dataset("descriptor", data=names, dtype=_utf8())

@@ -6,9 +6,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from descry.asking import Asking, Progress, Tally, ask
+from descry.asking import Asking, Progress, Tally, ask, stored_frame
 from descry.cache import PromptCache
-from descry.labellers import JSON, Labeller, create
+from descry.labellers import JSON, NO_FRAME, Labeller, create
 from descry.prompts import Prompts, p1, p1_template, parse_topics
 from descry.splits import draw
 from descry.storage import provenance, read_table, write_table
@@ -54,11 +54,13 @@ def run(
         identities, tallies = [worker.identity for worker in workers], []
         while workers:  # each is let go when it has answered: two large models need not fit
             tallies.append(_ask(how, workers.pop(0), prompts, topics, ids, rows))
+        frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
     counts = {
         name: sum(getattr(tally, name) for tally in tallies)
         for name in ("cached", "asked", "failed", "cut")
     }
-    made |= {"labellers": [identity.as_json() for identity in identities]}
+    who = zip(identities, frames, strict=True)
+    made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
     made |= {"example": example, "failed": counts["failed"]}
     schema = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
     write_table(output, pa.Table.from_pylist(rows, schema=schema), made)

@@ -20,6 +20,7 @@ from descry.storage import (
     provenance,
     read_table,
     reading_hdf5,
+    recorded,
     writing_hdf5,
 )
 from descry.threads import ahead
@@ -50,6 +51,7 @@ def run(
     top_percent: float,
     min_size: int,
     lowest: bool,
+    passing: bool = False,
 ) -> dict[str, int]:
     """Write the exemplar sets, a group per split (all, calibration, validation).
 
@@ -57,16 +59,20 @@ def run(
     activation first; `activation` float32 of the same shape. With `lowest`, group `lowest` has the
     same for the lowest, lowest first. Group `distribution` holds `Distribution.summary`
     [layer, neuron]. Dataset `layer` says which layers of the model they are.
+
+    Args:
+        passing: the activations are not kept: they are no input that could be looked at later.
     """
     splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
     sizes = {name: exemplar_size(len(rows), top_percent, min_size) for name, rows in splits.items()}
     ends = ENDS if lowest else (HIGHEST,)
     with ExitStack() as stack:
         source = stack.enter_context(reading_hdf5(activations, "activations"))
-        made = provenance("exemplars", section, [corpus, activations], PACKAGES)
+        read = [corpus] if passing else [corpus, activations]
+        made = provenance("exemplars", section, read, PACKAGES)
         file = stack.enter_context(writing_hdf5(output, made))
         origin = hdf5_provenance(source)
-        _check(origin, activations, made["inputs"][corpus.as_posix()])
+        _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
             neurons = source[DATA].shape[2]
             parts = _of_matrix(source[DATA], splits, sizes["all"], ends, origin["params"]["block"])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from descry.exemplars import HIGHEST, LOWEST
-from descry.report import render
+from descry.report import PAGE, render
 from descry.results import (
     Annotations,
     Labels,
@@ -69,7 +69,7 @@ def run(
     page |= {"scores": _scores(scores), "agreement": _agreements(scores)}
     page |= {"aligned": _aligned(scores), "composed": _composed(scores)}
     page |= {"descriptors": _descriptors(read_json(descriptors, "cluster"), table)}
-    write_text(output, render(page))
+    write_text(output, render(PAGE, page))
     shown = sum(min(neurons, len(of_end.strongest())) for of_end in tables.values())
     return {"neurons": shown, "descriptors": len(table.descriptors)}
 

@@ -26,6 +26,7 @@ from descry.storage import (
     read_json,
     read_table,
     reading_hdf5,
+    recorded,
     write_json,
 )
 from descry.tidy import Row, defined, write_csv
@@ -242,7 +243,7 @@ def _check(
         (labels, corpus, "label"),
         (labels, exemplars, "label"),
     ):
-        read = inputs.get(of.as_posix())
+        read = inputs.get(recorded(of))
         if read and read not in sources[path].values():
             raise InputError(f"{path}: made of another {of.name}: run `descry {stage}` again")
 

@@ -41,6 +41,6 @@ def run(
     whole = made | {"untrained": seed}
     activations.run(corpus, kept, section=whole, **made, untrained=seed, progress=progress)
     recorded = {"untrained": section, "activations": extraction, "exemplars": selection}
-    counts = exemplars.run(corpus, kept, output, section=recorded, **selection)
+    counts = exemplars.run(corpus, kept, output, section=recorded, passing=True, **selection)
     kept.unlink()
     return counts

@@ -1,0 +1,126 @@
+"""The answers that labels rest on: their prompts and keys, and what the cache has of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from descry.audit.evidence import Answer
+from descry.audit.project import Project
+from descry.labellers import JSON, Frame, Identity
+from descry.prompts import (
+    NO,
+    YES,
+    Prompt,
+    UnparsableError,
+    p1,
+    p1_template,
+    p2,
+    parse_topics,
+    parse_verdict,
+)
+from descry.results import Annotations
+
+SAYS = {1: YES, 0: NO}  # in B
+
+
+class Asked(NamedTuple):
+    """A prompt to a labeller, and what the result says that it answered.
+
+    Attributes:
+        key: as the result recorded it; None where it records none, and it follows from the rest.
+        agrees: whether a response is the one that the result has.
+    """
+
+    prompt: Prompt
+    who: Identity
+    frame: Frame
+    says: str | None
+    score: float | None
+    key: str | None
+    agrees: Callable[[JSON], bool]
+
+
+class Verdicts:
+    """The answers behind B."""
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.b = annotations
+        self.who = Identity(**annotations.labeller)
+        self.min_mass = float(annotations.made["params"].get("min_mass", 0))
+
+    def asked(self, text: str, row: int, column: int) -> Asked:
+        """The prompt behind a cell of B, about the sentence of that row."""
+        answer, score = int(self.b.answer[row, column]), float(self.b.score[row, column])
+
+        def agrees(response: JSON) -> bool:
+            return _is(lambda: int(parse_verdict(response, self.min_mass).yes) == answer)
+
+        prompt = p2([text], [self.b.descriptors[column]])[0]
+        says, known = SAYS.get(answer), None if np.isnan(score) else score
+        return Asked(prompt, self.who, self.b.frame, says, known, None, agrees)
+
+
+class Topics:
+    """The answers behind the raw descriptors."""
+
+    def __init__(self, made: JSON) -> None:
+        """Take in what made candidates.parquet."""
+        params, shot = made["params"], made["example"]
+        self.limits = params["max_descriptors"], params["max_words"]
+        self.template = p1_template(self.limits[0], shot["sentence"], shot["concepts"])
+        self.who: dict[str, tuple[Identity, Frame]] = {}
+        for spec in made["labellers"]:
+            who = {name: value for name, value in spec.items() if name != "frame"}
+            self.who[spec["name"]] = Identity(**who), (spec["frame"][0], spec["frame"][1])
+
+    def asked(self, text: str, labeller: str, phrase: str, key: str) -> Asked:
+        """The prompt of which a labeller answered a phrase, with the key that was recorded."""
+
+        def agrees(response: JSON) -> bool:
+            return _is(lambda: phrase in parse_topics(response, *self.limits))
+
+        prompt = p1([text], self.template)[0]
+        return Asked(prompt, *self.who[labeller], phrase, None, key, agrees)
+
+
+def _is(test: Callable[[], bool]) -> bool:
+    try:
+        return test()
+    except UnparsableError:
+        return False
+
+
+def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
+    """The evidence for each; the cache is looked into once."""
+    requests = [it.who.request(it.prompt, it.frame) for it in asked]
+    keys = [it.key or request.key for it, request in zip(asked, requests, strict=True)]
+    stored = project.recorded(sorted(set(keys)))
+    found = []
+    for it, request, key in zip(asked, requests, keys, strict=True):
+        record = stored.get(key)
+        answer = Answer(
+            it.says,
+            it.score,
+            request.prompt,
+            key,
+            it.who.as_json(),
+            in_cache=record is not None,
+            follows=request.key == key,
+        )
+        found.append(_with(answer, it, record))
+    return found
+
+
+def _with(answer: Answer, asked: Asked, record: JSON | None) -> Answer:
+    if record is None:
+        return answer
+    return replace(
+        answer,
+        agrees=asked.agrees(record["response"]),
+        response=record["response"],
+        made=record["made"],
+        versions=record["origin"]["versions"],
+        server=record["origin"].get("server"),
+    )

@@ -1,0 +1,78 @@
+"""A run as it lies in a folder: made here or elsewhere, with or without its cache and its git."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from descry.cache import PromptCache
+from descry.git import Commit, head
+from descry.lock import Locked, read_lock
+from descry.storage import JSON, provenance_of
+
+# The stages on the way to the labels, each behind those that it reads, and their results.
+STAGES = {
+    "corpus": "corpus.parquet",
+    "describe": "candidates.parquet",
+    "cluster": "descriptors.json",
+    "activations": "activations.h5",
+    "exemplars": "exemplars.h5",
+    "annotate": "annotations.h5",
+    "label": "labels.parquet",
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where a run's results are, and the prompt cache that goes with them.
+
+    Recorded paths are relative to the project's folder, which is the one around the results.
+    """
+
+    results: Path
+    cache_folder: Path
+
+    @property
+    def root(self) -> Path:
+        """The project's folder."""
+        return self.results.parent
+
+    def result(self, stage: str) -> Path:
+        """The result of a stage on the way to the labels."""
+        return self.results / STAGES[stage]
+
+    def place(self, recorded: str) -> Path:
+        """Where a recorded path is now; results may have been moved as a whole."""
+        first, _, rest = recorded.partition("/")
+        return self.results / rest if first == "results" and rest else self.root / recorded
+
+    def own(self, path: str) -> str:
+        """A path of now as it is recorded."""
+        place = Path(path)
+        inside = place.is_relative_to(self.root)
+        return place.relative_to(self.root).as_posix() if inside else path
+
+    @cached_property
+    def made(self) -> dict[str, JSON]:
+        """What made each result: by stage.
+
+        Raises:
+            InputError: a result is missing or damaged.
+        """
+        return {stage: provenance_of(self.result(stage), stage) for stage in STAGES}
+
+    @cached_property
+    def locked(self) -> dict[str, Locked]:
+        """What dvc.lock records; nothing where there is none."""
+        return read_lock(self.root / "dvc.lock")
+
+    @cached_property
+    def commit(self) -> Commit | None:
+        """The commit that is checked out."""
+        return head(self.root)
+
+    def recorded(self, keys: list[str]) -> dict[str, JSON]:
+        """The cache's records of those keys that it has; a cache that is not here has none."""
+        if not (self.cache_folder / "cache.db").is_file():
+            return {}  # opening would make one
+        with PromptCache(self.cache_folder) as cache:
+            return cache.recorded(keys)

@@ -1,0 +1,182 @@
+"""An audit in words: a tree of lines, for the terminal and for a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from descry.audit.evidence import (
+    Answer,
+    Audit,
+    Cluster,
+    Exemplar,
+    File,
+    Label,
+    Numbers,
+    Review,
+    Step,
+)
+from descry.exemplars import HIGHEST
+from descry.results import spread
+from descry.storage import JSON, flat
+
+
+@dataclass
+class Node:
+    """A line and the lines below it."""
+
+    text: str
+    children: list["Node"] = field(default_factory=list)
+
+    def add(self, text: str) -> "Node":
+        """Add a line below this one."""
+        self.children.append(Node(text))
+        return self.children[-1]
+
+
+def tree(audit: Audit) -> Node:
+    """The evidence for a neuron's labels."""
+    target = audit.target
+    top = Node(
+        f"{audit.neuron} of {target['model']} @ {target['revision']}"
+        f" (weights sha256 {target['weights']}), {target['site']} at {target['position']}"
+    )
+    top.add(f"activations of {audit.sentences} sentences: {spread(audit.spread)}")
+    for label in audit.labels:
+        _label(top, label)
+    for end, nearest in audit.strongest.items():
+        top.add(f"{at_end(end)}no label; nearest to one: {_nearest(nearest)}")
+    for dropped in audit.dropped:
+        top.add(f"no label of any neuron: {dropped['descriptor']}: {dropped['reason']}")
+    top.children.append(_steps(audit.steps))
+    _commit(top, audit)
+    return top
+
+
+def at_end(end: str) -> str:
+    """What stands before a line about the lowest activations."""
+    return "" if end == HIGHEST else f"{end} activations: "
+
+
+def _nearest(nearest: JSON) -> str:
+    return f"{nearest['descriptor']}, f {number(nearest['f'])}, q {number(nearest['q'], '.2g')}"
+
+
+def number(value: float | None, form: str = ".3f") -> str:
+    """A number, or that it is undefined."""
+    return "undefined" if value is None else format(value, form)
+
+
+def _label(top: Node, label: Label) -> None:
+    node = top.add(f"{at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
+    for split, numbers in label.splits.items():
+        node.add(f"{split}: {_numbers(numbers)}")
+    below = node.add(f"{label.tagged} of {label.size} exemplars have it")
+    for exemplar in label.exemplars:
+        _exemplar(below, exemplar)
+    cluster(node, label.cluster)
+
+
+def _numbers(n: Numbers) -> str:
+    return (
+        f"{'assigned' if n.assigned else 'not assigned'}, f {number(n.f)} ({n.count} exemplars),"
+        f" base rate {number(n.base_rate)}, lift {number(n.lift, '.1f')},"
+        f" p {number(n.p, '.2g')}, q {number(n.q, '.2g')}"
+    )
+
+
+def _exemplar(node: Node, exemplar: Exemplar) -> None:
+    review = exemplar.review
+    line = f"exemplar {exemplar.rank}, activation {exemplar.activation:.4f}: {review.text}"
+    below = node.add(line)
+    below.add(place(review))
+    answer(below, exemplar.answer)
+
+
+def place(review: Review) -> str:
+    """Where a sentence was read."""
+    known = {"asin": review.asin, "reviewer": review.reviewer, "overall": review.overall}
+    who = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+    return (
+        f"review {review.id} ({review.split} half): {review.source} line {review.line}"
+        f" (sha256 {review.sha256})" + (f", {who}" if who else "")
+    )
+
+
+def answer(node: Node, it: Answer) -> None:
+    """Add a labeller's answer, with its prompt and key."""
+    who = it.labeller
+    odds = ", in words" if it.score is None else f", log-odds {it.score:.3f}"
+    below = node.add(
+        f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
+        f" {who['revision']}, {who['dtype']}"
+    )
+    below.add(prompt(it.prompt))
+    wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"
+    below.add(f"key {it.key}{wrong}; {_stored(it)}")
+
+
+def prompt(text: str) -> str:
+    """A prompt on one line."""
+    return "prompt: " + text.replace("\n", "\\n")
+
+
+def _stored(it: Answer) -> str:
+    if not it.in_cache:
+        return "not in this cache"
+    versions = ", ".join(f"{name} {version}" for name, version in (it.versions or {}).items())
+    at = f" at {it.server['base_url']}" if it.server else ""
+    otherwise = "" if it.agrees else ", WHERE THE RESPONSE IS ANOTHER"
+    return f"in the cache{otherwise}, made {it.made}{at} with {versions or 'versions not recorded'}"
+
+
+def cluster(node: Node, it: Cluster) -> None:
+    """Add what is behind a descriptor."""
+    below = node.add(
+        f"descriptor {it.descriptor}: {it.size} raw descriptors, {it.mentions} mentions"
+    )
+    for old in it.edited_from:
+        below.add(f"renamed by hand from {old} ({it.edits})")
+    for phrase in it.phrases:
+        leaf = below.add(f"raw descriptor {phrase.phrase} ({phrase.mentions} mentions)")
+        for mention in phrase.given:
+            line = leaf.add(f"{place(mention.review)}: {mention.review.text}")
+            answer(line, mention.answer)
+
+
+def _steps(steps: Sequence[Step]) -> Node:
+    node = Node("files, params, code and versions")
+    for step in steps:
+        below = node.add(f"stage {step.stage}")
+        below.add("params " + ", ".join(f"{k} {v}" for k, v in flat(step.params).items()))
+        for word, files in (("from", step.inputs), ("to", step.outputs)):
+            for file in files:
+                below.add(f"{word} {_file(file)}")
+        if step.code:
+            _code(below, step.code)
+        below.add("by " + ", ".join(f"{name} {version}" for name, version in step.versions.items()))
+    return node
+
+
+def _file(file: File) -> str:
+    hashes = {"sha256": file.sha256, "md5": file.md5}
+    known = ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+    return f"{file.path} ({file.state}{', ' + known if known else ''})"
+
+
+def _code(node: Node, files: Sequence[File]) -> None:
+    strange = [file for file in files if file.state != "unchanged"]
+    below = node.add(
+        f"code: {len(files)} files as in dvc.lock"
+        + (f", but for {len(strange)}" if strange else ", all unchanged")
+    )
+    for file in strange:
+        below.add(_file(file))
+
+
+def _commit(top: Node, audit: Audit) -> None:
+    if audit.commit is None:
+        top.add("no git commit here")
+        return
+    clean = f"{len(audit.changed)} files changed since" if audit.changed else "clean"
+    node = top.add(f"git commit {audit.commit}, {clean}")
+    for path in audit.changed:
+        node.add(path)

@@ -1,0 +1,69 @@
+"""In words, which labels a review, a descriptor or an answer went into."""
+
+from collections.abc import Sequence
+
+from descry.audit.tree import Node, answer, at_end, cluster, place, prompt
+from descry.audit.uses import DescriptorUse, Given, PromptUse, ReviewUse, Support
+from descry.storage import canonical
+
+
+def tree_of_review(use: ReviewUse) -> Node:
+    """The labels that a review went into."""
+    top = Node(f"review {use.review.id}: {use.review.text}")
+    top.add(place(use.review))
+    _given(top, use.given)
+    line = f"{len(use.labels)} labels count it; it is an exemplar of {use.exemplar_of} neurons"
+    if use.base_rate_of:
+        line += f", and one of {use.base_rate_of} sentences behind every base rate"
+    _supported(top, use.labels, line)
+    return top
+
+
+def tree_of_descriptor(use: DescriptorUse) -> Node:
+    """The labels that a descriptor is."""
+    top = Node(f"descriptor {use.descriptor}")
+    if use.fate:
+        top.add(f"no label of any neuron: {use.fate}")
+    top.add(f"{use.yes} of {use.answered} sentences have it, by the labeller's answers")
+    for end, splits in use.neurons.items():
+        for split, neurons in splits.items():
+            line = f"{at_end(end)}label of {len(neurons)} neurons in split {split}"
+            top.add(line + (": " if neurons else "") + ", ".join(neurons))
+    if use.cluster:
+        cluster(top, use.cluster)
+    return top
+
+
+def tree_of_prompt(use: PromptUse) -> Node:
+    """The labels that an answer went into."""
+    top = Node(f"key {use.key}, {use.task}")
+    if use.prompt is not None:
+        top.add(prompt(use.prompt))
+    if use.record is None:
+        top.add("not in this cache")
+    else:
+        origin = use.record["origin"]
+        top.add(f"answered {canonical(use.record['response'])}, made {use.record['made']}")
+        top.add(f"by {origin['model']} @ {origin['revision']}, {origin['dtype']}")
+    for review in use.reviews:
+        top.add(f"{place(review)}: {review.text}")
+    if use.task == "p1":
+        _given(top, use.given)
+    if use.task == "p2":
+        _supported(top, use.labels, f"{len(use.labels)} labels count it")
+    return top
+
+
+def _given(top: Node, given: Sequence[Given]) -> None:
+    node = top.add(f"{len(given)} raw descriptors named")
+    for it in given:
+        went = f"went into {it.descriptor}" if it.descriptor else "went into no descriptor"
+        answer(node.add(f"{it.phrase}: {went}"), it.answer)
+
+
+def _supported(top: Node, labels: Sequence[Support], text: str) -> None:
+    node = top.add(text)
+    for it in labels:
+        line = f"{it.neuron}: {at_end(it.end)}{it.descriptor}"
+        line += f" (exemplar {it.rank}, activation {it.activation:.4f})"
+        answer(node.add(line), it.answer)

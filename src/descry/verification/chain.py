@@ -1,0 +1,95 @@
+"""The whole chain, stage by stage; it ends at the first stage where something does not follow."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from descry.audit.project import STAGES, Project
+from descry.cache import PromptCache
+from descry.errors import InputError
+from descry.lock import in_order
+from descry.params import Params
+from descry.results import read_annotations, read_judgements
+from descry.verification import contents, samples
+from descry.verification.hashes import Hashes
+from descry.verification.link import Check, Link
+
+
+def verify(project: Project, params: Params, *, sample: int, seed: int) -> Iterator[Link]:
+    """Check every link, from the reviews to the labels and what is made of them.
+
+    Hashes come first, of each file once; then whether what a result says follows from its inputs.
+
+    Args:
+        sample: sentences, and answers to each prompt, that the models compute anew; 0: none.
+        seed: draws them.
+
+    Yields:
+        A link at a time. The last ones are of the first stage where something is wrong.
+
+    Raises:
+        InputError: a result or the prompt cache is missing.
+    """
+    if not project.made or not (project.cache_folder / "cache.db").is_file():
+        raise InputError(
+            f"{project.cache_folder}: no prompt cache: `descry cache import` makes one of exports"
+        )
+    with ExitStack() as stack:
+        cache = stack.enter_context(PromptCache(project.cache_folder))
+        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
+        contents_of = _contents(project, params, cache, scratch, sample, seed)
+        for stage, checks in _stages(project):
+            wrong = False
+            for check in [*checks, *contents_of.get(stage, [])]:
+                link = _settled(stage, check)
+                wrong = wrong or link.fault is not None
+                yield link
+            if wrong:
+                return
+
+
+def _stages(project: Project) -> Iterator[tuple[str, list[Check]]]:
+    """Every stage with its checks of hashes: those of dvc.lock, or else of the results alone."""
+    hashes, locked = Hashes(project), in_order(project.locked)
+    for stage in locked:
+        yield stage.name, hashes.checks(stage)
+    if not locked:
+        for name, result in STAGES.items():
+            yield name, [partial(hashes.recorded, name, f"results/{result}", {})]
+
+
+def _settled(stage: str, check: Check) -> Link:
+    """What a check says; input that is not in order is a fault as well."""
+    try:
+        return check()
+    except InputError as error:
+        return Link(stage, "whether it can be read", str(error))
+
+
+def _contents(
+    project: Project, params: Params, cache: PromptCache, scratch: Path, sample: int, seed: int
+) -> dict[str, list[Check]]:
+    """The checks of each stage whether what its result says follows from its inputs."""
+    b, judged = project.result("annotate"), project.results / "judgements.h5"
+    checks: dict[str, list[Check]] = {
+        "corpus": [partial(contents.corpus, project, params)],
+        "describe": [
+            partial(contents.keys, project, cache),
+            partial(contents.candidates, project, cache),
+        ],
+        "cluster": [partial(contents.clusters, project)],
+        "activations": [partial(samples.weights, project, params)],
+        "exemplars": [partial(contents.exemplar_sets, project, params, scratch)],
+        "annotate": [lambda: contents.annotations(project, read_annotations(b), cache, "annotate")],
+        "judge": [lambda: contents.annotations(project, read_judgements(judged), cache, "judge")],
+        "label": [partial(contents.labels, project, params, scratch)],
+    }
+    if sample:
+        drawn = sample, seed
+        some = partial(samples.some_activations, project, params, scratch, *drawn)
+        checks["describe"].append(partial(samples.some_topics, project, params, cache, *drawn))
+        checks["activations"].append(some)
+        checks["annotate"].append(partial(samples.some_verdicts, project, params, cache, *drawn))
+    return checks

@@ -1,0 +1,92 @@
+"""Hashes: every file of dvc.lock, every input that a result recorded; each file is read once."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+from descry.audit.project import Project
+from descry.lock import Locked, md5
+from descry.storage import JSON, Digests, digests, flat, provenance_of, read_yaml, without_places
+from descry.verification.link import Check, Link
+
+PROVEN = (".parquet", ".h5", ".json")  # results that say what made them
+
+
+class Hashes:
+    """The hashes of a project's files as they are now."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._found: dict[str, Digests] = {}
+
+    def checks(self, stage: Locked) -> list[Check]:
+        """The params, inputs, code and outputs of a stage, held against dvc.lock and each other."""
+        return [
+            partial(self._params, stage),
+            partial(self._files, stage.name, stage.deps, "inputs and source files"),
+            partial(self._files, stage.name, stage.outs, "outputs"),
+            *(
+                partial(self.recorded, stage.name, out, stage.params)
+                for out in stage.outs
+                if Path(out).suffix in PROVEN
+            ),
+        ]
+
+    def recorded(self, stage: str, out: str, params: JSON) -> Link:
+        """What a result says that it was made of, held against the files.
+
+        Args:
+            params: sections by name that dvc.lock records; empty where there is none.
+        """
+        made = provenance_of(self.project.place(out), stage)
+        checked = f"{out}: the params and the {len(made['inputs'])} inputs that it records"
+        return Link(stage, checked, self._unlike(stage, out, made, params))
+
+    def _unlike(self, stage: str, out: str, made: JSON, params: JSON) -> str | None:
+        for source, sha256 in made["inputs"].items():
+            place = self.project.place(source)
+            if not place.is_file():
+                return f"{out} was made of {source}, which is not here"
+            if self._digests(place).sha256 != sha256:
+                return f"{out} was made of another {source} (sha256 {sha256})"
+        own = made["params"]  # of its stage's section, or of several sections by their names
+        then = without_places(params if own.keys() == params.keys() else params.get(stage, own))
+        if own != then:
+            return f"{out} was made with {_first(own, then)} in dvc.lock"
+        return None
+
+    def _params(self, stage: Locked) -> Link:
+        now = read_yaml(self.project.root / "params.yaml") or {}
+        fault = None
+        for section, value in stage.params.items():
+            if now.get(section) != value:
+                fault = f"params.yaml: {section}.{_first(now.get(section), value)} in dvc.lock"
+                break
+        return Link(stage.name, f"params.yaml: {', '.join(stage.params)}", fault)
+
+    def _files(self, stage: str, files: Mapping[str, str], what: str) -> Link:
+        checked = f"{len(files)} {what} by their hashes in dvc.lock"
+        for path, locked in files.items():
+            now = self._md5(self.project.place(path))
+            if now is None:
+                return Link(stage, checked, f"{path} is not here")
+            if now != locked:
+                fault = f"{path} is not the file that dvc.lock records (md5 {locked}, now {now})"
+                return Link(stage, checked, fault)
+        return Link(stage, checked)
+
+    def _md5(self, place: Path) -> str | None:
+        return self._digests(place).md5 if place.is_file() else md5(place)
+
+    def _digests(self, place: Path) -> Digests:
+        key = place.as_posix()
+        if key not in self._found:
+            self._found[key] = digests(place)
+        return self._found[key]
+
+
+def _first(now: JSON, then: JSON) -> str:
+    """The first parameter that differs, in words."""
+    old, new = flat(then), flat(now)
+    key = next(k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k))
+    return f"{key} is {new.get(key)!r}, {old.get(key)!r}"

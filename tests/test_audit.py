@@ -1,0 +1,446 @@
+"""The audit: from labels to reviews and files, and the other way round."""
+
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from planted import (
+    ANNOTATIONS,
+    BROAD,
+    CACHE,
+    CANDIDATES,
+    CORPUS,
+    EXEMPLARS,
+    HOSTILE,
+    HOSTILE_REVIEW,
+    LABELLER,
+    LABELS,
+    NAMES,
+    RESULTS,
+    REVIEWS,
+    TOPICS,
+    Page,
+    Toy,
+    build,
+    lines_of,
+    made_in,
+    printed,
+    run_annotate,
+    run_label,
+    write_gold,
+)
+
+from descry.audit import files
+from descry.audit.chain import ALL, audit
+from descry.audit.inquiry import inquire
+from descry.audit.page import write_page
+from descry.audit.project import Project
+from descry.audit.tree import Node, tree
+from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
+from descry.audit.uses import of_descriptor, of_prompt, of_review
+from descry.cache import PromptCache
+from descry.errors import InputError
+from descry.prompts import p1, p1_template, p2
+from descry.results import read_annotations, read_exemplars, read_labels
+from descry.show import show_chain, show_neuron
+from descry.storage import read_json, read_table, sha256_file
+
+
+def here():
+    return Project(RESULTS, CACHE)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return made_in(tmp_path_factory.mktemp("audited"), build)
+
+
+def lines(neuron="L0:2", rows=2, project=None):
+    return lines_of(tree(audit(project or here(), neuron, rows)))
+
+
+def of(neuron="L0:2", rows=2):
+    return audit(here(), neuron, rows)
+
+
+def states(found):
+    return {f.path: f.state for step in found.steps for f in [*step.inputs, *step.outputs]}
+
+
+# from a label to its inputs
+
+
+def test_a_label_has_the_rule_and_its_numbers_in_every_split(run):
+    (label,) = of().labels
+    assert (label.descriptor, label.rule) == ("Sound", "f > 0.35, by occurrences")
+    table = read_labels(LABELS)
+    column = table.descriptors.index("Sound")
+    for split, numbers in label.splits.items():
+        expected = table.splits[split]
+        assert numbers.assigned and numbers.f == expected.f[0, 2, column]
+        assert numbers.count == expected.count[0, 2, column]
+        assert numbers.q == pytest.approx(expected.q[0, 2, column])
+    assert "all: assigned, f 1.000 (6 exemplars), base rate 0.200" in "\n".join(lines())
+
+
+def test_its_exemplars_have_rank_activation_sentence_and_place(run):
+    (label,) = of(rows=ALL).labels
+    rows = read_exemplars(EXEMPLARS, "all")[0, 2]
+    sentences = read_table(CORPUS, "corpus").to_pylist()
+    with h5py.File(EXEMPLARS) as file:
+        values = file["all/activation"][0, 2]
+    assert [it.rank for it in label.exemplars] == [1, 2, 3, 4, 5, 6]
+    for it, row, value in zip(label.exemplars, rows, values, strict=True):
+        sentence = sentences[row]
+        assert it.activation == pytest.approx(float(value))
+        assert (it.review.text, it.review.id) == (sentence["text"], sentence["id"])
+        assert (it.review.source, it.review.line) == ("reviews.jsonl", sentence["line"])
+        assert it.review.sha256 == sha256_file(REVIEWS)
+
+
+def test_as_many_exemplars_are_followed_as_asked_those_with_a_yes_first(run):
+    for rows, number in ((1, 1), (4, 4), (ALL, 6)):
+        assert len(of(rows=rows).labels[0].exemplars) == number
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        top = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
+        file["answer"][top, NAMES.index("Sound")] = 0
+    run_label()
+    assert [it.rank for it in of(rows=2).labels[0].exemplars] == [2, 3]
+    first = of(rows=ALL).labels[0].exemplars[0]
+    assert (first.rank, first.answer.says) == (1, "No")
+    assert "5 of 6 exemplars have it" in lines()
+
+
+def test_an_answer_has_the_exact_prompt_and_its_key_follows(run):
+    for it in of(rows=ALL).labels[0].exemplars:
+        prompt = p2([it.review.text], ["Sound"])[0]
+        assert it.answer.prompt == prompt.text
+        assert it.answer.key == LABELLER.request(prompt).key
+        assert it.answer.follows
+        assert it.answer.labeller == LABELLER.as_json()
+
+
+def test_it_says_which_answers_are_in_the_cache_and_when_they_were_made(run):
+    run_annotate(Toy())
+    for it in of(rows=ALL).labels[0].exemplars:
+        assert (it.answer.in_cache, it.answer.agrees) == (True, True)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", it.answer.made)
+        assert "descry" in it.answer.versions
+        assert it.answer.response == {"yes": -0.1, "no": -2.5}
+    shutil.rmtree(CACHE)
+    answers = [it.answer for it in of(rows=ALL).labels[0].exemplars]
+    assert not any(it.in_cache for it in answers)
+    assert all(it.follows and it.agrees is None for it in answers)
+    assert not CACHE.exists()  # looking makes no cache
+    assert "not in this cache" in "\n".join(lines())
+
+
+def test_it_says_where_the_cache_has_another_answer(run):
+    run_annotate(Toy())
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        file["answer"][:, NAMES.index("Sound")] = 1
+    run_label()
+    said = "WHERE THE RESPONSE IS ANOTHER"
+    assert said not in "\n".join(lines())
+    with PromptCache(CACHE) as cache:
+        key = of().labels[0].exemplars[0].answer.key
+        record = cache.record(key)
+        cache.remove([key], [])
+        made = {name: record[name] for name in ("sentence", "descriptor")}
+        cache.store(record["origin"], {key: made | {"response": {"yes": -3.0, "no": -0.1}}})
+    assert of().labels[0].exemplars[0].answer.agrees is False
+    assert said in "\n".join(lines())
+
+
+def test_a_chat_template_stands_in_the_prompt_also_without_the_cache(run):
+    labeller = Toy()
+    labeller.identity = replace(LABELLER, name="framed", model="framed")
+    labeller.frame = ("<user>", "<bot>")
+    run_annotate(labeller)
+    for _ in range(2):
+        answers = [it.answer for it in of(rows=ALL).labels[0].exemplars]
+        assert all(it.prompt.startswith("<user>Q: Does") for it in answers)
+        assert all(it.prompt.endswith("A:<bot>") for it in answers)
+        assert all(it.labeller["name"] == "framed" and it.follows for it in answers)
+        shutil.rmtree(CACHE, ignore_errors=True)
+
+
+def test_the_cluster_leads_to_reviews_and_prompts(run):
+    cluster = of(rows=ALL).labels[0].cluster
+    assert (cluster.descriptor, cluster.mentions, cluster.size) == ("Sound", 12, 1)
+    (phrase,) = cluster.phrases
+    assert (phrase.phrase, phrase.mentions, len(phrase.given)) == ("Sound words", 12, 12)
+    template = p1_template(5, "The price was fair.", ["price"])
+    for mention in phrase.given:
+        prompt = p1([mention.review.text], template)[0]
+        assert mention.answer.prompt == prompt.text
+        assert mention.answer.follows and mention.answer.says == "Sound words"
+
+
+def test_a_recorded_key_that_is_not_its_prompts_is_shown_as_such(run):
+    import pyarrow as pa
+
+    from descry.storage import table_provenance, write_table
+
+    table = read_table(CANDIDATES, "describe")
+    forged = table.set_column(3, "key", pa.array(["0" * 64] * len(table)))
+    write_table(CANDIDATES, forged, table_provenance(table))
+    given = of().labels[0].cluster.phrases[0].given
+    assert not any(mention.answer.follows for mention in given)
+    assert "WHICH DOES NOT FOLLOW" in "\n".join(lines())
+
+
+def test_renames_by_hand_are_named(run):
+    cluster = of("L0:0").labels[0].cluster
+    assert cluster.edited_from == ["cost"]
+    assert any(line.startswith("renamed by hand from cost") for line in lines("L0:0"))
+
+
+def test_the_steps_hold_params_versions_and_files(run):
+    found = of()
+    assert [step.stage for step in found.steps] == [
+        "corpus", "describe", "cluster", "activations", "exemplars", "annotate", "label",
+    ]  # fmt: skip
+    assert found.steps[-1].params["threshold"] == 0.35
+    assert found.steps[4].versions.keys() == {"descry", "h5py", "numpy"}
+    assert set(states(found).values()) == {files.UNCHANGED}
+    recorded = {f.path: f.sha256 for f in found.steps[-1].inputs}
+    assert recorded == {f.as_posix(): sha256_file(f) for f in (CORPUS, EXEMPLARS, ANNOTATIONS)}
+    text = "\n".join(lines())
+    assert "threshold 0.35, top_k None" in text
+    assert f"from reviews.jsonl (unchanged, sha256 {sha256_file(REVIEWS)})" in text
+
+
+def test_a_file_that_was_tampered_with_is_shown(run):
+    REVIEWS.write_text(REVIEWS.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    changed = {path for path, state in states(of()).items() if state == files.CHANGED}
+    assert changed == {"reviews.jsonl"}
+    assert sum("CHANGED SINCE" in line for line in lines()) == 1
+
+
+def test_an_answer_that_was_tampered_with_is_shown(run):
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        file["answer"][0, 1] = 1 - file["answer"][0, 1]
+    changed = {path for path, state in states(of()).items() if state == files.CHANGED}
+    assert changed == {"results/annotations.h5"}
+
+
+def test_files_that_are_gone_or_too_large_to_read_are_named(run, monkeypatch):
+    REVIEWS.unlink()
+    monkeypatch.setattr(files, "READ", CORPUS.stat().st_size - 1)
+    found = states(of())
+    assert found["reviews.jsonl"] == files.GONE
+    assert found["results/corpus.parquet"] == files.UNREAD
+
+
+def test_a_neuron_without_label_says_what_came_nearest(run):
+    run_label(threshold=0.99)
+    table = read_labels(LABELS)
+    assert not table.splits["all"].assigned[1, 0].any()
+    found = of("L1:0")
+    column = int(np.argmax(table.splits["all"].f[1, 0]))
+    assert found.labels == []
+    assert found.strongest["highest"]["f"] == table.splits["all"].f[1, 0, column]
+    assert any(line.startswith("no label; nearest to one: ") for line in lines("L1:0"))
+
+
+def test_dropped_descriptors_are_named_with_the_reason(run):
+    assert [it["descriptor"] for it in of().dropped] == [BROAD]
+    assert any(line.startswith(f"no label of any neuron: {BROAD}: f > 0.35") for line in lines())
+
+
+@pytest.mark.parametrize("neuron", ["L9:0", "foo", "L0:99999", "", "L0", "L0:-1", "L0:1 ", "0:1"])
+def test_an_unknown_neuron_is_an_error_that_names_the_known(run, neuron):
+    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
+        of(neuron)
+    with pytest.raises(InputError, match="the neurons are L0:0 to L1:7"):
+        show_neuron(RESULTS, neuron, 1)
+
+
+# git and other folders
+
+
+def git(*arguments):
+    subprocess.run(["git", *arguments], check=True, capture_output=True)
+
+
+def test_the_commit_and_whether_the_tree_is_clean(run):
+    assert (of().commit, of().changed) == (None, [])
+    assert "no git commit here" in lines()
+    git("init", "-q")
+    Path(".gitignore").write_text("cache/\n")
+    git("add", ".")
+    git("commit", "-qm", "run")
+    head = subprocess.check_output(["git", "rev-parse", "HEAD"], text=True).strip()
+    assert (of().commit, of().changed) == (head, [])
+    assert f"git commit {head}, clean" in lines()
+    write_gold({"a": []})
+    assert of().changed == ["gold.jsonl"]
+    assert lines()[-2:] == [f"git commit {head}, 1 files changed since", "gold.jsonl"]
+
+
+def test_a_run_made_elsewhere_is_audited_as_it_was_there(run, tmp_path, monkeypatch):
+    here = of(rows=ALL).as_json()
+    monkeypatch.chdir(tmp_path)
+    there = audit(Project(run / RESULTS, run / CACHE), "L0:2", ALL).as_json()
+    assert there == here
+    assert str(run) not in json.dumps(there)
+
+
+# the other way round
+
+
+def test_a_review_leads_to_the_labels_that_count_it(run):
+    row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 1])
+    sentence = read_table(CORPUS, "corpus").to_pylist()[row]
+    use = of_review(here(), sentence["id"])
+    exemplars = read_exemplars(EXEMPLARS, "all")
+    of_neurons = {f"L{layer}:{i}" for layer, i, _ in np.argwhere(exemplars == row)}
+    assert use.exemplar_of == len(of_neurons) >= 1
+    table = read_labels(LABELS)
+    assigned = table.splits["all"].assigned
+    tagged = read_annotations(ANNOTATIONS).without([0])
+    expected = {
+        (f"L{layer}:{i}", table.descriptors[c])
+        for layer, i, _ in np.argwhere(exemplars == row)
+        for c in np.flatnonzero(assigned[layer, i])
+        if tagged.answer[row, tagged.descriptors.index(table.descriptors[c])] == 1
+    }
+    assert {(it.neuron, it.descriptor) for it in use.labels} == expected
+    (own,) = [it for it in use.labels if it.neuron == "L0:2"]
+    assert (own.rank, own.descriptor) == (2, "Sound")
+    assert [(it.phrase, it.descriptor) for it in use.given] == [("Sound words", "Sound")]
+    assert use.base_rate_of == 60
+    text = "\n".join(lines_of(tree_of_review(use)))
+    assert "L0:2: Sound (exemplar 2, activation" in text
+    assert "one of 60 sentences behind every base rate" in text
+
+
+def test_a_review_that_no_label_counts(run):
+    run_label(threshold=0.99, rule="composition")
+    row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        file["answer"][row] = 0
+    sentence = read_table(CORPUS, "corpus").to_pylist()[row]["id"]
+    assert of_review(here(), sentence).labels == []
+
+
+def test_a_descriptor_leads_to_its_neurons_and_to_what_is_behind_it(run):
+    use = of_descriptor(here(), "Sound", 2)
+    assert (use.yes, use.answered, use.fate) == (12, 60, None)
+    expected = read_json(RESULTS / "neurons.json", "label")["neurons"]
+    assert use.neurons == {"highest": {split: m["Sound"] for split, m in expected.items()}}
+    assert [len(p.given) for p in use.cluster.phrases] == [2]
+    named = use.neurons["highest"]["all"]
+    assert "L0:2" in named
+    line = f"label of {len(named)} neurons in split all: {', '.join(named)}"
+    assert line in lines_of(tree_of_descriptor(use))
+
+
+def test_a_descriptor_that_was_dropped_says_why(run):
+    use = of_descriptor(here(), BROAD, 1)
+    assert use.fate.startswith("f > 0.35 on ")
+    assert use.neurons["highest"]["all"] == []
+    whole = read_json(RESULTS / "descriptors.json", "cluster")
+    whole["dropped"] = [whole["descriptors"].pop() | {"reason": "dropped by hand"}]
+    (RESULTS / "descriptors.json").write_text(json.dumps(whole))
+    assert of_descriptor(here(), HOSTILE, 1).fate == "dropped by hand"
+
+
+def test_an_answer_leads_to_the_labels_that_count_it(run):
+    run_annotate(Toy())
+    exemplar = of().labels[0].exemplars[0]
+    use = of_prompt(here(), exemplar.answer.key)
+    assert (use.task, use.descriptor, use.prompt) == ("p2", "Sound", exemplar.answer.prompt)
+    assert [review.id for review in use.reviews] == [exemplar.review.id]
+    assert "L0:2" in {it.neuron for it in use.labels}
+    assert {it.descriptor for it in use.labels} == {"Sound"}
+    text = "\n".join(lines_of(tree_of_prompt(use)))
+    assert 'answered {"no":-2.5,"yes":-0.1}, made ' in text
+
+
+def test_an_answer_that_is_in_no_label_counts_nowhere(run):
+    run_annotate(Toy())
+    row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
+    text = read_table(CORPUS, "corpus")["text"][row].as_py()
+    use = of_prompt(here(), LABELLER.request(p2([text], ["Price"])[0]).key)
+    assert use.labels == []
+
+
+def test_an_answer_about_raw_descriptors_is_found_without_the_cache(run):
+    mention = of().labels[0].cluster.phrases[0].given[0]
+    use = of_prompt(Project(RESULTS, RESULTS / "none"), mention.answer.key)
+    assert (use.task, use.record, use.prompt) == ("p1", None, None)
+    assert [(it.phrase, it.descriptor) for it in use.given] == [("Sound words", "Sound")]
+    assert "not in this cache" in lines_of(tree_of_prompt(use))
+
+
+@pytest.mark.parametrize(
+    ("subjects", "diff", "message"),
+    [
+        ({"neuron": None}, None, "name one neuron"),
+        ({"neuron": "L0:2", "review": "x"}, None, "name one neuron"),
+        ({"review": "x"}, ("a", "b"), "--diff is about a neuron"),
+        ({"review": "nope"}, None, "no sentence of results/corpus.parquet has this id"),
+        ({"descriptor": "nope"}, None, "nope: no descriptor of results/descriptors.json"),
+        ({"prompt": "ab"}, None, "no answer of this key in cache or"),
+        ({"neuron": "L0:2"}, ("HEAD", "HEAD"), "HEAD: no such commit"),
+    ],
+)
+def test_questions_that_cannot_be_answered_get_one_line(run, subjects, diff, message):
+    with pytest.raises(InputError, match=message) as error:
+        inquire(here(), subjects, diff, None, whole=False)
+    assert "\n" not in str(error.value)
+
+
+# how it is shown
+
+
+def test_the_json_is_all_of_it_unless_rows_says_less(run):
+    subjects = {"neuron": "L0:2"}
+    whole = inquire(here(), subjects, None, None, whole=True).evidence
+    assert len(whole["labels"][0]["exemplars"]) == 6
+    assert (
+        len(inquire(here(), subjects, None, 2, whole=True).evidence["labels"][0]["exemplars"]) == 2
+    )
+    json.loads(json.dumps(whole, allow_nan=False))
+
+
+def test_hostile_texts_steer_neither_terminal_nor_page(run, capsys):
+    harmless = HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
+    found = tree(of("L0:4"))
+    show_chain(found)
+    text = printed(capsys)
+    assert f"label: {harmless}" in text
+    assert HOSTILE_REVIEW.replace("\x1b", "\N{REPLACEMENT CHARACTER}")[:60] in text
+    write_page(found, RESULTS / "audit.html")
+    page = Page((RESULTS / "audit.html").read_text(encoding="utf-8"))
+    assert set(page.tags) <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "details", "summary", "div", "p",
+    }  # fmt: skip
+    assert not {name for name, _ in page.attributes if name.startswith("on") or name == "src"}
+    texts = "".join(page.texts)
+    assert "\x1b" not in texts
+    assert f"label: {harmless}" in texts
+
+
+def test_the_page_has_every_line_of_the_tree(run):
+    found = tree(of(rows=ALL))
+    write_page(found, RESULTS / "audit.html")
+    text = (RESULTS / "audit.html").read_text(encoding="utf-8")
+    shown = " ".join("".join(Page(text).texts).split())
+    for line in lines_of(found):
+        assert " ".join(line.split()) in shown
+    assert "http" not in text.split("<body>")[0].replace("http-equiv", "")
+
+
+def test_a_prompt_is_one_line_of_the_tree(run):
+    assert all("\n" not in line for line in lines(rows=ALL))
+    assert isinstance(tree(of()), Node)
+    assert set(TOPICS) <= set(NAMES)
