@@ -423,6 +423,24 @@ def verify_chain(
 
 
 @app.command(rich_help_panel=LOOK)
+def export_crate(
+    output: Annotated[Path, typer.Argument(help="A new folder, or a new .zip.")],
+    reviews: Annotated[
+        bool, typer.Option("--reviews", help="Also files that hold texts of reviews.")
+    ] = False,
+    activations: Annotated[
+        bool, typer.Option("--activations", help="Also the activation matrix.")
+    ] = False,
+) -> None:
+    """The run as a Workflow Run RO-Crate: its files, and what made each of them."""
+    from descry.crate.export import export_crate as export
+    from descry.progress import summary
+
+    counts = export(Path(), output, reviews=reviews, activations=activations)
+    summary(f"export-crate to {output}", counts)
+
+
+@app.command(rich_help_panel=LOOK)
 def compare(
     first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
     second: Annotated[Path, typer.Argument(help="Another, such as one in bfloat16.")],

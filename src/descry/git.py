@@ -1,6 +1,7 @@
 """What git knows of a project: commits, and whether the tree is clean."""
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,12 @@ def commit_of(root: Path, revision: str) -> str:
     if sha is None:
         raise InputError(f"{revision}: no such commit or DVC experiment here")
     return sha.strip()
+
+
+def made_at(root: Path, commit: str) -> str:
+    """When a commit was made (ISO 8601, UTC)."""
+    seconds = _git(root, "show", "--no-patch", "--format=%ct", commit) or "0"
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def log(root: Path, first: str, second: str, path: str) -> list[str]:

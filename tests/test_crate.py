@@ -1,0 +1,851 @@
+"""A run as an RO-Crate: what is in it, what must not be, and what a validator says of it."""
+
+import hashlib
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from urllib.parse import unquote
+
+import h5py
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from miniature import STAGES as MINIATURE
+from planted import (
+    ACTIVATIONS,
+    ANNOTATIONS,
+    CANDIDATES,
+    CORPUS,
+    CURVES,
+    DESCRIPTORS,
+    EXEMPLARS,
+    GOLD,
+    HOSTILE_REVIEW,
+    LABELLER,
+    LABELS,
+    METRICS,
+    NEURONS,
+    PAGE,
+    REVIEWS,
+    build,
+)
+
+from descry.crate.export import export_crate
+from descry.crate.private import Private, private_of
+from descry.errors import InputError
+from descry.lock import md5
+from descry.storage import canonical, sha256_file
+
+slow = pytest.mark.slow
+
+# The terms of RO-Crate 1.1's context that crates use: any other is a fault to the validator.
+_SCHEMA_ORG = """
+    about actionStatus additionalProperty additionalType agent contentSize datePublished description
+    encodingFormat exampleOfWork hasPart identifier instrument isBasedOn license mainEntity mentions
+    name object position programmingLanguage result softwareRequirements softwareVersion step url
+    value valueRequired version workExample ComputerLanguage ControlAction CreateAction CreativeWork
+    Dataset HowTo HowToStep OrganizeAction Person PropertyValue SoftwareApplication
+    SoftwareSourceCode
+"""
+CONTEXT = {name: f"http://schema.org/{name}" for name in _SCHEMA_ORG.split()} | {
+    "File": "http://schema.org/MediaObject",
+    "conformsTo": "http://purl.org/dc/terms/conformsTo",
+    "ComputationalWorkflow": "https://bioschemas.org/ComputationalWorkflow",
+    "FormalParameter": "https://bioschemas.org/FormalParameter",
+    "input": "https://bioschemas.org/ComputationalWorkflow#input",
+    "output": "https://bioschemas.org/ComputationalWorkflow#output",
+}
+# A process of its own: the validator's libraries warn of each other, and it patches rdflib.
+VALIDATE = """
+import io, json, socket, sys
+from pathlib import Path
+import requests
+from rocrate_validator.models import Severity, ValidationSettings
+from rocrate_validator.services import validate
+from rocrate_validator.utils.http import HttpRequester
+
+def refuse(*_, **__):
+    raise AssertionError("the network was asked for")
+
+socket.getaddrinfo = socket.socket.connect = refuse
+crate, profile, severity, context, home = sys.argv[1:]
+
+class Shelf(requests.adapters.BaseAdapter):
+    def send(self, request, **_):
+        assert request.url == "https://w3id.org/ro/crate/1.1/context", request.url
+        response = requests.Response()
+        response.status_code, response.url, response.raw = 200, request.url, io.BytesIO(
+            context.encode()
+        )
+        response.headers["Content-Type"] = "application/ld+json"
+        return response
+
+    def close(self):
+        pass
+
+settings = ValidationSettings(
+    rocrate_uri=crate, profile_identifier=profile, requirement_severity=Severity[severity],
+    offline=True, cache_path=Path(home, "cache"),
+)
+session = HttpRequester().session = requests.Session()
+session.mount("https://", Shelf())
+session.mount("http://", Shelf())
+print(json.dumps([issue.message for issue in validate(settings).get_issues()]))
+"""
+# What the profiles recommend, and a run does not know.
+UNKNOWN = {
+    "The Application SHOULD have a url",
+    "The SoftwareApplication SHOULD have a version or softwareVersion",  # the report's
+    "The SoftwareApplication id SHOULD be an absolute URI",
+    "The Action SHOULD have an endTime in ISO 8601 format",
+    "The Action SHOULD have an agent that is a Person or Organization",  # a model is neither
+    "The Root Data Entity SHOULD have a link to a Contextual Entity representing the `author` of"
+    " the RO-Crate",
+    "The `publisher` property of a `Root Data Entity` SHOULD be an `Organization`",
+}
+
+METADATA = "ro-crate-metadata.json"
+PASSWORD, KEY, QUERY = "user:hunter2", "sk-planted-0123456789", "token=tr0ub4dor"
+CODE = Path("src/descry/stages/label.py")
+OUTSIDE = Path("elsewhere")  # beside the project: reviews and a model
+# A stage: what it reads, what it makes.
+STAGES = {
+    "corpus": ([OUTSIDE], [CORPUS]),
+    "describe": ([CORPUS], [CANDIDATES]),
+    "cluster": ([CANDIDATES], [DESCRIPTORS]),
+    "activations": ([CORPUS], [ACTIVATIONS]),
+    "exemplars": ([CORPUS, ACTIVATIONS], [EXEMPLARS]),
+    "annotate": ([CORPUS, DESCRIPTORS], [ANNOTATIONS]),
+    "label": ([CORPUS, EXEMPLARS, ANNOTATIONS, CODE], [LABELS, NEURONS]),
+    "evaluate": ([LABELS, ANNOTATIONS, GOLD], [METRICS, CURVES]),
+    "report": ([LABELS, METRICS, CORPUS], [PAGE]),
+}
+REVIEWS_FOLDER = "#inputs/corpus.reviews/elsewhere/"
+LEFT_OUT = {
+    "inputs/corpus.reviews/elsewhere/my reviews.jsonl",
+    *map(str, [CORPUS, ACTIVATIONS, PAGE]),
+}
+
+
+def params(base):
+    """Params in which places and passwords of a machine stand."""
+    server = f"https://{PASSWORD}@models.example/v1?{QUERY}"
+    labeller = {"kind": "openai", "base_url": server, "api_key_env": "PLANTED_KEY", "price": None}
+    target = {"model": f"{base}/models/bert", "revision": "a" * 64}
+    return {name: {} for name in STAGES} | {
+        "corpus": {"reviews": f"{base}/{OUTSIDE}/", "text_fields": ["reviewText"], "seed": 0},
+        "activations": {"target": target, "layers": None},
+        "annotate": {"labeller": labeller, "min_mass": 0.1},
+        "label": {"threshold": 0.35, "rule": "composition"},
+        "evaluate": {"gold": GOLD.as_posix()},
+        "report": {"title": "A <b>miniature</b>"},
+    }
+
+
+def write_lock(root):
+    """Record the present files as dvc.lock of the present params."""
+    known = yaml.safe_load((root / "params.yaml").read_text())
+
+    def entry(path):
+        place = root.parent / path if path == OUTSIDE else root / path
+        shown = place if path == OUTSIDE else path
+        return {"path": str(shown), "hash": "md5", "md5": md5(place)}
+
+    stages = {
+        name: {
+            "cmd": f"snakemake --cores all {name}",
+            "deps": [entry(path) for path in (Path("Snakefile"), *reads)],
+            "params": {"params.yaml": {name: known[name]}},
+            "outs": [entry(path) for path in makes],
+        }
+        for name, (reads, makes) in STAGES.items()
+    }
+    text = yaml.safe_dump({"schema": "2.0", "stages": stages}, sort_keys=False)
+    (root / "dvc.lock").write_text(text)
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """A folder with the planted run, whose reviews lie outside of the project."""
+    base = tmp_path_factory.mktemp("planted")
+    (base / "project").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(base / "project")
+        build()
+    root = base / "project"
+    (base / OUTSIDE).mkdir()
+    (root / REVIEWS).rename(base / OUTSIDE / "my reviews.jsonl")
+    (root / "Snakefile").write_text("rule all:\n")
+    (root / CODE).parent.mkdir(parents=True)
+    (root / CODE).write_text('"""Stage label."""\n')
+    (root / "LICENSE").write_text("\nMIT License\n")
+    (root / "data/answers").mkdir(parents=True)
+    (root / "data/answers/p2--toy.jsonl").write_text('{"key":"0"}\n')
+    described = {name: {"desc": f"What {name} does."} for name in STAGES}
+    (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": described}, sort_keys=False))
+    return base
+
+
+@pytest.fixture
+def project(planted, tmp_path, monkeypatch):
+    """A copy of it, for a test to change."""
+    shutil.copytree(planted, tmp_path, dirs_exist_ok=True)
+    root = tmp_path / "project"
+    (root / "params.yaml").write_text(yaml.safe_dump(params(tmp_path)))
+    write_lock(root)
+    monkeypatch.setenv("PLANTED_KEY", KEY)
+    return root
+
+
+def export(root, output, reviews=False, activations=False):
+    return export_crate(root, output, reviews=reviews, activations=activations)
+
+
+def graph(crate):
+    """The entities of a crate, by id."""
+    entities = json.loads((crate / METADATA).read_text())["@graph"]
+    assert len({entity["@id"] for entity in entities}) == len(entities)
+    return {entity["@id"]: entity for entity in entities}
+
+
+def ids(value):
+    """What a property points to."""
+    return [item["@id"] for item in (value if isinstance(value, list) else [value])]
+
+
+def of_type(entities, kind):
+    return {i: e for i, e in entities.items() if kind in e["@type"]}
+
+
+def files_of(crate):
+    return {p.relative_to(crate).as_posix() for p in crate.rglob("*") if p.is_file()}
+
+
+def way_back(entities, start):
+    """All that a file came of, by the stages' actions."""
+    made_by = {
+        result: action
+        for action in of_type(entities, "CreateAction").values()
+        if action["@id"] != "#run"
+        for result in ids(action["result"])
+    }
+    found, waiting = set(), [start]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        if action := made_by.get(name):
+            waiting += [action["@id"], *ids(action["object"]), *ids(action["instrument"])]
+            waiting += ids(action.get("agent", []))
+        waiting += ids(entities[name].get("hasPart", []))
+    return found
+
+
+# What it says
+
+
+def test_the_way_from_the_labels_leads_to_reviews_params_code_labeller_and_model(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    back = way_back(entities, "results/labels.parquet")
+    assert {"#run/label", "#run/annotate", "#run/exemplars", "#run/corpus"} <= back
+    assert "results/exemplars.h5" in back and "results/annotations.h5" in back
+    assert "#inputs/corpus.reviews/elsewhere/my%20reviews.jsonl" in back
+    assert {"#value/label.threshold", "#value/corpus.seed", CODE.as_posix()} <= back
+    assert {"#model/toy/bert", "#tool/label"} <= back
+    assert {entities[i]["name"] for i in back if i.startswith("#labeller/")} == {LABELLER.name}
+    assert way_back(entities, "results/neurons.json") - {"results/neurons.json"} < back
+    assert "gold.jsonl" not in back and "gold.jsonl" in way_back(entities, "results/metrics.json")
+
+
+def test_every_link_leads_somewhere(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    links = {
+        item["@id"]
+        for entity in entities.values()
+        for value in entity.values()
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, dict)
+    }
+    assert {link for link in links - entities.keys() if not link.startswith("https://")} == set()
+
+
+def test_every_file_is_described_by_its_hash_size_and_format(project, tmp_path):
+    crate = tmp_path / "crate"
+    counts = export(project, crate)
+    entities = graph(crate)
+    files = of_type(entities, "File")
+    here = {unquote(i): entity for i, entity in files.items() if not i.startswith("#")}
+    assert here.keys() | {METADATA} == files_of(crate)
+    for path, entity in here.items():
+        assert entity["sha256"] == sha256_file(crate / path)
+        assert entity["contentSize"] == str((crate / path).stat().st_size)
+        assert "/" in entity["encodingFormat"]
+    assert counts == {
+        "files": len(here),
+        "left out": len(LEFT_OUT),
+        "entities": len(entities),
+    }
+
+
+def test_the_run_reads_the_inputs_and_makes_all_that_its_stages_make(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    made = {out for _, makes in STAGES.values() for out in map(str, makes)}
+    whole = entities["#run"]
+    assert {i.removeprefix("#") for i in ids(whole["result"])} == made
+    inputs = {i for i in ids(whole["object"]) if not i.startswith("#value/")}
+    assert inputs == {REVIEWS_FOLDER, "gold.jsonl"}
+    assert ids(whole["instrument"]) == ids(entities["./"]["mainEntity"]) == ["Snakefile"]
+    assert ids(entities["#engine"]["result"]) == ["#run"]
+
+
+def test_params_keep_their_types_and_their_names(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    values = {
+        "label.threshold": (0.35, "Float"),
+        "corpus.seed": (0, "Integer"),
+        "label.rule": ("composition", "Text"),
+        "corpus.text_fields": ('["reviewText"]', "Text"),
+        "activations.layers": ("null", "Text"),
+        "annotate.labeller.api_key_env": ("PLANTED_KEY", "Text"),
+    }
+    for key, (value, kind) in values.items():
+        assert entities[f"#value/{key}"]["value"] == value
+        assert entities[f"#param/{key}"]["additionalType"] == kind
+        assert entities[f"#param/{key}"]["name"] == key
+    # One that names an input is that file.
+    assert ids(entities["#param/evaluate.gold"]["workExample"]) == ["gold.jsonl"]
+    assert ids(entities["#param/corpus.reviews"]["workExample"]) == [REVIEWS_FOLDER]
+    assert not {"#value/evaluate.gold", "#value/corpus.reviews"} & entities.keys()
+
+
+def test_a_stages_program_names_the_packages_that_its_results_record(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    with h5py.File(project / ANNOTATIONS) as file:
+        recorded = json.loads(file.attrs["descry"])["versions"]
+    packages = [entities[i] for i in ids(entities["#tool/annotate"]["softwareRequirements"])]
+    assert {p["name"]: p["softwareVersion"] for p in packages} == recorded
+    assert entities["#tool/annotate"]["softwareVersion"] == recorded["descry"]
+    assert "softwareVersion" not in entities["#tool/report"]  # an HTML page does not say
+
+
+def test_a_labeller_has_its_model_revision_and_decoding(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    (agent,) = ids(entities["#run/annotate"]["agent"])
+    properties = [entities[i] for i in ids(entities[agent]["additionalProperty"])]
+    known = LABELLER.as_json()
+    assert entities[agent]["name"] == known.pop("name")
+    assert {p["name"]: p["value"] for p in properties} == known
+    assert entities[agent]["@type"] == "SoftwareApplication"
+
+
+def test_a_labeller_who_is_a_person_is_one(project, tmp_path):
+    who = LABELLER.as_json() | {"name": "ann, round-1 (human)", "model": "human/ann"}
+    with h5py.File(project / ANNOTATIONS, "r+") as file:
+        file.attrs["labeller"] = canonical(who)
+    write_lock(project)
+    export(project, tmp_path / "crate")
+    assert [p["name"] for p in of_type(graph(tmp_path / "crate"), "Person").values()] == [
+        "ann, round-1 (human)"
+    ]
+
+
+def test_the_target_model_has_the_hash_of_its_weights(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    assert "#model/toy/bert" in ids(entities["#run/activations"]["object"])
+    assert entities["#model/toy/bert"]["version"] == "abc123"
+    assert entities["#model/toy/bert/weights"]["value"] == "0" * 64
+
+
+def test_the_licence_is_that_of_the_code_and_unknown_for_what_quotes_reviews(project, tmp_path):
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    code, data = ids(entities["./"]["license"])
+    assert entities[code]["name"] == "MIT License"
+    assert "not known" in entities[data]["name"]
+    assert ids(entities["#results/corpus.parquet"]["license"]) == [data]
+    assert "license" not in entities["results/labels.parquet"]
+
+
+def test_without_a_licence_none_is_claimed(project, tmp_path):
+    (project / "LICENSE").unlink()
+    export(project, tmp_path / "crate")
+    entities = graph(tmp_path / "crate")
+    assert ids(entities["./"]["license"]) == ["#licence-of-the-data"]
+
+
+def test_answers_of_the_prompt_cache_come_with_a_word_about_their_template(project, tmp_path):
+    export(project, tmp_path / "crate")
+    answers = graph(tmp_path / "crate")["data/answers/p2--toy.jsonl"]
+    assert "example sentence" in answers["description"]
+
+
+# Which commit, and when
+
+
+def git(root, *arguments):
+    who = {"GIT_COMMITTER_DATE": "2024-05-06T07:08:09+02:00"}
+    subprocess.run(["git", "-C", root, *arguments], check=True, env={**os.environ, **who})
+
+
+def test_in_git_it_has_the_commit_its_date_and_what_has_changed_since(project, tmp_path):
+    git(project, "init", "-q")
+    git(project, "add", "Snakefile", "LICENSE")
+    git(project, "commit", "-qm", "a run", "--author", "Ada Lovelace <ada@example.org>")
+    sha = subprocess.check_output(["git", "-C", project, "rev-parse", "HEAD"], text=True).strip()
+    export(project, tmp_path / "clean")
+    entities = graph(tmp_path / "clean")
+    assert entities["./"]["datePublished"] == "2024-05-06T05:08:09+00:00"
+    assert entities["Snakefile"]["version"] == sha == entities["#git/commit"]["value"]
+    assert entities["#git/tree"]["value"] == "clean"
+    assert "Lovelace" not in (tmp_path / "clean" / METADATA).read_text()
+    (project / "LICENSE").write_text("Another\n")
+    export(project, tmp_path / "changed")
+    assert graph(tmp_path / "changed")["#git/tree"]["value"] == "changed: LICENSE"
+
+
+def test_outside_of_git_it_has_the_date_of_dvc_lock(project, tmp_path):
+    os.utime(project / "dvc.lock", (1e9, 1e9))
+    export(project, tmp_path / "crate")
+    assert graph(tmp_path / "crate")["./"]["datePublished"] == "2001-09-09"
+
+
+# What is left out
+
+
+def test_reviews_and_activations_are_described_but_left_out(project, tmp_path):
+    crate = tmp_path / "crate"
+    export(project, crate)
+    entities = graph(crate)
+    for path in LEFT_OUT:
+        assert not (crate / path).exists()
+        entity = next(e for i, e in entities.items() if unquote(i) == f"#{path}")
+        place = project / path
+        place = place if place.exists() else tmp_path / OUTSIDE / place.name
+        assert entity["sha256"] == sha256_file(place)
+        assert entity["contentSize"] == str(place.stat().st_size)
+        assert md5(place) in entity["description"]
+    assert "dvc pull" in entities["#results/activations.h5"]["description"]
+    assert "my reviews" not in (crate / "README.md").read_text()  # its folder is enough
+    assert "`inputs/corpus.reviews/elsewhere/` (1 files)" in (crate / "README.md").read_text()
+
+
+def test_no_byte_of_a_crate_without_reviews_is_of_a_review(project, tmp_path):
+    export(project, tmp_path / "crate")
+    for path in (tmp_path / "crate").rglob("*"):
+        assert path.is_dir() or HOSTILE_REVIEW[-60:].encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left"),
+    [
+        ({"reviews": True}, {"results/activations.h5"}),
+        ({"activations": True}, LEFT_OUT - {"results/activations.h5"}),
+        ({"reviews": True, "activations": True}, set()),
+    ],
+)
+def test_they_come_when_they_are_wanted(project, tmp_path, wanted, left):
+    crate = tmp_path / "crate"
+    counts = export(project, crate, **wanted)
+    assert counts["left out"] == len(left)
+    assert LEFT_OUT - files_of(crate) == left
+    for path in LEFT_OUT - left:
+        place = project / path
+        place = place if place.exists() else tmp_path / OUTSIDE / place.name
+        assert (crate / path).read_bytes() == place.read_bytes()
+
+
+def test_a_result_that_names_a_place_of_the_machine_is_left_out(project, tmp_path):
+    with (project / CURVES).open("a") as file:
+        file.write(f"made in {tmp_path}/project\n")
+    write_lock(project)
+    export(project, tmp_path / "crate")
+    entity = graph(tmp_path / "crate")["#results/curves.csv"]
+    assert "a place on the machine" in entity["description"]
+    assert not (tmp_path / "crate" / CURVES).exists()
+
+
+@pytest.mark.parametrize("told", [PASSWORD + "@models.example", KEY, "{base}/project/x"])
+def test_code_that_names_a_place_or_a_password_is_refused_without_printing_it(
+    project, tmp_path, told
+):
+    (project / CODE).write_text(f'WHERE = "{told.format(base=tmp_path)}"\n')
+    write_lock(project)
+    with pytest.raises(InputError, match="take it out") as error:
+        export(project, tmp_path / "crate")
+    assert "hunter2" not in str(error.value) and KEY not in str(error.value)
+    assert not (tmp_path / "crate").exists()
+
+
+# What must not be in it
+
+
+def test_no_place_and_no_password_is_anywhere_in_a_crate(project, tmp_path):
+    crate = tmp_path / "crate"
+    export(project, crate, reviews=True, activations=True)
+    private = [str(tmp_path), "hunter2", KEY, "tr0ub4dor", str(Path.home())]
+    for path in (p for p in crate.rglob("*") if p.is_file()):
+        content = path.read_bytes()
+        assert [text for text in private if text.encode() in content] == [], path
+    assert not any(str(tmp_path).strip("/") in name for name in files_of(crate))
+
+
+def test_params_and_dvc_lock_are_written_anew_and_agree_with_the_crate(project, tmp_path):
+    crate = tmp_path / "crate"
+    export(project, crate, reviews=True)
+    anew = yaml.safe_load((crate / "params.yaml").read_text())
+    expected = params("")
+    expected["corpus"]["reviews"] = "inputs/corpus.reviews/elsewhere/"
+    expected["activations"]["target"]["model"] = "bert"
+    expected["annotate"]["labeller"]["base_url"] = "https://models.example/v1"
+    assert anew == expected
+    lock = yaml.safe_load((crate / "dvc.lock").read_text())["stages"]
+    deps = {dep["path"]: dep["md5"] for dep in lock["corpus"]["deps"]}
+    assert deps["inputs/corpus.reviews/elsewhere"] == md5(crate / anew["corpus"]["reviews"])
+    assert lock["annotate"]["params"]["params.yaml"]["annotate"] == expected["annotate"]
+
+
+def test_a_stage_that_is_no_more_and_a_section_of_none_do_not_tell(project, tmp_path):
+    lock = yaml.safe_load((project / "dvc.lock").read_text())
+    lock["stages"]["former"] = {"cmd": "cat /etc/passwd", "outs": [{"path": "/x", "md5": "0"}]}
+    (project / "dvc.lock").write_text(yaml.safe_dump(lock))
+    known = params(tmp_path) | {"mine": {"base_url": f"https://h/?{QUERY}", "at": f"{tmp_path}/x"}}
+    (project / "params.yaml").write_text(yaml.safe_dump(known))
+    export(project, tmp_path / "crate")
+    assert "former" not in (tmp_path / "crate/dvc.lock").read_text()
+    anew = yaml.safe_load((tmp_path / "crate/params.yaml").read_text())
+    assert anew["mine"] == {"base_url": "https://h/", "at": "x"}
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("/data", "D"),
+        ("/data/x.json", "D/x.json"),
+        ("in '/data', not here", "in 'D', not here"),
+        ("x/data", "x/data"),
+        ("/database", "/database"),
+        ("/data.old", "/data.old"),
+        ("/data.", "D."),
+        ("/data-2", "/data-2"),
+        ("/data/more/x", "M/x"),
+        ("https://me:pass@host/x", "https://host/x"),
+        ("mail me@host", "mail me@host"),
+        ("say word", "say "),
+    ],
+)
+def test_a_place_is_replaced_where_it_stands_by_itself(text, cleaned):
+    private = Private({"/data": "D", "/data/more": "M"}, ["word"])
+    assert private.clean(text) == cleaned
+    assert private.clean({text: [text, 1, None]}) == {cleaned: [cleaned, 1, None]}
+
+
+@given(st.text(), st.text(), st.sampled_from(["/a b/ä", "p&ss\"w'<rd"]))
+def test_what_is_private_is_found_in_any_text_as_json_or_xml_too(
+    tmp_path_factory, before, behind, told
+):
+    private = Private({"/a b/ä": "x"}, ["p&ss\"w'<rd"])
+    assert told not in private.clean(f"{before}\n{told}\n{behind}")
+    path = tmp_path_factory.getbasetemp() / "told"
+    for text in (told, json.dumps(told), json.dumps(told, ensure_ascii=False), html.escape(told)):
+        path.write_bytes(f"{before}\n{text}\n{behind}".encode("utf-8", "replace"))
+        assert private.is_in(path)
+
+
+def test_an_empty_file_holds_nothing_private(tmp_path):
+    (tmp_path / "empty").touch()
+    assert not Private({"/data": "D"}, []).is_in(tmp_path / "empty")
+
+
+def test_without_anything_private_nothing_changes(tmp_path):
+    private = Private({}, [])
+    (tmp_path / "file").write_text("/data")
+    assert private.clean("/data") == "/data"
+    assert not private.is_in(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("/corpora/amazon", "inputs/corpus.reviews/amazon"),
+        ("/corpora/amazon/", "inputs/corpus.reviews/amazon"),
+        ("../amazon", "inputs/corpus.reviews/amazon"),
+        ("{root}/data/amazon", "data/amazon"),
+        ("data/amazon", "data/amazon"),
+    ],
+)
+def test_an_input_outside_of_the_project_is_called_by_its_last_part(tmp_path, path, shown):
+    path = path.format(root=tmp_path)
+    private = private_of(tmp_path, {"corpus": {"reviews": path}}, {path.rstrip("/")})
+    assert private.clean(path.rstrip("/")) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "cleaned"),
+    [
+        ("https://me:pass@host:8000/v1", "https://host:8000/v1"),
+        ("https://a@host/v1?k=1#x", "https://host/v1"),
+        ("https://host/v1/?k=1", "https://host/v1/"),
+        ("https://host/v1/", "https://host/v1/"),
+    ],
+)
+def test_an_address_keeps_neither_password_nor_query(tmp_path, address, cleaned):
+    known = {"judge": {"labeller": {"base_url": address, "model": "k=1"}}}
+    private = private_of(tmp_path, known, [])
+    assert private.clean(known) == {"judge": {"labeller": {"base_url": cleaned, "model": "k=1"}}}
+    assert private.clean(f"asked {address} today") == f"asked {cleaned} today"
+    (tmp_path / "answers").write_text(json.dumps({"server": {"base_url": address}}))
+    assert private.is_in(tmp_path / "answers") == (address != cleaned)
+
+
+def test_a_home_that_is_the_whole_disk_is_no_place(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/")
+    private = private_of(tmp_path, {}, [])
+    assert private.clean("yes / no") == "yes / no"
+    assert private.clean(f"{tmp_path}/results") == "./results"
+
+
+def test_a_key_too_short_to_tell_from_a_word_is_not_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLANTED_KEY", "good")
+    private = private_of(tmp_path, {"score": {"labeller": {"api_key_env": "PLANTED_KEY"}}}, [])
+    assert private.clean("good, and PLANTED_KEY") == "good, and PLANTED_KEY"
+
+
+# Its bytes, and where they go
+
+
+def test_the_same_run_gives_the_same_bytes(project, tmp_path):
+    for name in ("first", "second"):
+        export(project, tmp_path / name)
+        export(project, tmp_path / f"{name}.zip")
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert (first / METADATA).read_bytes() == (second / METADATA).read_bytes()
+    assert files_of(first) == files_of(second)
+    assert first.with_suffix(".zip").read_bytes() == second.with_suffix(".zip").read_bytes()
+
+
+def test_a_zip_holds_what_a_folder_holds(project, tmp_path):
+    export(project, tmp_path / "crate")
+    export(project, tmp_path / "crate.zip")
+    with zipfile.ZipFile(tmp_path / "crate.zip") as archive:
+        packed = {
+            name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()
+        }
+        assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    folder = tmp_path / "crate"
+    assert packed == {name: sha256_file(folder / name) for name in files_of(folder)}
+
+
+def test_an_empty_folder_is_filled_and_any_other_refused(project, tmp_path):
+    (tmp_path / "empty").mkdir()
+    export(project, tmp_path / "empty")
+    assert (tmp_path / "empty" / METADATA).is_file()
+    (tmp_path / "file.zip").touch()
+    before = files_of(tmp_path)
+    for name in ("empty", "file.zip"):
+        with pytest.raises(InputError, match=rf"{name}: is there already: name another"):
+            export(project, tmp_path / name)
+    assert files_of(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["crate", "crate.zip"])
+def test_a_crate_that_fails_on_the_way_leaves_nothing(project, tmp_path, monkeypatch, name):
+    copied = shutil.copy
+
+    def failing(source, target):
+        if Path(source).name == "neurons.json":
+            raise KeyboardInterrupt
+        return copied(source, target)
+
+    before = files_of(tmp_path)
+    monkeypatch.setattr(shutil, "copy", failing)
+    with pytest.raises(KeyboardInterrupt):
+        export(project, tmp_path / name)
+    assert files_of(tmp_path) == before and not (tmp_path / name).exists()
+
+
+def test_names_with_spaces_and_signs_are_quoted(project, tmp_path):
+    name = "50% of #1 – ä.jsonl"
+    (tmp_path / OUTSIDE / "my reviews.jsonl").rename(tmp_path / OUTSIDE / name)
+    write_lock(project)
+    export(project, tmp_path / "crate", reviews=True)
+    path = f"inputs/corpus.reviews/elsewhere/{name}"
+    assert (tmp_path / "crate" / path).is_file()
+    entity = "inputs/corpus.reviews/elsewhere/50%25%20of%20%231%20%E2%80%93%20%C3%A4.jsonl"
+    assert graph(tmp_path / "crate")[entity]["name"] == path
+
+
+# What is no run
+
+
+def remove(path):
+    return lambda root: (root / path).unlink()
+
+
+def change(path):
+    return lambda root: (root / path).write_bytes((root / path).read_bytes() + b"\n")
+
+
+def forget(root):
+    lock = yaml.safe_load((root / "dvc.lock").read_text())
+    del lock["stages"]["label"]
+    (root / "dvc.lock").write_text(yaml.safe_dump(lock))
+
+
+def set_threshold(root):
+    known = yaml.safe_load((root / "params.yaml").read_text())
+    known["label"]["threshold"] = 0.5
+    (root / "params.yaml").write_text(yaml.safe_dump(known))
+
+
+def empty(path):
+    return lambda root: (root / path).write_bytes(b"")
+
+
+def empty_params(root):
+    (root / "params.yaml").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (remove("dvc.lock"), "dvc.lock: no such file: run `snakemake --cores all && dvc repro`"),
+        (forget, "dvc.lock: no stage label: run `snakemake --cores all && dvc repro`"),
+        (remove(NEURONS), "neurons.json: not here: run `dvc pull`, or run `snakemake --cores all"),
+        (remove(ACTIVATIONS), "activations.h5: not here: run `dvc pull`"),
+        (remove(ANNOTATIONS), "annotations.h5: not here: run `dvc pull`"),
+        (remove("Snakefile"), "Snakefile: not here"),
+        (empty(ANNOTATIONS), "annotations.h5: not as dvc.lock records it: run `snakemake"),
+        (change(NEURONS), "neurons.json: not as dvc.lock records it: run `snakemake"),
+        (change("Snakefile"), "Snakefile: not as dvc.lock records it: run `snakemake"),
+        (change(CODE), "label.py: not as dvc.lock records it: run `snakemake"),
+        (change(f"../{OUTSIDE}/my reviews.jsonl"), "elsewhere: not as dvc.lock records it"),
+        (set_threshold, "params.yaml: label has changed since stage label: run `snakemake"),
+        (empty_params, "params.yaml: corpus has changed since stage corpus"),
+        (remove("params.yaml"), "params.yaml: no such file"),
+        (remove("dvc.yaml"), "dvc.yaml: no such file"),
+    ],
+)
+def test_what_is_no_whole_run_is_refused_in_one_line(project, tmp_path, damage, message):
+    damage(project)
+    with pytest.raises(InputError) as error:
+        export(project, tmp_path / "crate")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "crate").exists()
+
+
+# What a validator says of it
+
+
+def faults(crate, home, profile="provenance-run-crate", severity="REQUIRED"):
+    """The messages of the validator, which is kept from the network."""
+    context = json.dumps({"@context": CONTEXT})
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", VALIDATE, crate, profile, severity, context, home],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return set(json.loads(run.stdout))
+
+
+PROFILES = ["ro-crate-1.1", "process-run-crate", "workflow-run-crate", "provenance-run-crate"]
+
+
+@slow
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_crate_is_what_its_profiles_require(project, tmp_path, profile, everything):
+    export(project, tmp_path / "crate", reviews=everything, activations=everything)
+    assert faults(tmp_path / "crate", tmp_path, profile) == set()
+
+
+def test_a_crate_has_all_that_is_required_and_recommended_and_known(project, tmp_path):
+    git(project, "init", "-q")
+    git(project, "commit", "-qm", "a run", "--allow-empty")
+    export(project, tmp_path / "crate.zip")
+    found = faults(tmp_path / "crate.zip", tmp_path, severity="RECOMMENDED")
+    assert found <= UNKNOWN
+
+
+def without_type(entities):
+    entities["Snakefile"]["@type"].remove("ComputationalWorkflow")
+
+
+def without_instrument(entities):
+    del entities["#run/label"]["instrument"]
+
+
+def without_parts(entities):
+    entities["./"]["hasPart"].remove({"@id": "results/labels.parquet"})
+
+
+def with_unknown_term(entities):
+    entities["results/labels.parquet"]["sha265"] = "0"
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (without_type, "Main Workflow must have types File, SoftwareSourceCode, ComputationalWork"),
+        pytest.param(without_instrument, "The Action MUST have an instrument", marks=slow),
+        pytest.param(without_parts, "does not conform to shape MinCount 1", marks=slow),
+        pytest.param(with_unknown_term, "sha265", marks=slow),
+    ],
+)
+def test_the_validator_sees_a_damaged_description(project, tmp_path, damage, message):
+    crate = tmp_path / "crate"
+    export(project, crate)
+    whole, entities = json.loads((crate / METADATA).read_text()), graph(crate)
+    damage(entities)
+    (crate / METADATA).write_text(json.dumps(whole | {"@graph": list(entities.values())}))
+    assert any(message in fault for fault in faults(crate, tmp_path))
+
+
+def test_the_validator_sees_that_a_file_is_gone(project, tmp_path):
+    export(project, tmp_path / "crate")
+    (tmp_path / "crate/results/labels.parquet").unlink()
+    (fault,) = faults(tmp_path / "crate", tmp_path)
+    assert "does not include the Data Entity 'results/labels.parquet'" in fault
+
+
+# The real thing
+
+
+@slow
+def test_the_miniature_is_a_crate_from_which_every_label_leads_back(repo, tmp_path):
+    crate = tmp_path / "crate"
+    counts = export(repo.path, crate)
+    assert faults(crate, tmp_path, severity="RECOMMENDED") <= UNKNOWN
+    entities = graph(crate)
+    assert counts["entities"] == len(entities)
+    assert {f"#run/{stage}" for stage in MINIATURE} | {"#run"} == set(
+        of_type(entities, "CreateAction")
+    )
+    back = way_back(entities, "results/labels.parquet")
+    assert {"#data/sample/Books.jsonl", "#value/annotate.labeller.model"} <= back
+    assert "src/descry/stages/label.py" in back and "src/descry/stages/report.py" not in back
+    outside = [str(tmp_path), str(repo.path), str(Path.home())]
+    for path in (p for p in crate.rglob("*") if p.is_file()):
+        assert not any(text.encode() in path.read_bytes() for text in outside), path
+
+
+@slow
+def test_a_clone_with_its_data_pulled_gives_the_same_description(built, clone, tmp_path):
+    export(built.path, tmp_path / "there")
+    export(clone.path, tmp_path / "here")
+    there, here = (tmp_path / name / METADATA for name in ("there", "here"))
+    assert there.read_bytes() == here.read_bytes()
