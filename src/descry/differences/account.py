@@ -15,7 +15,7 @@ from descry.errors import InputError
 STAGE = "STAGE"  # for words about a missing file, which is found before any is read
 _SHOWN = 60  # characters of a value
 _IDENTIFYING = (
-    *("id", "labeller", "phrase", "against", "score", "null", "at"),
+    *("id", "labeller", "phrase", "against", "score", "at"),
     *("end", "split", "chosen", "layer", "neuron", "descriptor"),
 )
 

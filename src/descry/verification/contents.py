@@ -13,7 +13,7 @@ from descry.asking import SLAB
 from descry.audit.answers import SAYS
 from descry.audit.project import Project
 from descry.cache import PromptCache
-from descry.differences import first_difference, same_content
+from descry.differences import content_difference
 from descry.labellers import JSON, Identity
 from descry.params import Params, arguments
 from descry.prompts import (
@@ -223,9 +223,8 @@ def labels(project: Project, params: Params, scratch: Path) -> Link:
 
 def _recomputed(stage: str, expected: Sequence[Path], found: Sequence[Path]) -> Link:
     names = ", ".join(path.name for path in expected)
-    fault = None
     for has, should in zip(expected, found, strict=True):
-        if not same_content(should, has):
-            fault = f"{has.name} does not follow from its inputs: {first_difference(should, has)}"
-            break
-    return Link(stage, f"{names} computed anew", fault)
+        if apart := content_difference(should, has):
+            fault = f"{has.name} does not follow from its inputs: {apart}"
+            return Link(stage, f"{names} computed anew", fault)
+    return Link(stage, f"{names} computed anew")
