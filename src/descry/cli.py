@@ -403,6 +403,9 @@ def verify_chain(
         int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    full: Annotated[
+        bool, typer.Option("--full", help="Then compute all of it anew, as `reproduce --anew`.")
+    ] = False,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
 ) -> None:
@@ -419,6 +422,32 @@ def verify_chain(
         show_link(link)
         faults += link.fault is not None
     if faults:
+        sys.exit(1)
+    if full:
+        reproduce(anew=True)
+
+
+@app.command(rich_help_panel=LOOK)
+def reproduce(
+    revision: Annotated[str, typer.Argument(help="A commit, or a DVC experiment.")] = "HEAD",
+    scratch: Annotated[Path | None, typer.Option(help="Where to make the clone.")] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep it also where all is identical.")
+    ] = False,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ask the labellers that run on this machine again.")
+    ] = False,
+) -> None:
+    """Rebuild a commit's results in a clone, asking nobody, and compare them byte for byte."""
+    from descry.reproduction import reproduce as run
+    from descry.show import show_lines
+
+    def progress(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    found = run(Path(), revision, scratch=scratch, keep=keep, anew=anew, progress=progress)
+    show_lines(found.lines())
+    if not found.is_whole:
         sys.exit(1)
 
 

@@ -64,7 +64,7 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
 
 def _git(root: Path, *arguments: str) -> str | None:
     """What git prints; None where it fails."""
-    command = ["git", "-C", str(root), *arguments]
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):

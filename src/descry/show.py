@@ -2,6 +2,7 @@
 
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -165,6 +166,12 @@ def show_link(link: Link) -> None:
     console().print(plain(f"{verdict:5} {link.stage}: {link.checked}"), soft_wrap=True)
     if link.fault is not None:
         console().print(plain(f"      {link.fault}"), soft_wrap=True)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Lines as they are."""
+    for line in lines:
+        console().print(plain(line), soft_wrap=True)
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -33,8 +34,16 @@ class Verified:
     drift: dict[str, set[str]] = field(default_factory=dict)
 
 
-def verify(cache: PromptCache, results: Path) -> Verified:
+Visit = Callable[[str, JSON, JSON], None]
+
+
+def verify(
+    cache: PromptCache, results: Path, visit: Visit = lambda key, record, origin: None
+) -> Verified:
     """Compute the key of every answer anew from its origin and the corpus.
+
+    Args:
+        visit: is shown the key, record and origin of every answer whose key is right.
 
     Raises:
         InputError: there is no corpus.
@@ -60,6 +69,7 @@ def verify(cache: PromptCache, results: Path) -> Verified:
             found.wrong[key] = "the key does not follow from its request"
         else:
             found.checked += 1
+            visit(key, record, origin)
     found.drift = _drift([origins[name] for name in origins.keys() & used])
     return found
 

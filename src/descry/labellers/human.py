@@ -12,6 +12,7 @@ from descry.prompts import NO, YES, Prompt
 from descry.storage import canonical
 
 DTYPE = "human"  # in the place of a model's number format; no model has this one
+HUMAN = "human/"  # before the name of a person among models
 _GROUP = 2048  # prompts entered in the ledger of failures together
 
 
@@ -28,7 +29,7 @@ class HumanLabeller:
         """Who answers."""
         return Identity(
             name=f"{self.model}, {self.revision} (human)",
-            model=f"human/{self.model}",
+            model=f"{HUMAN}{self.model}",
             revision=self.revision,
             dtype=DTYPE,
             decoding=canonical({"answers": [YES, NO]}),

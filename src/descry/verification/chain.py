@@ -13,6 +13,7 @@ from descry.lock import in_order
 from descry.params import Params
 from descry.results import read_annotations, read_judgements
 from descry.verification import contents, samples
+from descry.verification.answers import Answers
 from descry.verification.hashes import Hashes
 from descry.verification.link import Check, Link
 
@@ -73,17 +74,21 @@ def _contents(
 ) -> dict[str, list[Check]]:
     """The checks of each stage whether what its result says follows from its inputs."""
     b, judged = project.result("annotate"), project.results / "judgements.h5"
+    held = partial(contents.annotations, project)
+    answers, asked = Answers(project), contents.template(project.made["describe"])
     checks: dict[str, list[Check]] = {
         "corpus": [partial(contents.corpus, project, params)],
         "describe": [
-            partial(contents.keys, project, cache),
-            partial(contents.candidates, project, cache),
+            partial(answers.go_through, cache, asked),
+            partial(contents.candidates, project, cache, answers),
         ],
         "cluster": [partial(contents.clusters, project)],
         "activations": [partial(samples.weights, project, params)],
         "exemplars": [partial(contents.exemplar_sets, project, params, scratch)],
-        "annotate": [lambda: contents.annotations(project, read_annotations(b), cache, "annotate")],
-        "judge": [lambda: contents.annotations(project, read_judgements(judged), cache, "judge")],
+        "annotate": [
+            lambda: contents.annotations(project, read_annotations(b), answers, "annotate")
+        ],
+        "judge": [lambda: held(read_judgements(judged), answers, "judge")],
         "label": [partial(contents.labels, project, params, scratch)],
     }
     if sample:

@@ -5,34 +5,24 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 
-from descry.asking import SLAB
 from descry.audit.answers import SAYS
 from descry.audit.project import Project
-from descry.cache import PromptCache
+from descry.cache import PromptCache, Request
 from descry.differences import content_difference
 from descry.labellers import JSON, Identity
 from descry.params import Params, arguments
-from descry.prompts import (
-    Prompts,
-    UnparsableError,
-    p1,
-    p1_template,
-    p2,
-    parse_topics,
-    parse_verdict,
-)
+from descry.prompts import Prompt, UnparsableError, p1_template, p2, parse_topics
 from descry.results import Annotations
 from descry.reviews import read_reviews, review_files
 from descry.splits import sentence_id
 from descry.stages import describe, exemplars, label
-from descry.stages.annotate import MISSING
 from descry.stages.cluster import read_edits
 from descry.storage import read_json, read_table
-from descry.upkeep import verify as verify_keys
+from descry.verification.answers import Answers
 from descry.verification.link import Link
 
 
@@ -56,20 +46,14 @@ def corpus(project: Project, params: Params) -> Link:
     return Link("corpus", checked, left)
 
 
-def keys(project: Project, cache: PromptCache) -> Link:
-    """Every key of the cache is that of its request."""
-    found = verify_keys(cache, project.results)
-    checked = f"{found.checked} cache keys by their requests"
-    if found.elsewhere:
-        checked += f" ({found.elsewhere} of other sentences left out)"
-    fault = None
-    if found.wrong:
-        key, reason = min(found.wrong.items())
-        fault = f"{project.cache_folder}: {key}: {reason}; {len(found.wrong)} are wrong"
-    return Link("prompt cache", checked, fault)
+def template(made: JSON) -> JSON:
+    """The template of the prompts to p1, by what made candidates.parquet."""
+    shot = made["example"]
+    limit = made["params"]["max_descriptors"]
+    return list(p1_template(limit, shot["sentence"], shot["concepts"]))
 
 
-def candidates(project: Project, cache: PromptCache) -> Link:
+def candidates(project: Project, cache: PromptCache, answers: Answers) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
     table = read_table(project.result("describe"), "describe")
     made = project.made["describe"]
@@ -77,7 +61,7 @@ def candidates(project: Project, cache: PromptCache) -> Link:
     texts = read_table(project.result("corpus"), "corpus", ["id", "text"])
     fault = _example(texts["text"].to_pylist(), cache, made)
     if fault is None:
-        pairs = zip_longest(_expected(texts, cache, made), table.to_pylist())
+        pairs = zip_longest(_expected(texts["id"].to_pylist(), answers, made), table.to_pylist())
         fault = next((_mention(want, has) for want, has in pairs if want != has), None)
     return Link("describe", checked, fault)
 
@@ -85,32 +69,29 @@ def candidates(project: Project, cache: PromptCache) -> Link:
 def _example(texts: list[str], cache: PromptCache, made: JSON) -> str | None:
     """The 1-shot example is a parameter, or what the first labeller said of the drawn sentence."""
     params, first = made["params"], made["labellers"][0]
-    if params["example"] is not None:
-        return None
-    prompts = describe.zero_shot(texts, params["seed"], params["max_descriptors"])
-    ((_, _, response),) = _responses(prompts, first, cache)
-    said = _topics(response, params)
-    shown = {"sentence": prompts[0].sentence, "concepts": said}
+    shown = params["example"]
+    if shown is None:
+        (prompt,) = describe.zero_shot(texts, params["seed"], params["max_descriptors"])
+        key = _request(prompt, first).key
+        said = _topics(cache.answers([key]).get(key), params)
+        shown = {"sentence": prompt.sentence, "concepts": said}
     return None if made["example"] == shown else "candidates.parquet: the 1-shot example is another"
 
 
-def _expected(texts: Any, cache: PromptCache, made: JSON) -> Iterator[dict[str, str]]:
+def _expected(ids: list[str], answers: Answers, made: JSON) -> Iterator[dict[str, str]]:
     """The rows of candidates.parquet as the cached answers have them."""
-    ids, sentences = texts["id"].to_pylist(), texts["text"].to_pylist()
-    shot, params = made["example"], made["params"]
-    template = p1_template(params["max_descriptors"], shot["sentence"], shot["concepts"])
     for who in made["labellers"]:
-        for row, key, response in _responses(p1(sentences, template), who, cache):
-            for phrase in _topics(response, params):
-                yield {"id": ids[row], "labeller": who["name"], "phrase": phrase, "key": key}
+        for sentence in ids:
+            key, response = answers.topics.get((who["name"], sentence), ("", None))
+            for phrase in _topics(response, made["params"]):
+                yield {"id": sentence, "labeller": who["name"], "phrase": phrase, "key": key}
 
 
 def _topics(response: JSON, params: JSON) -> list[str]:
     try:
-        found = parse_topics(response, params["max_descriptors"], params["max_words"])
+        return parse_topics(response, params["max_descriptors"], params["max_words"])
     except UnparsableError:
         return []
-    return found
 
 
 def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
@@ -119,15 +100,10 @@ def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
     return f"candidates.parquet: it has {words[0]} where the cache says {words[1]} (key {key})"
 
 
-def _responses(prompts: Prompts, who: JSON, cache: PromptCache) -> Iterator[tuple[int, str, JSON]]:
-    """Number, key and cached response (None where there is none) of every prompt."""
+def _request(prompt: Prompt, who: JSON) -> Request:
+    """The request to a labeller, as a result records it with its frame."""
     fields = {name: value for name, value in who.items() if name != "frame"}
-    identity, frame = Identity(**fields), (who["frame"][0], who["frame"][1])
-    for start in range(0, len(prompts), SLAB):
-        span = range(start, min(start + SLAB, len(prompts)))
-        found = [identity.request(prompts[i], frame).key for i in span]
-        stored = cache.answers(found)
-        yield from ((i, key, stored.get(key)) for i, key in zip(span, found, strict=True))
+    return Identity(**fields).request(prompt, (who["frame"][0], who["frame"][1]))
 
 
 def clusters(project: Project) -> Link:
@@ -157,44 +133,27 @@ def _of_cluster(entry: JSON, counts: Counter[str], names: set[str]) -> Iterator[
         yield f"{where}: neither a raw descriptor of it nor a name given by hand"
 
 
-def annotations(project: Project, b: Annotations | None, cache: PromptCache, stage: str) -> Link:
+def annotations(project: Project, b: Annotations | None, answers: Answers, stage: str) -> Link:
     """Every cell of B is what the cached answer says; what was not asked is empty."""
     if b is None:
         return Link(stage, "nothing: nobody was asked")
-    texts = read_table(project.result("corpus"), "corpus", ["text"])["text"].to_pylist()
-    rows = [row for row in range(len(texts)) if b.asked[row]]
-    prompts = p2([texts[row] for row in rows], b.descriptors)
-    checked = f"{len(prompts)} cells of B by the cached answers"
-    min_mass = b.made["params"]["min_mass"]
-    for number, key, response in _responses(prompts, b.labeller | {"frame": b.frame}, cache):
-        row, column = divmod(number, len(b.descriptors))
-        said, score = _verdict(response, min_mass)
-        has, odds = int(b.answer[rows[row], column]), float(b.score[rows[row], column])
-        if said != has or not _same(score, odds):
-            fault = (
-                f"{stage}: of sentence {b.ids[rows[row]]} and {b.descriptors[column]!r} it has"
-                f" {_words(has, odds)}, the cache {_words(said, score)} (key {key})"
-            )
-            return Link(stage, checked, fault)
-    unasked = (b.answer[~b.asked] != MISSING).any()
-    fault = f"{stage}: it has answers about sentences that were not asked about"
-    return Link(stage, checked, fault if unasked else None)
-
-
-def _verdict(response: JSON, min_mass: float) -> tuple[int, float]:
-    """Answer and score as in B."""
-    if response is None:
-        return MISSING, math.nan
-    try:
-        verdict = parse_verdict(response, min_mass)
-    except UnparsableError:
-        return MISSING, math.nan
-    return int(verdict.yes), verdict.odds
-
-
-def _same(one: float, two: float) -> bool:
-    """Whether two scores are one float32."""
-    return bool(np.float32(one) == np.float32(two)) or (math.isnan(one) and math.isnan(two))
+    answer, score = answers.verdicts(stage)
+    checked = f"{answer.size} cells of B by the cached answers"
+    same = (answer == b.answer) & np.isclose(score, b.score, rtol=0, atol=0, equal_nan=True)
+    if same.all():
+        return Link(stage, checked)
+    row, column = np.argwhere(~same)[0]
+    name = b.descriptors[column]
+    only = pc.field("id") == b.ids[row]
+    (text,) = read_table(project.result("corpus"), "corpus", ["text"], only)["text"].to_pylist()
+    key = _request(p2([text], [name])[0], b.labeller | {"frame": b.frame}).key
+    return Link(
+        stage,
+        checked,
+        f"{stage}: of sentence {b.ids[row]} and {name!r} it has"
+        f" {_words(int(b.answer[row, column]), float(b.score[row, column]))}, the cache"
+        f" {_words(int(answer[row, column]), float(score[row, column]))} (key {key})",
+    )
 
 
 def _words(answer: int, score: float) -> str:
