@@ -38,6 +38,7 @@ from planted import (
 
 from descry.audit import files
 from descry.audit.chain import ALL, audit
+from descry.audit.evidence import as_json
 from descry.audit.inquiry import inquire
 from descry.audit.page import write_page
 from descry.audit.project import Project
@@ -62,11 +63,11 @@ def built(tmp_path_factory):
 
 
 def lines(neuron="L0:2", rows=2, project=None):
-    return lines_of(tree(audit(project or here(), neuron, rows)))
+    return lines_of(tree(audit(project or here(), neuron, rows, rows)))
 
 
 def of(neuron="L0:2", rows=2):
-    return audit(here(), neuron, rows)
+    return audit(here(), neuron, rows, rows)
 
 
 def states(found):
@@ -286,9 +287,9 @@ def test_the_commit_and_whether_the_tree_is_clean(run):
 
 
 def test_a_run_made_elsewhere_is_audited_as_it_was_there(run, tmp_path, monkeypatch):
-    here = of(rows=ALL).as_json()
+    here = as_json(of(rows=ALL))
     monkeypatch.chdir(tmp_path)
-    there = audit(Project(run / RESULTS, run / CACHE), "L0:2", ALL).as_json()
+    there = as_json(audit(Project(run / RESULTS, run / CACHE), "L0:2", ALL, ALL))
     assert there == here
     assert str(run) not in json.dumps(there)
 
@@ -332,7 +333,7 @@ def test_a_review_that_no_label_counts(run):
 
 
 def test_a_descriptor_leads_to_its_neurons_and_to_what_is_behind_it(run):
-    use = of_descriptor(here(), "Sound", 2)
+    use = of_descriptor(here(), "Sound", 2, 2)
     assert (use.yes, use.answered, use.fate) == (12, 60, None)
     expected = read_json(RESULTS / "neurons.json", "label")["neurons"]
     assert use.neurons == {"highest": {split: m["Sound"] for split, m in expected.items()}}
@@ -344,13 +345,13 @@ def test_a_descriptor_leads_to_its_neurons_and_to_what_is_behind_it(run):
 
 
 def test_a_descriptor_that_was_dropped_says_why(run):
-    use = of_descriptor(here(), BROAD, 1)
+    use = of_descriptor(here(), BROAD, 1, 1)
     assert use.fate.startswith("f > 0.35 on ")
     assert use.neurons["highest"]["all"] == []
     whole = read_json(RESULTS / "descriptors.json", "cluster")
     whole["dropped"] = [whole["descriptors"].pop() | {"reason": "dropped by hand"}]
     (RESULTS / "descriptors.json").write_text(json.dumps(whole))
-    assert of_descriptor(here(), HOSTILE, 1).fate == "dropped by hand"
+    assert of_descriptor(here(), HOSTILE, 1, 1).fate == "dropped by hand"
 
 
 def test_an_answer_leads_to_the_labels_that_count_it(run):
@@ -404,10 +405,10 @@ def test_questions_that_cannot_be_answered_get_one_line(run, subjects, diff, mes
 
 def test_the_json_is_all_of_it_unless_rows_says_less(run):
     subjects = {"neuron": "L0:2"}
-    whole = inquire(here(), subjects, None, None, whole=True).evidence
+    whole = inquire(here(), subjects, None, None, whole=True).as_json()
     assert len(whole["labels"][0]["exemplars"]) == 6
     assert (
-        len(inquire(here(), subjects, None, 2, whole=True).evidence["labels"][0]["exemplars"]) == 2
+        len(inquire(here(), subjects, None, 2, whole=True).as_json()["labels"][0]["exemplars"]) == 2
     )
     json.loads(json.dumps(whole, allow_nan=False))
 

@@ -200,7 +200,7 @@ def test_a_descriptor_may_be_broad_at_one_end_alone(run, ids, capsys):
     assert {"halves", "lowest_halves", "gold", "lowest_gold"} <= set(metrics)
     run_report()
     show_neuron(RESULTS, "L1:0", 2)
-    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:0", 2)))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:0", 2, 2)))
     assert "L1:0, lowest activations" in printed(capsys)
 
 
@@ -342,7 +342,7 @@ def test_without_the_lowest_show_and_audit_do_not_speak_of_them(run, capsys):
     text = rerun(lowest=False)
     assert "lowest activations" not in text
     show_neuron(RESULTS, "L1:2", 1)
-    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:2", 1)))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L1:2", 1, 1)))
     assert "lowest activations" not in printed(capsys)
 
 
@@ -383,7 +383,7 @@ def test_exemplars_of_other_layers_are_not_compared(run):
     "read",
     [
         lambda: show_neuron(RESULTS, "L1:2", 1),
-        lambda: audit(Project(RESULTS, CACHE), "L1:2", 1),
+        lambda: audit(Project(RESULTS, CACHE), "L1:2", 1, 1),
         run_report,
     ],
     ids=["show", "audit", "report"],

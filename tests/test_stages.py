@@ -307,7 +307,7 @@ def test_answers_in_words_count_though_they_have_no_score(run):
     write_gold(own_topic(b.ids))
     found = run_evaluate()["labeller"]["gold"]
     assert (found["precision"], found["mean_auroc"]) == (1.0, None)
-    text = "\n".join(lines_of(tree(audit(Project(RESULTS, CACHE), "L0:2", 2))))
+    text = "\n".join(lines_of(tree(audit(Project(RESULTS, CACHE), "L0:2", 2, 2))))
     assert text.count("answer Yes, in words, by toy") == 2
     assert "gold" in "".join(Page(run_report()).texts)
 
@@ -440,7 +440,7 @@ def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sam
     assert "Labeller against gold: precision" in "".join(Page(run_report()).texts)
     show_table(RESULTS, 3)
     show_neuron(RESULTS, "L0:0", 2)
-    show_chain(tree(audit(Project(RESULTS, CACHE), "L0:0", 2)))
+    show_chain(tree(audit(Project(RESULTS, CACHE), "L0:0", 2, 2)))
     assert "L0:0" in printed(capsys)
 
 

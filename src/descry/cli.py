@@ -390,11 +390,11 @@ def audit(
     subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
     found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
     if html is not None:
-        write_page(found.tree, html)
+        write_page(found.tree(), html)
     if as_json:
-        print(canonical(found.evidence))
+        print(canonical(found.as_json()))
     if html is None and not as_json:
-        show_chain(found.tree)
+        show_chain(found.tree())
 
 
 @app.command("verify", rich_help_panel=LOOK)
@@ -403,6 +403,9 @@ def verify_chain(
         int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
     ] = 20,
     seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    hashes: Annotated[
+        bool, typer.Option("--hashes", help="The files by their hashes alone.")
+    ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Then compute all of it anew, as `reproduce --anew`.")
     ] = False,
@@ -418,7 +421,7 @@ def verify_chain(
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
     faults = 0
-    for link in verify(project, params, sample=sample, seed=seed):
+    for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
         show_link(link)
         faults += link.fault is not None
     if faults:

@@ -1,13 +1,13 @@
 """The answers that labels rest on: their prompts and keys, and what the cache has of them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from descry.audit.evidence import Answer
 from descry.audit.project import Project
+from descry.cache import Request
 from descry.labellers import JSON, Frame, Identity
 from descry.prompts import (
     NO,
@@ -97,30 +97,24 @@ def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
     requests = [it.who.request(it.prompt, it.frame) for it in asked]
     keys = [it.key or request.key for it, request in zip(asked, requests, strict=True)]
     stored = project.recorded(sorted(set(keys)))
-    found = []
-    for it, request, key in zip(asked, requests, keys, strict=True):
-        record = stored.get(key)
-        answer = Answer(
-            it.says,
-            it.score,
-            request.prompt,
-            key,
-            it.who.as_json(),
-            in_cache=record is not None,
-            follows=request.key == key,
-        )
-        found.append(_with(answer, it, record))
-    return found
+    each = zip(asked, requests, keys, strict=True)
+    return [_answer(it, request, key, stored.get(key)) for it, request, key in each]
 
 
-def _with(answer: Answer, asked: Asked, record: JSON | None) -> Answer:
-    if record is None:
-        return answer
-    return replace(
-        answer,
-        agrees=asked.agrees(record["response"]),
-        response=record["response"],
-        made=record["made"],
-        versions=record["origin"]["versions"],
-        server=record["origin"].get("server"),
+def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> Answer:
+    """The evidence, with what the cache's record has where there is one."""
+    known = record or {"response": None, "made": None, "origin": {}}
+    return Answer(
+        says=asked.says,
+        score=asked.score,
+        prompt=request.prompt,
+        key=key,
+        labeller=asked.who.as_json(),
+        in_cache=record is not None,
+        follows=request.key == key,
+        agrees=None if record is None else asked.agrees(record["response"]),
+        response=known["response"],
+        made=known["made"],
+        versions=known["origin"].get("versions"),
+        server=known["origin"].get("server"),
     )

@@ -36,18 +36,19 @@ from descry.storage import JSON, read_json, read_table
 ALL = 2**31  # rows
 
 
-def audit(project: Project, neuron: str, rows: int) -> Audit:
+def audit(project: Project, neuron: str, rows: int, given: int) -> Audit:
     """The evidence for a neuron's labels.
 
     Args:
         neuron: such as L5:24.
-        rows: how many exemplars, raw descriptors and mentions of each to follow; the exemplars
-            that the labeller said Yes of come first, unless there is room for ALL.
+        rows: how many exemplars and raw descriptors to follow; the exemplars that the labeller
+            said Yes of come first, unless there is room for ALL.
+        given: how many mentions of each raw descriptor.
 
     Raises:
         InputError: no such neuron, or a result is missing or damaged.
     """
-    return _Evidence(project, neuron, rows).audit()
+    return _Evidence(project, neuron, rows, given).audit()
 
 
 class Corpus:
@@ -101,8 +102,9 @@ class _Shown(NamedTuple):
 class _Evidence:
     """What is read for one neuron."""
 
-    def __init__(self, project: Project, neuron: str, rows: int) -> None:
-        self.project, self.rows, self.corpus = project, rows, Corpus(project)
+    def __init__(self, project: Project, neuron: str, rows: int, given: int) -> None:
+        self.project, self.rows, self.given = project, rows, given
+        self.corpus = Corpus(project)
         path = project.result("exemplars")
         neurons = read_neurons(path)
         layer, self.index = neurons.find(neuron)
@@ -179,15 +181,17 @@ class _Evidence:
             for descriptor, splits in descriptors.items()
             if splits["all"].assigned
         }
-        return clusters(self.project, self.corpus, wanted, self.rows)
+        return clusters(self.project, self.corpus, wanted, self.rows, self.given)
 
 
-def clusters(project: Project, corpus: Corpus, wanted: set[str], rows: int) -> dict[str, Cluster]:
+def clusters(
+    project: Project, corpus: Corpus, wanted: set[str], rows: int, most: int
+) -> dict[str, Cluster]:
     """What is behind some descriptors."""
     entries = read_json(project.result("cluster"), "cluster")["descriptors"]
     chosen = {entry["name"]: entry for entry in entries if entry["name"] in wanted}
     shown = {name: list(islice(entry["phrases"].items(), rows)) for name, entry in chosen.items()}
-    given = mentions(project, corpus, [p for found in shown.values() for p, _ in found], rows)
+    given = mentions(project, corpus, [p for found in shown.values() for p, _ in found], most)
     inputs = project.made["cluster"]["inputs"]
     edits = next((path for path in inputs if path.endswith((".yaml", ".yml"))), None)
     return {
@@ -208,7 +212,7 @@ def mentions(
 ) -> dict[str, list[Mention]]:
     """The first mentions of each raw descriptor."""
     topics = Topics(project.made["describe"])
-    only = pc.field("phrase").isin(list(phrases))
+    only = pc.field("phrase").isin(pa.array(phrases, pa.string()))
     table = read_table(project.result("describe"), "describe", None, only)
     chosen: dict[str, list[dict[str, Any]]] = {phrase: [] for phrase in phrases}
     for row in table.to_pylist():

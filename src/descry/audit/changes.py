@@ -7,10 +7,9 @@ that dvc.lock knows is the same had other answers or packages.
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 
@@ -77,10 +76,6 @@ class Changes:
     exemplars: dict[str, tuple[int, int, int]]
     causes: list[Cause]
     unchanged: list[str]
-
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it."""
-        return asdict(self)
 
 
 def changes(project: Project, first: str, second: str, neuron: str) -> Changes:

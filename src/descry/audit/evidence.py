@@ -1,9 +1,20 @@
-"""What the evidence for a neuron's labels consists of; as JSON by `as_json`."""
+"""What the evidence for a neuron's labels consists of."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from descry.storage import JSON
+
+
+def as_json(evidence: Any) -> JSON:
+    """Evidence as JSON. (`dataclasses.asdict` would copy every value: seconds for a long audit.)"""
+    if is_dataclass(evidence):
+        return {it.name: as_json(getattr(evidence, it.name)) for it in fields(evidence)}
+    if isinstance(evidence, list | tuple):
+        return [as_json(item) for item in evidence]
+    if isinstance(evidence, dict):
+        return {key: as_json(value) for key, value in evidence.items()}
+    return evidence
 
 
 @dataclass(frozen=True)
@@ -52,11 +63,11 @@ class Answer:
     labeller: JSON
     in_cache: bool
     follows: bool
-    agrees: bool | None = None
-    response: JSON = None
-    made: str | None = None
-    versions: JSON = None
-    server: JSON = None
+    agrees: bool | None
+    response: JSON
+    made: str | None
+    versions: JSON
+    server: JSON
 
 
 @dataclass(frozen=True)
@@ -185,7 +196,3 @@ class Audit:
     steps: list[Step]
     commit: str | None
     changed: list[str] = field(default_factory=list)
-
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it."""
-        return asdict(self)

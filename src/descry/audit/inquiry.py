@@ -1,11 +1,13 @@
 """One question to the audit: about a neuron, a review, a descriptor, an answer or two commits."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from descry.audit.chain import ALL, audit
 from descry.audit.change_tree import tree_of_changes
 from descry.audit.changes import changes
+from descry.audit.evidence import as_json
 from descry.audit.project import Project
 from descry.audit.tree import Node, tree
 from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
@@ -13,14 +15,16 @@ from descry.audit.uses import of_descriptor, of_prompt, of_review
 from descry.errors import InputError
 from descry.storage import JSON
 
-ROWS = 3  # followed at each branch, where nobody says how many
+# Followed at each branch, where nobody says how many; and mentions of each raw descriptor in what
+# is else whole: a common one has thousands.
+ROWS, GIVEN = 3, 20
 
 
 class Finding(NamedTuple):
-    """What an audit found: as data and in words."""
+    """What an audit found; as JSON and in words where somebody wants it."""
 
-    evidence: JSON
-    tree: Node
+    as_json: Callable[[], JSON]
+    tree: Callable[[], Node]
 
 
 def inquire(
@@ -37,7 +41,7 @@ def inquire(
         subjects: by kind (neuron, review, descriptor, prompt), of which one is named.
         revisions: two commits, if the question is what changed for a neuron between them.
         rows: how much to follow at each branch.
-        whole: follow all, where nobody says how much.
+        whole: follow all but mentions, where nobody says how much.
 
     Raises:
         InputError: not one subject, or there is no such thing.
@@ -46,20 +50,22 @@ def inquire(
     if len(named) != 1:
         raise InputError("audit: name one neuron, --review, --descriptor or --prompt")
     ((kind, subject),) = named
-    most = rows if rows is not None else ALL if whole else ROWS
+    most = (rows, rows) if rows is not None else (ALL, GIVEN) if whole else (ROWS, ROWS)
     if revisions is not None and kind != "neuron":
         raise InputError("audit: --diff is about a neuron, such as L5:24")
     if revisions is not None:
-        changed = changes(project, *revisions, subject)
-        return Finding(changed.as_json(), tree_of_changes(changed))
+        return _finding(changes(project, *revisions, subject), tree_of_changes)
     if kind == "review":
-        review = of_review(project, subject)
-        return Finding(review.as_json(), tree_of_review(review))
+        return _finding(of_review(project, subject), tree_of_review)
     if kind == "descriptor":
-        descriptor = of_descriptor(project, subject, most)
-        return Finding(descriptor.as_json(), tree_of_descriptor(descriptor))
+        return _finding(of_descriptor(project, subject, *most), tree_of_descriptor)
     if kind == "prompt":
-        prompt = of_prompt(project, subject)
-        return Finding(prompt.as_json(), tree_of_prompt(prompt))
-    found = audit(project, subject, most)
-    return Finding(found.as_json(), tree(found))
+        return _finding(of_prompt(project, subject), tree_of_prompt)
+    return _finding(audit(project, subject, *most), tree)
+
+
+Evidence = TypeVar("Evidence")
+
+
+def _finding(evidence: Evidence, words: Callable[[Evidence], Node]) -> Finding:
+    return Finding(partial(as_json, evidence), partial(words, evidence))

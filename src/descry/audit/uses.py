@@ -1,9 +1,9 @@
 """The other way round: which labels a review, a descriptor or an answer went into."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -66,10 +66,6 @@ class ReviewUse:
     exemplar_of: int
     base_rate_of: int
 
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class DescriptorUse:
@@ -88,10 +84,6 @@ class DescriptorUse:
     answered: int
     neurons: dict[str, dict[str, list[str]]]
 
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class PromptUse:
@@ -109,10 +101,6 @@ class PromptUse:
     reviews: list[Review]
     given: list[Given]
     labels: list[Support]
-
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it."""
-        return asdict(self)
 
 
 def of_review(project: Project, sentence: str, descriptor: str | None = None) -> ReviewUse:
@@ -211,11 +199,11 @@ def _given(project: Project, review: Review) -> list[Given]:
     return [Given(row["phrase"], owner.get(row["phrase"]), answer) for row, answer in found]
 
 
-def of_descriptor(project: Project, name: str, rows: int) -> DescriptorUse:
+def of_descriptor(project: Project, name: str, rows: int, given: int) -> DescriptorUse:
     """The labels that a descriptor is, and what is behind it.
 
     Args:
-        rows: how many raw descriptors and mentions of each to follow.
+        rows: how many raw descriptors to follow, and `given` mentions of each.
 
     Raises:
         InputError: there is no such descriptor.
@@ -227,7 +215,7 @@ def of_descriptor(project: Project, name: str, rows: int) -> DescriptorUse:
     if name not in kept and name not in fates:
         raise InputError(f"{name}: no descriptor of {path}: it has {', '.join(kept)}"[:300])
     dropped = {it["descriptor"]: it["reason"] for it in project.made["label"].get("dropped", [])}
-    found = clusters(project, Corpus(project), {name}, rows)
+    found = clusters(project, Corpus(project), {name}, rows, given)
     b = read_annotations(project.result("annotate"))
     column = b.answer[:, b.descriptors.index(name)] if name in b.descriptors else np.array([])
     inverse = read_json(project.results / "neurons.json", "label")

@@ -18,7 +18,9 @@ from descry.verification.hashes import Hashes
 from descry.verification.link import Check, Link
 
 
-def verify(project: Project, params: Params, *, sample: int, seed: int) -> Iterator[Link]:
+def verify(
+    project: Project, params: Params, *, sample: int, seed: int, hashes: bool = False
+) -> Iterator[Link]:
     """Check every link, from the reviews to the labels and what is made of them.
 
     Hashes come first, of each file once; then whether what a result says follows from its inputs.
@@ -26,6 +28,7 @@ def verify(project: Project, params: Params, *, sample: int, seed: int) -> Itera
     Args:
         sample: sentences, and answers to each prompt, that the models compute anew; 0: none.
         seed: draws them.
+        hashes: these alone.
 
     Yields:
         A link at a time. The last ones are of the first stage where something is wrong.
@@ -40,7 +43,7 @@ def verify(project: Project, params: Params, *, sample: int, seed: int) -> Itera
     with ExitStack() as stack:
         cache = stack.enter_context(PromptCache(project.cache_folder))
         scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
-        contents_of = _contents(project, params, cache, scratch, sample, seed)
+        contents_of = {} if hashes else _contents(project, params, cache, scratch, sample, seed)
         for stage, checks in _stages(project):
             wrong = False
             for check in [*checks, *contents_of.get(stage, [])]:
