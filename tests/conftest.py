@@ -9,6 +9,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from filelock import FileLock
 from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out
 
 # A loaded machine must not fail a property by its clock.
@@ -64,15 +65,24 @@ def run(built, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """The miniature, built by Snakemake, recorded by DVC, committed as v1 and pushed."""
-    base = tmp_path_factory.mktemp("built")
+    """The miniature, which the first worker that wants it builds for all; nobody changes it."""
+    own = tmp_path_factory.getbasetemp()
+    base = (own.parent if worker else own) / "miniature"
+    with FileLock(f"{base}.lock"):
+        if not (base / "whole").exists():
+            build(base)
+            (base / "whole").touch()
+    return Repo(base / "repo")
+
+
+def build(base):
+    """Build it by Snakemake, have DVC record it, commit it as v1 and push."""
     repo = check_out(base / "repo")
     repo.sh(f"dvc remote add -d store {base}/store && git commit -qam remote")
     assert repo.ran(SNAKEMAKE) == set(STAGES)
     assert repo.ran(DVC) == set()  # Snakemake vouches for every stage
     assert repo.settled()
     repo.sh("dvc push -q && git add -A && git commit -qm v1 && git tag v1")
-    return repo
 
 
 @pytest.fixture

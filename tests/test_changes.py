@@ -46,7 +46,7 @@ def test_labels_and_their_causes_between_two_commits(study):
     with Path("src/descry/rules.py").open("a") as file:
         file.write("# a word\n")
     study.set(**{"label.threshold": 0.05})
-    study.sh("snakemake --cores all label && dvc repro -q label")
+    study.sh("dvc repro -q label")
     study.sh("git add -A && git commit -qm 'Lower threshold, better name'")
     after = labelled(5, 24)
     found = between("v1", "HEAD")

@@ -27,8 +27,8 @@ def test_every_command_of_the_readme_runs(repo):
             continue  # that is what is running now
         said[command] = repo.sh(re.sub("^make ", "make -o .venv/installed ", command))
     assert "neurons have a label" in said["make run"]
-    assert "L5:24" in said["descry show L5:24"]
-    assert "sha256" in said["descry audit L5:24"]
+    assert "L5:50" in said["descry show L5:50"]
+    assert "sha256" in said["descry audit L5:50 --rows 1"]
     assert "data/mine.jsonl" in (repo.path / "dvc.lock").read_text()
 
 

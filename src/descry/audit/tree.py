@@ -14,9 +14,12 @@ from descry.audit.evidence import (
     Review,
     Step,
 )
+from descry.audit.files import UNCHANGED
 from descry.exemplars import HIGHEST
 from descry.results import spread
 from descry.storage import JSON, flat
+
+FEW = 4  # files of a stage that are listed one by one
 
 
 @dataclass
@@ -147,11 +150,8 @@ def _steps(steps: Sequence[Step]) -> Node:
     for step in steps:
         below = node.add(f"stage {step.stage}")
         below.add("params " + ", ".join(f"{k} {v}" for k, v in flat(step.params).items()))
-        for word, files in (("from", step.inputs), ("to", step.outputs)):
-            for file in files:
-                below.add(f"{word} {_file(file)}")
-        if step.code:
-            _code(below, step.code)
+        for word, files in (("from", step.inputs), ("to", step.outputs), ("code", step.code)):
+            _files(below, word, files)
         below.add("by " + ", ".join(f"{name} {version}" for name, version in step.versions.items()))
     return node
 
@@ -162,12 +162,15 @@ def _file(file: File) -> str:
     return f"{file.path} ({file.state}{', ' + known if known else ''})"
 
 
-def _code(node: Node, files: Sequence[File]) -> None:
-    strange = [file for file in files if file.state != "unchanged"]
-    below = node.add(
-        f"code: {len(files)} files as in dvc.lock"
-        + (f", but for {len(strange)}" if strange else ", all unchanged")
-    )
+def _files(node: Node, word: str, files: Sequence[File]) -> None:
+    """Each of a few files; of many only those that are not as they were."""
+    if len(files) <= FEW:
+        for file in files:
+            node.add(f"{word} {_file(file)}")
+        return
+    strange = [file for file in files if file.state != UNCHANGED]
+    rest = f"all unchanged but {len(strange)}" if strange else "all unchanged"
+    below = node.add(f"{word} {len(files)} files, {rest} (--json lists them)")
     for file in strange:
         below.add(_file(file))
 
