@@ -321,6 +321,7 @@ def test_a_review_leads_to_the_labels_that_count_it(run):
     text = "\n".join(lines_of(tree_of_review(use)))
     assert "L0:2: Sound (exemplar 2, activation" in text
     assert "one of 60 sentences behind every base rate" in text
+    assert text.count("prompt: ") == 1 + len({it.descriptor for it in use.labels})
 
 
 def test_a_review_that_no_label_counts(run):

@@ -104,7 +104,7 @@ def place(review: Review) -> str:
     )
 
 
-def answer(node: Node, it: Answer) -> None:
+def answer(node: Node, it: Answer) -> Node:
     """Add a labeller's answer, with its prompt and key."""
     who = it.labeller
     odds = ", in words" if it.score is None else f", log-odds {it.score:.3f}"
@@ -115,6 +115,7 @@ def answer(node: Node, it: Answer) -> None:
     below.add(prompt(it.prompt))
     wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"
     below.add(f"key {it.key}{wrong}; {_stored(it)}")
+    return below
 
 
 def prompt(text: str) -> str:

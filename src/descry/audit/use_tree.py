@@ -1,6 +1,8 @@
 """In words, which labels a review, a descriptor or an answer went into."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from descry.audit.tree import Node, answer, at_end, cluster, place, prompt
 from descry.audit.uses import DescriptorUse, Given, PromptUse, ReviewUse, Support
@@ -55,15 +57,31 @@ def tree_of_prompt(use: PromptUse) -> Node:
 
 
 def _given(top: Node, given: Sequence[Given]) -> None:
+    """Raw descriptors below the answers that named them."""
     node = top.add(f"{len(given)} raw descriptors named")
-    for it in given:
-        went = f"went into {it.descriptor}" if it.descriptor else "went into no descriptor"
-        answer(node.add(f"{it.phrase}: {went}"), it.answer)
+    for answers in _by_answer(given):
+        said = replace(answers[0].answer, says=", ".join(it.phrase for it in answers))
+        below = answer(node, said)
+        for it in answers:
+            went = f"went into {it.descriptor}" if it.descriptor else "went into no descriptor"
+            below.add(f"{it.phrase}: {went}")
 
 
 def _supported(top: Node, labels: Sequence[Support], text: str) -> None:
+    """Labels below the answers that they count."""
     node = top.add(text)
-    for it in labels:
-        line = f"{it.neuron}: {at_end(it.end)}{it.descriptor}"
-        line += f" (exemplar {it.rank}, activation {it.activation:.4f})"
-        answer(node.add(line), it.answer)
+    for counted in _by_answer(labels):
+        below = answer(node, counted[0].answer)
+        for it in counted:
+            line = f"{it.neuron}: {at_end(it.end)}{it.descriptor}"
+            below.add(f"{line} (exemplar {it.rank}, activation {it.activation:.4f})")
+
+
+Of = TypeVar("Of", Given, Support)
+
+
+def _by_answer(uses: Sequence[Of]) -> list[list[Of]]:
+    found: dict[str, list[Of]] = {}
+    for use in uses:
+        found.setdefault(use.answer.key, []).append(use)
+    return list(found.values())
