@@ -50,7 +50,8 @@ from descry.errors import InputError
 from descry.prompts import p1, p1_template, p2
 from descry.results import read_annotations, read_exemplars, read_labels
 from descry.show import show_chain, show_neuron
-from descry.storage import read_json, read_table, sha256_file
+from descry.stages import corpus
+from descry.storage import read_json, read_table, sha256_file, table_provenance
 
 
 def here():
@@ -292,6 +293,25 @@ def test_a_run_made_elsewhere_is_audited_as_it_was_there(run, tmp_path, monkeypa
     there = as_json(audit(Project(run / RESULTS, run / CACHE), "L0:2", ALL, ALL))
     assert there == here
     assert str(run) not in json.dumps(there)
+
+
+def test_reviews_outside_of_the_project_are_found_and_their_place_is_not_told(run, tmp_path):
+    outside = tmp_path / "elsewhere" / "mine.jsonl"
+    outside.parent.mkdir()
+    REVIEWS.rename(outside)
+    made = table_provenance(read_table(CORPUS, "corpus"))["params"]
+    told = {name: value for name, value in made.items() if name != "reviews"}
+    corpus.run([outside], CORPUS, section=made | {"reviews": str(outside)}, **told)
+    Path("params.yaml").write_text(f"corpus:\n  reviews: {outside}\n")
+    found = of(rows=ALL)
+    (source,) = found.steps[0].inputs
+    assert (source.path, source.state) == ("mine.jsonl", files.UNCHANGED)
+    assert found.steps[0].params["reviews"] == "mine.jsonl"
+    assert {it.review.source for it in found.labels[0].exemplars} == {"mine.jsonl"}
+    outside.write_text(outside.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert of().steps[0].inputs[0].state == files.CHANGED
+    for path in RESULTS.glob("*.*"):
+        assert str(tmp_path).encode() not in path.read_bytes()
 
 
 # the other way round

@@ -96,7 +96,7 @@ def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
     """The evidence for each; the cache is looked into once."""
     requests = [it.who.request(it.prompt, it.frame) for it in asked]
     keys = [it.key or request.key for it, request in zip(asked, requests, strict=True)]
-    stored = project.recorded(sorted(set(keys)))
+    stored = project.records(sorted(set(keys)))
     each = zip(asked, requests, keys, strict=True)
     return [_answer(it, request, key, stored.get(key)) for it, request, key in each]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from descry.cache import PromptCache
 from descry.git import Commit, head
 from descry.lock import Locked, read_lock
-from descry.storage import JSON, provenance_of
+from descry.storage import JSON, flat, provenance_of, read_yaml, recorded
 
 # The stages on the way to the labels, each behind those that it reads, and their results.
 STAGES = {
@@ -42,8 +42,21 @@ class Project:
 
     def place(self, recorded: str) -> Path:
         """Where a recorded path is now; results may have been moved as a whole."""
+        if recorded in self._outside:
+            return self._outside[recorded]
         first, _, rest = recorded.partition("/")
         return self.results / rest if first == "results" and rest else self.root / recorded
+
+    @cached_property
+    def _outside(self) -> dict[str, Path]:
+        """Inputs that params.yaml has outside of the project, by what records call them."""
+        params = self.root / "params.yaml"
+        named = flat(read_yaml(params)).values() if params.is_file() else ()
+        places = [
+            Path(text) for text in named if isinstance(text, str) and Path(text).is_absolute()
+        ]
+        files = [file for place in places if place.exists() for file in _files(place)]
+        return {recorded(file): file for file in files}
 
     def own(self, path: str) -> str:
         """A path of now as it is recorded."""
@@ -70,9 +83,15 @@ class Project:
         """The commit that is checked out."""
         return head(self.root)
 
-    def recorded(self, keys: list[str]) -> dict[str, JSON]:
+    def records(self, keys: list[str]) -> dict[str, JSON]:
         """The cache's records of those keys that it has; a cache that is not here has none."""
         if not (self.cache_folder / "cache.db").is_file():
             return {}  # opening would make one
         with PromptCache(self.cache_folder) as cache:
             return cache.recorded(keys)
+
+
+def _files(place: Path) -> list[Path]:
+    return (
+        [place] if place.is_file() else sorted(path for path in place.iterdir() if path.is_file())
+    )

@@ -238,7 +238,7 @@ def of_prompt(project: Project, key: str) -> PromptUse:
     Raises:
         InputError: neither the cache nor the results know the key.
     """
-    record = project.recorded([key]).get(key)
+    record = project.records([key]).get(key)
     only = pc.field("key") == key
     rows = read_table(project.result("describe"), "describe", None, only).to_pylist()
     if record is None and not rows:
