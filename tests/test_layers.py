@@ -17,7 +17,7 @@ LAYERS = [
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
     {"rendered", "asking", "extraction", "results", "report", "scope", "scorers", "trials"}
     | {"nulls", "figures"},
-    {"study", "label_scores"},
+    {"study", "label_scores", "n2g"},
     {"stages", "audit", "pin", "workflow", "sheet"},
     {"questions", "sweep"},
     {"forecast", "upkeep"},

@@ -1,0 +1,193 @@
+"""Where words for a gap come from: a masked language model, or the model's own embeddings."""
+
+from collections.abc import Callable, Iterator, Sequence
+from textwrap import shorten
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from descry.errors import InputError
+from descry.models import Checkpoint, in_parallel, pick_device, plan_batches, quiet
+from descry.n2g.augment import Gap, suitable
+from descry.n2g.plans import Prompt
+
+if TYPE_CHECKING:
+    import torch
+
+_WORD_START = ("Ġ", "▁")  # byte pairs' and sentencepiece's mark of a token that begins a word
+_WORD_PIECE = "##"  # BERT's mark of one that does not
+
+
+def whole_words(tokenizer: Any) -> dict[int, str]:
+    """The tokens of a vocabulary that are alphabetic words, without the tokenizer's word marks."""
+    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    named = [piece or "" for piece in pieces]
+    special = set(tokenizer.all_special_tokens)
+    mark = next((m for m in _WORD_START if any(p.startswith(m) for p in named)), None)
+    words = {}
+    for token, piece in enumerate(named):
+        begins = not piece.startswith(_WORD_PIECE) if mark is None else piece.startswith(mark)
+        if begins and piece not in special:
+            word = tokenizer.decode([token]).strip()
+            if word.isalpha():
+                words[token] = word
+    return words
+
+
+def speller(tokenizer: Any) -> Callable[[str, str], Prompt]:
+    """A function that says a word's tokens as it stands behind a character, or behind none.
+
+    No tokens where that character would be in a token with the word's first.
+    """
+
+    def spell(behind: str, word: str) -> Prompt:
+        # White space stands behind something, or some tokenizers would drop it.
+        stem = "a " if behind.isspace() else behind
+        encoded = tokenizer(stem + word, add_special_tokens=False, return_offsets_mapping=True)
+        pairs = zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        inside = [(token, span) for token, span in pairs if span[1] > len(stem)]
+        if not inside or inside[0][1][0] < len(stem.rstrip()):
+            return ()
+        return tuple(token for token, _ in inside)
+
+    return spell
+
+
+class MaskedLanguageModel:
+    """A masked language model, such as BERT, that says which words a gap could have."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        number: int,
+        probability: float,
+        device: str,
+        batch_tokens: int,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            number: words for a gap, at most.
+            probability: what that of each is at least.
+            batch_tokens: padded tokens of a batch, each of which costs a number for every word of
+                the vocabulary.
+
+        Raises:
+            InputError: the checkpoint cannot be loaded, or is no masked language model.
+        """
+        self.number, self.probability = number, probability
+        self.device, self.batch_tokens = pick_device(device), batch_tokens
+        self.tokenizer, self.model = _load(checkpoint, self.device)
+        self.words = whole_words(self.tokenizer)
+
+    def __call__(self, gaps: Sequence[Gap]) -> list[list[str]]:
+        """The likeliest words of each gap; none where it is beyond what the model reads."""
+        encoded = [self._encoded(gap) for gap in gaps]
+        known = [row for row, (_, place) in enumerate(encoded) if place is not None]
+        lengths = [len(encoded[row][0]) for row in known]
+        plan = [[known[k] for k in rows] for rows in plan_batches(lengths, self.batch_tokens)]
+        batches = ([encoded[row] for row in rows] for rows in plan)
+        found: list[list[str]] = [[] for _ in gaps]
+        for rows, ranked in zip(plan, in_parallel(self._ranked, batches, self.device), strict=True):
+            for row, words in zip(rows, ranked, strict=True):
+                found[row] = suitable(gaps[row].word, words, number=self.number)
+        return found
+
+    def _encoded(self, gap: Gap) -> tuple[list[int], int | None]:
+        """Token ids with a mask in the gap, and its place: somebody may have written others."""
+        encoded = self.tokenizer(
+            gap.before + self.tokenizer.mask_token + gap.after,
+            truncation=True,
+            return_offsets_mapping=True,
+        )
+        ids: list[int] = encoded["input_ids"]
+        first = len(gap.before)
+        for place, (token, (start, end)) in enumerate(
+            zip(ids, encoded["offset_mapping"], strict=True)
+        ):
+            if token == self.tokenizer.mask_token_id and start <= first < end:
+                return ids, place
+        return ids, None
+
+    def _ranked(self, batch: Sequence[tuple[list[int], int | None]]) -> list[Iterator[str]]:
+        """The words for the gaps of a batch, the likeliest first."""
+        import torch
+
+        longest = max(len(ids) for ids, _ in batch)
+        padding = self.tokenizer.pad_token_id or 0
+        rows = [ids + [padding] * (longest - len(ids)) for ids, _ in batch]
+        real = [[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in batch]
+        given = (torch.tensor(numbers, device=self.device) for numbers in (rows, real))
+        logits = self.model(**dict(zip(("input_ids", "attention_mask"), given, strict=True))).logits
+        places = torch.tensor([place for _, place in batch], device=self.device)
+        chances = logits[torch.arange(len(batch), device=self.device), places].float().softmax(-1)
+        return [self._likely(row) for row in chances.cpu().numpy()]
+
+    def _likely(self, chances: np.ndarray) -> Iterator[str]:
+        tokens = np.flatnonzero(chances >= self.probability)
+        order = tokens[np.argsort(-chances[tokens], kind="stable")]
+        return (self.words[token] for token in order.tolist() if token in self.words)
+
+
+def _load(checkpoint: Checkpoint, device: str) -> tuple[Any, Any]:
+    quiet()
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    folder = str(checkpoint.folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, loaded = AutoModelForMaskedLM.from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True
+        )
+    except Exception as error:  # a broken file is told by an exception of its reader's own
+        reason = shorten(str(error), 300, placeholder="...") or type(error).__name__
+        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
+    if absent := loaded["missing_keys"]:  # the library would draw them by lot
+        raise InputError(
+            f"{checkpoint.model}: no masked language model (it has no weights for {min(absent)})"
+        )
+    if tokenizer.mask_token_id is None or not tokenizer.is_fast:
+        raise InputError(f"{checkpoint.model}: no masked language model (no mask in its tokenizer)")
+    return tokenizer, model.eval().to(device)
+
+
+class NearestWords:
+    """The words whose embeddings are nearest to a word's own in a model's input matrix (cosine).
+
+    Needs no other model. What stands around a word plays no part.
+    """
+
+    def __init__(self, tokenizer: Any, embeddings: "torch.Tensor", *, number: int) -> None:
+        """Take the embeddings of the tokens that are words.
+
+        Args:
+            tokenizer: the model's.
+            embeddings: float [tokens, dimension].
+            number: words for a gap.
+        """
+        words = whole_words(tokenizer)
+        self.words, self.number = list(words.values()), number
+        self.spell, self.unknown = speller(tokenizer), tokenizer.unk_token_id
+        self.matrix = embeddings.detach().float().cpu().numpy()
+        self.vectors = _unit(self.matrix[list(words)])
+
+    def __call__(self, gaps: Sequence[Gap]) -> list[list[str]]:
+        """The nearest words of each gap's word; of one in several tokens, of their mean.
+
+        One that the tokenizer does not know has none.
+        """
+        return [self._nearest(gap) for gap in gaps]
+
+    def _nearest(self, gap: Gap) -> list[str]:
+        tokens = self.spell(" ", gap.word)
+        if not tokens or self.unknown in tokens:
+            return []
+        closeness = self.vectors @ _unit(self.matrix[list(tokens)].mean(axis=0))
+        order = np.argsort(-closeness, kind="stable")
+        return suitable(gap.word, (self.words[k] for k in order.tolist()), number=self.number)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny))

@@ -1,0 +1,101 @@
+"""The trie of a neuron's paths, which says where it fires.
+
+Where one path passes over a place and others have a token there, the others' tokens do not matter
+either: what they go on with is merged into what follows the place that is passed over. A token
+stays beside it only where a side of a path ends with it. So a walk never has a choice to make.
+
+Paths that are equal end in one END, with the mean of their activations. (The paper does not say
+which; its code keeps the first that comes.) No trie depends on the order of its paths.
+"""
+
+import math
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from descry.errors import InputError
+from descry.n2g.paths import IGNORE, TURN, Path
+from descry.storage import JSON
+
+ROOT = -3  # the key of the node that every path starts from
+Keys = tuple[int, ...]
+_Tail = tuple[Keys, float]  # what is left of a path, and its activation
+
+
+@dataclass(frozen=True)
+class Trie:
+    """Nodes, breadth first, the children of one by ascending key; node 0 is the root.
+
+    Attributes:
+        parents: of each node, -1 of the root.
+        keys: the token id, IGNORE or TURN that leads to each node.
+        ends: the mean activation of the paths that end in each node; None where none does.
+        children: of each node, by key.
+    """
+
+    parents: tuple[int, ...]
+    keys: Keys
+    ends: tuple[float | None, ...]
+    children: tuple[dict[int, int], ...]
+
+
+def full_trie(paths: Iterable[Path]) -> Trie:
+    """The trie of all steps, merged where places are passed over."""
+    tails = [(tuple(step.key for step in path.steps), path.activation) for path in paths]
+    nodes: list[tuple[int, int, float | None]] = []
+    waiting = deque([(-1, ROOT, tails)])
+    while waiting:
+        parent, key, tails = waiting.popleft()
+        ends = [activation for keys, activation in tails if not keys]
+        waiting += [(len(nodes), child, rest) for child, rest in _branches(tails)]
+        nodes.append((parent, key, math.fsum(ends) / len(ends) if ends else None))
+    return _trie(nodes)
+
+
+def _branches(tails: Iterable[_Tail]) -> list[tuple[int, list[_Tail]]]:
+    """What paths go on with, by key."""
+    found: dict[int, list[_Tail]] = defaultdict(list)
+    for keys, activation in tails:
+        if keys:
+            found[keys[0]].append((keys[1:], activation))
+    if IGNORE in found:
+        for key in found.keys() - {IGNORE, TURN}:
+            found[IGNORE] += [tail for tail in found[key] if not _ends(tail)]
+            found[key] = [tail for tail in found[key] if _ends(tail)]
+    return sorted((key, rest) for key, rest in found.items() if rest)
+
+
+def _ends(tail: _Tail) -> bool:
+    """Whether nothing more comes on this side."""
+    return not tail[0] or tail[0][0] == TURN
+
+
+def _trie(nodes: Sequence[tuple[int, int, float | None]]) -> Trie:
+    children: list[dict[int, int]] = [{} for _ in nodes]
+    for node, (parent, key, _) in enumerate(nodes[1:], 1):
+        children[parent][key] = node
+    parents, keys, ends = zip(*nodes, strict=True)
+    return Trie(parents, keys, ends, tuple(children))
+
+
+def trie_json(trie: Trie) -> JSON:
+    """The nodes as [parent, key, end], in their order."""
+    return [list(node) for node in zip(trie.parents, trie.keys, trie.ends, strict=True)]
+
+
+def trie_of(value: JSON) -> Trie:
+    """The trie that `trie_json` wrote.
+
+    Raises:
+        InputError: it is none.
+    """
+    try:
+        nodes = [(int(parent), int(key), end) for parent, key, end in value]
+        root, *others = nodes
+    except (TypeError, ValueError):
+        raise InputError("n2g: not the nodes of a trie") from None
+    placed = all(-1 < parent < node for node, (parent, _, _) in enumerate(others, 1))
+    numbers = all(end is None or isinstance(end, float | int) for _, _, end in nodes)
+    if root[:2] != (-1, ROOT) or not placed or not numbers:
+        raise InputError("n2g: not the nodes of a trie")
+    return _trie(nodes)
