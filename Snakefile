@@ -42,6 +42,7 @@ rule all:
         "results/report/index.html",
         "results/neurons.json",
         "results/scores.json",
+        "results/graphs.csv",
         "results/figures/precision_recall.svg",
 
 
@@ -149,6 +150,27 @@ rule untrained:
     shell:
         "descry untrained {input.corpus} -o {output} -p {params.untrained:q}"
         " --activations {params.activations:q} --exemplars {params.exemplars:q} 2>&1 | tee {log}"
+
+
+rule graphs:
+    """What neurons respond to, as graphs of tokens (N2G)."""
+    input:
+        corpus="results/corpus.parquet",
+        code=wiring.code("graphs"),
+    output:
+        graphs="results/graphs.parquet",
+        scores="results/graphs.csv",
+    log:
+        "logs/graphs.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        graphs=wiring.section("graphs"),
+        activations=wiring.section("activations"),
+    shell:
+        "descry graphs {input.corpus} -o {output.graphs} --scores {output.scores}"
+        " -p {params.graphs:q} --activations {params.activations:q} 2>&1 | tee {log}"
 
 
 rule annotate:
@@ -343,6 +365,7 @@ rule report:
         exemplars="results/exemplars.h5",
         labels="results/labels.parquet",
         metrics="results/metrics.json",
+        graphs="results/graphs.parquet",
         code=wiring.code("report"),
     output:
         report("results/report/index.html", category="Report"),
@@ -352,4 +375,5 @@ rule report:
         report=wiring.section("report"),
     shell:
         "descry report {input.corpus} {input.descriptors} {input.annotations} {input.activations}"
-        " {input.exemplars} {input.labels} {input.metrics} -o {output} -p {params:q} 2>&1 | tee {log}"
+        " {input.exemplars} {input.labels} {input.metrics} {input.graphs} -o {output} -p {params:q}"
+        " 2>&1 | tee {log}"

@@ -11,7 +11,7 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = [
     "corpus", "describe", "cluster", "activations", "exemplars", "untrained",
-    "annotate", "judge", "label", "evaluate", "score", "figures", "report",
+    "graphs", "annotate", "judge", "label", "evaluate", "score", "figures", "report",
 ]  # fmt: skip
 SNAKEMAKE, DVC = "snakemake --cores all", "dvc repro"
 PARAMS = {
@@ -20,6 +20,9 @@ PARAMS = {
     "cluster.max_descriptors": 8,
     "exemplars.top_percent": 10.0,
     "untrained.enabled": False,  # loads and runs the model once more: tests/test_untrained.py
+    "graphs.neurons": 2,
+    "graphs.texts": 4,
+    "graphs.train": 2,
     "label.compose": 2,
     "evaluate.permutations": 5,
     "evaluate.bootstraps": 2,

@@ -25,6 +25,7 @@ from descry.stages import (
     corpus,
     evaluate,
     exemplars,
+    graphs,
     judge,
     label,
     report,
@@ -93,6 +94,7 @@ JUDGEMENTS = RESULTS / "judgements.h5"
 ACTIVATIONS = RESULTS / "activations.h5"
 EXEMPLARS = RESULTS / "exemplars.h5"
 UNTRAINED = RESULTS / "untrained.h5"
+GRAPHS, GRAPH_SCORES = RESULTS / "graphs.parquet", RESULTS / "graphs.csv"
 LABELS = RESULTS / "labels.parquet"
 COMPOSED = RESULTS / "composed.parquet"
 NEURONS = RESULTS / "neurons.json"
@@ -219,6 +221,13 @@ def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):
     kept.unlink()
 
 
+def run_graphs():
+    """Not enabled."""
+    inner = {"seed": 0, "position": "tokens", "bos": True, "augment": None, "shard": 1}
+    inner |= {"neurons": 0, "progress": lambda *_: None}
+    graphs.run(CORPUS, GRAPHS, GRAPH_SCORES, section={"neurons": 0}, extraction={}, **inner)
+
+
 class Toy:
     """A labeller that says Yes to the reviews with a topic's word in them, and to all of BROAD."""
 
@@ -312,7 +321,7 @@ def run_score(labeller, spec=None, **changes):
 
 
 def run_report():
-    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS)
+    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS, GRAPHS)
     section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
     report.run(*inputs, PAGE, section=section, **section)
     return PAGE.read_text(encoding="utf-8")
@@ -338,6 +347,7 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     GOLD.write_text("")
     run_exemplars(lowest=lowest)
     run_untrained()
+    run_graphs()
     run_judge(None)
     run_label()
     run_evaluate()

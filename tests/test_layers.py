@@ -23,6 +23,7 @@ LAYERS = [
     {"forecast", "upkeep"},
     {"verification", "reproduction", "crate"},
     {"show", "guard", "progress"},
+    {"show_graphs"},
     {"cli"},
     {"__main__"},
 ]

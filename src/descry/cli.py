@@ -224,6 +224,27 @@ def untrained(
 
 
 @app.command(rich_help_panel=STAGES)
+def graphs(
+    corpus: Path,
+    output: Output,
+    scores: Annotated[Path, typer.Option(help="CSV: mean scores of each layer.")],
+    params: Params = None,
+    activations: Annotated[
+        str | None, typer.Option(help="Section activations as JSON; else that of ./params.yaml.")
+    ] = None,
+) -> None:
+    """What neurons respond to, as graphs of tokens (N2G)."""
+    from descry.progress import counting, finished
+    from descry.stages import graphs as stage
+
+    section = _section("graphs", params)
+    made = _section("activations", activations)["section"]
+    with counting("graphs") as progress:
+        counts = stage.run(corpus, output, scores, extraction=made, progress=progress, **section)
+    finished("graphs", counts)
+
+
+@app.command(rich_help_panel=STAGES)
 def label(
     corpus: Path,
     exemplars: Path,
@@ -332,6 +353,7 @@ def report(
     exemplars: Path,
     labels: Path,
     metrics: Path,
+    graphs: Path,
     output: Output,
     params: Params = None,
 ) -> None:
@@ -339,7 +361,7 @@ def report(
     from descry.progress import finished
     from descry.stages import report as stage
 
-    inputs = (corpus, descriptors, annotations, activations, exemplars, labels, metrics)
+    inputs = (corpus, descriptors, annotations, activations, exemplars, labels, metrics, graphs)
     finished("report", stage.run(*inputs, output, **_section("report", params)))
 
 
@@ -358,6 +380,47 @@ def show(
         show_table(results, rows)
     else:
         show_neuron(results, neuron, rows)
+
+
+@app.command(rich_help_panel=LOOK)
+def graph(
+    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Picture to write: .svg, .dot or .json.")
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Neurons that respond to this word, in any case, or to id:1234."),
+    ] = None,
+    like: Annotated[str | None, typer.Option(help="Neurons with graphs like this one's.")] = None,
+    subsets_of: Annotated[
+        str | None, typer.Option(help="Neurons all of whose paths are in this one's graph.")
+    ] = None,
+    results: Results = RESULTS,
+    rows: Annotated[int, typer.Option(min=1, help="Neurons to list.")] = 10,
+) -> None:
+    """What a neuron responds to, as a graph of tokens (N2G), and what all graphs say together."""
+    from descry.n2g.picture import write_picture
+    from descry.n2g.store import read_graphs
+    from descry.show_graphs import show_graph, show_like, show_subsets, show_token
+
+    path = results / "graphs.parquet"
+    if sum(one is not None for one in (neuron, token, like, subsets_of)) != 1:
+        raise InputError("graph: name one neuron, --token, --like or --subsets-of")
+    if output is not None and neuron is None:
+        raise InputError("graph: --output is of one neuron, such as L5:24")
+    if token is not None:
+        show_token(path, token, rows)
+    elif like is not None:
+        show_like(path, like, rows)
+    elif subsets_of is not None:
+        show_subsets(path, subsets_of, rows)
+    else:
+        for name, entry in read_graphs(path, neuron).items():
+            if output is None:
+                show_graph(name, entry)
+            else:
+                write_picture(entry.graph, entry.words, output)
 
 
 @app.command(rich_help_panel=LOOK)

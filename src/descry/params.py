@@ -84,7 +84,7 @@ class Human(Section):
 # People answer p2 alone: the sheet is about descriptors.
 Describer = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
 Labeller = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
-_KINDS = ("embedded", "transformers", "openai", "human")
+_KINDS = ("embedded", "transformers", "openai", "human", "Model")
 
 
 class Corpus(Section):
@@ -157,6 +157,36 @@ class Untrained(Section):
 
     enabled: bool
     seed: Seed
+
+
+class Graphs(Section):
+    """Graphs of what neurons respond to: N2G (Foote et al. 2023)."""
+
+    neurons: (
+        Annotated[list[Annotated[str, Field(pattern=r"^L\d+:\d+$")]], Field(min_length=1)]
+        | Seed
+        | None
+    )
+    seed: Seed
+    position: Literal["tokens", "cls", "last", "mean", "max"]
+    bos: bool
+    texts: Count
+    train: Count
+    keys: Annotated[float, Field(gt=0, le=1)]
+    drop: Annotated[float, Field(ge=0, lt=1)]
+    step: Count
+    until: Count | None
+    following: Annotated[int, Field(ge=0)]
+    augment: Literal["embeddings"] | Model | None
+    substituted: Share
+    substitutes: Count
+    probability: Share
+    importance: Share
+    activation: Annotated[float, Field(ge=0, lt=1)]
+    confirmed: bool
+    firing: Annotated[float, Field(gt=0, le=1)]
+    max_gap: Annotated[int, Field(ge=0)]
+    shard: Count
 
 
 class Judge(Scoped):
@@ -266,6 +296,7 @@ class Params(Section):
     activations: Activations
     exemplars: Exemplars
     untrained: Untrained
+    graphs: Graphs
     judge: Judge
     label: Label
     evaluate: Evaluate
@@ -334,6 +365,10 @@ def _checked(section: Section, where: str) -> Section:
         raise InputError(
             f"{where}: activations.store exemplars wants one activation a sentence: a position"
             " other than tokens"
+        )
+    if isinstance(section, Graphs) and section.train > section.texts:
+        raise InputError(
+            f"{where}: graphs.train {section.train} is more than graphs.texts {section.texts}"
         )
     if isinstance(section, Corpus) and section.min_words > section.max_words:
         raise InputError(

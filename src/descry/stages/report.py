@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from descry.exemplars import HIGHEST, LOWEST
+from descry.n2g.records import read_records
+from descry.n2g.reported import reported
 from descry.report import PAGE, render
 from descry.results import (
     Annotations,
@@ -38,6 +40,7 @@ def run(
     exemplars: Path,
     labels: Path,
     metrics: Path,
+    graphs: Path,
     output: Path,
     *,
     section: dict[str, Any],
@@ -69,6 +72,7 @@ def run(
     page |= {"scores": _scores(scores), "agreement": _agreements(scores)}
     page |= {"aligned": _aligned(scores), "composed": _composed(scores)}
     page |= {"descriptors": _descriptors(read_json(descriptors, "cluster"), table)}
+    page |= {"graphs": reported(*read_records(graphs), table, b)}
     write_text(output, render(PAGE, page))
     shown = sum(min(neurons, len(of_end.strongest())) for of_end in tables.values())
     return {"neurons": shown, "descriptors": len(table.descriptors)}

@@ -1,0 +1,48 @@
+"""The sentences of a corpus as a model's own tokens."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from descry.n2g.plans import Prompt
+from descry.n2g.texts import Text, read
+from descry.storage import read_blocks, read_table, row_count
+from descry.threads import ahead
+
+if TYPE_CHECKING:
+    import pyarrow
+
+BLOCK = 1024  # sentences that are tokenised at a time
+
+
+class Sentences:
+    """All sentences of a corpus.
+
+    Attributes:
+        number: how many there are.
+    """
+
+    def __init__(self, corpus: Path, tokenizer: Any, limit: int) -> None:
+        """Look at a corpus.
+
+        Args:
+            limit: tokens of a sentence; what is beyond is cut.
+        """
+        self.corpus, self.tokenizer, self.limit = corpus, tokenizer, limit
+        self.number = row_count(corpus, "corpus")
+        self._strings = read_table(corpus, "corpus", ["text"])["text"]
+
+    def blocks(self) -> Iterator[list[Prompt]]:
+        """The tokens of all sentences, some at a time."""
+
+        def tokens(table: "pyarrow.Table") -> list[Prompt]:
+            return [text.tokens for text in self._read(table["text"].to_pylist())]
+
+        return ahead(tokens, read_blocks(self.corpus, "corpus", ["text"], BLOCK), 1)
+
+    def texts(self, rows: Sequence[int]) -> list[Text]:
+        """Some sentences whole."""
+        return self._read(self._strings.take(list(rows)).to_pylist())
+
+    def _read(self, strings: Sequence[str]) -> list[Text]:
+        return read(strings, self.tokenizer, limit=self.limit)

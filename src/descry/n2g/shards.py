@@ -1,0 +1,51 @@
+"""What a run has of its graphs before they are all there, so that a killed one goes on."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from descry.matrix import refuse_another
+from descry.n2g.records import Record, read_records, write_records
+from descry.storage import JSON, part_of, reading_hdf5, writing_hdf5
+
+
+class Shards:
+    """A folder beside a result: each file in it is whole, and of one run's inputs."""
+
+    def __init__(self, output: Path, made: JSON) -> None:
+        """Begin the folder, or go on with it.
+
+        Raises:
+            InputError: it was begun with other inputs or params.
+        """
+        self.folder, self.made = part_of(output), made
+        marker = self.folder / "begun.h5"
+        if marker.exists():
+            refuse_another(marker, made)
+            return
+        self.clear()
+        with writing_hdf5(marker, made):
+            pass
+
+    def texts(self, select: Callable[[], np.ndarray]) -> np.ndarray:
+        """The rows of each neuron's texts: selected now, or by an earlier run."""
+        path = self.folder / "texts.h5"
+        if not path.exists():
+            with writing_hdf5(path, self.made) as file:
+                file.create_dataset("row", data=select())
+        with reading_hdf5(path, "graphs") as file:
+            return np.asarray(file["row"][:])
+
+    def records(self, number: int, make: Callable[[], list[Record]]) -> list[Record]:
+        """The records of a shard: made now, or by an earlier run."""
+        path = self.folder / f"{number}.parquet"
+        if not path.exists():
+            write_records(path, make(), self.made)
+        return read_records(path)[0]
+
+    def clear(self) -> None:
+        """Remove the folder, where there is one."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)

@@ -1,0 +1,478 @@
+"""Stage graphs: which texts are taken, killed runs, the tables, and what the report says."""
+
+import json
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import planted
+import pytest
+import tiny
+from extracting import WORDS, section, sentences, write_corpus
+from miniature import ROOT
+from neurons import IDS, PAPER, Neurons, explained, tokens_of
+from planted import CORPUS, GRAPHS, HOSTILE, Page, made_in, run_report
+
+from descry.errors import InputError
+from descry.models import Checkpoint
+from descry.n2g.comparison import Held, Talk, held, talk
+from descry.n2g.firing import firing_rows
+from descry.n2g.records import PREDICTORS, Record, read_records, write_records
+from descry.n2g.scoring import Score, average
+from descry.n2g.select import leading_rows
+from descry.n2g.sentences import Sentences
+from descry.n2g.summary import EVERY, layer_rows
+from descry.params import load, parse
+from descry.stages import graphs
+from descry.storage import part_of, provenance, read_table, table_provenance
+from descry.targets import Target
+from descry.tidy import read_csv
+
+NAN = float("nan")
+SHIPPED = load(ROOT / "presets/sample.yaml").graphs
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.make("bert", tmp_path_factory.mktemp("bert"), words=WORDS)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    return write_corpus(tmp_path / "corpus.parquet", sentences(60))
+
+
+def make(corpus, model, folder, extraction=None, **changes):
+    told = SHIPPED.model_dump() | {"neurons": ["L0:3", "L1:0", "L1:5"], "texts": 8, "train": 4}
+    told |= {"augment": None} | changes
+    files = corpus, folder / "graphs.parquet", folder / "graphs.csv"
+    how = {"extraction": section(model) | (extraction or {}), "progress": lambda *_: None}
+    return graphs.run(*files, section=told, **how, **told)
+
+
+def table(folder):
+    """graphs.parquet without what made it."""
+    return read_table(folder / "graphs.parquet", "graphs").to_pylist()
+
+
+def contents(folder):
+    return [(folder / name).read_bytes() for name in ("graphs.parquet", "graphs.csv")]
+
+
+# Parameters
+
+BAD = {
+    "augment": "bert",
+    "neurons": -1,
+    "until": 0,
+    "drop": 1.0,
+    "keys": 0.0,
+    "firing": 0.0,
+    "position": "first",
+    "train": 21,
+}
+
+
+@pytest.mark.parametrize("key", BAD)
+def test_a_value_that_makes_no_sense_is_named(key):
+    with pytest.raises(InputError, match=rf"^params: graphs\.{key}"):
+        parse("graphs", SHIPPED.model_dump() | {key: BAD[key]}, "params")
+
+
+@pytest.mark.parametrize("augment", [None, "embeddings", {"model": "bert", "revision": "0" * 40}])
+def test_substitutes_come_from_nowhere_the_target_or_a_masked_model(augment):
+    section = parse("graphs", SHIPPED.model_dump() | {"augment": augment}, "params")
+    assert section.model_dump()["augment"] == augment
+
+
+def test_the_shipped_numbers_are_those_of_the_paper():
+    told = SHIPPED.model_dump()
+    assert {key: told[key] for key in PAPER} == PAPER
+
+
+# Which texts are taken
+
+
+def target_of(model, position="tokens"):
+    told = {name: section(model)[name] for name in ("site", "layers", "dtype", "device")}
+    checkpoint = Checkpoint(**section(model)["target"])
+    return Target(checkpoint, position=position, max_tokens=64, **told)
+
+
+@pytest.mark.parametrize("position", ["tokens", "mean", "cls"])
+def test_the_texts_are_those_of_a_plain_loop_over_all_activations(model, corpus, position):
+    target = target_of(model, position)
+    blocks = list(Sentences(corpus, target.tokenizer, 62).blocks())
+    prompts = [prompt for block in blocks for prompt in block]
+    start, end = target.tokenizer.cls_token_id, target.tokenizer.sep_token_id
+    chosen = [(0, 3), (1, 0), (1, 5)]
+    highest = np.array([_highest(target, [start, *p, end], chosen) for p in prompts])
+    expected = np.argsort(-highest, axis=0, kind="stable")[:7].T
+    parts = [prompts[:20], prompts[20:21], prompts[21:]]
+    found = leading_rows(target, parts, ([start], [end]), chosen, size=7, batch_tokens=128)
+    assert found.tolist() == expected.tolist()
+
+
+def _highest(target, ids, chosen):
+    values = target.activations([ids])
+    own = values[1:-1] if target.position == "tokens" else values
+    return [own[:, layer, index].max() for layer, index in chosen]
+
+
+class Constant:
+    """A target all of whose neurons have one activation on every text: its first token's id."""
+
+    name, device, position = "constant", "cpu", "last"
+
+    def activations(self, batch):
+        return np.array([[[ids[0]] * 2] for ids in batch], dtype=np.float32)
+
+
+def test_ties_go_to_the_lower_row_and_texts_without_a_token_are_left_out():
+    blocks = [[(5,), (), (7,)], [(7,), (5,)]]
+    choose = partial(leading_rows, Constant(), around=((), ()), chosen=[(0, 1)], batch_tokens=2)
+    assert choose(blocks, size=3).tolist() == [[2, 3, 0]]
+    assert choose(blocks, size=6).tolist() == [[2, 3, 0, 4, -1, -1]]
+
+
+def test_an_activation_that_is_not_finite_is_refused():
+    with pytest.raises(InputError, match=r"^constant: activations are not finite$"):
+        leading_rows(Constant(), [[(np.inf,)]], ((), ()), [(0, 0)], size=1, batch_tokens=8)
+
+
+# What is written
+
+
+def test_every_neuron_has_a_graph_with_the_strings_of_its_tokens(model, corpus, tmp_path):
+    counts = make(corpus, model, tmp_path)
+    rows = table(tmp_path)
+    assert [(row["layer"], row["neuron"]) for row in rows] == [(0, 3), (1, 0), (1, 5)]
+    assert counts == {"neurons": 3, "with a path": sum(row["nodes"] > 0 for row in rows)}
+    assert counts["with a path"] > 0
+    vocabulary = target_of(model).tokenizer.get_vocab()
+    for row in rows:
+        words = {int(token): word for token, word in json.loads(row["words"]).items()}
+        tokens = {key for _, key, _ in json.loads(row["graph"])["trie"] if key >= 0}
+        assert set(words) == tokens
+        assert {vocabulary[word] for word in words.values()} == tokens
+
+
+def test_the_texts_are_parted_into_those_of_the_graph_and_those_that_score_it(
+    model, corpus, tmp_path
+):
+    make(corpus, model, tmp_path)
+    ids = set(read_table(corpus, "corpus")["id"].to_pylist())
+    for row in table(tmp_path):
+        assert (len(row["train"]), len(row["held"])) == (4, 4)
+        assert len({*row["train"], *row["held"]} & ids) == 8
+
+
+def test_the_file_says_what_made_it(model, corpus, tmp_path):
+    make(corpus, model, tmp_path)
+    made = table_provenance(read_table(tmp_path / "graphs.parquet", "graphs"))
+    assert made["stage"] == "graphs"
+    assert set(made["params"]) == {"graphs", "activations"}
+    assert (made["position"], made["site"], made["layers"]) == ("tokens", "ffn_output", [0, 1, 2])
+    assert len(made["weights"]) == len(made["tokenizer"]) == 64
+
+
+def test_sentences_in_which_a_graph_fires_are_those_where_it_predicts_so(model, corpus, tmp_path):
+    make(corpus, model, tmp_path, firing=0.6)
+    target = target_of(model)
+    texts = Sentences(corpus, target.tokenizer, 62).texts(range(60))
+    records, _ = read_records(tmp_path / "graphs.parquet")
+    for record in records:
+        predicted = [record.graph.predict(text.tokens).max() for text in texts]
+        assert record.fires == [row for row, value in enumerate(predicted) if value >= 0.6]
+    assert any(record.fires for record in records)
+
+
+def test_a_sentences_one_activation_can_be_explained_too(model, corpus, tmp_path):
+    make(corpus, model, tmp_path, position="mean")
+    records, made = read_records(tmp_path / "graphs.parquet")
+    assert made["position"] == "mean"
+    assert {record.graph.max_gap for record in records} == {SHIPPED.max_gap}
+    assert {record.scores["graph"].number for record in records} == {4}
+
+
+def test_words_are_replaced_by_the_nearest_of_the_target_or_a_masked_models(
+    model, corpus, tmp_path
+):
+    folder = tmp_path / "masked"
+    masked = tiny.make("bert", folder)
+    from transformers import AutoModelForMaskedLM, AutoTokenizer
+
+    AutoModelForMaskedLM.from_config(target_of(model).model.config).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    told = section(masked)["target"]
+    for augment in ("embeddings", told):
+        make(corpus, model, tmp_path, augment=augment)
+        records, made = read_records(tmp_path / "graphs.parquet")
+        assert sum(one.graph.positive + one.graph.negative for one in records) > 0
+        assert (made["substitutes"] is None) == (augment == "embeddings")
+
+
+# Off
+
+
+def test_no_neurons_load_no_model_and_write_files_without_rows(model, tmp_path):
+    counts = make(tmp_path / "absent", model, tmp_path, {"target": None}, neurons=0)
+    assert counts == {"neurons": 0}
+    assert read_records(tmp_path / "graphs.parquet")[0] == []
+    assert (tmp_path / "graphs.csv").read_text().count("\n") == 1
+
+
+# Kills and shards
+
+
+@pytest.fixture
+def half_done(model, corpus, tmp_path, monkeypatch):
+    """A folder in which a run was stopped after its first shard, and one that was not."""
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    for folder in (whole, stopped):
+        folder.mkdir()
+    make(corpus, model, whole, shard=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(graphs, "make_records", failing_after(1, graphs.make_records))
+        with pytest.raises(KeyboardInterrupt):
+            make(corpus, model, stopped, shard=1)
+    assert sorted(path.name for path in stopped.iterdir()) == [".graphs.parquet.part"]
+    return whole, stopped
+
+
+def failing_after(calls, function):
+    left = iter(range(calls))
+
+    def called(*given):
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return function(*given)
+
+    return called
+
+
+def test_a_run_that_was_stopped_is_gone_on_with(model, corpus, half_done, monkeypatch):
+    whole, stopped = half_done
+    asked = []
+
+    def noted(subject, leading, *others):
+        asked.append(sorted(leading))
+        return kept(subject, leading, *others)
+
+    kept = graphs.make_records
+    monkeypatch.setattr(graphs, "make_records", noted)
+    monkeypatch.setattr(graphs, "leading_rows", None)  # the texts are known
+    make(corpus, model, stopped, shard=1)
+    assert asked == [[0], [5]]
+    assert contents(stopped) == contents(whole)
+    assert sorted(path.name for path in stopped.iterdir()) == ["graphs.csv", "graphs.parquet"]
+
+
+def test_what_another_run_began_is_refused(model, corpus, half_done):
+    with pytest.raises(InputError, match=r"params\.graphs\.drop 0\.5, now 0\.25: set it back"):
+        make(corpus, model, half_done[1], shard=1, drop=0.25)
+
+
+def test_without_its_first_file_an_unfinished_run_is_forgotten(model, corpus, half_done):
+    _, stopped = half_done
+    (part_of(stopped / "graphs.parquet") / "begun.h5").unlink()
+    make(corpus, model, stopped, shard=1, drop=0.25)
+    assert len(table(stopped)) == 3
+
+
+@pytest.mark.parametrize("shard", [2, 64])
+def test_the_graphs_are_the_same_whatever_is_worked_on_together(model, corpus, tmp_path, shard):
+    found = []
+    for size in (1, shard):
+        make(corpus, model, tmp_path, shard=size)
+        found.append(table(tmp_path))
+    for one, other in zip(*found, strict=True):
+        assert {k: v for k, v in one.items() if k not in CLOSE} == {
+            k: v for k, v in other.items() if k not in CLOSE
+        }
+        numbers = [[row[name] or 0 for name in CLOSE[1:]] for row in (one, other)]
+        np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-4)
+        tries = (json.loads(row["graph"])["trie"] for row in (one, other))
+        assert len({tuple((parent, key) for parent, key, _ in trie) for trie in tries}) == 1
+
+
+# Not to the last digit: batches differ.
+CLOSE = ["graph", "highest"] + [
+    f"{name}_{score}".replace(" ", "_") for name in PREDICTORS for score in ("pearson", "r2")
+]
+
+
+# Mean scores
+
+
+def record(layer, neuron, f1=0.5, fires=3, sentences=()):
+    """A neuron that fires at `coffee`, with the scores given."""
+    graph = explained(Neurons(), ["the coffee"])
+    graph = replace(graph, neuron=neuron)
+    scores = {name: Score(9, fires, 2, NAN, f1, f1 / 2, 0.1, -0.2) for name in PREDICTORS}
+    scores["graph"] = scores["graph"]._replace(precision=1.0)
+    words = {IDS["coffee"]: "coffee"}
+    return Record(layer, graph, words, ["a"], ["b"], scores, list(sentences))
+
+
+RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1, 0.7, fires=0)]
+
+
+def test_the_table_has_the_averages_of_each_layer_and_of_all():
+    rows = layer_rows(RECORDS)
+    assert [row["layer"] for row in rows] == [0] * 3 + [2] * 3 + [EVERY] * 3
+    assert [(row["neurons"], row["firing"]) for row in rows[::3]] == [(2, 2), (2, 1), (4, 3)]
+    for row in rows:
+        some = [one for one in RECORDS if row["layer"] in (one.layer, EVERY)]
+        expected = average([one.scores[row["predictor"]] for one in some])
+        means = ("precision", "recall", "f1", "pearson", "r2")
+        np.testing.assert_equal([row[m] for m in means], [getattr(expected, m) for m in means])
+    assert [row["recall"] for row in rows[::3]] == pytest.approx([0.3, 0.9, 0.5])
+
+
+def test_a_layer_in_which_no_neuron_fires_has_no_mean():
+    [row, *_] = layer_rows([record(0, 1, fires=0)])
+    assert (row["neurons"], row["firing"]) == (1, 0)
+    assert np.isnan(row["f1"])
+
+
+def test_the_csv_is_that_table(model, corpus, tmp_path):
+    make(corpus, model, tmp_path)
+    names = ("neurons", "firing", "precision", "recall", "f1", "pearson", "r2")
+    found = read_csv(tmp_path / "graphs.csv", "graphs", names)
+    expected = layer_rows(read_records(tmp_path / "graphs.parquet")[0])
+    assert [row["layer"] for row in found] == ["0"] * 3 + ["1"] * 3 + ["all"] * 3
+    for one, other in zip(found, expected, strict=True):
+        pair = ([float(row[name]) for name in names] for row in (one, other))
+        np.testing.assert_allclose(*pair, atol=1e-6)
+
+
+def test_records_are_read_as_they_were_written_sorted(tmp_path):
+    path = tmp_path / "graphs.parquet"
+    write_records(path, RECORDS[::-1], {"stage": "graphs"})
+    found, made = read_records(path)
+    assert made == {"stage": "graphs"}
+    ordered = [RECORDS[1], RECORDS[0], *RECORDS[2:]]
+    assert [one.name for one in found] == ["L0:1", "L0:4", "L2:0", "L2:1"]
+    for one, other in zip(found, ordered, strict=True):
+        assert (one.graph, one.words, one.train) == (other.graph, other.words, other.train)
+        for name in PREDICTORS:
+            np.testing.assert_equal(astuple_of(one, name), astuple_of(other, name))
+
+
+def astuple_of(one, predictor):
+    return tuple(one.scores[predictor])
+
+
+# Where graphs fire
+
+
+def test_a_graph_fires_in_the_texts_with_its_path():
+    coffee = explained(Neurons(), ["the coffee"])
+    gap = explained(Neurons(), ["it was not very good", "not so good for one"], neuron=1)
+    strings = ["good coffee", "the tea", "not a good coffee", "very good", "not the good"]
+    tokens = [tokens_of(string) for string in strings]
+    found = firing_rows([coffee, gap], [tokens[:2], tokens[2:]], firing=0.5)
+    assert found == [[0, 2], [2, 4]]
+    assert firing_rows([coffee], [tokens], firing=1.01) == [[]]
+
+
+# What a graph's sentences talk about
+
+ANSWERS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, -1, 0], [0, 0, 0], [1, 0, -1]], np.int8)
+
+
+def test_shares_and_lifts_are_those_of_the_sentences_with_an_answer():
+    found = talk(np.array([0, 1, 3]), ANSWERS, np.ones(6, dtype=bool))
+    assert found.sentences == 3
+    np.testing.assert_allclose(found.share, [2 / 3, 1 / 2, 0])
+    np.testing.assert_allclose(found.lift, [(2 / 3) / (3 / 6), (1 / 2) / (2 / 5), NAN])
+    assert found.top == 0
+
+
+def test_sentences_that_do_not_stand_for_the_corpus_are_left_out():
+    sampled = np.array([1, 0, 1, 1, 1, 0], dtype=bool)
+    found = talk(np.array([1, 2, 4]), ANSWERS, sampled)
+    assert found.sentences == 2
+    np.testing.assert_allclose(found.share, [0, 1 / 2, 0])
+    np.testing.assert_allclose(found.lift, [0, (1 / 2) / (1 / 3), NAN])
+    assert found.top == 1
+
+
+def test_where_a_graph_never_fires_nothing_is_defined():
+    found = talk(np.array([], dtype=np.int64), ANSWERS, np.ones(6, dtype=bool))
+    assert (found.sentences, found.top) == (0, None)
+    assert np.isnan(found.share).all()
+
+
+def test_labels_are_counted_beside_the_other_descriptors_of_labelled_neurons():
+    talks = [Talk(4, np.zeros(3), np.array(lift), 0) for lift in LIFTS]
+    labels = [np.array(own, dtype=bool) for own in ([1, 0, 0], [1, 1, 0], [0, 0, 0])]
+    assert held(talks, labels) == Held(labels=2, above=1, others=3, others_above=2)
+    assert held([], []) == Held(0, 0, 0, 0)
+
+
+LIFTS = [[1.5, 2.0, 0.5], [NAN, 1.0, 3.0], [9.0, 9.0, 9.0]]
+
+
+# The report
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
+
+
+def write_graphs(*records):
+    made = provenance("graphs", {"neurons": len(records)}, [CORPUS], []) | {"position": "tokens"}
+    write_records(GRAPHS, records, made)
+
+
+def section_of(text):
+    """The part of the page from its heading on, as one line."""
+    whole = " ".join(" ".join(Page(text).texts).split())
+    return whole.partition("Graphs What neurons respond to")[2]
+
+
+def test_without_graphs_the_page_does_not_speak_of_them(run):
+    assert section_of(run_report()) == ""
+
+
+def topic_rows(topic):
+    found = planted.topics_of(read_table(CORPUS, "corpus"))
+    return np.flatnonzero(found == topic).tolist()
+
+
+def test_the_page_holds_a_neurons_labels_against_its_graphs_sentences(run):
+    write_graphs(
+        record(0, 2, 0.4, sentences=topic_rows(2)),
+        record(0, 3, 0.8, sentences=topic_rows(0)),
+        record(1, 0, fires=0),
+    )
+    text = section_of(run_report())
+    assert "at position tokens" in text
+    assert "0 graph 2 2 1.000 0.600 0.300 0.100 -0.200" in text
+    assert "0 token 2 2 undefined 0.600 0.300" in text
+    assert "1 graph 1 0 undefined" in text
+    assert "all graph 3 2 1.000 0.600" in text
+    assert "L0:2 coffee 0.200 12 Sound 1.000, 5.0x Sound 1.000, 5.0x" in text
+    assert "L0:3 coffee 0.400 12 Delivery 0.000, 0.0x Price 1.000, 5.0x" in text
+    assert "L1:0 coffee 0.250 0 Sound undefined, lift undefined undefined" in text
+    assert "Of the 2 labels of neurons whose graphs fire, 1 have a lift above 1 there" in text
+    others = 2 * (len(planted.TOPICS) - 1)
+    assert f"of the {others} pairs of a labelled neuron and a descriptor" in text
+    assert "that is not its label, 1 have." in text
+
+
+def test_a_token_of_a_strangers_vocabulary_steers_nothing(run):
+    write_graphs(replace(record(0, 2), words={IDS["coffee"]: HOSTILE}))
+    page = run_report()
+    assert Page(page).tags["script"] == 0
+    assert "\x1b" not in section_of(page)
+    assert "alert(1)" in section_of(page)
+
+
+def test_a_neuron_that_has_no_row_of_labels_is_named(run):
+    write_graphs(record(7, 0))
+    with pytest.raises(InputError, match=r"^L7:0: no such neuron: "):
+        run_report()
