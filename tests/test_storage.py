@@ -27,6 +27,7 @@ from descry.storage import (
     write_table,
     write_text,
     writing_hdf5,
+    yaml_value,
 )
 
 MADE = {"stage": "corpus", "params": {"seed": 0}, "inputs": {"é.jsonl": "ab"}}
@@ -277,3 +278,13 @@ def test_a_full_disk_is_named_and_leaves_no_file(tmp_path, fill_a_disk):
     assert (done.returncode, done.stderr) == (0, "")
     message = f"{tmp_path}/a.out: the disk is full: free some space and run again []"
     assert done.stdout.splitlines() == [message] * 5
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1.0e-05", "0.00001", "1E-5", "+1e-05"])
+def test_small_numbers_are_numbers_however_they_are_written(text):
+    assert yaml_value(f"a: {text}", "here") == {"a": 1e-05}
+
+
+@pytest.mark.parametrize("text", ["1e", "e5", "1e-05x", "0x1e", "'1e-05'"])
+def test_what_only_looks_like_one_stays_what_it_is(text):
+    assert yaml_value(f"a: {text}", "here")["a"] != 1e-05

@@ -22,6 +22,7 @@ from descry.n2g.graph import Graph, graph_of
 from descry.n2g.reading import Context, Phrase, bare, contexts, phrase
 from descry.storage import JSON, read_table
 
+_FEW = 5  # neurons that an error names
 _NEEDED = ("layer", "neuron", "graph", "words")
 _NO_SCORES = (*_NEEDED, "highest", "positive", "negative")
 _NAME = re.compile(r"[Ll](\d{1,9}):(\d{1,9})")
@@ -50,8 +51,16 @@ def read_graphs(path: Path, only: str | None = None) -> dict[str, Entry]:
     else:
         table = read_table(path, "graphs", only=_rows(only))
         if not len(table):
-            raise InputError(f"{only}: no such neuron in {path}")
+            raise InputError(f"{only}: no such neuron in {path}: {_there(path)}")
     return {f"L{row['layer']}:{row['neuron']}": _entry(row, path) for row in table.to_pylist()}
+
+
+def _there(path: Path) -> str:
+    """Which graphs there are, and how to have others."""
+    table = read_table(path, "graphs", ["layer", "neuron"])
+    names = [f"L{row['layer']}:{row['neuron']}" for row in table.slice(0, _FEW).to_pylist()]
+    some = f"{len(table)} have a graph, such as {', '.join(names)}" if names else "none has a graph"
+    return f"{some}; graphs.neurons in params.yaml says which"
 
 
 def _rows(name: str) -> list[tuple[str, str, int]]:
