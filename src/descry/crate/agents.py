@@ -8,9 +8,9 @@ from rocrate.rocrate import ROCrate
 
 from descry.crate.entities import add, add_value, local
 from descry.crate.run import WORKFLOW, Run, is_code
+from descry.labellers.human import HUMAN
 from descry.storage import JSON, canonical, sha256_text
 
-_HUMAN = "human/"  # begins the model's name of a labeller who is a person
 _OF_LABELLER = ("model", "revision", "dtype", "decoding")
 _OF_TARGET = ("weights", "tokenizer", "site", "position")
 
@@ -54,7 +54,7 @@ def _labeller(crate: ROCrate, who: Mapping[str, str]) -> Entity:
     name = local("labeller", sha256_text(canonical(known))[:16])
     if name in crate:
         return crate.get(name)
-    is_person = who["model"].startswith(_HUMAN)
+    is_person = who["model"].startswith(HUMAN)
     described = _described(crate, name, known)
     if is_person:
         return add(crate, name, "Person", name=who["name"], additionalProperty=described)
@@ -77,9 +77,10 @@ def add_targets(crate: ROCrate, run: Run) -> dict[str, list[Entity]]:
 
 
 def _target(crate: ROCrate, made: JSON) -> Entity:
-    target = made["params"]["target"]
+    params = made["params"]  # of a stage's section, or of several by their names
+    target = params.get("target") or params["activations"]["target"]
     name = local("model", target["model"])
-    return add(
+    return crate.get(name) or add(
         crate,
         name,
         "CreativeWork",
