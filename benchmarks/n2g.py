@@ -8,7 +8,7 @@ graphs and their scores alone; finding the texts is a pass over the corpus, what
 `one by one` makes the same graphs with a forward pass for each prompt, as the public codes ask
 their models, of a few neurons a layer.
 
-    python benchmarks/n2g.py --reviews REVIEWS.jsonl.gz --json out.json
+    python benchmarks/n2g.py REVIEWS.jsonl.gz --json out.json
 """
 
 import gzip
