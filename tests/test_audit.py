@@ -42,11 +42,13 @@ from descry.audit.evidence import as_json
 from descry.audit.inquiry import inquire
 from descry.audit.page import write_page
 from descry.audit.project import Project
-from descry.audit.tree import Node, tree
+from descry.audit.tree import tree
 from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
 from descry.audit.uses import of_descriptor, of_prompt, of_review
 from descry.cache import PromptCache
 from descry.errors import InputError
+from descry.lock import md5
+from descry.outline import Node
 from descry.prompts import p1, p1_template, p2
 from descry.results import read_annotations, read_exemplars, read_labels
 from descry.show import show_chain, show_neuron
@@ -152,7 +154,7 @@ def test_it_says_where_the_cache_has_another_answer(run):
     assert said not in "\n".join(lines())
     with PromptCache(CACHE) as cache:
         key = of().labels[0].exemplars[0].answer.key
-        record = cache.record(key)
+        record = cache.recorded([key])[key]
         cache.remove([key], [])
         made = {name: record[name] for name in ("sentence", "descriptor")}
         cache.store(record["origin"], {key: made | {"response": {"yes": -3.0, "no": -0.1}}})
@@ -239,6 +241,25 @@ def test_files_that_are_gone_or_too_large_to_read_are_named(run, monkeypatch):
     found = states(of())
     assert found["reviews.jsonl"] == files.GONE
     assert found["results/corpus.parquet"] == files.UNREAD
+
+
+def test_a_folder_is_unchanged_while_what_dvc_versions_of_it_is(tmp_path, monkeypatch):
+    for name in ("a.jsonl", "note"):
+        (tmp_path / "reviews").mkdir(exist_ok=True)
+        (tmp_path / "reviews" / name).write_text(name)
+    (tmp_path / ".dvcignore").write_text("note\n")
+    project = Project(tmp_path / "results", tmp_path / "cache")
+    known = md5(tmp_path / "reviews", tmp_path)
+
+    def state(locked=known):
+        return files._file(project, "reviews", locked, None).state
+
+    (tmp_path / "reviews/note").write_text("another note")
+    assert state() == state(None) == files.UNCHANGED
+    (tmp_path / "reviews/b.jsonl").write_text("")
+    assert state() == files.CHANGED
+    monkeypatch.setattr(files, "READ", 1)
+    assert state() == files.UNREAD
 
 
 def test_a_neuron_without_label_says_what_came_nearest(run):

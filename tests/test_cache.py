@@ -109,7 +109,7 @@ def test_a_key_without_an_answer_is_left_out(tmp_path):
     open_with(tmp_path, {"a": 1})
     assert read(tmp_path, ["a", "b"]) == {"a": 1}
     with PromptCache(tmp_path) as cache:
-        assert cache.record("b") is None
+        assert cache.recorded(["a", "b"]).keys() == {"a"}
 
 
 def test_the_record_keeps_what_an_audit_needs(tmp_path):
@@ -117,7 +117,7 @@ def test_the_record_keeps_what_an_audit_needs(tmp_path):
     before = datetime.now(UTC) - timedelta(seconds=1)
     with PromptCache(tmp_path) as cache:
         cache.store(ORIGIN, {"a": record("yes", **more)})
-        found = cache.record("a")
+        (found,) = cache.recorded(["a"]).values()
     made = datetime.fromisoformat(found.pop("made"))
     assert before <= made <= datetime.now(UTC)
     assert made.microsecond == 0
@@ -130,7 +130,8 @@ def test_an_origin_is_kept_once_for_all_its_answers(tmp_path):
     open_with(tmp_path, {"d": 4}, LATER)
     with PromptCache(tmp_path) as cache:
         assert cache.origins() == {origin_id(ORIGIN): ORIGIN, origin_id(LATER): LATER}
-        versions = [cache.record(key)["origin"]["versions"]["torch"] for key in "abcd"]
+        found = cache.recorded(list("abcd"))
+    versions = [found[key]["origin"]["versions"]["torch"] for key in "abcd"]
     assert versions == ["2", "2", "2", "3"]
 
 
@@ -151,7 +152,7 @@ def test_the_first_write_stays(tmp_path):
     with PromptCache(tmp_path) as cache:
         cache.store(ORIGIN, {"a": record("yes")})
         cache.store(LATER, {"a": record("yes", cut=1)})
-        found = cache.record("a")
+        (found,) = cache.recorded(["a"]).values()
     assert (found["origin"], "cut" in found) == (ORIGIN, False)
 
 
@@ -241,7 +242,7 @@ def test_merging_takes_what_is_new_and_settles_its_failure(tmp_path):
         cache.fail({"b": {"reason": "refusal"}})
         assert cache.merge({origin_id(LATER): LATER}, {"b": stored}) == {}
         assert cache.answers(["a", "b"]) == {"a": 1, "b": 2}
-        assert cache.record("b")["origin"] == LATER
+        assert cache.recorded(["b"])["b"]["origin"] == LATER
         assert cache.stats() == {"answers": 2, "failures": 0}
 
 
@@ -274,7 +275,7 @@ def test_what_is_removed_is_gone_with_origins_that_nothing_has_any_more(tmp_path
         assert cache.answers(["a", "b", "c"]) == {"b": 2}
         assert [key for key, _ in cache.failures()] == ["y"]
         assert cache.origins() == {origin_id(ORIGIN): ORIGIN}
-        assert cache.record("b")["origin"] == ORIGIN
+        assert cache.recorded(["b"])["b"]["origin"] == ORIGIN
 
 
 # Settings and files

@@ -136,7 +136,8 @@ def test_bytes_do_not_depend_on_the_time(tmp_path, wanted, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 1_000_000_000.0)
     assert write(fill(tmp_path / "cache", *ALL), tmp_path / "out") == wanted
     with PromptCache(tmp_path / "cache") as opened:
-        assert opened.record(ENTRIES[0][1])["made"].startswith("2001-09-09")
+        (found,) = opened.recorded([ENTRIES[0][1]]).values()
+        assert found["made"].startswith("2001-09-09")
 
 
 STORER = """
@@ -769,11 +770,11 @@ ORIGIN = origin_id(ENTRIES[3][0])
 READERS = {
     "answers": (f"answer:{PLANTED}", lambda cache: cache.answers([PLANTED])),
     "known": (f"answer:{PLANTED}", lambda cache: cache.known([PLANTED])),
-    "record": (f"answer:{PLANTED}", lambda cache: cache.record(PLANTED)),
+    "recorded": (f"answer:{PLANTED}", lambda cache: cache.recorded([PLANTED])),
     "records": (f"answer:{PLANTED}", lambda cache: list(cache.records())),
     "store": (f"answer:{PLANTED}", lambda cache: cache.store(*ALL[0])),
     "origins": (f"origin:{ORIGIN}", lambda cache: cache.origins()),
-    "record of an origin": (f"origin:{ORIGIN}", lambda cache: cache.record(PLANTED)),
+    "recorded origin": (f"origin:{ORIGIN}", lambda cache: cache.recorded([PLANTED])),
     "failures": (f"failure:{PLANTED}", lambda cache: list(cache.failures())),
     "runs": ("run:describe:toy", lambda cache: cache.runs()),
 }

@@ -227,7 +227,7 @@ def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
     _, tally = put(tmp_path, labeller, p2(["a", "b"], ["price"]))
     assert (tally.tokens_in, tally.tokens_out, tally.cut) == (20, 4, 1)
     with PromptCache(tmp_path) as cache:
-        record = cache.record(labeller.identity.request(first).key)
+        (record,) = cache.recorded([labeller.identity.request(first).key]).values()
     del record["made"]
     assert record == {
         "response": {"text": "a"},
@@ -503,7 +503,15 @@ def test_the_frame_is_part_of_the_question(tmp_path):
     assert around.prompt == "<user>" + plain.prompt + "<bot>"
     with PromptCache(tmp_path) as cache:
         assert cache.known([plain.key, around.key]) == {around.key}
-        assert cache.record(around.key)["origin"]["frame"] == ["<user>", "<bot>"]
+        assert cache.recorded([around.key])[around.key]["origin"]["frame"] == ["<user>", "<bot>"]
+
+
+@pytest.mark.parametrize("name", Scripted.identity.as_json())
+def test_an_origin_is_a_labellers_where_all_of_its_identity_is_in_it(name):
+    who = Scripted.identity
+    origin = origin_of(Scripted(), ("<user>", "<bot>"), prompts("a")[0])
+    assert who.answered(origin)
+    assert not who.answered(origin | {name: "another"})
 
 
 def test_the_frame_in_the_cache_is_used_without_asking_the_labeller_for_it(tmp_path):

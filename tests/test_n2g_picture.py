@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from neurons import IDS, WORDS
+from planted import printed
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from descry.errors import InputError
@@ -16,6 +17,8 @@ from descry.n2g.graph import graph_of, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
 from descry.n2g.picture import dot, summary, svg, tree, write_picture
 from descry.n2g.reading import bare, readable, word_of
+from descry.n2g.store import Entry
+from descry.show_graphs import show_graph
 
 SIGNS = {"*": IGNORE, ">": TURN}
 NAMES = dict(enumerate(WORDS))
@@ -146,6 +149,21 @@ def test_a_neuron_that_was_never_active_has_a_picture_too():
     assert summary(EMPTY) == "never active on its training texts"
     assert tree(EMPTY, {}) == []
     assert "never active" in dot(EMPTY, {})
+
+
+def test_in_the_terminal_scores_stand_before_the_tree(capsys):
+    scores = {"graph_f1": 0.75, "graph_recall": None, "tokens_f1": 0.5}
+    show_graph("L0:3", Entry(graph(path("good not", 0.84)), NAMES, scores))
+    assert printed(capsys) == (
+        "L0:3: highest activation 4.2, 1 paths, 2 of 3 augmented prompts kept it up"
+        " graph: f1 0.75, recall undefined tokens: f1 0.5"
+        " good activation 0.84, importance 0.90 ← not activation 0.84, importance 0.90, end"
+    )
+
+
+def test_no_token_steers_the_terminal(capsys):
+    show_graph("L0:3", Entry(NASTY, NASTY_WORDS, {}))
+    assert "[31mred" in printed(capsys)
 
 
 # DOT

@@ -509,7 +509,7 @@ def test_the_record_is_the_one_that_asking_would_have_made(small):
     labeller = HumanLabeller("ann", "round-1")
     prompt = p2([small.texts[id]], ["price"])[0]
     with PromptCache(small.cache) as cache:
-        record = cache.record(labeller.identity.request(prompt).key)
+        (record,) = cache.recorded([labeller.identity.request(prompt).key]).values()
         assert cache.stats() == {"answers": 1, "failures": 0}
     assert record.pop("made")
     assert record == {

@@ -34,7 +34,6 @@ from planted import (
     NAMES,
     NEURONS,
     NULLS,
-    PAGE,
     PER_DESCRIPTOR,
     RESULTS,
     REVIEWS,
@@ -43,7 +42,6 @@ from planted import (
     UNTRAINED,
     WIDTH,
     Absent,
-    Page,
     Toy,
     applies,
     build,
@@ -215,7 +213,8 @@ def test_each_raw_descriptor_has_the_key_of_its_answer(run):
     assert set(table["key"].to_pylist()) == keys
     with PromptCache(CACHE) as cache:
         for row in table.to_pylist()[:5]:
-            assert cache.record(row["key"])["sentence"] == row["id"]
+            (record,) = cache.recorded([row["key"]]).values()
+            assert record["sentence"] == row["id"]
 
 
 def test_without_an_example_the_first_labeller_gives_one(run):
@@ -309,7 +308,7 @@ def test_answers_in_words_count_though_they_have_no_score(run):
     assert (found["precision"], found["mean_auroc"]) == (1.0, None)
     text = "\n".join(lines_of(tree(audit(Project(RESULTS, CACHE), "L0:2", 2, 2))))
     assert text.count("answer Yes, in words, by toy") == 2
-    assert "gold" in "".join(Page(run_report()).texts)
+    assert run_report()["run"]["metrics"]["labeller"]["gold"]["mean_auroc"] is None
 
 
 def test_an_answer_below_min_mass_is_none(run):
@@ -437,7 +436,7 @@ def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sam
     assert (defined > 8) == (sample == 1000)
     shares = [row["share_all"] for row in read_csv(PER_DESCRIPTOR)]
     assert (set(shares) == {""}) == (sample == 0)
-    assert "Labeller against gold: precision" in "".join(Page(run_report()).texts)
+    assert run_report()["run"]["metrics"]["labeller"]["gold"]["precision"] == 1
     show_table(RESULTS, 3)
     show_neuron(RESULTS, "L0:0", 2)
     show_chain(tree(audit(Project(RESULTS, CACHE), "L0:0", 2, 2)))
@@ -545,9 +544,9 @@ def test_the_labeller_is_held_against_the_judge(run, ids):
     # All pairs together, of the descriptors that the judge, or people, ever say Yes to.
     assert found["judge"]["answers"] == found["judge"]["descriptors"] * judged.asked.sum()
     assert found["gold"]["answers"] == 5 * 60
-    text = " ".join("".join(Page(run_report()).texts).split())
-    assert "Labeller against judge: precision" in text
-    assert "judge: jaccard" in text
+    packs = run_report()
+    assert packs["run"]["judge"]["name"] == judged.labeller["name"]
+    assert packs["run"]["descriptors"][1]["checked"].keys() == {"gold", "judge"}
 
 
 def test_the_judge_is_held_against_gold_where_both_are_there(run, ids):
@@ -993,64 +992,3 @@ def test_hostile_texts_are_shown_as_text_in_the_terminal(run, capsys):
     text = printed(capsys)
     assert HARMLESS in text
     assert HARMLESS_REVIEW[:60] in text
-
-
-# page
-
-
-@pytest.fixture
-def page(run):
-    return Page(PAGE.read_text(encoding="utf-8"))
-
-
-def test_the_page_forbids_everything_but_its_own_style(page):
-    assert ("http-equiv", "Content-Security-Policy") in page.attributes
-    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
-
-
-def test_the_page_needs_nothing_from_outside(page):
-    names = {name for name, _ in page.attributes}
-    assert not names & {"src", "href", "srcset", "action", "background", "data", "poster"}
-    assert not any("http" in value.lower() for name, value in page.attributes if name == "content")
-    assert "max-width" in page.style
-    assert "url(" not in page.style
-    assert "@import" not in page.style
-
-
-def test_hostile_texts_are_shown_as_text_on_the_page(page):
-    assert not set(page.tags) & {"script", "img", "b", "iframe", "object", "link", "form"}
-    assert not any(name.startswith("on") for name, _ in page.attributes)
-    assert "A <b>miniature</b>" in page.texts
-    text = "".join(page.texts)
-    assert HOSTILE in text
-    assert HOSTILE_REVIEW in text
-
-
-def test_the_page_shows_the_planted_neurons_and_the_scores(page):
-    assert page.tags["details"] == 5
-    assert {("id", f"L0:{i}") for i in range(5)} <= set(page.attributes)
-    text = " ".join("".join(page.texts).split())
-    assert "60 sentences from reviews.jsonl, 5 categories." in text
-    assert f"Descriptor dropped: {BROAD}" in text
-    assert text.count(BROAD) == 1  # and said of no sentence
-    assert "halves: jaccard" in text
-    assert "Labeller against gold: no gold label" in text
-
-
-def test_the_page_with_gold_labels_shows_the_labeller(run, ids):
-    write_gold(own_topic(ids))
-    run_evaluate()
-    text = "".join(Page(run_report()).texts)
-    assert re.search(
-        r"precision 1\.000 \(0\.9\d\d to 1\.000\), recall 1\.000 \(.* kappa 1\.000 ", text
-    )
-    assert "over 300 answers; means over 5 descriptors: precision 1.000, recall 1.000" in text
-    assert "gold: jaccard" in text
-
-
-def test_the_page_of_a_run_without_labels_can_be_read(run):
-    run_label(threshold=1.0)
-    run_evaluate()
-    page = Page(run_report())
-    assert page.tags["details"] == 0
-    assert "0 of 16 neurons have a label." in "".join(page.texts)

@@ -154,12 +154,11 @@ def _part(prompts: Sequence[Prompt], start: int) -> list[Prompt]:
 
 def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
     """The labeller's frame as its answers in the cache have it: they need no tokenizer then."""
-    me = identity.as_json().items()
     frames: Counter[Frame] = Counter()
     mine = {
         name: (origin["frame"][0], origin["frame"][1])
         for name, origin in cache.origins().items()
-        if all(origin[field] == value for field, value in me)
+        if identity.answered(origin)
     }
     if len(set(mine.values())) > 1:  # an import brought another: the one with the most answers
         counts = cache.by_origin()

@@ -185,16 +185,12 @@ class PromptCache:
             for row, text, _ in self._rows([_FAILURE + key for key in keys])
         }
 
-    def record(self, key: str) -> JSON | None:
-        """All that is known of a key's answer, or None.
+    def recorded(self, keys: Sequence[str]) -> dict[str, JSON]:
+        """All that is known of those among the keys that have an answer: {key: record}.
 
         response, sentence, descriptor, tokens, cut; `origin` whole; `made`, the UTC time to the
         second at which it was stored here.
         """
-        return self.recorded([key]).get(key)
-
-    def recorded(self, keys: Sequence[str]) -> dict[str, JSON]:
-        """The same of those among the keys that have an answer: {key: record}."""
         origins, found = self.origins(), {}
         for row, text, stored in self._rows([_ANSWER + key for key in keys]):
             record = self._read(row, text)

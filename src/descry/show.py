@@ -14,13 +14,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from descry.asking import cost
-from descry.audit.tree import Node
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, in_common
 from descry.forecast import Forecast
 from descry.hostile import printable
 from descry.labellers import JSON, Price
+from descry.outline import Node
 from descry.results import (
     Annotations,
     Labels,
@@ -150,14 +150,14 @@ def show_compared(first: Path, second: Path) -> None:
 
 def show_chain(node: Node) -> None:
     """An audit chain as a tree."""
-    console().print(_tree(node))
+    console().print(branch(node))
 
 
-def _tree(node: Node) -> Tree:
-    tree = Tree(plain(node.text))
-    for child in node.children:
-        tree.children.append(_tree(child))
-    return tree
+def branch(node: Node) -> Tree:
+    """An outline as the terminal draws it."""
+    drawn = Tree(plain(node.text))
+    drawn.children += [branch(child) for child in node.children]
+    return drawn
 
 
 def show_link(link: Link) -> None:

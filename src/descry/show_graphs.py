@@ -6,9 +6,8 @@ from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
-from descry.n2g.picture import Line, summary, tree
+from descry.n2g.picture import summary, tree
 from descry.n2g.store import (
     Entry,
     Response,
@@ -19,24 +18,17 @@ from descry.n2g.store import (
     similar,
     subsets_of,
 )
-from descry.show import console, plain
+from descry.outline import Node
+from descry.show import branch, console, plain
 
 FEW = 5  # contexts of a neuron in a list of many
 
 
 def show_graph(name: str, entry: Entry) -> None:
     """A neuron's graph as a tree, with its scores."""
-    top = Tree(plain(f"{name}: {summary(entry.graph)}"))
-    for line in _scores(entry.scores):
-        top.add(plain(line))
-    top.children += [_branch(line) for line in tree(entry.graph, entry.words)]
-    console().print(top)
-
-
-def _branch(line: Line) -> Tree:
-    branch = Tree(plain(line.text))
-    branch.children += [_branch(child) for child in line.children]
-    return branch
+    scores = [Node(line) for line in _scores(entry.scores)]
+    top = Node(f"{name}: {summary(entry.graph)}", [*scores, *tree(entry.graph, entry.words)])
+    console().print(branch(top))
 
 
 def _scores(scores: Mapping[str, float | None]) -> list[str]:

@@ -41,6 +41,11 @@ class Asked(NamedTuple):
     key: str | None
     agrees: Callable[[JSON], bool]
 
+    @property
+    def request(self) -> Request:
+        """The request that the labeller was sent."""
+        return self.who.request(self.prompt, self.frame)
+
 
 class Verdicts:
     """The answers behind B."""
@@ -55,7 +60,10 @@ class Verdicts:
         answer, score = int(self.b.answer[row, column]), float(self.b.score[row, column])
 
         def agrees(response: JSON) -> bool:
-            return _is(lambda: int(parse_verdict(response, self.min_mass).yes) == answer)
+            try:
+                return int(parse_verdict(response, self.min_mass).yes) == answer
+            except UnparsableError:
+                return False
 
         prompt = p2([text], [self.b.descriptors[column]])[0]
         says, known = SAYS.get(answer), None if np.isnan(score) else score
@@ -63,7 +71,14 @@ class Verdicts:
 
 
 class Topics:
-    """The answers behind the raw descriptors."""
+    """The answers behind the raw descriptors.
+
+    Attributes:
+        limits: descriptors of a sentence and words of a descriptor, at the most.
+        template: of the prompts.
+        who: the labellers and their frames, by name.
+        first: that of them who is asked for the 1-shot example where none is given.
+    """
 
     def __init__(self, made: JSON) -> None:
         """Take in what made candidates.parquet."""
@@ -74,27 +89,32 @@ class Topics:
         for spec in made["labellers"]:
             who = {name: value for name, value in spec.items() if name != "frame"}
             self.who[spec["name"]] = Identity(**who), (spec["frame"][0], spec["frame"][1])
+        self.first = self.who[made["labellers"][0]["name"]]
+
+    def prompt(self, text: str) -> Prompt:
+        """The question about a sentence."""
+        asked: Prompt = p1([text], self.template)[0]
+        return asked
+
+    def phrases(self, response: JSON) -> list[str]:
+        """The raw descriptors that a response names; none where it cannot be used."""
+        try:
+            return parse_topics(response, *self.limits)
+        except UnparsableError:
+            return []
 
     def asked(self, text: str, labeller: str, phrase: str, key: str) -> Asked:
         """The prompt of which a labeller answered a phrase, with the key that was recorded."""
 
         def agrees(response: JSON) -> bool:
-            return _is(lambda: phrase in parse_topics(response, *self.limits))
+            return phrase in self.phrases(response)
 
-        prompt = p1([text], self.template)[0]
-        return Asked(prompt, *self.who[labeller], phrase, None, key, agrees)
-
-
-def _is(test: Callable[[], bool]) -> bool:
-    try:
-        return test()
-    except UnparsableError:
-        return False
+        return Asked(self.prompt(text), *self.who[labeller], phrase, None, key, agrees)
 
 
 def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
     """The evidence for each; the cache is looked into once."""
-    requests = [it.who.request(it.prompt, it.frame) for it in asked]
+    requests = [it.request for it in asked]
     keys = [it.key or request.key for it, request in zip(asked, requests, strict=True)]
     stored = project.records(sorted(set(keys)))
     each = zip(asked, requests, keys, strict=True)

@@ -2,7 +2,8 @@
 
 from descry.audit.changes import Changes, LabelChange
 from descry.audit.evidence import Numbers
-from descry.audit.tree import Node, at_end, number
+from descry.audit.tree import at_end, number
+from descry.outline import Node
 
 
 def tree_of_changes(changes: Changes) -> Node:

@@ -9,10 +9,11 @@ from descry.audit.change_tree import tree_of_changes
 from descry.audit.changes import changes
 from descry.audit.evidence import as_json
 from descry.audit.project import Project
-from descry.audit.tree import Node, tree
+from descry.audit.tree import tree
 from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
 from descry.audit.uses import of_descriptor, of_prompt, of_review
 from descry.errors import InputError
+from descry.outline import Node
 from descry.storage import JSON
 
 # Followed at each branch, where nobody says how many; and mentions of each raw descriptor in what

@@ -1,7 +1,6 @@
 """An audit in words: a tree of lines, for the terminal and for a page."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from descry.audit.evidence import (
     Answer,
@@ -16,23 +15,11 @@ from descry.audit.evidence import (
 )
 from descry.audit.files import UNCHANGED
 from descry.exemplars import HIGHEST
+from descry.outline import Node
 from descry.results import spread
 from descry.storage import JSON, flat
 
 FEW = 4  # files of a stage that are listed one by one
-
-
-@dataclass
-class Node:
-    """A line and the lines below it."""
-
-    text: str
-    children: list["Node"] = field(default_factory=list)
-
-    def add(self, text: str) -> "Node":
-        """Add a line below this one."""
-        self.children.append(Node(text))
-        return self.children[-1]
 
 
 def tree(audit: Audit) -> Node:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from descry.audit.tree import Node, answer, at_end, cluster, place, prompt
+from descry.audit.tree import answer, at_end, cluster, place, prompt
 from descry.audit.uses import DescriptorUse, Given, PromptUse, ReviewUse, Support
+from descry.outline import Node
 from descry.storage import canonical
 
 

@@ -37,6 +37,10 @@ class Identity:
         text = frame[0] + prompt.text + frame[1]
         return Request(prompt.task, self.model, self.revision, self.dtype, text, self.decoding)
 
+    def answered(self, origin: JSON) -> bool:
+        """Whether the answers of an origin of the cache are this labeller's."""
+        return all(origin[name] == value for name, value in self.as_json().items())
+
 
 class Answer(NamedTuple):
     """What a labeller answered to one prompt.
@@ -110,7 +114,7 @@ def create(
             from descry.labellers.embedded import EmbeddedLabeller
             from descry.models import Checkpoint
 
-            checkpoint = Checkpoint(spec["model"], spec["revision"])
+            checkpoint = Checkpoint(spec["model"], spec["revision"], spec.get("pickled", False))
             return EmbeddedLabeller(checkpoint, max_descriptors, descriptors, corpus)
         case "transformers":
             from descry.labellers.generative import GenerativeLabeller

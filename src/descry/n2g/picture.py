@@ -8,12 +8,13 @@ together with one before it, a dashed line joins the two.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from descry.errors import InputError
 from descry.n2g.drawn import Drawn, Side
 from descry.n2g.graph import Graph, graph_json
 from descry.n2g.reading import placed, word_of
+from descry.outline import Node
 from descry.storage import write_json, write_text
 
 if TYPE_CHECKING:
@@ -46,13 +47,6 @@ _EDGE = {"color": "#5a5a5a", "arrowsize": "0.6"}
 _TIE = {"style": "dashed", "dir": "none", "color": "#a0a0a0"}
 
 
-class Line(NamedTuple):
-    """A line of words, not yet made harmless to a terminal, and the lines below it."""
-
-    text: str
-    children: list["Line"]
-
-
 def summary(graph: Graph) -> str:
     """What there is to say of a graph as a whole."""
     if not graph.highest > 0:
@@ -64,15 +58,15 @@ def summary(graph: Graph) -> str:
     return found
 
 
-def tree(graph: Graph, words: Mapping[int, str]) -> list[Line]:
+def tree(graph: Graph, words: Mapping[int, str]) -> list[Node]:
     """The activating tokens, those of the highest activation first, and their contexts below.
 
     Args:
         words: the string of each token id.
     """
     nodes = placed(graph)
-    lines = [Line(_line(node, words), []) for node in nodes]
-    top: list[Line] = []
+    lines = [Node(_line(node, words)) for node in nodes]
+    top: list[Node] = []
     for row in sorted(range(len(nodes)), key=lambda row: _rank(nodes[row])):
         parent = nodes[row].parent
         (top if parent < 0 else lines[parent].children).append(lines[row])

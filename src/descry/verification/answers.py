@@ -7,15 +7,14 @@ import numpy as np
 
 from descry.audit.project import Project
 from descry.cache import PromptCache
-from descry.labellers import JSON
+from descry.labellers import JSON, Identity
 from descry.prompts import P2, UnparsableError, parse_verdict
 from descry.results import Annotations, read_annotations, read_judgements
 from descry.stages.annotate import MISSING
 from descry.upkeep import Verified, verify
 from descry.verification.link import Link
 
-_WHO = ("name", "model", "revision", "dtype", "decoding")
-Topics = dict[tuple[str, str], tuple[str, JSON]]  # by labeller and sentence: key and response
+Said = dict[tuple[str, str], tuple[str, JSON]]  # by labeller and sentence: key and response
 
 
 class Answers:
@@ -27,7 +26,7 @@ class Answers:
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self.topics: Topics = {}
+        self.topics: Said = {}
         self._verdicts: dict[str, _Verdicts] = {}
 
     def go_through(self, cache: PromptCache, template: JSON) -> Link:
@@ -67,28 +66,26 @@ class _Verdicts:
         shape = len(b.ids), len(b.descriptors)
         self.answer = np.full(shape, MISSING, dtype=np.int8)
         self.score = np.full(shape, np.nan, dtype=np.float32)
-        self._who = {name: b.labeller[name] for name in _WHO}
+        self._who = Identity(**b.labeller)
         self._frame = list(b.frame)
         self._rows = {name: row for row, name in enumerate(b.ids) if b.asked[row]}
         self._columns = {name: column for column, name in enumerate(b.descriptors)}
         self._min_mass = float(b.made["params"]["min_mass"])
-        self._own: dict[int, bool] = {}  # by the identity of an origin's object: it is one of few
+        self._own: dict[str, bool] = {}  # by an origin's name: few origins have all answers
 
     def take(self, record: JSON, origin: JSON) -> None:
         """Take an answer in, if it is one of this labeller about this corpus."""
-        if not self._is_own(origin):
+        if not self._is_own(record["origin"], origin):
             return
         row, column = self._rows.get(record["sentence"]), self._columns.get(record["descriptor"])
         if row is not None and column is not None:
             self.answer[row, column], self.score[row, column] = self._said(record["response"])
 
-    def _is_own(self, origin: JSON) -> bool:
-        known = self._own.get(id(origin))
-        if known is None:
-            same = all(origin[name] == value for name, value in self._who.items())
-            template = origin["template"] == list(P2) and origin["frame"] == self._frame
-            known = self._own[id(origin)] = same and template
-        return known
+    def _is_own(self, name: str, origin: JSON) -> bool:
+        if name not in self._own:
+            same = origin["template"] == list(P2) and origin["frame"] == self._frame
+            self._own[name] = same and self._who.answered(origin)
+        return self._own[name]
 
     def _said(self, response: JSON) -> tuple[int, float]:
         try:

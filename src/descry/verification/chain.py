@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from descry.audit.answers import Topics
 from descry.audit.project import STAGES, Project
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -34,16 +35,13 @@ def verify(
         A link at a time. The last ones are of the first stage where something is wrong.
 
     Raises:
-        InputError: a result or the prompt cache is missing.
+        InputError: a result is missing; or the prompt cache, which hashes alone do not need.
     """
-    if not project.made or not (project.cache_folder / "cache.db").is_file():
-        raise InputError(
-            f"{project.cache_folder}: no prompt cache: `descry cache import` makes one of exports"
-        )
+    made = project.made  # read before any link: where a result is missing, nothing is checked
     with ExitStack() as stack:
-        cache = stack.enter_context(PromptCache(project.cache_folder))
-        scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
-        contents_of = {} if hashes else _contents(project, params, cache, scratch, sample, seed)
+        contents_of: dict[str, list[Check]] = {}
+        if not hashes:
+            contents_of = _contents(stack, project, params, Topics(made["describe"]), sample, seed)
         for stage, checks in _stages(project):
             wrong = False
             for check in [*checks, *contents_of.get(stage, [])]:
@@ -72,32 +70,45 @@ def _settled(stage: str, check: Check) -> Link:
         return Link(stage, "whether it can be read", str(error))
 
 
+def _cache(project: Project) -> PromptCache:
+    """The prompt cache, if it is here: opening would make an empty one."""
+    if not (project.cache_folder / "cache.db").is_file():
+        raise InputError(
+            f"{project.cache_folder}: no prompt cache: `descry cache import` makes one of exports"
+        )
+    return PromptCache(project.cache_folder)
+
+
 def _contents(
-    project: Project, params: Params, cache: PromptCache, scratch: Path, sample: int, seed: int
+    stack: ExitStack, project: Project, params: Params, topics: Topics, sample: int, seed: int
 ) -> dict[str, list[Check]]:
-    """The checks of each stage whether what its result says follows from its inputs."""
+    """The checks of each stage whether what its result says follows from its inputs.
+
+    Args:
+        stack: closes the cache that they read, and removes what they compute anew.
+    """
+    cache = stack.enter_context(_cache(project))
+    scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
     b, judged = project.result("annotate"), project.results / "judgements.h5"
-    held = partial(contents.annotations, project)
-    answers, asked = Answers(project), contents.template(project.made["describe"])
+    answers, held = Answers(project), partial(contents.annotations, project)
     checks: dict[str, list[Check]] = {
         "corpus": [partial(contents.corpus, project, params)],
         "describe": [
-            partial(answers.go_through, cache, asked),
-            partial(contents.candidates, project, cache, answers),
+            partial(answers.go_through, cache, list(topics.template)),
+            partial(contents.candidates, project, topics, cache, answers),
         ],
         "cluster": [partial(contents.clusters, project)],
         "activations": [partial(samples.weights, project, params)],
         "exemplars": [partial(contents.exemplar_sets, project, params, scratch)],
-        "annotate": [
-            lambda: contents.annotations(project, read_annotations(b), answers, "annotate")
-        ],
+        "annotate": [lambda: held(read_annotations(b), answers, "annotate")],
         "judge": [lambda: held(read_judgements(judged), answers, "judge")],
         "label": [partial(contents.labels, project, params, scratch)],
     }
     if sample:
         drawn = sample, seed
         some = partial(samples.some_activations, project, params, scratch, *drawn)
-        checks["describe"].append(partial(samples.some_topics, project, params, cache, *drawn))
+        again = partial(samples.some_topics, project, params, topics, cache, *drawn)
+        checks["describe"].append(again)
         checks["activations"].append(some)
         checks["annotate"].append(partial(samples.some_verdicts, project, params, cache, *drawn))
     return checks

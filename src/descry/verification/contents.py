@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from descry.audit.answers import SAYS
+from descry.audit.answers import SAYS, Topics, Verdicts
 from descry.audit.project import Project
-from descry.cache import PromptCache, Request
+from descry.cache import PromptCache
 from descry.differences import content_difference
-from descry.labellers import JSON, Identity
+from descry.labellers import JSON
 from descry.params import Params, arguments
-from descry.prompts import Prompt, UnparsableError, p1_template, p2, parse_topics
 from descry.results import Annotations
 from descry.reviews import read_reviews, review_files
 from descry.splits import sentence_id
@@ -46,64 +45,43 @@ def corpus(project: Project, params: Params) -> Link:
     return Link("corpus", checked, left)
 
 
-def template(made: JSON) -> JSON:
-    """The template of the prompts to p1, by what made candidates.parquet."""
-    shot = made["example"]
-    limit = made["params"]["max_descriptors"]
-    return list(p1_template(limit, shot["sentence"], shot["concepts"]))
-
-
-def candidates(project: Project, cache: PromptCache, answers: Answers) -> Link:
+def candidates(project: Project, topics: Topics, cache: PromptCache, answers: Answers) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
     table = read_table(project.result("describe"), "describe")
-    made = project.made["describe"]
     checked = f"{len(table)} raw descriptors by the cached answers"
     texts = read_table(project.result("corpus"), "corpus", ["id", "text"])
-    fault = _example(texts["text"].to_pylist(), cache, made)
+    fault = _example(texts["text"].to_pylist(), topics, cache, project.made["describe"])
     if fault is None:
-        pairs = zip_longest(_expected(texts["id"].to_pylist(), answers, made), table.to_pylist())
+        pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
         fault = next((_mention(want, has) for want, has in pairs if want != has), None)
     return Link("describe", checked, fault)
 
 
-def _example(texts: list[str], cache: PromptCache, made: JSON) -> str | None:
+def _example(texts: list[str], topics: Topics, cache: PromptCache, made: JSON) -> str | None:
     """The 1-shot example is a parameter, or what the first labeller said of the drawn sentence."""
-    params, first = made["params"], made["labellers"][0]
-    shown = params["example"]
+    shown = made["params"]["example"]
     if shown is None:
-        (prompt,) = describe.zero_shot(texts, params["seed"], params["max_descriptors"])
-        key = _request(prompt, first).key
-        said = _topics(cache.answers([key]).get(key), params)
+        (prompt,) = describe.zero_shot(texts, made["params"]["seed"], topics.limits[0])
+        who, frame = topics.first
+        key = who.request(prompt, frame).key
+        said = topics.phrases(cache.answers([key]).get(key))
         shown = {"sentence": prompt.sentence, "concepts": said}
     return None if made["example"] == shown else "candidates.parquet: the 1-shot example is another"
 
 
-def _expected(ids: list[str], answers: Answers, made: JSON) -> Iterator[dict[str, str]]:
+def _expected(ids: list[str], topics: Topics, answers: Answers) -> Iterator[dict[str, str]]:
     """The rows of candidates.parquet as the cached answers have them."""
-    for who in made["labellers"]:
+    for name in topics.who:
         for sentence in ids:
-            key, response = answers.topics.get((who["name"], sentence), ("", None))
-            for phrase in _topics(response, made["params"]):
-                yield {"id": sentence, "labeller": who["name"], "phrase": phrase, "key": key}
-
-
-def _topics(response: JSON, params: JSON) -> list[str]:
-    try:
-        return parse_topics(response, params["max_descriptors"], params["max_words"])
-    except UnparsableError:
-        return []
+            key, response = answers.topics.get((name, sentence), ("", None))
+            for phrase in topics.phrases(response):
+                yield {"id": sentence, "labeller": name, "phrase": phrase, "key": key}
 
 
 def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
     words = [f"{it['phrase']!r} of {it['id']}" if it else "nothing" for it in (has, want)]
     key = (want or has or {})["key"]
     return f"candidates.parquet: it has {words[0]} where the cache says {words[1]} (key {key})"
-
-
-def _request(prompt: Prompt, who: JSON) -> Request:
-    """The request to a labeller, as a result records it with its frame."""
-    fields = {name: value for name, value in who.items() if name != "frame"}
-    return Identity(**fields).request(prompt, (who["frame"][0], who["frame"][1]))
 
 
 def clusters(project: Project) -> Link:
@@ -146,7 +124,7 @@ def annotations(project: Project, b: Annotations | None, answers: Answers, stage
     name = b.descriptors[column]
     only = pc.field("id") == b.ids[row]
     (text,) = read_table(project.result("corpus"), "corpus", ["text"], only)["text"].to_pylist()
-    key = _request(p2([text], [name])[0], b.labeller | {"frame": b.frame}).key
+    key = Verdicts(b).asked(text, int(row), int(column)).request.key
     return Link(
         stage,
         checked,

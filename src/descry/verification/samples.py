@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from descry.audit.answers import Topics
 from descry.audit.project import Project
 from descry.cache import PromptCache
-from descry.labellers import JSON, Labeller, create
+from descry.labellers import JSON, Frame, Labeller, create
 from descry.matrix import DATA
 from descry.models import Checkpoint
 from descry.params import Params, arguments
-from descry.prompts import Prompt, UnparsableError, p1, p1_template, p2, parse_topics, parse_verdict
+from descry.prompts import Prompt, UnparsableError, p2, parse_topics, parse_verdict
 from descry.results import read_annotations, read_neurons
 from descry.splits import draw
 from descry.stages import activations
@@ -98,24 +99,20 @@ def _recorded(project: Project, rows: Sequence[int]) -> np.ndarray:
 
 
 def some_topics(
-    project: Project, params: Params, cache: PromptCache, number: int, seed: int
+    project: Project, params: Params, topics: Topics, cache: PromptCache, number: int, seed: int
 ) -> Link:
     """Some answers to p1, asked again of the first labeller."""
-    made = project.made["describe"]
     table = read_table(project.result("corpus"), "corpus", ["id", "text"])
     rows = drawn(table["id"].to_pylist(), number, seed)
     texts = table["text"].take(rows).to_pylist()
-    shot, section = made["example"], made["params"]
-    limits = section["max_descriptors"], section["max_words"]
-    template = p1_template(limits[0], shot["sentence"], shot["concepts"])
     spec = params.describe.labellers[0].model_dump()
-    worker = create(spec, "p1", max_descriptors=limits[0])
+    worker = create(spec, "p1", max_descriptors=topics.limits[0])
 
     def apart(stored: JSON, now: JSON) -> bool:
-        return parse_topics(stored, *limits) != parse_topics(now, *limits)
+        return parse_topics(stored, *topics.limits) != parse_topics(now, *topics.limits)
 
-    prompts = [p1([text], template)[0] for text in texts]
-    return _again("describe", worker, prompts, cache, made["labellers"][0]["frame"], apart)
+    prompts = [topics.prompt(text) for text in texts]
+    return _again("describe", worker, prompts, cache, topics.first[1], apart)
 
 
 def some_verdicts(
@@ -148,12 +145,12 @@ def _again(
     worker: Labeller,
     prompts: Sequence[Prompt],
     cache: PromptCache,
-    frame: Sequence[str],
+    frame: Frame,
     apart: Callable[[Any, Any], bool],
 ) -> Link:
     """Ask again, and hold what comes against what is stored."""
     who = worker.identity
-    keys = [who.request(prompt, (frame[0], frame[1])).key for prompt in prompts]
+    keys = [who.request(prompt, frame).key for prompt in prompts]
     stored = cache.answers(keys)
     wanted = [i for i, key in enumerate(keys) if key in stored]
     checked = f"{len(wanted)} answers, by {who.name}"
