@@ -12,7 +12,7 @@ from descry.n2g.augment import Augmenter
 from descry.n2g.explain import Sample, Settings, explain, halves, sample
 from descry.n2g.graph import Graph
 from descry.n2g.plans import Prompt
-from descry.n2g.records import Record
+from descry.n2g.records import Record, Tokens
 from descry.n2g.scoring import graph_scores
 from descry.n2g.sentences import Sentences
 from descry.n2g.texts import Text
@@ -22,6 +22,7 @@ from descry.targets import Target
 Place = tuple[int, int]  # of a neuron: its layer's row in the target's layers, its index
 Parted = tuple[Sequence[Text], Sequence[Text]]  # those that a graph is made from, and the others
 Known = list[tuple[Prompt, np.ndarray]]
+_DIGITS = 3  # of an activation at a token: no colour shows more
 
 
 def of_layers(target: Target, layers: Sequence[int]) -> Target:
@@ -73,11 +74,22 @@ def _record(
     [layer] = subject.target.layers
     words = _words(graph, subject.target.tokenizer)
     scores = graph_scores(graph, _known(train), _known(held), firing=settings.firing)
-    return Record(layer, graph, words, _ids(train), _ids(held), scores, [])
+    tokens = [] if subject.whole else _tokens(train, graph, subject.target.tokenizer)
+    return Record(layer, graph, words, _ids(train), _ids(held), tokens, scores, [])
 
 
 def _ids(samples: Sequence[Sample]) -> list[str]:
     return [sentence_id(one.text.string) for one in samples]
+
+
+def _tokens(samples: Sequence[Sample], graph: Graph, tokenizer: Any) -> list[Tokens]:
+    """The texts token by token, as far as they are read."""
+    found = []
+    for text, activations in samples:
+        words = tokenizer.convert_ids_to_tokens(list(text.tokens))
+        shares = graph.shares(activations).round(_DIGITS) + 0.0  # no -0.0
+        found.append(Tokens(words, shares.tolist()))
+    return found
 
 
 def _words(graph: Graph, tokenizer: Any) -> dict[int, str]:

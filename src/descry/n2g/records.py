@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from descry.errors import InputError
 from descry.n2g.graph import Graph, graph_json, graph_of
 from descry.n2g.scoring import BASELINES, Score
 from descry.storage import JSON, canonical, read_table, table_provenance, write_table
@@ -18,6 +19,19 @@ PREDICTORS = ("graph", *BASELINES)
 _OF_PREDICTOR = Score._fields[1:]  # `number` is the same for all
 
 
+class Tokens(NamedTuple):
+    """A text as a model reads it, and a neuron's activation at each of its tokens.
+
+    Attributes:
+        words: the vocabulary's strings, marks of word parts and spaces kept; special tokens, and
+            what is beyond the longest text, are left out.
+        activations: as shares of the neuron's highest, which may be negative, to three digits.
+    """
+
+    words: list[str]
+    activations: list[float]
+
+
 @dataclass(frozen=True)
 class Record:
     """A neuron's graph, and how well it holds.
@@ -26,6 +40,8 @@ class Record:
         layer: of the model.
         words: by token id the vocabulary's string of each token in the graph.
         train, held: ids of the sentences that the graph was made from, and that scored it.
+        tokens: of each sentence of `train`, in its order; empty where a sentence has one
+            activation.
         scores: of the graph and of the baselines, on the held sentences.
         fires: rows of the corpus: the sentences in which the graph predicts it to fire.
     """
@@ -35,13 +51,19 @@ class Record:
     words: dict[int, str]
     train: list[str]
     held: list[str]
+    tokens: list[Tokens]
     scores: dict[str, Score]
     fires: list[int]
 
     @property
     def name(self) -> str:
         """Such as L5:24."""
-        return f"L{self.layer}:{self.graph.neuron}"
+        return neuron_name(self.layer, self.graph.neuron)
+
+
+def neuron_name(layer: int, neuron: int) -> str:
+    """Such as L5:24."""
+    return f"L{layer}:{neuron}"
 
 
 def write_records(path: Path, records: Iterable[Record], made: JSON) -> None:
@@ -58,8 +80,8 @@ def read_records(path: Path) -> tuple[list[Record], JSON]:
     Raises:
         InputError: the file is missing, damaged, or of another version.
     """
-    table = read_table(path, "graphs")
-    return [_record(row) for row in table.to_pylist()], table_provenance(table)
+    table = read_table(path, "graphs", _schema().names)
+    return [_record(row, path) for row in table.to_pylist()], table_provenance(table)
 
 
 def _schema() -> "pyarrow.Schema":
@@ -68,6 +90,8 @@ def _schema() -> "pyarrow.Schema":
     whole, real, text = pa.int32(), pa.float64(), pa.string()
     columns = {"layer": whole, "neuron": whole, "highest": real, "graph": text, "words": text}
     columns |= {"train": pa.list_(text), "held": pa.list_(text)}
+    tokens = {"words": pa.list_(text), "activations": pa.list_(real)}
+    columns["tokens"] = pa.list_(pa.struct(tokens))
     columns |= {"positive": whole, "negative": whole, "nodes": whole, "number": whole}
     for name in PREDICTORS:
         for field in _OF_PREDICTOR:
@@ -89,6 +113,7 @@ def _row(record: Record) -> dict[str, Any]:
         "words": canonical({str(token): word for token, word in record.words.items()}),
         "train": record.train,
         "held": record.held,
+        "tokens": [text._asdict() for text in record.tokens],
         "positive": graph.positive,
         "negative": graph.negative,
         "nodes": len(graph.trie.keys) - 1,  # without the root
@@ -102,12 +127,29 @@ def _row(record: Record) -> dict[str, Any]:
     return row
 
 
-def _record(row: dict[str, Any]) -> Record:
-    words = {int(token): word for token, word in json.loads(row["words"]).items()}
+def _record(row: dict[str, Any], path: Path) -> Record:
+    graph, words = graph_and_words(row, path)
+    tokens = [Tokens(**text) for text in row["tokens"]]
     scores = {name: Score(row["number"], *_defined(row, name)) for name in PREDICTORS}
-    graph = graph_of(json.loads(row["graph"]))
     train, held, fires = (row[name] for name in ("train", "held", "fires"))
-    return Record(row["layer"], graph, words, train, held, scores, fires)
+    return Record(row["layer"], graph, words, train, held, tokens, scores, fires)
+
+
+def graph_and_words(row: dict[str, Any], path: Path) -> tuple[Graph, dict[int, str]]:
+    """The graph in a row of graphs.parquet, and the string of each of its token ids.
+
+    Args:
+        path: of the file, for the error.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        words = {int(token): str(word) for token, word in json.loads(row["words"]).items()}
+        return graph_of(json.loads(row["graph"])), words
+    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
+        where = f"{path}: {neuron_name(row['layer'], row['neuron'])}"
+        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from None
 
 
 def _defined(row: dict[str, Any], predictor: str) -> list[Any]:

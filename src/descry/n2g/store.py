@@ -7,7 +7,6 @@ A node of a graph is an activating token with the context up to there, which say
 graph of a run: graphs are compared by the nodes that they have in common.
 """
 
-import json
 import math
 import re
 from collections import Counter, defaultdict
@@ -18,8 +17,9 @@ from typing import NamedTuple
 
 from descry.errors import InputError
 from descry.n2g.drawn import Drawn
-from descry.n2g.graph import Graph, graph_of
+from descry.n2g.graph import Graph
 from descry.n2g.reading import Context, Phrase, bare, contexts, phrase
+from descry.n2g.records import graph_and_words, neuron_name
 from descry.storage import JSON, read_table
 
 _FEW = 5  # neurons that an error names
@@ -52,13 +52,14 @@ def read_graphs(path: Path, only: str | None = None) -> dict[str, Entry]:
         table = read_table(path, "graphs", only=_rows(only))
         if not len(table):
             raise InputError(f"{only}: no such neuron in {path}: {_there(path)}")
-    return {f"L{row['layer']}:{row['neuron']}": _entry(row, path) for row in table.to_pylist()}
+    rows = table.to_pylist()
+    return {neuron_name(row["layer"], row["neuron"]): _entry(row, path) for row in rows}
 
 
 def _there(path: Path) -> str:
     """Which graphs there are, and how to have others."""
     table = read_table(path, "graphs", ["layer", "neuron"])
-    names = [f"L{row['layer']}:{row['neuron']}" for row in table.slice(0, _FEW).to_pylist()]
+    names = [neuron_name(**row) for row in table.slice(0, _FEW).to_pylist()]
     some = f"{len(table)} have a graph, such as {', '.join(names)}" if names else "none has a graph"
     return f"{some}; graphs.neurons in params.yaml says which"
 
@@ -77,12 +78,7 @@ def _entry(row: JSON, path: Path) -> Entry:
         for name, value in row.items()
         if name not in _NO_SCORES and (value is None or isinstance(value, int | float))
     }
-    try:
-        words = {int(token): str(word) for token, word in json.loads(row["words"]).items()}
-        return Entry(graph_of(json.loads(row["graph"])), words, scores)
-    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
-        where = f"{path}: L{row['layer']}:{row['neuron']}"
-        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from None
+    return Entry(*graph_and_words(row, path), scores)
 
 
 @dataclass(frozen=True)

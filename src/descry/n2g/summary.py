@@ -7,8 +7,8 @@ from descry.n2g.scoring import average
 from descry.tidy import Row
 
 EVERY = "all"  # the row of all layers
-_MEANS = ("precision", "recall", "f1", "pearson", "r2")
-COLUMNS = ["layer", "predictor", "neurons", "firing", *_MEANS]
+MEANS = ("precision", "recall", "f1", "pearson", "r2")  # of a `Score`, in the tables
+COLUMNS = ["layer", "predictor", "neurons", "firing", *MEANS]
 
 
 def layer_rows(records: Sequence[Record]) -> list[Row]:
@@ -32,4 +32,4 @@ def _means(layer: int | str, predictor: str, records: Sequence[Record]) -> Row:
     firing = sum(score.fires > 0 for score in scores)
     found = average(scores)
     row = {"layer": layer, "predictor": predictor, "neurons": len(records), "firing": firing}
-    return row | {name: getattr(found, name) for name in _MEANS}
+    return row | {name: getattr(found, name) for name in MEANS}
