@@ -12,7 +12,6 @@ from descry.audit.project import Project
 from descry.errors import InputError
 from descry.lock import LOCK, in_order, parse_lock, read_lock, upstream
 from descry.results import read_labels
-from descry.storage import read_json
 
 LABELS = Path("results/labels.parquet")
 
@@ -41,13 +40,12 @@ def labelled(row, index):
 @pytest.mark.slow
 def test_labels_and_their_causes_between_two_commits(study):
     before = labelled(5, 24)
-    name = read_json(Path("results/descriptors.json"), "")["descriptors"][0]["name"]
-    Path("data/descriptors.yaml").write_text(f"rename:\n  {name}: Renamed\n")
+    Path("data/descriptors.yaml").write_text("drop: [] # none: so no answer is another\n")
     with Path("src/descry/rules.py").open("a") as file:
         file.write("# a word\n")
     study.set(**{"label.threshold": 0.05})
     study.sh("dvc repro -q label")
-    study.sh("git add -A && git commit -qm 'Lower threshold, better name'")
+    study.sh("git add -A && git commit -qm 'Lower threshold, and why none is dropped'")
     after = labelled(5, 24)
     found = between("v1", "HEAD")
     assert {it.descriptor for it in found.labels if it.change != "gained"} == before
@@ -62,7 +60,7 @@ def test_labels_and_their_causes_between_two_commits(study):
         ("label", "code", "src/descry/rules.py is another", True),
     ]
     (commit,) = found.causes[-1].commits
-    assert commit.endswith("Lower threshold, better name")
+    assert commit.endswith("Lower threshold, and why none is dropped")
     assert found.unchanged == ["corpus", "describe", "activations", "exemplars"]
     text = "\n".join(lines_of(tree_of_changes(found)))
     assert "stage label: parameter: label.threshold 0.12 -> 0.05" in text
@@ -72,9 +70,12 @@ def test_labels_and_their_causes_between_two_commits(study):
 
 @pytest.mark.slow
 def test_an_experiment_by_its_name_and_the_workspace(study):
+    before = labelled(5, 24)
     study.sh("dvc exp run -q -n wide -S exemplars.top_percent=20.0 label")
     found = between("v1", "wide")
     assert ("exemplars", "parameter", "exemplars.top_percent 10.0 -> 20.0", True) in causes(found)
+    assert {it.descriptor for it in found.labels if it.change != "gained"} == before
+    assert {it.descriptor for it in found.labels if it.change != "lost"} == labelled(5, 24)
     common, old, new = found.exemplars["highest"]
     assert common == old < new
     here = between("v1", "workspace")
@@ -118,8 +119,14 @@ def test_a_lock_tells_stages_in_the_order_of_their_inputs():
     assert [stage.name for stage in in_order(stages)] == ["a", "b"]
     assert upstream(stages, "b") == ["a", "b"]
     assert stages["b"].code == ["Snakefile", "src/descry/b.py"]
-    assert stages["b"].sizes == {"b.out": 7}
+    assert stages["b"].outs == {"b.out": "4"}
     assert (stages["b"].params, stages["a"].params) == ({"b": {"x": 1}}, {})
+
+
+def test_a_locked_stage_tells_which_of_its_sections_are_others_now():
+    stage = parse_lock(LOCKED, "here")["b"]
+    assert list(stage.unlike({"b": {"x": 1}, "c": {"y": 2}})) == []
+    assert list(stage.unlike({"b": {"x": 2}})) == list(stage.unlike({})) == ["b"]
 
 
 @pytest.mark.parametrize("text", ["stages: 7", "[]\n- 1", "a: 1", "stages: {a: {deps: [1]}}"])

@@ -31,7 +31,6 @@ from planted import (
     LABELS,
     METRICS,
     NEURONS,
-    PAGE,
     REVIEWS,
     build,
 )
@@ -39,6 +38,7 @@ from planted import (
 from descry.crate.export import export_crate
 from descry.crate.private import Private, private_of
 from descry.errors import InputError
+from descry.explorer.packs import Pack, script
 from descry.lock import md5
 from descry.storage import canonical, sha256_file
 
@@ -114,6 +114,8 @@ METADATA = "ro-crate-metadata.json"
 PASSWORD, KEY, QUERY = "user:hunter2", "sk-planted-0123456789", "token=tr0ub4dor"
 CODE = Path("src/descry/stages/label.py")
 OUTSIDE = Path("elsewhere")  # beside the project: reviews and a model
+SITE = Path("results/report")
+IGNORED = {"results/report/data/commit.js", "results/report/.snakemake_timestamp"}
 # A stage: what it reads, what it makes.
 STAGES = {
     "corpus": ([OUTSIDE], [CORPUS]),
@@ -124,12 +126,12 @@ STAGES = {
     "annotate": ([CORPUS, DESCRIPTORS], [ANNOTATIONS]),
     "label": ([CORPUS, EXEMPLARS, ANNOTATIONS, CODE], [LABELS, NEURONS]),
     "evaluate": ([LABELS, ANNOTATIONS, GOLD], [METRICS, CURVES]),
-    "report": ([LABELS, METRICS, CORPUS], [PAGE]),
+    "report": ([LABELS, METRICS, CORPUS], [SITE]),
 }
 REVIEWS_FOLDER = "#inputs/corpus.reviews/elsewhere/"
 LEFT_OUT = {
     "inputs/corpus.reviews/elsewhere/my reviews.jsonl",
-    *map(str, [CORPUS, ACTIVATIONS, PAGE]),
+    *map(str, [CORPUS, ACTIVATIONS, SITE]),
 }
 
 
@@ -155,7 +157,7 @@ def write_lock(root):
     def entry(path):
         place = root.parent / path if path == OUTSIDE else root / path
         shown = place if path == OUTSIDE else path
-        return {"path": str(shown), "hash": "md5", "md5": md5(place)}
+        return {"path": str(shown), "hash": "md5", "md5": md5(place, root)}
 
     stages = {
         name: {
@@ -170,6 +172,19 @@ def write_lock(root):
     (root / "dvc.lock").write_text(text)
 
 
+def write_site(root):
+    """A page over two packs, beside what DVC ignores in its folder."""
+    shutil.rmtree(root / SITE, ignore_errors=True)
+    (root / SITE / "data").mkdir(parents=True)
+    (root / SITE / "index.html").write_text("<script src=app.js></script>\n")
+    (root / SITE / "app.js").write_text("descry = {take: () => {}}\n")
+    for pack in (Pack("run", {"title": "A"}), Pack("sentences-0", [{"text": HOSTILE_REVIEW}])):
+        (root / SITE / f"data/{pack.name}.js").write_text(script(pack))
+    (root / ".dvcignore").write_text("\n".join(sorted(IGNORED)))
+    for path in IGNORED:
+        (root / path).write_text(str(root))
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
     """A folder with the planted run, whose reviews lie outside of the project."""
@@ -179,6 +194,7 @@ def planted(tmp_path_factory):
         patch.chdir(base / "project")
         build()
     root = base / "project"
+    write_site(root)
     (base / OUTSIDE).mkdir()
     (root / REVIEWS).rename(base / OUTSIDE / "my reviews.jsonl")
     (root / "Snakefile").write_text("rule all:\n")
@@ -301,7 +317,7 @@ def test_the_run_reads_the_inputs_and_makes_all_that_its_stages_make(project, tm
     entities = graph(tmp_path / "crate")
     made = {out for _, makes in STAGES.values() for out in map(str, makes)}
     whole = entities["#run"]
-    assert {i.removeprefix("#") for i in ids(whole["result"])} == made
+    assert {i.strip("#/") for i in ids(whole["result"])} == made
     inputs = {i for i in ids(whole["object"]) if not i.startswith("#value/")}
     assert inputs == {REVIEWS_FOLDER, "gold.jsonl"}
     assert ids(whole["instrument"]) == ids(entities["./"]["mainEntity"]) == ["Snakefile"]
@@ -430,14 +446,14 @@ def test_reviews_and_activations_are_described_but_left_out(project, tmp_path):
     crate = tmp_path / "crate"
     export(project, crate)
     entities = graph(crate)
-    for path in LEFT_OUT:
+    for path in LEFT_OUT - {str(SITE)}:
         assert not (crate / path).exists()
         entity = next(e for i, e in entities.items() if unquote(i) == f"#{path}")
         place = project / path
         place = place if place.exists() else tmp_path / OUTSIDE / place.name
         assert entity["sha256"] == sha256_file(place)
         assert entity["contentSize"] == str(place.stat().st_size)
-        assert md5(place) in entity["description"]
+        assert md5(place, project) in entity["description"]
     assert "dvc pull" in entities["#results/activations.h5"]["description"]
     assert "my reviews" not in (crate / "README.md").read_text()  # its folder is enough
     assert "`inputs/corpus.reviews/elsewhere/` (1 files)" in (crate / "README.md").read_text()
@@ -461,11 +477,49 @@ def test_they_come_when_they_are_wanted(project, tmp_path, wanted, left):
     crate = tmp_path / "crate"
     counts = export(project, crate, **wanted)
     assert counts["left out"] == len(left)
-    assert LEFT_OUT - files_of(crate) == left
+    assert {path for path in LEFT_OUT if not (crate / path).exists()} == left
     for path in LEFT_OUT - left:
         place = project / path
         place = place if place.exists() else tmp_path / OUTSIDE / place.name
-        assert (crate / path).read_bytes() == place.read_bytes()
+        assert md5(crate / path, crate) == md5(place, project)
+
+
+def test_a_page_that_is_left_out_is_described_as_a_whole(project, tmp_path):
+    crate = tmp_path / "crate"
+    export(project, crate)
+    entities = graph(crate)
+    (entity,) = (e for i, e in entities.items() if "results/report" in i and "#param" not in i)
+    assert (entity["@id"], entity["@type"]) == ("#results/report/", "Dataset")
+    assert "hasPart" not in entity
+    assert md5(project / SITE, project) in entity["description"]
+    assert entity["description"].endswith("It has 4 files.")
+    assert ids(entity["license"]) == ["#licence-of-the-data"]
+    assert ids(entities["#run/report"]["result"]) == ["#results/report/"]
+    assert "- `results/report/` (4 files): it holds texts" in (crate / "README.md").read_text()
+
+
+def test_a_page_that_is_wanted_comes_with_each_of_its_files_but_what_dvc_ignores(project, tmp_path):
+    crate = tmp_path / "crate"
+    export(project, crate, reviews=True)
+    entities = graph(crate)
+    files = {"index.html", "app.js", "data/run.js", "data/sentences-0.js"}
+    parts = {f"{SITE}/{name}" for name in files}
+    assert set(ids(entities["results/report/"]["hasPart"])) == parts
+    assert {path for path in files_of(crate) if path.startswith(f"{SITE}/")} == parts
+    assert entities[f"{SITE}/app.js"]["encodingFormat"] == "text/javascript"
+    assert md5(crate / SITE, crate) in (crate / "dvc.lock").read_text()
+
+
+def test_a_password_within_a_pack_keeps_it_out(project, tmp_path):
+    told = Pack("run", {"made": {"annotate": {"base_url": f"https://{PASSWORD}@models.example"}}})
+    (project / SITE / "data/run.js").write_text(script(told))
+    write_lock(project)
+    counts = export(project, tmp_path / "crate", reviews=True, activations=True)
+    entities = graph(tmp_path / "crate")
+    assert counts["left out"] == 1
+    assert "password" in entities["#results/report/data/run.js"]["description"]
+    assert len(entities["#results/report/"]["hasPart"]) == 4
+    assert (tmp_path / "crate" / SITE / "index.html").is_file()
 
 
 def test_a_result_that_names_a_place_of_the_machine_is_left_out(project, tmp_path):
@@ -514,7 +568,7 @@ def test_params_and_dvc_lock_are_written_anew_and_agree_with_the_crate(project, 
     assert anew == expected
     lock = yaml.safe_load((crate / "dvc.lock").read_text())["stages"]
     deps = {dep["path"]: dep["md5"] for dep in lock["corpus"]["deps"]}
-    assert deps["inputs/corpus.reviews/elsewhere"] == md5(crate / anew["corpus"]["reviews"])
+    assert deps["inputs/corpus.reviews/elsewhere"] == md5(crate / anew["corpus"]["reviews"], crate)
     assert lock["annotate"]["params"]["params.yaml"]["annotate"] == expected["annotate"]
 
 
@@ -726,6 +780,8 @@ def empty_params(root):
         (forget, "dvc.lock: no stage label: run `snakemake --cores all && dvc repro`"),
         (remove(NEURONS), "neurons.json: not here: run `dvc pull`, or run `snakemake --cores all"),
         (remove(ACTIVATIONS), "activations.h5: not here: run `dvc pull`"),
+        (remove(SITE / "app.js"), "results/report: not as dvc.lock records it: run `snakemake"),
+        (change(SITE / "data/run.js"), "results/report: not as dvc.lock records it"),
         (remove(ANNOTATIONS), "annotations.h5: not here: run `dvc pull`"),
         (remove("Snakefile"), "Snakefile: not here"),
         (empty(ANNOTATIONS), "annotations.h5: not as dvc.lock records it: run `snakemake"),

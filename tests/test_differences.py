@@ -13,15 +13,17 @@ from descry.differences import account as accounting
 from descry.differences import arrays as hdf5
 from descry.differences import (
     content_difference,
-    first_difference,
+    folder_difference,
     pictures,
     provenance_difference,
-    same_content,
     tables,
 )
 from descry.differences.account import NOTHING, Tally, equal, partings
+from descry.differences.packs import unpacked
 from descry.drawing import save, style
 from descry.errors import InputError
+from descry.explorer.packs import Pack, script
+from descry.folders import files_of
 from descry.storage import canonical, write_json, write_table, writing_hdf5
 
 MADE = {
@@ -44,6 +46,11 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
+
+
+def first_difference(expected, found):
+    """Where contents part, or else what made them."""
+    return content_difference(expected, found) or provenance_difference(expected, found)
 
 
 @pytest.fixture
@@ -486,8 +493,117 @@ def test_pictures_of_another_size(pair):
 )
 def test_other_files_are_compared_by_bytes(written, monkeypatch, expected, found, words):
     monkeypatch.setattr(pictures, "_BYTES", 4)
-    assert written("index.html", expected, found) == words
-    assert written("index.html", expected, expected) is None
+    assert written("a.bin", expected, found) == words
+    assert written("a.bin", expected, expected) is None
+
+
+# Pages and folders
+
+
+@pytest.mark.parametrize("name", ["index.html", "app/main.js", "style.css"])
+@pytest.mark.parametrize(
+    ("expected", "found", "words"),
+    [
+        ("a\nb\n", "a\nc\n", "line 2: 'c', expected 'b'; values that differ: 1"),
+        ("a", "a\n", "line 2: '', expected nothing; values that differ: 1"),
+        ("a\n", "a\r\n", r"line 1: 'a\r', expected 'a'; values that differ: 1"),
+        (b"\xff", b"\\xff", r"line 1: '\\xff', expected '\udcff'; values that differ: 1"),
+    ],
+)
+def test_texts_of_a_page_are_compared_by_lines(written, name, expected, found, words):
+    name = name.rpartition("/")[2]
+    assert written(name, expected, found) == words
+    assert written(name, expected, expected) is None
+
+
+def pack(value, name="run"):
+    return script(Pack(name, value))
+
+
+def test_packs_are_compared_by_what_is_in_them(written):
+    said = written("run.js", pack({"f": [1, 2], "x": HOSTILE}), pack({"f": [1, 5], "x": HOSTILE}))
+    assert said == "f[1]: 5, expected 2; values that differ: 1 (by 3)"
+    assert written("run.js", pack({"a": 1, "b": 2}), pack({"b": 2, "a": 1})) is None
+    made = ({"made": {"label": {"versions": {"numpy": of}}}} for of in ("2.1", "2.2"))
+    assert written("run.js", *map(pack, made)).startswith(
+        "made.label.versions.numpy: '2.2', expected '2.1'"
+    )
+
+
+def test_a_pack_of_another_name_and_a_script_that_is_none_are_texts(written):
+    assert written("run.js", pack(1), pack(1, "ran")).startswith('line 1: \'descry.take("ran"')
+    assert "expected 'descry.take" in written("run.js", pack(1), "alert(1)\n")
+
+
+@given(JSON_VALUES)
+def test_a_pack_says_what_the_explorer_put_into_it(tmp_path_factory, value):
+    assume("nan" not in repr(value).lower() and "inf" not in repr(value))
+    path = tmp_path_factory.getbasetemp() / "words-7.js"
+    path.write_text(script(Pack("words-7", value)))
+    name, text = unpacked(path)
+    assert (name, json.loads(text)) == ("words-7", value)
+
+
+@pytest.mark.parametrize("damage", ["H4sI", "H4sIAAAAAAAC", "AAAA", "A"])
+def test_a_damaged_pack_is_named(pair, damage):
+    expected, found = pair("run.js")
+    expected.write_text(pack({"a": 1}))
+    found.write_text(f'descry.take("run","{damage}");\n')
+    with pytest.raises(InputError, match=r"found/run\.js: cannot be read"):
+        first_difference(expected, found)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """Write two folders of files by name; and compare them."""
+
+    def compare(expected, found):
+        for folder, texts in (("expected", expected), ("found", found)):
+            for name, text in texts.items():
+                (tmp_path / folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / folder / name).write_text(text)
+        return folder_difference(
+            *(files_of(tmp_path / name, tmp_path) for name in ("expected", "found"))
+        )
+
+    return compare
+
+
+SITE = {"index.html": "<html>\n", "data/run.js": pack({"n": 1}), "data/words-0.js": pack([])}
+
+
+def test_folders_of_the_same_files_do_not_differ(folders):
+    assert folders(SITE, SITE) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"data/words-0.js": None}, "file data/words-0.js: nothing, expected a file;"),
+        ({"data/more.js": ""}, "file data/more.js: a file, expected nothing;"),
+        ({"index.html": "other", "data/\x1b.js": ""}, r"file 'data/\x1b.js': a file, expected"),
+    ],
+)
+def test_a_file_that_only_one_folder_has_comes_first(folders, change, words):
+    found = {name: text for name, text in (SITE | change).items() if text is not None}
+    said = folders(SITE, found)
+    assert said.startswith(words)
+    assert said.endswith("files in one alone: 1")
+
+
+def test_the_first_file_of_other_content_is_named_and_how(folders):
+    other = {"data/run.js": pack({"n": 2}), "index.html": "<html lang>\n"}
+    assert folders(SITE, SITE | other) == (
+        "data/run.js: n: 2, expected 1; values that differ: 1 (by 1); files that differ: 2"
+    )
+
+
+def test_files_of_the_same_content_in_other_bytes_are_no_difference(folders):
+    data = {"data/run.js": pack({"a": 1, "b": 2})}
+    turned = {"data/run.js": pack({"b": 2, "a": 1})}
+    assert folders(SITE | data, SITE | turned) is None
+    said = folders(SITE | data, SITE | turned | {"index.html": "x"})
+    assert said.startswith("index.html: line 1: 'x', expected '<html>'")
 
 
 # What made them
@@ -520,16 +636,15 @@ def test_what_made_files_of_one_content_is_told_apart(pair, name, change, words)
     expected, found = pair(name)
     WRITERS[name](expected, MADE)
     WRITERS[name](found, MADE | change)
-    assert first_difference(expected, found) == provenance_difference(expected, found) == words
-    assert same_content(expected, found)
+    assert content_difference(expected, found) is None
+    assert provenance_difference(expected, found) == words
 
 
 def test_what_made_hdf5_files_is_told_apart(filed, pair):
     made = MADE | {"versions": {"numpy": "2.2", "descry": "0.1.0"}}
     assert filed({"a": [1]}, {"a": [1]}, made) == "made by other versions: numpy 2.1 -> 2.2"
-    assert same_content(*pair("a.h5"))
+    assert content_difference(*pair("a.h5")) is None
     assert filed({"a": [1]}, {"a": [2]}, made).startswith("dataset a[0]: 2, expected 1;")
-    assert not same_content(*pair("a.h5"))
 
 
 def test_files_that_say_nothing_of_what_made_them(pair):

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from miniature import STAGES
+from miniature import STAGES, Repo
 
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -87,32 +87,17 @@ def run(scratch):
 # The whole of it
 
 
-@pytest.mark.slow
-def test_a_commit_comes_out_identical_from_what_dvc_and_its_remote_have(repo, run, scratch):
+def leave_to_dvc(repo):
+    """Commit a study that has its reviews in a remote of DVC alone, and its answers in DVC."""
     repo.sh("git rm -rq --cached data/sample && dvc add -q data/sample")
     repo.sh("descry cache export && dvc add -q data/answers && rm -r cache")
     repo.sh("dvc remote remove store && dvc remote add -q --local --default mine ../mine")
     repo.sh("dvc push -q data/sample.dvc && rm -r .dvc/cache && dvc commit -q data/answers.dvc")
     repo.sh("git add -A && git commit -qm 'data by DVC'")
-    told = []
-    found = run(repo.path, progress=told.append)
-    number = len(outputs(read_lock(repo.path / "dvc.lock")))
-    assert found == Reproduced(
-        git(repo.path, "rev-parse", "HEAD"), number, [], [], None, [], folder=None
-    )
-    assert found.is_whole
-    assert list(scratch.iterdir()) == []
-    assert "input data/sample from a remote" in told
-    assert "input data/answers from a remote" not in told
-    assert "answers of data/answers" in told
-    started = [line for line in told if ": stage " in line]
-    assert started[0] == f"corpus: stage 1 of {len(STAGES)}"
-    assert {line.partition(":")[0] for line in started} == set(STAGES)
-    assert any(line.startswith("annotate: sentences") for line in told)
 
 
-@pytest.mark.slow
-def test_what_was_tampered_with_is_named_with_row_and_amount(repo, run):
+def tamper(repo):
+    """Commit another cell, number and page; returns the row that has the other cell."""
     labels = repo.path / "results/labels.parquet"
     table = pq.read_table(labels)
     flipped = table["assigned"].to_pylist()
@@ -123,18 +108,32 @@ def test_what_was_tampered_with_is_named_with_row_and_amount(repo, run):
         table.set_column(place, "assigned", pa.array(flipped)),
         yaml.safe_load(table.schema.metadata[b"descry"]),
     )
-    repo.sh("dvc commit -q -f")  # which blesses it
+    repo.sh("dvc commit -q -f label")  # which blesses it
     metrics = repo.path / "results/metrics.json"
     metrics.write_text(metrics.read_text().replace('"value": 0', '"value": 1', 1))
-    page = repo.path / "src/descry/report/page.html"
+    page = repo.path / "src/descry/explorer/app/index.html"
     page.write_text(page.read_text() + "<!-- edited -->\n")
     repo.sh("git commit -qam tampered")
+    return table.slice(17, 1).to_pylist()[0]
+
+
+@pytest.mark.slow
+def test_a_commit_comes_out_identical_but_for_what_was_tampered_with(repo, run):
+    leave_to_dvc(repo)
+    row = tamper(repo)
     told = []
-    found = run(repo.path, anew=True, progress=told.append)
-    assert any(line.endswith(" answers are asked for anew") for line in told)
-    assert any(line.startswith("annotate: ") and "to ask" in line for line in told)
-    tampered, other, edited = found.differing
-    row = table.slice(17, 1).to_pylist()[0]
+    found = run(repo.path, progress=told.append)
+    assert found.identical == len(outputs(read_lock(repo.path / "dvc.lock"))) - 3
+    assert (found.unmade, found.failed) == ([], None)
+    assert found.notes == ["dvc.lock records another src/descry/explorer/app/index.html: report"]
+    check_tampered(found.differing, row)
+    check_told(told)
+    check_rebuilt(Repo(found.folder / "clone"), repo.path)
+
+
+def check_tampered(differing, row):
+    """What was tampered with is named, with row and amount."""
+    tampered, other, edited = differing
     assert (tampered.path, tampered.follows) == ("results/labels.parquet", None)
     assert tampered.words == (
         f"row 17 (end {row['end']}, split {row['split']}, layer {row['layer']}, neuron"
@@ -144,62 +143,138 @@ def test_what_was_tampered_with_is_named_with_row_and_amount(repo, run):
     assert (other.path, other.follows) == ("results/metrics.json", "label")
     assert other.words.startswith("as dvc.lock records it, but not as committed: ")
     assert "; values that differ: 1 (by " in other.words
-    assert (edited.path, edited.follows) == ("results/report/index.html", None)
-    assert "expected" in edited.words
-    assert found.notes == ["dvc.lock records another src/descry/report/page.html: report"]
-    assert (found.unmade, found.failed) == ([], None)
-    assert (found.folder / "clone/results/labels.parquet").is_file()
+    assert (edited.path, edited.follows) == ("results/report", None)
+    assert edited.words.startswith("index.html: line ")
+    assert "'<!-- edited -->', expected ''" in edited.words
+
+
+def check_told(told):
+    """Where inputs and answers come from, and every stage as it starts."""
+    assert "input data/sample from a remote" in told
+    assert "input data/answers from a remote" not in told
+    assert "answers of data/answers" in told
+    started = [line for line in told if ": stage " in line]
+    assert [line.partition(": ")[2] for line in started] == [
+        f"stage {number} of {len(STAGES)}" for number in range(1, len(STAGES) + 1)
+    ]
+    assert started[0].startswith("corpus: ")
+    assert {line.partition(":")[0] for line in started} == set(STAGES)
+    assert any(line.startswith("annotate: sentences") for line in told)
+
+
+def check_rebuilt(clone, project):
+    """Nothing is left to do in the clone, and its answers are the project's."""
+    assert "Nothing to be done" in clone.sh("snakemake -n --cores all")
+    clone.sh("descry cache verify && descry cache export again")
+    for file in (project / "data/answers").iterdir():
+        assert (clone.path / "again" / file.name).read_bytes() == file.read_bytes()
+
+
+# The same of a project that takes no time
+
+
+RULES = """
+rule describe:
+    input: "results/corpus.parquet"
+    output: "results/candidates.parquet"
+    log: "logs/describe.log"
+    shell: "(echo describe: replay {config[replay]}; COMMAND) | tee {log}; cp {input} {output}"
+
+rule corpus:
+    output: "results/corpus.parquet"
+    shell: "echo made > {output}"
+"""
+TOY = """
+stages:
+  corpus:
+    outs: [{path: results/corpus.parquet, md5: MADE}]
+  describe:
+    deps: [{path: results/corpus.parquet, md5: MADE}]
+    outs: [{path: results/candidates.parquet, md5: MADE}]
+"""
+
+
+@pytest.fixture
+def toy(tmp_path):
+    """A repository of two stages that can be run."""
+    return commit_toy(tmp_path / "toy", "true")
+
+
+def commit_toy(folder, command):
+    folder.mkdir()
+    (folder / "dvc.lock").write_text(TOY.replace("MADE", hashlib.md5(b"made\n").hexdigest()))
+    (folder / "params.yaml").write_text("corpus: {seed: 0}\n")
+    (folder / "Snakefile").write_text(RULES.replace("COMMAND", command))
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "first")
+    return folder
 
 
 @pytest.mark.slow
-def test_a_missing_answer_ends_it_and_is_told(repo, run, scratch):
-    repo.sh("descry cache export && git rm -q --cached dvc.lock && echo more >> README.md")
-    (export,) = repo.path.glob("data/answers/p1--*.jsonl")
-    lines = export.read_text().splitlines(keepends=True)
-    export.write_text("".join(lines[:-1]))
-    repo.sh("git add data/answers && git commit -qm 'an answer less'")
-    found = run(repo.path)
-    assert found.failed.stage == "describe"
-    assert "replay: 1 of" in found.failed.said[-1]
-    assert found.unmade[0] == "results/candidates.parquet"
-    assert "results/corpus.parquet" not in found.unmade
+def test_where_all_comes_out_identical_the_clone_goes(toy, run, scratch):
+    told, commit = [], git(toy, "rev-parse", "HEAD")
+    found = run(toy, progress=told.append)
+    assert found == Reproduced(commit, 2, [], [], None, [], folder=None)
+    assert found.is_whole
+    assert list(scratch.iterdir()) == []
+    assert told[1:] == [
+        "corpus: stage 1 of 2",
+        "describe: stage 2 of 2",
+        "describe: replay true",
+    ]
+
+
+@pytest.mark.slow
+def test_a_clone_that_is_to_be_kept_stays(toy, run):
+    found = run(toy, keep=True)
+    assert found.is_whole
+    assert (found.folder / "clone/results/candidates.parquet").read_text() == "made\n"
+
+
+@pytest.mark.slow
+def test_anew_answers_of_this_machine_are_forgotten_and_asked_for(toy, run):
+    with PromptCache(toy / "cache/prompts") as cache:
+        origin = {"task": "p2", "revision": "v", "template": list(P2), "model": "descry-embedded/x"}
+        cache.store(origin, {"key": {"response": {"text": "Yes"}, "sentence": "a"}})
+    told = []
+    assert run(toy, anew=True, progress=told.append).is_whole
+    assert "1 answers are asked for anew" in told
+    assert "describe: replay false" in told
+
+
+@pytest.mark.slow
+def test_a_stage_that_fails_ends_it_and_is_told(tmp_path, run, scratch):
+    toy = commit_toy(tmp_path / "toy", "echo an answer is missing; false")
+    git(toy, "rm", "-q", "--cached", "dvc.lock")
+    for number in range(2):
+        git(toy, "commit", "-q", "--allow-empty", "-m", f"without dvc.lock, {number}")
+    (toy / "params.yaml").write_text("corpus: {seed: 1}\n")
+    found = run(toy)
+    said = ["describe: replay true", "an answer is missing"]
+    assert found.failed == Failed("describe", said)
+    assert (found.identical, found.unmade) == (1, ["results/candidates.parquet"])
     assert found.differing == []
     assert found.notes == [
-        "uncommitted changes are not part of what is reproduced: README.md",
+        "uncommitted changes are not part of what is reproduced: params.yaml",
         "dvc.lock is not in the commit: that of the working tree is taken",
     ]
     assert list(scratch.iterdir()) == [found.folder]
     with pytest.raises(InputError, match=r"[0-9a-f]{12}: has no dvc\.lock"):
-        run(repo.path, "HEAD~2")
+        run(toy, "HEAD~1")
 
 
 @pytest.mark.slow
-def test_an_interrupt_leaves_nothing(repo, run, scratch):
+def test_an_interrupt_leaves_nothing(tmp_path, run, scratch):
     def interrupt(line):
-        if line.startswith("corpus: stage"):
+        if line.startswith("describe: replay"):  # its process runs
+            assert any(scratch in folder.parents for folder in working_folders())
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(repo.path, progress=interrupt)
+        run(commit_toy(tmp_path / "toy", "sleep 60"), progress=interrupt)
     assert list(scratch.iterdir()) == []
     assert not any(scratch in folder.parents for folder in working_folders())
-
-
-def test_only_answers_of_labellers_on_this_machine_are_asked_for_anew(tmp_path):
-    who = {"task": "p2", "revision": "v", "template": list(P2)}
-    origins = {
-        "local": who | {"model": "descry-embedded/x"},
-        "server": who | {"model": "gpt", "server": {"base_url": "http://localhost/v1"}},
-        "person": who | {"model": "human/ann"},
-    }
-    with PromptCache(tmp_path / "cache/prompts") as cache:
-        for name, origin in origins.items():
-            cache.store(origin, {name: {"response": {"text": "Yes"}, "sentence": "a"}})
-    told = []
-    forget_answers(tmp_path, told.append)
-    assert told == ["1 answers are asked for anew"]
-    with PromptCache(tmp_path / "cache/prompts") as cache:
-        assert {key for key, _ in cache.records()} == {"server", "person"}
 
 
 # What is refused before anything runs
@@ -336,6 +411,23 @@ def test_no_hook_runs_in_the_clone_and_a_calling_git_does_not_lead_it_back(
 # The recorded answers
 
 
+def test_only_answers_of_labellers_on_this_machine_are_asked_for_anew(tmp_path):
+    who = {"task": "p2", "revision": "v", "template": list(P2)}
+    origins = {
+        "local": who | {"model": "descry-embedded/x"},
+        "server": who | {"model": "gpt", "server": {"base_url": "http://localhost/v1"}},
+        "person": who | {"model": "human/ann"},
+    }
+    with PromptCache(tmp_path / "cache/prompts") as cache:
+        for name, origin in origins.items():
+            cache.store(origin, {name: {"response": {"text": "Yes"}, "sentence": "a"}})
+    told = []
+    forget_answers(tmp_path, told.append)
+    assert told == ["1 answers are asked for anew"]
+    with PromptCache(tmp_path / "cache/prompts") as cache:
+        assert {key for key, _ in cache.records()} == {"server", "person"}
+
+
 def test_a_cache_is_copied_whole_while_another_process_writes_to_it(tmp_path):
     folder = tmp_path / "prompts"
     with PromptCache(folder) as cache:
@@ -399,7 +491,7 @@ def test_a_damaged_cache_or_export_is_named(tmp_path):
 
 
 def locked(name, deps, outs, params=None):
-    return Locked(name, deps, outs, {}, params or {})
+    return Locked(name, deps, outs, params or {})
 
 
 @pytest.fixture
@@ -411,15 +503,15 @@ def compared(tmp_path):
         contents = {"recorded": recorded, "clone": made, "committed": committed or {}}
         for folder, texts in (contents | {"root": recorded if here is None else here}).items():
             for name, text in texts.items():
-                folders[folder].mkdir(exist_ok=True)
+                (folders[folder] / name).parent.mkdir(parents=True, exist_ok=True)
                 (folders[folder] / name).write_text(text)
         stages = {
             name.partition(".")[0]: locked(
                 name.partition(".")[0],
                 dict.fromkeys(deps.get(name, []), ""),
-                {name: md5(folders["recorded"] / name)},
+                {name: md5(folders["recorded"] / name, tmp_path)},
             )
-            for name in recorded
+            for name in dict.fromkeys(name.partition("/")[0] for name in recorded)
         }
         originals = Originals(folders["root"], folders["committed"], tmp_path / "cache")
         return list(differing(folders["clone"], stages, others or {}, originals))
@@ -472,17 +564,78 @@ def test_originals_are_known_by_their_hash_wherever_they_are(tmp_path):
     for place in reversed(places):
         (tmp_path / place).parent.mkdir(parents=True)
         (tmp_path / place).write_text("right")
-        assert originals.find("a.txt", digest) == tmp_path / place
+        assert originals.find("a.txt", digest) == {"": tmp_path / place}
     for place in places[:2]:
         (tmp_path / place).write_text("wrong")
-    assert originals.find("a.txt", digest) == tmp_path / "root/a.txt"
+    assert originals.find("a.txt", digest) == {"": tmp_path / "root/a.txt"}
+
+
+# A page: its files as git and DVC may have them.
+PAGE = {"page/index.html": "<p>a\n", "page/data/n.js": "1\n", "page/data/o.js": "2\n"}
+
+
+def test_a_folder_is_compared_file_by_file(compared):
+    assert compared(PAGE, PAGE, {}) == []
+    (found,) = compared(PAGE, PAGE | {"page/data/o.js": "3\n"}, {})
+    assert (found.path, found.stage) == ("page", "page")
+    assert found.words.startswith("data/o.js: line 1: '3', expected '2'")
+    (found,) = compared(PAGE, PAGE | {"page/data/x.js": ""}, {})
+    assert found.words.startswith("file data/x.js: a file, expected nothing;")
+
+
+def test_a_folder_whose_original_is_not_here_and_one_that_was_committed_otherwise(compared):
+    other = PAGE | {"page/index.html": "<p>b\n"}
+    (found,) = compared(PAGE, other, {}, here=other)
+    assert found.words == "the original is not here: `dvc pull`"
+    (found,) = compared(PAGE, PAGE, {}, committed=other)
+    assert found.words.startswith(
+        "as dvc.lock records it, but not as committed: index.html: line 1"
+    )
+
+
+def test_a_folder_comes_out_of_dvcs_cache_and_what_dvc_ignores_is_not_compared(tracking, tmp_path):
+    (tracking / ".dvcignore").write_text("page/data/commit.js\n")
+    for name, text in (PAGE | {"page/data/commit.js": "first"}).items():
+        (tracking / name).parent.mkdir(parents=True, exist_ok=True)
+        (tracking / name).write_text(text)
+    subprocess.run([sys.executable, "-m", "dvc", "add", "-q", "page"], cwd=tracking, check=True)
+    known = yaml.safe_load((tracking / "page.dvc").read_text())["outs"][0]["md5"]
+    stages = {"page": locked("page", {}, {"page": known})}
+    clone = tmp_path / "made"
+    (clone / "page/data").mkdir(parents=True)
+    shutil.copy(tracking / ".dvcignore", clone)
+    made = PAGE | {"page/data/commit.js": "second"}
+    for name, text in made.items():
+        (clone / name).write_text(text)
+    shutil.rmtree(tracking / "page")
+    originals = Originals(tracking, tmp_path / "no", tracking / ".dvc/cache")
+    assert list(differing(clone, stages, {}, originals)) == []
+    (clone / "page/data/n.js").write_text("7\n")
+    (found,) = differing(clone, stages, {}, originals)
+    assert found.words == (
+        "data/n.js: line 1: '7', expected '1'; values that differ: 1; files that differ: 1"
+    )
+
+
+def test_a_folder_that_git_has_is_set_aside_with_what_dvc_ignores(project, run):
+    (project / "dvc.lock").write_text(LOCK.replace("results/corpus.parquet", "page"))
+    (project / ".dvcignore").write_text(".snakemake_timestamp\n")
+    (project / "page").mkdir()
+    (project / "page/index.html").write_text("<p>\n")
+    git(project, "add", "-A")
+    git(project, "commit", "-qm", "page")
+    found = run(project, keep=True)
+    assert found.unmade == ["page"]
+    assert not (found.folder / "clone/page").exists()
+    assert (found.folder / "committed/page/index.html").is_file()
+    assert (found.folder / "committed/.dvcignore").is_file()
 
 
 def test_other_versions_are_told_of_the_cause(compared, tmp_path):
     table = pa.table({"x": [1.0]})
     write_table(tmp_path / "before.parquet", table, STORED)
     write_table(tmp_path / "after.parquet", table, STORED | {"versions": {"numpy": "2.2"}})
-    digest = md5(tmp_path / "before.parquet")
+    digest = md5(tmp_path / "before.parquet", tmp_path)
     stages = {"a": locked("a", {}, {"a.parquet": digest})}
     (tmp_path / "root").mkdir()
     shutil.copy(tmp_path / "before.parquet", tmp_path / "root/a.parquet")
@@ -514,7 +667,9 @@ def test_inputs_that_the_lock_records_otherwise_name_the_stages(tmp_path):
     (tmp_path / "params.yaml").write_text("a: {x: 1}\nb: {x: 1}\n")
     (tmp_path / "same.py").write_text("")
     stages = {
-        "b": locked("b", {"made": "", "other.py": "bb", "same.py": md5(tmp_path / "same.py")}, {}),
+        "b": locked(
+            "b", {"made": "", "other.py": "bb", "same.py": md5(tmp_path / "same.py", tmp_path)}, {}
+        ),
         "a": locked("a", {"other.py": "bb"}, {"made": ""}, {"a": {"x": 2}, "b": {"x": 1}}),
     }
     assert other_inputs(tmp_path, stages) == {"other.py": ["a", "b"], "params.yaml: a": ["a"]}
@@ -527,6 +682,8 @@ def test_the_log_of_the_first_stage_without_outputs_is_told(tmp_path):
     assert failed(tmp_path, stages, ["snakemake: no"]) == Failed(None, ["snakemake: no"])
     (tmp_path / "logs/a.log").write_text("a: done\n")
     (tmp_path / "logs/b.log").write_text("line\n" * 50 + "error: \x1b[2Jbad\n")
+    (tmp_path / "a.txt").unlink()
+    (tmp_path / "a.txt").mkdir()  # an output that is a folder
     found = failed(tmp_path, stages, [])
     assert (found.stage, len(found.said)) == ("b", 15)
     assert found.said[-1] == "error: \N{REPLACEMENT CHARACTER}[2Jbad"

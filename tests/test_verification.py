@@ -9,6 +9,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -18,12 +19,26 @@ import pytest
 import tiny
 import yaml
 from extracting import section
-from planted import CACHE, CORPUS, RESULTS, build, made_in
+from planted import (
+    ANNOTATIONS,
+    CACHE,
+    CORPUS,
+    LABELLER,
+    LABELS,
+    RESULTS,
+    Toy,
+    build,
+    log_probabilities,
+    made_in,
+    run_annotate,
+)
 from safetensors.numpy import load_file, save_file
 
 from descry.audit.project import Project
+from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.lock import LOCK, in_order, md5, read_lock
+from descry.folders import hashes_of
+from descry.lock import LOCK, Locked, in_order, md5, read_lock
 from descry.models import contents_sha256
 from descry.params import load, parse
 from descry.results import read_annotations
@@ -40,8 +55,9 @@ from descry.storage import (
     write_table,
 )
 from descry.verification import samples
+from descry.verification.answers import Answers
 from descry.verification.chain import verify
-from descry.verification.hashes import PROVEN
+from descry.verification.hashes import PROVEN, Hashes
 
 ALL = 10_000  # more sentences and answers than there are
 PARAMS = Path("params.yaml")
@@ -71,7 +87,7 @@ def forge():
             made["params"] = {n: params[n] for n in stage.params} if own else params[stage.name]
             sign(out, made)
         for file in [*entry["deps"], *entry["outs"]]:
-            file["md5"], path = md5(Path(file["path"])), Path(file["path"])
+            file["md5"], path = md5(Path(file["path"]), Path()), Path(file["path"])
             file["size"] = path.stat().st_size if path.is_file() else file["size"]
     LOCK.write_text(yaml.safe_dump(lock, sort_keys=False))
 
@@ -174,7 +190,7 @@ def a_param():
 
 
 FILES = {
-    a_review: "data/sample is not the file that dvc.lock records",
+    a_review: "data/sample is not the folder that dvc.lock records",
     a_sentence: "results/corpus.parquet is not the file that dvc.lock records",
     a_raw_descriptor: "results/candidates.parquet is not the file",
     a_cluster: "results/descriptors.json is not the file",
@@ -317,6 +333,105 @@ def test_the_command_ends_with_status_1_and_names_it(study):
     shutil.rmtree("cache")
     assert "no prompt cache" in study.sh("descry verify", status=2)
     assert "labels.parquet" in study.sh("rm results/labels.parquet; descry verify", status=2)
+
+
+# Hashes alone, and answers of several labellers, on a planted run.
+
+
+@pytest.fixture
+def planted(tmp_path, monkeypatch):
+    """The planted run, as the current folder."""
+    monkeypatch.chdir(made_in(tmp_path, build))
+    return Project(RESULTS, CACHE)
+
+
+def by_hashes(project):
+    """What is wrong by the hashes alone."""
+    params = load(Path(__file__).parent.parent / "params.yaml")
+    return [x.fault for x in verify(project, params, sample=0, seed=0, hashes=True) if x.fault]
+
+
+def test_hashes_alone_need_no_prompt_cache_and_make_none(planted):
+    shutil.rmtree(CACHE)
+    assert by_hashes(planted) == []
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        file["answer"][0, 0] = 0
+    assert "labels.parquet was made of another results/annotations.h5" in by_hashes(planted)[0]
+    assert not CACHE.exists()
+
+
+def test_where_a_result_is_missing_no_hash_is_checked(planted):
+    LABELS.unlink()
+    with pytest.raises(InputError, match=r"labels\.parquet"):
+        by_hashes(planted)
+
+
+def test_only_answers_of_the_labeller_of_b_count(planted):
+    shutil.rmtree(CACHE)
+    other = Toy(lambda prompt: log_probabilities(True))
+    other.identity = replace(LABELLER, revision="v2")
+    run_annotate(other)
+    run_annotate(Toy())
+    answers = Answers(planted)
+    with PromptCache(CACHE) as cache:
+        assert answers.go_through(cache, []).fault is None
+    b = read_annotations(ANNOTATIONS)
+    found, score = answers.verdicts("annotate")
+    assert (found == b.answer).all() and (score == b.score).all()
+    assert {0, 1} == set(b.answer.ravel().tolist())
+
+
+# A folder: DVC's cache has a listing of it.
+
+
+@pytest.fixture
+def page(tmp_path):
+    """A result that is a folder, and the fault of its hash as dvc.lock records it now."""
+    folder = tmp_path / "results/report"
+    (folder / "data").mkdir(parents=True)
+    (tmp_path / ".dvcignore").write_text("results/report/data/commit.js\n")
+    for name in ("index.html", "data/run.js", "data/words-0.js", "data/commit.js"):
+        (folder / name).write_text(name)
+    known = md5(folder, tmp_path)
+    entries = [{"md5": of, "relpath": n} for n, of in hashes_of(folder, tmp_path).items()]
+    kept = tmp_path / ".dvc/cache/files/md5" / known[:2] / known[2:]
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps(entries, sort_keys=True))
+    stage = Locked("report", {}, {"results/report": known}, {})
+
+    def fault():
+        *_, outputs = Hashes(Project(tmp_path / "results", tmp_path / "cache")).checks(stage)
+        return outputs().fault
+
+    return folder, kept, fault
+
+
+def test_a_folder_is_as_it_was_whatever_dvc_ignores_in_it(page):
+    folder, _, fault = page
+    assert fault() is None
+    (folder / "data/commit.js").write_text("another commit")
+    assert fault() is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("data/run.js", "edited", "data/run.js in it is another; files that differ: 1"),
+        ("data/run.js", None, "data/run.js in it is not here; files that differ: 1"),
+        ("data/a\x1b.js", "", "data/a\N{REPLACEMENT CHARACTER}.js in it is new; files that differ"),
+    ],
+)
+def test_what_was_changed_removed_or_added_in_a_folder_is_named(page, name, text, words):
+    folder, kept, fault = page
+    if text is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(text)
+    said = "results/report is not the folder that dvc.lock records (md5 "
+    assert fault().startswith(said)
+    assert words in fault()
+    kept.unlink()  # without the listing nobody knows which file it is
+    assert fault().startswith(said) and fault().endswith(")")
 
 
 # One weight: a local model, whose hash is its revision.

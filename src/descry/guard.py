@@ -9,21 +9,28 @@ So every output whose time is not the recorded one is held against dvc.lock:
   so is one whose outputs are the same in the restored version, and whose inputs are newer now;
 * anything else: the output is made older than its inputs and its record goes, so that the stage
   reruns. (Snakemake passes over an output whose inputs are missing: so these must be there.)
+
+An output that is a folder has its time in a file of Snakemake's own, which DVC leaves there when it
+puts other files beside it: so what is in the folder is looked at as well.
 """
 
 import base64
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from descry.errors import InputError
+from descry.folders import files_of
 from descry.lock import LOCK, Locked, md5, read_lock
 from descry.storage import read_yaml
 
 PARAMS = Path("params.yaml")
+ROOT = Path()
+STAMP = ".snakemake_timestamp"  # in a folder: its time is that of the output
 ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
 
 
@@ -76,22 +83,31 @@ def _record(path: Path) -> Path:
 
 
 def _foreign(path: Path) -> bool:
-    """Whether an existing output is not the file that Snakemake's record is about."""
+    """Whether an existing output is not the file or folder that Snakemake's record is about."""
     if not path.exists():
         return False
     try:
         ended = json.loads(_record(path).read_text(encoding="utf-8"))["endtime"]
     except (FileNotFoundError, KeyError, json.JSONDecodeError):
         return True
-    return abs(path.stat().st_mtime - float(ended)) > 1e-3
+    return abs(_time(path) - float(ended)) > 1e-3
+
+
+def _time(path: Path) -> float:
+    """When an output changed last, as Snakemake has it; or later, if what is in a folder did."""
+    stamp = path / STAMP
+    if not stamp.exists():
+        return path.stat().st_mtime
+    folders = (place for place in path.rglob("*") if place.is_dir())  # removing tells by them
+    inside = (path, *folders, *files_of(path, ROOT).values())
+    return max(place.stat().st_mtime for place in (stamp, *inside))
 
 
 def _as_locked(stage: Locked) -> bool:
-    now = read_yaml(PARAMS)
-    if any(now.get(section) != value for section, value in stage.params.items()):
+    if any(stage.unlike(read_yaml(PARAMS))):
         return False
     files = {**stage.deps, **stage.outs}
-    return all(md5(Path(path)) == locked for path, locked in files.items())
+    return all(md5(Path(path), ROOT) == locked for path, locked in files.items())
 
 
 def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
@@ -100,10 +116,13 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
         if missing and out.as_posix() not in in_git:
             raise InputError(f"{out} is here without {missing}: run `dvc pull`, or delete {out}")
         _record(out).unlink(missing_ok=True)
-        if missing:
-            out.unlink()
+        if not missing:
+            stamp = out / STAMP
+            os.utime(stamp if stamp.exists() else out, (1, 1))
+        elif out.is_dir():
+            shutil.rmtree(out)
         else:
-            os.utime(out, (1, 1))
+            out.unlink()
 
 
 def _touch(stages: list[str]) -> None:

@@ -2,13 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from descry.dvc_cache import FOLDER
 from descry.errors import InputError
-from descry.storage import read_yaml, yaml_value
+from descry.folders import hashes_of
+from descry.storage import JSON, md5_file, read_yaml, yaml_value
 
 LOCK = Path("dvc.lock")
 
@@ -19,20 +21,22 @@ class Locked:
 
     Attributes:
         deps: md5 of each input and source file by path; `outs`: of each output.
-        sizes: bytes of all of them, where DVC wrote them down.
         params: sections of params.yaml by name.
     """
 
     name: str
     deps: Mapping[str, str]
     outs: Mapping[str, str]
-    sizes: Mapping[str, int]
     params: Mapping[str, Any]
 
     @property
     def code(self) -> list[str]:
         """The source files among its inputs."""
         return [path for path in self.deps if path.endswith(".py") or path == "Snakefile"]
+
+    def unlike(self, params: Mapping[str, JSON]) -> Iterator[str]:
+        """Those of its sections that are not the same in other params."""
+        return (name for name, value in self.params.items() if params.get(name) != value)
 
 
 def read_lock(path: Path) -> dict[str, Locked]:
@@ -63,13 +67,11 @@ def _stages(lock: Any, where: str) -> dict[str, Locked]:
 
 
 def _stage(name: str, entry: Any) -> Locked:
-    files = [*entry.get("deps", []), *entry.get("outs", [])]
     params = entry.get("params", {}).get("params.yaml", {})
     return Locked(
         name,
         {dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
         {out["path"]: out["md5"] for out in entry.get("outs", [])},
-        {file["path"]: file["size"] for file in files if "size" in file},
         params,
     )
 
@@ -95,16 +97,14 @@ def in_order(stages: Mapping[str, Locked]) -> list[Locked]:
     return [stages[name] for name in found]
 
 
-def md5(path: Path) -> str | None:
-    """The md5 by which dvc.lock knows a file or folder; None if there is nothing."""
+def md5(path: Path, root: Path) -> str | None:
+    """The md5 by which dvc.lock knows a file or folder; None if there is nothing.
+
+    Args:
+        root: the project: what its .dvcignore names in a folder does not count.
+    """
     if path.is_dir():
-        entries = [
-            {"md5": md5(file), "relpath": file.relative_to(path).as_posix()}
-            for file in sorted(path.rglob("*"), key=lambda p: p.relative_to(path).parts)
-            if file.is_file()
-        ]
-        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+        hashes = hashes_of(path, root)
+        entries = [{"md5": of, "relpath": name} for name, of in hashes.items()]
+        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + FOLDER
+    return md5_file(path) if path.is_file() else None

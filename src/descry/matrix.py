@@ -27,6 +27,7 @@ from descry.storage import (
     hdf5_provenance,
     part_of,
     reading_hdf5,
+    unlike,
     writing_hdf5,
 )
 
@@ -117,13 +118,13 @@ def refuse_another(part: Path, made: JSON) -> None:
     """
     with reading_hdf5(part, "activations") as file:
         old, new = flat(hdf5_provenance(file)), flat(made)
-    for key in sorted({*old, *new}):
-        if old.get(key) != new.get(key):
-            was, now = (canonical(value.get(key)) for value in (old, new))
-            raise InputError(
-                f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
-                " to go on with it, or remove the file"
-            )
+    if other := unlike(old, new):
+        key = min(other)
+        was, now = (canonical(value.get(key)) for value in (old, new))
+        raise InputError(
+            f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
+            " to go on with it, or remove the file"
+        )
 
 
 def _nothing_in(part: Path) -> bool:

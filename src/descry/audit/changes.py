@@ -20,7 +20,15 @@ from descry.errors import InputError
 from descry.git import commit_of, log, text_at
 from descry.lock import Locked, in_order, parse_lock
 from descry.results import read_annotations, read_neuron_exemplars, read_neurons
-from descry.storage import JSON, canonical, flat, provenance_of, read_table, without_places
+from descry.storage import (
+    JSON,
+    canonical,
+    flat,
+    provenance_of,
+    read_table,
+    unlike,
+    without_places,
+)
 
 WORKSPACE = "workspace"  # the files as they lie here, as DVC calls them
 
@@ -215,10 +223,9 @@ def _causes(project: Project, one: _Version, two: _Version) -> Iterator[Cause]:
 def _params(before: Locked, after: Locked) -> Iterator[tuple[str, str, None]]:
     """Parameters that differ."""
     old, new = (flat(without_places(stage.params)) for stage in (before, after))
-    for key in dict.fromkeys([*old, *new]):
-        if old.get(key) != new.get(key):
-            kind = "model" if key.endswith((".model", ".revision", ".dtype")) else "parameter"
-            yield kind, f"{key} {_value(old, key)} -> {_value(new, key)}", None
+    for key in unlike(old, new):
+        kind = "model" if key.endswith((".model", ".revision", ".dtype")) else "parameter"
+        yield kind, f"{key} {_value(old, key)} -> {_value(new, key)}", None
 
 
 def _value(values: Mapping[str, JSON], key: str) -> str:

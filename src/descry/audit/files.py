@@ -1,14 +1,14 @@
 """The files, params, code and versions on the way to the labels, and whether they are unchanged."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from descry.audit.evidence import File, Step
 from descry.audit.project import STAGES, Project
+from descry.folders import files_of
 from descry.lock import md5
 from descry.storage import JSON, digests
 
-# Larger files are not hashed for a look at one neuron: `descry verify` reads them.
+# Larger files and folders are not hashed for a look at one neuron: `descry verify` reads them.
 READ = 2**28  # bytes
 UNCHANGED, CHANGED, GONE, UNREAD = "unchanged", "CHANGED SINCE", "not here", "not read: too large"
 Look = Callable[[str], File]
@@ -26,7 +26,7 @@ def steps(project: Project) -> list[Step]:
 
     def look(path: str) -> File:
         if path not in looked:
-            looked[path] = _file(project.place(path), path, locked.get(path), used.get(path))
+            looked[path] = _file(project, path, locked.get(path), used.get(path))
         return looked[path]
 
     return [_step(project, stage, project.made[stage], look) for stage in STAGES]
@@ -47,13 +47,14 @@ def _step(project: Project, stage: str, made: JSON, look: Look) -> Step:
     )
 
 
-def _file(place: Path, path: str, locked: str | None, used: str | None) -> File:
+def _file(project: Project, path: str, locked: str | None, used: str | None) -> File:
+    place, root = project.place(path), project.root
     if not place.exists():
         state = GONE
-    elif place.is_dir():
-        state = UNCHANGED if md5(place) == locked else CHANGED
-    elif place.stat().st_size > READ:
+    elif sum(file.stat().st_size for file in files_of(place, root).values()) > READ:
         state = UNREAD
+    elif place.is_dir():
+        state = UNCHANGED if locked in (None, md5(place, root)) else CHANGED
     else:
         found = digests(place)
         same = locked in (None, found.md5) and used in (None, found.sha256)

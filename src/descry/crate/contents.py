@@ -7,11 +7,12 @@ from typing import Literal
 
 from descry.crate.run import BUILD, WORKFLOW, Run, is_code
 from descry.errors import InputError
+from descry.folders import files_of
 from descry.lock import md5
 from descry.storage import digests
 
 # Results that quote reviews.
-TEXTS = ("results/corpus.parquet", "results/tables/table1.csv", "results/report/index.html")
+TEXTS = ("results/corpus.parquet", "results/tables/table1.csv", "results/report")
 ACTIVATIONS = "results/activations.h5"
 ANSWERS = "data/answers"
 BESIDE = ("dvc.yaml", "LICENSE", "pyproject.toml", "requirements.lock")
@@ -47,15 +48,38 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """The files of a run by the paths that a crate gives them.
+class Folder:
+    """A folder of a run.
 
     Attributes:
-        folders: of the inputs, with the paths of their files.
+        path: as the crate names it.
+        parts: the paths of its files; none of a result that is only described, as a whole.
+        count: how many files it has.
+        quotes: whether it holds texts of reviews.
+        absent: why it is only described, as a whole; None where its files are looked at one by one.
     """
 
+    path: str
+    md5: str
+    parts: list[str]
+    count: int
+    quotes: bool
+    absent: str | None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The files and folders of a run by the paths that a crate gives them."""
+
     files: Mapping[str, Content]
-    folders: Mapping[str, list[str]]
+    folders: Mapping[str, Folder]
+
+    @property
+    def absent(self) -> int:
+        """How many are only described: files, and folders as a whole."""
+        reasons = [file.absent for file in self.files.values()]
+        reasons += [folder.absent for folder in self.folders.values()]
+        return sum(reason is not None for reason in reasons)
 
 
 def contents(run: Run, *, reviews: bool, activations: bool) -> Contents:
@@ -70,12 +94,16 @@ def contents(run: Run, *, reviews: bool, activations: bool) -> Contents:
             private stands.
     """
     files: dict[str, Content] = {}
-    folders: dict[str, list[str]] = {}
+    folders: dict[str, Folder] = {}
     for path, locked in _locked(run).items():
-        found = dict(_looked(run, path, reviews, activations))
+        quotes, absent = _left_out(run, path, reviews, activations)
+        is_folder = run.places[path].is_dir()
+        whole = is_folder and absent is not None and _role(run, path) == "result"
+        found = {} if whole else dict(_looked(run, path, quotes, absent))
         _check(run, path, locked, found)
-        if run.places[path].is_dir():
-            folders[path] = list(found)
+        if is_folder:
+            count = len(files_of(run.places[path], run.root))
+            folders[path] = Folder(path, locked, [*found], count, quotes, absent if whole else None)
         files |= found
     beside = {path: _content(run, path, run.root / path) for path in _beside(run)}
     return Contents({**dict(_code(run)), **files, **beside}, folders)
@@ -87,18 +115,23 @@ def _locked(run: Run) -> dict[str, str]:
     return {path: md5 for path, md5 in every if not is_code(path)}
 
 
-def _looked(run: Run, path: str, reviews: bool, activations: bool) -> Iterator[tuple[str, Content]]:
-    """A file, or those in a folder."""
+def _left_out(run: Run, path: str, reviews: bool, activations: bool) -> tuple[bool, str | None]:
+    """Whether a file or folder quotes reviews, and why it is left out; None if it is not."""
     quotes = path in TEXTS or path in _reviews(run)
-    absent = _OF_TEXTS if quotes and not reviews else None
     if path == ACTIVATIONS and not activations:
-        absent = _TOO_LARGE
-    role: Role = "result" if any(path in stage.outs for stage in run.stages) else "input"
-    top = run.places[path]
-    for place in [top] if top.is_file() else sorted(top.rglob("*")):
-        if place.is_file():
-            name = "/".join((path, *place.relative_to(top).parts))
-            yield name, _content(run, name, place, role, quotes, absent)
+        return quotes, _TOO_LARGE
+    return quotes, _OF_TEXTS if quotes and not reviews else None
+
+
+def _looked(run: Run, path: str, quotes: bool, absent: str | None) -> Iterator[tuple[str, Content]]:
+    """A file, or those in a folder."""
+    for inside, place in files_of(run.places[path], run.root).items():
+        name = f"{path}/{inside}" if inside else path
+        yield name, _content(run, name, place, _role(run, path), quotes, absent)
+
+
+def _role(run: Run, path: str) -> Role:
+    return "result" if any(path in stage.outs for stage in run.stages) else "input"
 
 
 def _reviews(run: Run) -> set[str]:
@@ -107,7 +140,7 @@ def _reviews(run: Run) -> set[str]:
 
 def _check(run: Run, path: str, locked: str, found: Mapping[str, Content]) -> None:
     place = run.places[path]
-    if (md5(place) if place.is_dir() else found[path].md5) != locked:
+    if (md5(place, run.root) if place.is_dir() else found[path].md5) != locked:
         raise InputError(f"{place}: not as dvc.lock records it: {BUILD}")
 
 

@@ -23,7 +23,7 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
         activations: whether the activation matrix does.
 
     Returns:
-        How many files it has, how many are only described, and its entities.
+        How many files it has; how many files, or whole folders, are only described; its entities.
 
     Raises:
         InputError: the output is there, dvc.lock does not record a whole run, or a file is missing
@@ -38,7 +38,7 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
         crate.write(folder)
     absent = sum(content.absent is not None for content in held.files.values())
     files = len(crate.get_by_type("File")) - absent
-    return {"files": files, "left out": absent, "entities": len(crate.get_entities())}
+    return {"files": files, "left out": held.absent, "entities": len(crate.get_entities())}
 
 
 def _is_empty(output: Path) -> bool:

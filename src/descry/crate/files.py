@@ -8,17 +8,19 @@ from pathlib import PurePosixPath
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from descry.crate.contents import ANSWERS, Content, Contents, Role
+from descry.crate.contents import ANSWERS, Content, Contents, Folder, Role
 from descry.crate.entities import add, local
 from descry.crate.run import WORKFLOW, Run
 from descry.storage import sha256_text
 
 _ANEW = ", without absolute paths and passwords"
 FORMATS = {
+    ".css": "text/css",
     ".csv": "text/csv",
     ".gz": "application/gzip",
     ".h5": "application/x-hdf5",
     ".html": "text/html",
+    ".js": "text/javascript",
     ".json": "application/json",
     ".jsonl": "application/jsonl",
     ".lock": "text/plain",
@@ -83,9 +85,10 @@ def add_licences(crate: ROCrate, run: Run, files: Mapping[str, Entity]) -> list[
 def add_files(crate: ROCrate, run: Run, held: Contents) -> dict[str, Entity]:
     """All files and folders of a run: by path."""
     entities = {path: _file(crate, content) for path, content in held.files.items()}
-    for path, parts in held.folders.items():
-        inside = all(held.files[part].absent is None for part in parts)
-        entities[path] = _folder(crate, path, [entities[part] for part in parts], inside)
+    for path, folder in held.folders.items():
+        inside = all(held.files[part].absent is None for part in folder.parts)
+        parts = [entities[part] for part in folder.parts]
+        entities[path] = _folder(crate, folder, parts, inside and folder.absent is None)
     for path, text, form, about in (
         ("params.yaml", run.params, "application/yaml", f"The params of all stages{_ANEW}."),
         ("dvc.lock", run.lock, "application/yaml", f"What DVC recorded of every stage{_ANEW}."),
@@ -100,9 +103,11 @@ def add_files(crate: ROCrate, run: Run, held: Contents) -> dict[str, Entity]:
 
 
 def _readme(held: Contents) -> str:
-    folder = {part: f"{path}/" for path, parts in held.folders.items() for part in parts}
+    around = {part: f"{f.path}/" for f in held.folders.values() for part in f.parts}
     absent = [content for content in held.files.values() if content.absent is not None]
-    counts = Counter((folder.get(content.path, content.path), content.absent) for content in absent)
+    counts = Counter((around.get(content.path, content.path), content.absent) for content in absent)
+    whole = [folder for folder in held.folders.values() if folder.absent is not None]
+    counts.update({(f"{folder.path}/", folder.absent): folder.count for folder in whole})
     lines = [
         f"- `{path}`{f' ({count} files)' if path.endswith('/') else ''}: {why}"
         for (path, why), count in counts.items()
@@ -123,7 +128,7 @@ def _file(crate: ROCrate, content: Content) -> Entity:
                 content.place, WORKFLOW, properties=properties, main=True, lang="snakemake"
             )
         return crate.add_file(content.place, content.path, properties=properties)
-    why = f"Not in this crate: {content.absent}. {_TO_GET[content.role].format(content.md5)}"
+    why = _left_out(content.absent, content.role, content.md5)
     properties["description"] = " ".join(filter(None, [why, about]))
     return add(crate, local(content.path), "File", **properties)
 
@@ -133,7 +138,17 @@ def _properties(path: str, sha256: str, size: int) -> dict[str, object]:
     return {"name": path, "encodingFormat": form, "sha256": sha256, "contentSize": str(size)}
 
 
-def _folder(crate: ROCrate, path: str, parts: list[Entity], inside: bool) -> Entity:
+def _folder(crate: ROCrate, folder: Folder, parts: list[Entity], inside: bool) -> Entity:
+    properties: dict[str, object] = {"name": folder.path, "hasPart": parts}
+    if folder.quotes:
+        properties["license"] = {"@id": UNKNOWN}
     if inside:
-        return crate.add_dataset(None, path, properties={"name": path, "hasPart": parts})
-    return add(crate, local(path) + "/", "Dataset", name=path, hasPart=parts)
+        return crate.add_dataset(None, folder.path, properties=properties)
+    if folder.absent is not None:
+        why = _left_out(folder.absent, "result", folder.md5)
+        properties["description"] = f"{why} It has {folder.count} files."
+    return add(crate, local(folder.path) + "/", "Dataset", **properties)
+
+
+def _left_out(reason: str, role: Role, md5: str) -> str:
+    return f"Not in this crate: {reason}. {_TO_GET[role].format(md5)}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from descry.differences.packs import unpacked
 from descry.storage import JSON
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
@@ -42,13 +43,18 @@ class Private:
         return self._places[found[0]] if found.lastgroup == "place" else ""
 
     def is_in(self, path: Path) -> bool:
-        """Whether any of them stands in a file, as text, JSON or XML."""
+        """Whether any of them stands in a file, as text, JSON or XML, or in a pack of a page."""
         if not path.stat().st_size:
             return False
+        if path.suffix == ".js" and (pack := unpacked(path)):
+            return self._stands_in(pack[1].encode())
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            # Looking for the texts themselves first is many times faster, and mostly ends there.
-            nowhere = all(data.find(text) < 0 for text in self._literally)
-            return not nowhere and self._in_bytes.search(data) is not None
+            return self._stands_in(data)
+
+    def _stands_in(self, data: bytes | mmap.mmap) -> bool:
+        # Looking for the texts themselves first is many times faster, and mostly ends there.
+        nowhere = all(data.find(text) < 0 for text in self._literally)
+        return not nowhere and self._in_bytes.search(data) is not None
 
 
 def private_of(root: Path, params: JSON, files: Collection[str]) -> Private:

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from descry.crate.private import Private, private_of
+from descry.differences.pictures import png_made
 from descry.errors import InputError
 from descry.git import Commit, head, made_at
 from descry.lock import LOCK, Locked, in_order, parse_lock, read_lock
@@ -111,11 +112,10 @@ def _lock_of_all_stages(root: Path, params: JSON) -> dict[str, Locked]:
     for name in _described(root):
         if name not in locked:
             raise InputError(f"{root / LOCK}: no stage {name}: {BUILD}")
-        for section, value in locked[name].params.items():
-            if params.get(section) != value:
-                raise InputError(
-                    f"{root / 'params.yaml'}: {section} has changed since stage {name}: {BUILD}"
-                )
+        for section in locked[name].unlike(params):
+            raise InputError(
+                f"{root / 'params.yaml'}: {section} has changed since stage {name}: {BUILD}"
+            )
         stages[name] = locked[name]
     _check_presence(root, stages)
     return stages
@@ -146,14 +146,7 @@ def _made(root: Path, stage: Locked) -> JSON:
     path = next(telling, None)
     if path is None:
         return {}
-    return _made_of_picture(path) if path.suffix == ".png" else provenance_of(path, stage.name)
-
-
-def _made_of_picture(path: Path) -> JSON:
-    from PIL import Image
-
-    with Image.open(path) as picture:
-        return json.loads(picture.info["Description"])
+    return png_made(path) if path.suffix == ".png" else provenance_of(path, stage.name)
 
 
 def _labellers(root: Path, stage: Locked) -> list[dict[str, str]]:

@@ -1,15 +1,18 @@
 """Where two versions of a result file part: the first difference in words, and by how much.
 
 Contents are compared apart from what made them, which the files carry: another version of numpy
-that gave the same values gave the same content. NaN equals NaN, and 1 equals 1.0; the order of keys
-and columns means nothing. Rows, indices and bytes count from 0, lines from 1. The value found
-stands first. Whatever the files hold is shown as text on one line.
+that gave the same values gave the same content; the packs of a page, which shows what made it, are
+content as a whole. NaN equals NaN, and 1 equals 1.0; the order of keys and columns means nothing.
+Rows, indices and bytes count from 0, lines from 1. The value found stands first. Whatever the files
+hold is shown as text on one line.
 """
 
+from filecmp import cmp
 from pathlib import Path
 
-from descry.differences.account import cut, plain
+from descry.differences.account import cut, other_layout, plain
 from descry.differences.arrays import hdf5_difference, hdf5_made
+from descry.differences.packs import script_difference
 from descry.differences.pictures import (
     bytes_difference,
     png_difference,
@@ -23,9 +26,11 @@ from descry.differences.texts import (
     json_difference,
     json_lines_difference,
     json_made,
+    text_difference,
 )
 from descry.errors import InputError
-from descry.storage import JSON, canonical, flat
+from descry.folders import Files
+from descry.storage import JSON, canonical, flat, unlike
 
 _MANNERS = {
     "versions": "by other versions",
@@ -34,31 +39,13 @@ _MANNERS = {
 }
 
 
-def first_difference(expected: Path, found: Path) -> str | None:
-    """Where two files of the same name part first, in words; None if their contents are equal.
+def content_difference(expected: Path, found: Path) -> str | None:
+    """Where the contents of two files part first, in words, and how many values differ by how much.
 
-    What made them is compared last, and apart.
+    None if they are equal.
 
     Args:
         found: its suffix says what kind of file both are.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    return content_difference(expected, found) or provenance_difference(expected, found)
-
-
-def same_content(expected: Path, found: Path) -> bool:
-    """Whether two files hold the same, whatever made them.
-
-    Raises:
-        InputError: a file is missing or damaged.
-    """
-    return content_difference(expected, found) is None
-
-
-def content_difference(expected: Path, found: Path) -> str | None:
-    """Where the contents of two files part first, in words, and how many values differ by how much.
 
     Raises:
         InputError: a file is missing or damaged.
@@ -79,7 +66,28 @@ def content_difference(expected: Path, found: Path) -> str | None:
             return svg_difference(expected, found)
         case ".png":
             return png_difference(expected, found)
+        case ".js":
+            return script_difference(expected, found)
+        case ".html" | ".css":
+            return text_difference(expected, found)
     return bytes_difference(expected, found)
+
+
+def folder_difference(expected: Files, found: Files) -> str | None:
+    """Where the contents of two folders part first, in words, and how many files differ.
+
+    A file that only one of them has comes first. None if the contents of all files are equal.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    alone = [dict.fromkeys(files, "a file") for files in (expected, found)]
+    if other := other_layout("file", *alone):
+        return f"{other}; files in one alone: {len(expected.keys() ^ found.keys())}"
+    unequal = [n for n in found if not cmp(expected[n], found[n], shallow=False)]
+    apart = ((name, content_difference(expected[name], found[name])) for name in unequal)
+    first = next((f"{plain(name)}: {words}" for name, words in apart if words), None)
+    return first and f"{first}; files that differ: {len(unequal)}"
 
 
 def provenance_difference(expected: Path, found: Path) -> str | None:
@@ -93,13 +101,12 @@ def provenance_difference(expected: Path, found: Path) -> str | None:
     _refuse_missing(expected, found)
     was, now = (flat(_made(path, found.suffix)) for path in (expected, found))
     changes: dict[str, list[str]] = {kind: [] for kind in _MANNERS}
-    for key in sorted({*was, *now}):
-        before, after = was.get(key), now.get(key)
-        if before != after:
-            kind, _, name = key.partition(".")
-            to = "" if kind == "inputs" else f" {_setting(before)} -> {_setting(after)}"
-            listed = changes.setdefault(kind if kind in _MANNERS else "", [])
-            listed.append(plain(name or kind) + to)
+    for key in sorted(unlike(was, now)):
+        kind, _, name = key.partition(".")
+        before, after = _setting(was.get(key)), _setting(now.get(key))
+        to = "" if kind == "inputs" else f" {before} -> {after}"
+        listed = changes.setdefault(kind if kind in _MANNERS else "", [])
+        listed.append(plain(name or kind) + to)
     told = {_MANNERS.get(kind, "otherwise"): ", ".join(of) for kind, of in changes.items() if of}
     return "; ".join(f"made {manner}: {of}" for manner, of in told.items()) or None
 

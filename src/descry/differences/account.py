@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
+from zlib import error as ZlibError
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from descry.errors import InputError
 
 STAGE = "STAGE"  # for words about a missing file, which is found before any is read
 _SHOWN = 60  # characters of a value
+_DAMAGE = (
+    *(OSError, EOFError, RuntimeError, KeyError, ValueError, SyntaxError),
+    *(CsvError, ZlibError),
+)
 _IDENTIFYING = (
     *("id", "labeller", "phrase", "against", "score", "at"),
     *("end", "split", "chosen", "layer", "neuron", "descriptor"),
@@ -39,7 +44,7 @@ def reading(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (OSError, RuntimeError, KeyError, ValueError, SyntaxError, CsvError) as error:
+    except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason}): it is damaged") from error
 

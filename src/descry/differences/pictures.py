@@ -3,12 +3,12 @@
 import json
 import re
 from html import unescape
-from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
-from descry.differences.account import NOTHING, Account, reading, shown, versus
+from descry.differences.account import reading, shown, versus
+from descry.differences.texts import lines_difference
 from descry.storage import JSON
 
 _BYTES = 2**24  # of a file, held at a time
@@ -25,12 +25,8 @@ def svg_made(path: Path) -> JSON:
 
 def svg_difference(expected: Path, found: Path) -> str | None:
     """The first line that differs, but for what made the files."""
-    account = Account()
     ours, theirs = (_DESCRIPTION.sub("", _svg(path)).splitlines() for path in (expected, found))
-    for number, (was, now) in enumerate(zip_longest(ours, theirs, fillvalue=NOTHING), 1):
-        if was != now:
-            account.add(f"line {number}", "", was, now)
-    return account.words()
+    return lines_difference(ours, theirs)
 
 
 def _svg(path: Path) -> str:

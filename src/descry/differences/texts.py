@@ -1,8 +1,8 @@
-"""Where two JSON, JSONL or CSV files part: the dotted key, or the line and column."""
+"""Where two JSON, JSONL, CSV or other text files part: the dotted key, or the line and column."""
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,13 @@ def json_made(path: Path) -> JSON:
 
 def json_difference(expected: Path, found: Path) -> str | None:
     """The dotted key of the first leaf that differs, but for what made the files."""
+    return value_difference(_content(expected), _content(found))
+
+
+def value_difference(expected: JSON, found: JSON) -> str | None:
+    """The dotted key of the first leaf in which two values differ."""
     account = Account()
-    for key, was, now in partings(_content(expected), _content(found), ""):
+    for key, was, now in partings(expected, found, ""):
         account.add(key or "the whole", "", was, now)
     return account.words()
 
@@ -50,6 +55,21 @@ def json_lines_difference(expected: Path, found: Path) -> str | None:
                 values = _parsed(left, expected), _parsed(right, found)
                 for key, was, now in partings(*values, ""):
                     account.add(f"line {number}{key and f', {key}'}", "", was, now)
+    return account.words()
+
+
+def text_difference(expected: Path, found: Path) -> str | None:
+    """The first line that differs, of any text."""
+    texts = (path.read_bytes().decode(errors="surrogateescape") for path in (expected, found))
+    return lines_difference(*(text.split("\n") for text in texts))
+
+
+def lines_difference(expected: Sequence[str], found: Sequence[str]) -> str | None:
+    """The first line that differs."""
+    account = Account()
+    for number, (was, now) in enumerate(zip_longest(expected, found, fillvalue=NOTHING), 1):
+        if was != now:
+            account.add(f"line {number}", "", was, now)
     return account.words()
 
 

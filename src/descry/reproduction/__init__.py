@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from descry.dvc_cache import cache_of
 from descry.errors import InputError
+from descry.folders import IGNORE
 from descry.git import commit_of, head, text_at
 from descry.hostile import printable
 from descry.lock import LOCK, Locked, parse_lock, read_lock
@@ -20,7 +22,6 @@ from descry.reproduction.clone import (
     bring_answers,
     bring_inputs,
     check_out,
-    dvc_cache,
     forget_answers,
     rebuild,
 )
@@ -171,8 +172,8 @@ def _rebuilt(
     if anew:
         forget_answers(clone, progress)
     said = rebuild(clone, list(stages), progress, replay=not anew)
-    originals = Originals(root, committed, dvc_cache(root))
-    unmade = [path for path in outputs(stages) if not (clone / path).is_file()]
+    originals = Originals(root, committed, cache_of(root))
+    unmade = [path for path in outputs(stages) if not (clone / path).exists()]
     apart = list(differing(clone, stages, others, originals))
     identical = len(outputs(stages)) - len(unmade) - len(apart)
     why = None if said is None else failed(clone, stages, said)
@@ -181,7 +182,10 @@ def _rebuilt(
 
 def _set_aside(clone: Path, stages: dict[str, Locked], folder: Path) -> None:
     """Move the outputs that git has out of the clone: all are to be made."""
+    folder.mkdir()
+    if (clone / IGNORE).is_file():
+        shutil.copy(clone / IGNORE, folder)
     for path in outputs(stages):
-        if (clone / path).is_file():
+        if (clone / path).exists():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (clone / path).rename(folder / path)

@@ -11,16 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.cache import PromptCache
+from descry.dvc_cache import cache_of, config
 from descry.errors import InputError
 from descry.hostile import printable
 from descry.labellers import JSON
 from descry.labellers.human import HUMAN
-
-if TYPE_CHECKING:
-    from dvc.config import Config
 
 CACHE, ANSWERS = Path("cache/prompts"), Path("data/answers")
 Progress = Callable[[str], None]
@@ -68,26 +65,6 @@ def check_out(root: Path, commit: str, clone: Path) -> None:
         raise InputError(f"{root}: cannot be cloned ({error})")
 
 
-def dvc_cache(root: Path) -> Path:
-    """The folder of a project's DVC cache."""
-    named = _config(root)["cache"].get("dir")
-    return Path(named) if named else root / ".dvc/cache"
-
-
-def _config(folder: Path) -> "Config":
-    """What DVC is told in a project or clone, by all its files; paths are whole.
-
-    Raises:
-        InputError: DVC refuses it.
-    """
-    from dvc.config import Config, ConfigError
-
-    try:
-        return Config(str(folder / ".dvc"))
-    except ConfigError as error:
-        raise InputError(f"{folder}/.dvc/config: {' '.join(str(error).split())}") from None
-
-
 def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
     """Check out what DVC tracks by itself (`dvc add`): from the project's cache, or a remote.
 
@@ -102,7 +79,7 @@ def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
         return
     for name in names:
         progress(printable(f"input {name.removesuffix('.dvc')}"))
-    _configure(root, clone, dvc_cache(root))
+    _configure(root, clone, cache_of(root))
     missing = [name for name in names if _dvc(clone, "checkout", name)]
     _configure(root, clone, clone / ".dvc/cache")
     for name in missing:
@@ -114,8 +91,8 @@ def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
 
 def _configure(root: Path, clone: Path, cache: Path) -> None:
     """Let DVC in the clone know a cache, and the project's remotes."""
-    theirs = _config(root)
-    with _config(clone).edit("local") as ours:
+    theirs = config(root)
+    with config(clone).edit("local") as ours:
         # A link could be written through, into the project's cache.
         ours["cache"] = {"dir": str(cache), "type": "copy"}
         ours["remote"] = theirs["remote"]

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from descry.differences import content_difference, provenance_difference
+from descry.differences import content_difference, folder_difference, provenance_difference
+from descry.dvc_cache import kept
 from descry.errors import InputError
+from descry.folders import Files, files_of
 from descry.hostile import printable
 from descry.lock import LOCK, Locked, in_order, md5, upstream
 from descry.storage import read_yaml
@@ -44,7 +46,7 @@ class Originals:
 
     Attributes:
         root: the project.
-        committed: a folder with the outputs that git has.
+        committed: a folder with the outputs that git has, and its .dvcignore.
         cache: that of DVC.
     """
 
@@ -52,16 +54,25 @@ class Originals:
     committed: Path
     cache: Path
 
-    def find(self, path: str, recorded: str) -> Path | None:
-        """An output by its md5; None if it is nowhere."""
-        cached = self.cache / "files/md5" / recorded[:2] / recorded[2:]
-        places = (self.committed / path, cached, self.root / path)
-        return next((place for place in places if md5(place) == recorded), None)
+    def find(self, path: str, recorded: str) -> Files | None:
+        """The files of an output by its md5; None if it is nowhere."""
+        return (
+            _recorded(self.committed, path, recorded)
+            or kept(self.cache, recorded)
+            or _recorded(self.root, path, recorded)
+        )
 
-    def other(self, path: str, recorded: str) -> Path | None:
-        """An output that git has otherwise than dvc.lock records it."""
+    def other(self, path: str, recorded: str) -> Files | None:
+        """The files of an output that git has otherwise than dvc.lock records it."""
         place = self.committed / path
-        return place if md5(place) not in (None, recorded) else None
+        differs = md5(place, self.committed) not in (None, recorded)
+        return files_of(place, self.committed) if differs else None
+
+
+def _recorded(root: Path, path: str, recorded: str) -> Files | None:
+    """The files of an output that lies in a folder, if it is the recorded one."""
+    place = root / path
+    return files_of(place, root) if md5(place, root) == recorded else None
 
 
 def outputs(stages: Mapping[str, Locked]) -> list[str]:
@@ -75,11 +86,10 @@ def other_inputs(clone: Path, stages: Mapping[str, Locked]) -> dict[str, list[st
     others: dict[str, list[str]] = {}
     for stage in in_order(stages):
         for path, recorded in stage.deps.items():
-            if path not in made and md5(clone / path) != recorded:
+            if path not in made and md5(clone / path, clone) != recorded:
                 others.setdefault(path, []).append(stage.name)
-        for section, value in stage.params.items():
-            if params.get(section) != value:
-                others.setdefault(f"{_PARAMS}: {section}", []).append(stage.name)
+        for section in stage.unlike(params):
+            others.setdefault(f"{_PARAMS}: {section}", []).append(stage.name)
     return others
 
 
@@ -100,18 +110,19 @@ def differing(
         before = set() if stage.name in causes else set(upstream(stages, stage.name)[:-1])
         follows = next((name for name in apart if name in before), None)
         for path, recorded in stage.outs.items():
-            if words := _difference(clone / path, path, recorded, originals, follows):
+            if words := _difference(clone, path, recorded, originals, follows):
                 yield Differing(path, stage.name, follows, words)
                 apart[stage.name] = None
 
 
 def _difference(
-    made: Path, path: str, recorded: str, originals: Originals, follows: str | None
+    clone: Path, path: str, recorded: str, originals: Originals, follows: str | None
 ) -> str | None:
     """How an output differs from the recorded one; None if it does not, or was not made."""
-    now, other = md5(made), originals.other(path, recorded)
+    now, other = md5(clone / path, clone), originals.other(path, recorded)
     if now is None:
         return None
+    made = files_of(clone / path, clone)
     if now != recorded:
         return _words(originals.find(path, recorded), made, follows)
     if other:
@@ -119,13 +130,18 @@ def _difference(
     return None
 
 
-def _words(original: Path | None, made: Path, follows: str | None) -> str:
-    """The first difference; where it is no follower, also by which versions it was made."""
+def _words(original: Files | None, made: Files, follows: str | None) -> str:
+    """The first difference; where it is no follower, also by which versions a file was made."""
     if original is None:
         return "the original is not here: `dvc pull`"
+    other = None
     try:
-        content = content_difference(original, made)
-        other = None if content and follows else provenance_difference(original, made)
+        if original.keys() == made.keys() == {""}:
+            content = content_difference(original[""], made[""])
+            if not (content and follows):
+                other = provenance_difference(original[""], made[""])
+        else:
+            content = folder_difference(original, made)
     except InputError as error:
         return str(error)
     return "; ".join(filter(None, (content, other))) or "the same content in other bytes"
@@ -135,7 +151,7 @@ def failed(clone: Path, stages: Mapping[str, Locked], said: list[str]) -> Failed
     """The first stage that left a log but not its outputs; else what Snakemake said."""
     for stage in in_order(stages):
         log = clone / "logs" / f"{stage.name}.log"
-        if log.is_file() and not all((clone / path).is_file() for path in stage.outs):
+        if log.is_file() and not all((clone / path).exists() for path in stage.outs):
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
             return Failed(stage.name, [printable(line) for line in lines[-_LAST:]] or said)
     return Failed(None, said)

@@ -5,8 +5,20 @@ from functools import partial
 from pathlib import Path
 
 from descry.audit.project import Project
+from descry.dvc_cache import cache_of, listing
+from descry.folders import hashes_of
+from descry.hostile import printable
 from descry.lock import Locked, md5
-from descry.storage import JSON, Digests, digests, flat, provenance_of, read_yaml, without_places
+from descry.storage import (
+    JSON,
+    Digests,
+    digests,
+    flat,
+    provenance_of,
+    read_yaml,
+    unlike,
+    without_places,
+)
 from descry.verification.link import Check, Link
 
 PROVEN = (".parquet", ".h5", ".json")  # results that say what made them
@@ -57,11 +69,10 @@ class Hashes:
 
     def _params(self, stage: Locked) -> Link:
         now = read_yaml(self.project.root / "params.yaml") or {}
-        fault = None
-        for section, value in stage.params.items():
-            if now.get(section) != value:
-                fault = f"params.yaml: {section}.{_first(now.get(section), value)} in dvc.lock"
-                break
+        section, fault = next(stage.unlike(now), None), None
+        if section is not None:
+            first = _first(now.get(section), stage.params[section])
+            fault = f"params.yaml: {section}.{first} in dvc.lock"
         return Link(stage.name, f"params.yaml: {', '.join(stage.params)}", fault)
 
     def _files(self, stage: str, files: Mapping[str, str], what: str) -> Link:
@@ -71,12 +82,25 @@ class Hashes:
             if now is None:
                 return Link(stage, checked, f"{path} is not here")
             if now != locked:
-                fault = f"{path} is not the file that dvc.lock records (md5 {locked}, now {now})"
-                return Link(stage, checked, fault)
+                return Link(stage, checked, self._another(path, locked, now))
         return Link(stage, checked)
 
+    def _another(self, path: str, locked: str, now: str) -> str:
+        """How a file or folder is not the one that dvc.lock records."""
+        place = self.project.place(path)
+        kind = "folder" if place.is_dir() else "file"
+        fault = f"{path} is not the {kind} that dvc.lock records (md5 {locked}, now {now})"
+        then = listing(cache_of(self.project.root), locked) if place.is_dir() else None
+        if then is None:
+            return fault
+        here = hashes_of(place, self.project.root)
+        other = unlike(then, here)
+        first = min(other)
+        how = "is not here" if first not in here else "is another" if first in then else "is new"
+        return f"{fault}: {printable(first)} in it {how}; files that differ: {len(other)}"
+
     def _md5(self, place: Path) -> str | None:
-        return self._digests(place).md5 if place.is_file() else md5(place)
+        return self._digests(place).md5 if place.is_file() else md5(place, self.project.root)
 
     def _digests(self, place: Path) -> Digests:
         key = place.as_posix()
@@ -88,5 +112,5 @@ class Hashes:
 def _first(now: JSON, then: JSON) -> str:
     """The first parameter that differs, in words."""
     old, new = flat(then), flat(now)
-    key = next(k for k in dict.fromkeys([*old, *new]) if old.get(k) != new.get(k))
+    key = unlike(old, new)[0]
     return f"{key} is {new.get(key)!r}, {old.get(key)!r}"
