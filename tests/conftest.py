@@ -10,7 +10,16 @@ from pathlib import Path
 import hypothesis
 import pytest
 from filelock import FileLock
-from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out
+from miniature import (
+    AFTER_LABEL,
+    DVC,
+    SNAKEMAKE,
+    STAGES,
+    Repo,
+    check_out,
+    clone_of,
+    copy_of,
+)
 
 # A loaded machine must not fail a property by its clock.
 hypothesis.settings.register_profile("descry", deadline=None)
@@ -65,12 +74,24 @@ def run(built, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory):
-    """The miniature, which the first worker that wants it builds for all; nobody changes it."""
+    """The miniature; nobody changes it."""
+    return once(tmp_path_factory, "miniature", build)
+
+
+@pytest.fixture(scope="session")
+def rethought(built, tmp_path_factory):
+    """The miniature after a change that DVC ran, committed as v2; nobody changes it."""
+    return once(tmp_path_factory, "rethought", lambda base: rethink(built, base))
+
+
+def once(tmp_path_factory, name, make):
+    """A checkout that the first worker that wants it makes for all."""
     own = tmp_path_factory.getbasetemp()
-    base = (own.parent if worker else own) / "miniature"
+    base = (own.parent if worker else own) / name
     with FileLock(f"{base}.lock"):
         if not (base / "whole").exists():
-            build(base)
+            base.mkdir()
+            make(base)
             (base / "whole").touch()
     return Repo(base / "repo")
 
@@ -85,18 +106,32 @@ def build(base):
     repo.sh("dvc push -q && git add -A && git commit -qm v1 && git tag v1")
 
 
+def rethink(built, base):
+    """Change the threshold, have DVC run what depends on it, and commit that as v2."""
+    repo = copy_of(built, base / "repo")
+    repo.set(**{"label.threshold": 0.3})
+    assert repo.ran(DVC) == AFTER_LABEL
+    assert repo.ran(SNAKEMAKE) == set()  # DVC ran it through Snakemake
+    assert repo.settled()
+    repo.sh("git add -A && git commit -qm v2")
+
+
 @pytest.fixture
 def repo(built, tmp_path):
     """A copy of the built miniature, for a test to change."""
-    subprocess.run(["cp", "-a", built.path, tmp_path / "repo"], check=True)
-    return Repo(tmp_path / "repo")
+    return copy_of(built, tmp_path / "repo")
+
+
+@pytest.fixture
+def second(rethought, tmp_path):
+    """A copy of the miniature at v2, for a test to change."""
+    return copy_of(rethought, tmp_path / "repo")
 
 
 @pytest.fixture
 def clone(built, tmp_path):
     """A fresh clone of it, with the data pulled."""
-    subprocess.run(["git", "clone", "-q", built.path, tmp_path / "clone"], check=True)
-    repo = Repo(tmp_path / "clone")
+    repo = clone_of(built, tmp_path / "clone")
     repo.sh("dvc pull -q")
     assert not (repo.path / ".snakemake").exists()
     return repo

@@ -5,6 +5,7 @@ Both tools run for real, on a miniature corpus, in copies of one repository that
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,60 +15,79 @@ from pathlib import Path
 
 import pytest
 import yaml
-from miniature import DVC, ROOT, SNAKEMAKE, STAGES, Repo
+from miniature import AFTER_LABEL, DVC, ROOT, SNAKEMAKE, STAGES, Repo, clone_of
+
+from descry.cache import PromptCache
+from descry.n2g.records import read_records
 
 pytestmark = pytest.mark.slow
 
-AFTER_LABEL = {"label", "evaluate", "score", "figures", "report"}
-AFTER_EXEMPLARS = {"annotate", "judge", *AFTER_LABEL}
+JUDGED = {"judge", "evaluate", "figures", "report"}
 TOOLS = pytest.mark.parametrize("tool", [SNAKEMAKE, DVC])
+CHANGES = {  # a parameter: another value, and the stages behind it
+    "annotate.max_failures": (0.02, {"annotate", *AFTER_LABEL}),
+    "judge.max_failures": (0.02, JUDGED),
+    "exemplars.top_percent": (12.0, {"exemplars", "untrained", "annotate", "judge", *AFTER_LABEL}),
+    "untrained.seed": (1, {"untrained", "evaluate", "figures", "report"}),
+    "graphs.seed": (1, {"graphs", "report"}),
+    "label.threshold": (0.3, AFTER_LABEL),
+    "figures.dpi": (100, {"figures"}),
+    "report.title": ("Another title", {"report"}),
+}
+READS = {"untrained": {"untrained", "exemplars"}}  # sections that are another, where it is not one
+
+
+def changed(repo):
+    """What is another for DVC: {stage: sections of params.yaml and files}."""
+    entries = json.loads(repo.sh("dvc status --json"))
+    return {stage: set(names(entry)) for stage, entry in entries.items()}
+
+
+def names(entry):
+    for kind in entry:
+        for path, how in kind.get("changed deps", {}).items():
+            yield from how if path == "params.yaml" else [path]
 
 
 def test_dvc_yaml_is_the_one_that_the_snakefile_gives():
     Repo(ROOT).sh("descry dvc --check")
 
 
-# Those that rerun much with one tool each: the other must find nothing to do afterwards anyway.
-@pytest.mark.parametrize(
-    ("tool", "key", "value", "expected"),
-    [
-        (DVC, "annotate.max_failures", 0.02, {"annotate", *AFTER_LABEL}),
-        (SNAKEMAKE, "exemplars.top_percent", 12.0, {"exemplars", "untrained", *AFTER_EXEMPLARS}),
-        (SNAKEMAKE, "untrained.seed", 1, {"untrained", "evaluate", "figures", "report"}),
-        (SNAKEMAKE, "label.threshold", 0.3, AFTER_LABEL),
-        (DVC, "label.threshold", 0.3, AFTER_LABEL),
-        (SNAKEMAKE, "figures.dpi", 100, {"figures"}),
-        (DVC, "figures.dpi", 100, {"figures"}),
-        (SNAKEMAKE, "report.title", "Another title", {"report"}),
-        (DVC, "report.title", "Another title", {"report"}),
-    ],
-)
-def test_a_parameter_reruns_exactly_its_dependents(repo, tool, key, value, expected):
+@pytest.mark.parametrize("key", CHANGES)
+def test_for_snakemake_a_parameter_makes_exactly_its_dependents_due(repo, key):
+    value, expected = CHANGES[key]
     repo.set(**{key: value})
-    assert repo.ran(tool) == expected
-    assert repo.ran(DVC if tool == SNAKEMAKE else SNAKEMAKE) == set()
-    assert repo.settled()
+    assert repo.due() == expected
 
 
-@TOOLS
-def test_where_the_judges_answers_stay_the_curves_do_too(repo, tool):
+def test_for_dvc_a_parameter_changes_exactly_the_stages_that_read_it(repo):
+    repo.set(**{key: value for key, (value, _) in CHANGES.items()})
+    stages = {key.partition(".")[0] for key in CHANGES}
+    assert changed(repo) == {stage: {stage} for stage in stages} | READS
+
+
+def test_what_snakemake_ran_dvc_records_and_going_back_gives_the_old_record(second, built):
+    assert (second.path / "dvc.lock").read_bytes() != (built.path / "dvc.lock").read_bytes()
+    second.set(**{"label.threshold": 0.12})
+    assert second.ran(SNAKEMAKE) == AFTER_LABEL
+    assert second.ran(DVC) == set()
+    assert second.settled()
+    assert (second.path / "dvc.lock").read_bytes() == (built.path / "dvc.lock").read_bytes()
+    assert second.results() == built.results()
+
+
+def test_where_the_judges_answers_stay_the_curves_do_too(repo):
     repo.set(**{"judge.max_failures": 0.02})
-    figures = {"figures"} if tool == SNAKEMAKE else set()  # DVC stops there
-    assert repo.ran(tool) == {"judge", "evaluate", *figures, "report"}
-    assert repo.ran(DVC if tool == SNAKEMAKE else SNAKEMAKE) == set()
+    assert repo.ran(DVC) == JUDGED - {"figures"}  # DVC stops there
+    assert repo.ran(SNAKEMAKE) == set()
     assert repo.settled()
 
 
-def test_going_back_to_old_params_gives_the_old_record(repo):
-    lock, results = (repo.path / "dvc.lock").read_text(), repo.results()
-    repo.set(**{"label.threshold": 0.3})
-    repo.sh(DVC)
-    assert (repo.path / "dvc.lock").read_text() != lock
-    repo.set(**{"label.threshold": 0.12})
-    assert repo.ran(SNAKEMAKE) == AFTER_LABEL
-    repo.sh(DVC)
-    assert (repo.path / "dvc.lock").read_text() == lock
-    assert repo.results() == results
+def test_graphs_are_made_where_they_are_asked_for(repo):
+    repo.set(**{"graphs.neurons": 2, "graphs.texts": 4, "graphs.train": 2})
+    assert repo.ran(SNAKEMAKE) == {"graphs", "report"}
+    made, _ = read_records(repo.path / "results/graphs.parquet")
+    assert len(made) == 2
 
 
 @TOOLS
@@ -75,20 +95,19 @@ def test_a_clone_with_pulled_data_has_nothing_to_do(clone, tool):
     assert clone.ran(tool) == set()
     assert clone.settled()
     clone.set(**{"label.threshold": 0.3})
-    assert clone.ran(tool) == AFTER_LABEL
+    assert clone.due() == AFTER_LABEL
 
 
 @TOOLS
 def test_a_clone_whose_params_change_first_reruns_the_dependents(clone, tool):
-    clone.set(**{"label.threshold": 0.3})
-    assert clone.ran(tool) == AFTER_LABEL
+    clone.set(**{"evaluate.max_k": 4})
+    assert clone.ran(tool) == {"evaluate", "figures", "report"}
     assert clone.ran(DVC) == set()
     assert clone.settled()
 
 
 def test_a_result_without_its_inputs_is_named(built, tmp_path):
-    subprocess.run(["git", "clone", "-q", built.path, tmp_path / "clone"], check=True)
-    clone = Repo(tmp_path / "clone")
+    clone = clone_of(built, tmp_path / "clone")
     clone.set(**{"label.threshold": 0.3})
     clone.sh("dvc pull -q results/labels.parquet")
     said = clone.sh("snakemake --cores all label", status=2)
@@ -97,12 +116,11 @@ def test_a_result_without_its_inputs_is_named(built, tmp_path):
     assert "Traceback" not in said
 
 
-def test_checking_out_an_older_version_never_passes_for_the_newer(repo):
-    repo.set(**{"label.threshold": 0.3})
-    repo.sh("dvc repro && git commit -qam v2 && git checkout -q v1 && dvc checkout -q")
-    assert repo.settled()
-    repo.set(**{"label.threshold": 0.3})  # what .snakemake remembers; not what the file is
-    assert repo.ran(SNAKEMAKE) == AFTER_LABEL
+def test_checking_out_an_older_version_never_passes_for_the_newer(second):
+    second.sh("git checkout -q v1 && dvc checkout -q")
+    assert second.settled()
+    second.set(**{"label.threshold": 0.3})  # what .snakemake remembers; not what the file is
+    assert second.due() == AFTER_LABEL
 
 
 @TOOLS
@@ -110,20 +128,19 @@ def test_a_result_edited_by_hand_is_made_again(repo, tool):
     path = repo.path / "results/neurons.json"
     good = path.read_text()
     path.write_text(good.replace("L0:", "L1:") + "\n")
-    assert "label" in repo.ran(tool)
+    assert repo.ran(f"{tool} label") == {"label"}
     assert path.read_text() == good
     repo.sh(DVC)
     assert repo.settled()
 
 
-@TOOLS
-def test_a_deleted_result_is_made_again(repo, tool):
+def test_a_deleted_result_is_made_again(repo):
     (repo.path / "results/report/index.html").unlink()
-    assert repo.ran(tool) == {"report"}
+    assert repo.due() == {"report"}
+    assert repo.ran(DVC) == {"report"}
 
 
-@TOOLS
-def test_times_and_the_order_of_keys_mean_nothing(repo, tool):
+def test_times_and_the_order_of_keys_mean_nothing(repo):
     file = repo.path / "params.yaml"
     params = yaml.safe_load(file.read_text())
     turned = {k: dict(reversed(v.items())) for k, v in reversed(params.items())}
@@ -134,41 +151,39 @@ def test_times_and_the_order_of_keys_mean_nothing(repo, tool):
         repo.path / "Snakefile",
     ]:
         path.touch()
-    assert repo.ran(tool) == set()
-
-
-@pytest.mark.parametrize(
-    ("file", "tool", "expected"),
-    [
-        ("src/descry/evaluation.py", SNAKEMAKE, {"evaluate", "figures", "report"}),
-        ("src/descry/evaluation.py", DVC, {"evaluate"}),  # its result is the same: DVC stops there
-        ("src/descry/report/page.html", SNAKEMAKE, {"report"}),
-        ("src/descry/show.py", SNAKEMAKE, set()),
-    ],
-)
-def test_an_edit_in_src_reruns_the_stages_whose_code_it_is(repo, file, tool, expected):
-    path = repo.path / file
-    path.write_text(path.read_text() + ("\n" if file.endswith("html") else "# edited\n"))
-    assert repo.ran(tool) == expected
-
-
-def test_an_experiment_in_a_workspace_of_its_own(repo):
-    said = repo.sh("dvc exp run --temp -S label.threshold=0.3")
-    assert "labels" in said
-    table = repo.sh("dvc exp show --csv")
-    assert "0.3" in table
     assert repo.settled()
 
 
-def test_metrics_and_plots_can_be_compared(repo):
-    repo.set(**{"label.threshold": 0.3})
-    repo.sh(DVC)
-    assert "halves.jaccard.value" in repo.sh("dvc metrics diff --all")
-    repo.sh("dvc plots diff -o plots v1")
+@pytest.mark.parametrize(
+    ("file", "stages", "due"),
+    [
+        ("src/descry/evaluation.py", {"evaluate"}, {"evaluate", "figures", "report"}),
+        ("src/descry/explorer/app/index.html", {"report"}, {"report"}),
+        ("src/descry/show.py", set(), set()),
+    ],
+)
+def test_an_edit_in_src_is_one_of_the_stages_whose_code_it_is(repo, file, stages, due):
+    path = repo.path / file
+    path.write_text(path.read_text() + ("\n" if file.endswith("html") else "# edited\n"))
+    assert repo.due() == due
+    assert changed(repo) == {stage: {file} for stage in stages}
 
 
-def test_dvc_lock_says_which_file_made_which(repo):
-    stages = yaml.safe_load((repo.path / "dvc.lock").read_text())["stages"]
+def test_an_experiment_in_a_workspace_of_its_own(repo):
+    said = repo.sh("dvc exp run --temp -S report.title=Another")
+    assert re.findall(r"Running stage '(\w+)'", said) == ["report"]
+    table = repo.sh("dvc exp show --csv")
+    assert "Another" in table
+    assert repo.settled()
+
+
+def test_metrics_and_plots_can_be_compared(second):
+    assert "halves.jaccard.value" in second.sh("dvc metrics diff --all v1")
+    second.sh("dvc plots diff -o plots v1")
+
+
+def test_dvc_lock_says_which_file_made_which(built):
+    stages = yaml.safe_load((built.path / "dvc.lock").read_text())["stages"]
     made = {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
     assert set(stages) == set(STAGES)
     for stage in stages.values():
@@ -176,47 +191,30 @@ def test_dvc_lock_says_which_file_made_which(repo):
             assert made.get(dep["path"], dep["md5"]) == dep["md5"]
 
 
-def test_a_killed_run_is_resumed_and_gives_the_same_bytes(repo):
+def answers(repo):
+    """How many are in the prompt cache."""
+    with PromptCache(repo.path / "cache/prompts") as cache:
+        return cache.stats()["answers"]
+
+
+def test_a_run_that_was_killed_while_asking_is_resumed_and_gives_the_same_bytes(repo):
     results = repo.results()
     shutil.rmtree(repo.path / "results")
     shutil.rmtree(repo.path / "cache")
-    command = f"exec {Path(sys.executable).parent}/snakemake --cores all"
+    describe = "snakemake --cores all describe"
     with subprocess.Popen(
-        command, shell=True, cwd=repo.path, start_new_session=True,
+        f"exec {Path(sys.executable).parent}/{describe}",
+        shell=True, cwd=repo.path, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     ) as run:  # fmt: skip
-        while not (repo.path / "results/corpus.parquet").exists():
+        while not answers(repo):
             time.sleep(0.05)
-        time.sleep(4)  # into the first stage that loads the model
         os.killpg(run.pid, signal.SIGKILL)
     repo.sh("snakemake --unlock")
-    assert "corpus" not in repo.ran(SNAKEMAKE)
-    assert repo.results() == results
-
-
-def test_a_rebuild_from_nothing_asks_the_labeller_nothing(repo):
-    results = repo.results()
-    shutil.rmtree(repo.path / "results")
-    assert repo.ran(SNAKEMAKE) == set(STAGES)
-    for stage in ("describe", "annotate"):
-        log = (repo.path / f"logs/{stage}.log").read_text()
-        assert "asked 0, failed 0" in log
-    assert repo.results() == results
-
-
-def test_own_reviews_come_in_by_dvc_add_and_one_line(repo):
-    files = sorted(repo.path.glob("data/sample/*.jsonl"))
-    rows = [line for file in files for line in file.read_text().splitlines()]
-    texts = [json.loads(row)["reviewText"] for row in rows]
-    (repo.path / "data/mine.jsonl").write_text(
-        "".join(json.dumps({"text": t}) + "\n" for t in texts)
-    )
-    repo.sh("dvc add -q data/mine.jsonl")
-    repo.set(**{"corpus.reviews": "data/mine.jsonl"})
-    assert repo.ran(DVC) == set(STAGES)
-    assert repo.settled()
-    deps = yaml.safe_load((repo.path / "dvc.lock").read_text())["stages"]["corpus"]["deps"]
-    assert "data/mine.jsonl" in {dep["path"] for dep in deps}
+    assert repo.ran(describe) == {"describe"}
+    made = repo.results()
+    assert set(made) == {"results/corpus.parquet", "results/candidates.parquet"}
+    assert made.items() <= results.items()
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """The README's commands work, in the order in which they stand there."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
 import pytest
-from miniature import ROOT
+import yaml
+from miniature import ROOT, STAGES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
@@ -15,12 +17,22 @@ COMMANDS = [
 ]
 
 
+def own_reviews(repo):
+    """The sample's texts in a file of one's own: so no answer is another."""
+    rows = [
+        json.loads(line)
+        for file in sorted(repo.path.glob("data/sample/*.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+    lines = (json.dumps({"text": row["reviewText"]}) + "\n" for row in rows)
+    (repo.path / "data/mine.jsonl").write_text("".join(lines))
+
+
 @pytest.mark.slow
 def test_every_command_of_the_readme_runs(repo):
     """`make run` takes the environment that runs the tests for the installed one."""
     (repo.path / ".venv").symlink_to(sys.prefix)
-    sample = sorted(repo.path.glob("data/sample/*.jsonl"))
-    (repo.path / "data/mine.jsonl").write_text("".join(file.read_text() for file in sample))
+    own_reviews(repo)
     said = {}
     for command in COMMANDS:
         if command == "make test":
@@ -29,7 +41,18 @@ def test_every_command_of_the_readme_runs(repo):
     assert "neurons have a label" in said["make run"]
     assert "L5:50" in said["descry show L5:50"]
     assert "sha256" in said["descry audit L5:50 --rows 1"]
-    assert "data/mine.jsonl" in (repo.path / "dvc.lock").read_text()
+    assert repo.settled()
+    check_rebuilt_of_own_reviews(repo)
+
+
+def check_rebuilt_of_own_reviews(repo):
+    """DVC ran every stage, on the file that was added, and nobody was asked anything."""
+    locked = yaml.safe_load((repo.path / "dvc.lock").read_text())["stages"]["corpus"]
+    assert "data/mine.jsonl" in {dep["path"] for dep in locked["deps"]}
+    logs = {log.stem: log.read_text() for log in repo.path.glob("logs/*.log")}
+    assert {stage for stage, log in logs.items() if log} == set(STAGES)
+    for stage in ("describe", "annotate"):
+        assert "asked 0, failed 0" in logs[stage]
 
 
 def test_the_ci_calls_the_readmes_test_command():

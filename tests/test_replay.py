@@ -1,10 +1,8 @@
-"""A clone with the exported answers rebuilds the study, and asks nobody."""
-
-import subprocess
+"""In replay nobody is asked, and another labeller leaves the answers of the first."""
 
 import pytest
 import yaml
-from miniature import Repo
+from miniature import clone_of
 
 NO_TORCH = "raise ImportError('torch cannot be imported here')\n"
 DESCRIBE = "descry describe results/corpus.parquet -o out/candidates.parquet --replay"
@@ -14,40 +12,15 @@ ANNOTATE = (
 )
 
 
-@pytest.fixture
-def colleague(repo, tmp_path):
-    """A clone of a study whose answers were exported, with those pulled and nothing else."""
-    repo.sh("descry cache export && dvc add -q data/answers && dvc push -q")
-    repo.sh("git add -A && git commit -qm answers")
-    subprocess.run(["git", "clone", "-q", repo.path, tmp_path / "colleague"], check=True)
-    clone = Repo(tmp_path / "colleague")
-    clone.sh("dvc pull -q data/answers.dvc")
-    assert not list(clone.path.glob("results/*.parquet"))
-    return clone
-
-
 @pytest.mark.slow
-def test_a_clone_with_the_answers_rebuilds_everything_in_replay(colleague, repo):
-    said = colleague.sh(
-        "descry cache import data/answers && snakemake --cores all --config replay=true"
-    )
-    assert "to ask" not in said
-    assert colleague.results() == repo.results()
-    assert "Nothing to be done" in colleague.sh("snakemake -n --cores all")
-    colleague.sh("descry cache verify")
-    colleague.sh("descry cache export again")
-    for file in (repo.path / "data/answers").iterdir():
-        assert (colleague.path / "again" / file.name).read_bytes() == file.read_bytes()
-
-
-@pytest.mark.slow
-def test_a_missing_answer_ends_a_replay(colleague):
-    said = colleague.sh("snakemake --cores all describe --config replay=true", status=1)
-    assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
-    said = colleague.sh(
-        "SNAKEMAKE_PROFILE=profiles/replay snakemake --cores all describe", status=1
-    )
-    assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
+def test_a_missing_answer_ends_a_replay(built, tmp_path):
+    clone = clone_of(built, tmp_path / "clone")
+    for replay in (
+        "snakemake --cores all describe --config replay=true",
+        "SNAKEMAKE_PROFILE=profiles/replay snakemake --cores all describe",
+    ):
+        said = clone.sh(replay, status=1)
+        assert "replay: 1 of 1 answers to p1 are not in cache/prompts" in said
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
 from descry.reviews import read_reviews, review_files
@@ -53,11 +54,22 @@ def test_at_least_nine_of_ten_word_4_grams_are_unique(reviews):
 
 
 def test_under_one_percent_of_neighbours_are_near_duplicates(reviews):
-    """Of each review and the one nearest to it, by the embedder."""
-    vectors = sentence_embedder(Checkpoint(MINILM, MINILM_COMMIT))([r.text for r in reviews])
+    """By the embedder, among those that share most of their words with another."""
+    texts = [review.text for review in reviews]
+    suspects = most_alike(texts, len(reviews) // 20)
+    vectors = sentence_embedder(Checkpoint(MINILM, MINILM_COMMIT))([texts[i] for i in suspects])
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -1)
-    assert (similarity.max(axis=1) > 0.95).mean() < 0.01
+    assert (similarity.max(axis=1) > 0.95).sum() < 0.01 * len(reviews)
+
+
+def most_alike(texts, number):
+    """The texts nearest to another by their words, and those others: their rows."""
+    words = TfidfVectorizer().fit_transform(texts)
+    similarity = (words @ words.T).toarray()
+    np.fill_diagonal(similarity, -1)
+    first = np.argsort(-similarity.max(axis=1))[:number]
+    return np.unique([first, similarity[first].argmax(axis=1)])
 
 
 def test_every_review_has_gold_labels_over_the_papers_descriptors(reviews, gold):
