@@ -39,7 +39,7 @@ shell.prefix(
 rule all:
     default_target: True
     input:
-        "results/report/index.html",
+        "results/report",
         "results/neurons.json",
         "results/scores.json",
         "results/graphs.csv",
@@ -356,24 +356,39 @@ rule figures:
 
 
 rule report:
-    """The HTML page."""
+    """The explorer: all results as a static site."""
     input:
         corpus="results/corpus.parquet",
-        descriptors="results/descriptors.json",
+        candidates="results/candidates.parquet",
+        clusters="results/descriptors.json",
         annotations="results/annotations.h5",
+        judgements="results/judgements.h5",
         activations="results/activations.h5",
         exemplars="results/exemplars.h5",
         labels="results/labels.parquet",
+        composed="results/composed.parquet",
         metrics="results/metrics.json",
+        curves="results/curves.csv",
+        nulls="results/nulls.csv",
+        alignment="results/alignment.csv",
+        descriptors="results/descriptors.csv",
+        correlation="results/correlation.csv",
+        scored="results/label_scores.parquet",
+        scores="results/scores.json",
+        trials="results/scores.csv",
         graphs="results/graphs.parquet",
+        graph_scores="results/graphs.csv",
+        gold=wiring.inputs("evaluate")["gold"],
         code=wiring.code("report"),
     output:
-        report("results/report/index.html", category="Report"),
+        report(directory("results/report"), htmlindex="index.html", category="Report"),
     log:
         "logs/report.log",
     params:
         report=wiring.section("report"),
     shell:
-        "descry report {input.corpus} {input.descriptors} {input.annotations} {input.activations}"
-        " {input.exemplars} {input.labels} {input.metrics} {input.graphs} -o {output} -p {params:q}"
-        " 2>&1 | tee {log}"
+        "descry report {input.corpus} {input.candidates} {input.clusters} {input.annotations}"
+        " {input.judgements} {input.activations} {input.exemplars} {input.labels} {input.composed}"
+        " {input.metrics} {input.curves} {input.nulls} {input.alignment} {input.descriptors}"
+        " {input.correlation} {input.scored} {input.scores} {input.trials} {input.graphs}"
+        " {input.graph_scores} {input.gold} -o {output} -p {params:q} 2>&1 | tee {log}"

@@ -4,7 +4,9 @@ The stages that need a model are stood in for by files in the form that they wri
 the first layer fires on the reviews of topic i; the others fire at random.
 """
 
+import base64
 import csv
+import gzip
 import json
 import re
 from collections import Counter
@@ -106,7 +108,7 @@ SCORED = RESULTS / "label_scores.parquet"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
-PAGE = RESULTS / "report" / "index.html"
+SITE = RESULTS / "report"
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
@@ -196,6 +198,7 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
     params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
     made = provenance("activations", params | {"block": 16}, [CORPUS], ["h5py", "numpy"])
     made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls", "layers": list(layers)}
+    made |= {"tokenizer": "1" * 64}
     with writing_hdf5(path, made) as file:
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
         file.create_dataset("activations", data=data, chunks=(len(table), 1, WIDTH))
@@ -320,11 +323,36 @@ def run_score(labeller, spec=None, **changes):
         return score.run(*files, section=section, **how, **section)
 
 
-def run_report():
-    inputs = (CORPUS, DESCRIPTORS, ANNOTATIONS, ACTIVATIONS, EXEMPLARS, LABELS, METRICS, GRAPHS)
-    section = {"title": "A <b>miniature</b>", "neurons": 5, "exemplars_shown": 3}
-    report.run(*inputs, PAGE, section=section, **section)
-    return PAGE.read_text(encoding="utf-8")
+def run_no_score():
+    """Not enabled."""
+    how = {"scorers": [], "neurons": None, "sentences": 0, "company": 0, "seed": 0}
+    how |= {"min_mass": 0.1, "max_failures": 0.0, "replay": False, "progress": lambda *_: None}
+    files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
+    score.run(*files, section={"labeller": None}, labeller=None, **how)
+
+
+def run_report(**changes):
+    """Write the site; its packs by name, as the page is handed them."""
+    answers = ANNOTATIONS, JUDGEMENTS, ACTIVATIONS, EXEMPLARS, LABELS, COMPOSED
+    rated = METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED
+    others = SCORES, SCORE_TABLE, GRAPHS, GRAPH_SCORES, GOLD
+    section = {"title": "A <b>miniature</b>", "exemplars_shown": 3} | changes
+    inputs = CORPUS, CANDIDATES, DESCRIPTORS, *answers, *rated, *others
+    report.run(*inputs, SITE, section=section, **section)
+    return packs_of(SITE)
+
+
+PACK = re.compile(r'descry\.take\("([\w-]+)","([A-Za-z0-9+/=]+)"\);\n')
+
+
+def packs_of(site):
+    """What is in the packs of a site, by name."""
+    found = {}
+    for path in (site / "data").iterdir():
+        name, packed = PACK.fullmatch(path.read_text(encoding="ascii")).groups()
+        assert path.name == f"{name}.js"
+        found[name] = json.loads(gzip.decompress(base64.b64decode(packed)))
+    return found
 
 
 def store(labeller, prompt, response):
@@ -351,6 +379,7 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_judge(None)
     run_label()
     run_evaluate()
+    run_no_score()
     run_report()
     store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
 

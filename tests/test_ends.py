@@ -18,7 +18,7 @@ from planted import (
     CORPUS,
     CURVES,
     EXEMPLARS,
-    HOSTILE,
+    HOSTILE_REVIEW,
     LABELS,
     METRICS,
     NAMES,
@@ -28,7 +28,6 @@ from planted import (
     TOPICS,
     WIDTH,
     Absent,
-    Page,
     Toy,
     build,
     made_in,
@@ -394,46 +393,69 @@ def test_labels_of_an_end_that_the_exemplars_no_longer_have_are_refused(run, rea
         read()
 
 
-# page
+# explorer
 
 
-def test_the_page_has_a_section_of_the_lowest(run):
-    page = Page(run_report())
-    assert page.tags["details"] == 2 * 5
-    identities = [value for name, value in page.attributes if name == "id"]
-    assert len(identities) == len(set(identities))
-    assert {"neurons", "lowest"} <= set(identities)
-    for neuron in range(5):
-        assert {f"L1:{neuron}", f"lowest-L1:{neuron}"} <= set(identities)
-    text = " ".join("".join(page.texts).split())
-    assert "Neurons, lowest activations" in text
-    assert "descry audit L1:" in text
-    assert "lowest halves: jaccard" in text
-    assert "2 layers of 8 neurons" in text
-    assert text.count("Descriptor dropped") == 2
-    assert f"Descriptor dropped (lowest): {BROAD}" in text
-    labelled = read_labels(LABELS, LOWEST).splits["all"].assigned.any(axis=2).sum()
-    assert f"labelled apart: {labelled} neurons have such a label" in text
+def test_the_explorer_has_the_labels_of_each_end(run):
+    packs = run_report()
+    assert packs["run"]["ends"] == list(ENDS)
+    assert packs["run"]["target"]["layers"] == list(LAYERS)
+    assert {(item["descriptor"], item["end"]) for item in packs["run"]["broad"]} == {
+        (BROAD, end) for end in ENDS
+    }
+    for end in ENDS:
+        table, labels = packs[f"table-{end}"], read_labels(LABELS, end)
+        labelled = labels.splits["all"].assigned.any(axis=2)
+        assert packs["run"]["labelled"][end] == labelled.sum()
+        assert (np.diff(table["start"]) > 0).tolist() == labelled.ravel().tolist()
+        for neuron in range(5):
+            topic = TOPIC[neuron] if end == HIGHEST else lowest_topic(neuron)
+            column, values = packs["neurons-0"][neuron]["ends"][end]["labels"][0]
+            assert packs["run"]["descriptors"][column]["name"] == topic
+            assert (values["all"][0], values["all"][2]) == (1, 5)
+    assert "lowest_halves" in packs["run"]["metrics"]
 
 
-def test_the_page_shows_the_sentences_of_each_end(run):
-    text = " ".join(" ".join(Page(run_report()).texts).split())
-    highest, lowest = text.split("Neurons, lowest activations")
-    assert re.search(r"L1:2 Sound 1\.00, 5\.0x .*? sentence descriptors 2\d\.\d{3} ", highest)
-    assert re.search(r"L1:2 Delivery 1\.00, 5\.0x .*? sentence descriptors -2\d\.\d{3} ", lowest)
-    hostile = " ".join(HOSTILE.split())
-    assert hostile in highest
-    assert hostile in lowest
+def test_the_explorer_shows_the_sentences_of_each_end(run):
+    packs = run_report()
+    hostile = [sentence["text"] for sentence in packs["sentences-0"]].index(HOSTILE_REVIEW)
+    ends = {end: [] for end in ENDS}
+    for neuron in packs["neurons-0"][:5]:
+        for name, pairs in neuron["sets"].items():
+            ends[LOWEST if name == LOWEST else HIGHEST] += pairs
+    assert all(value > 15 for _, value in ends[HIGHEST])
+    assert all(value < -15 for _, value in ends[LOWEST])
+    assert hostile in {row for row, _ in ends[HIGHEST]}
 
 
-def test_the_page_of_a_run_without_labels_at_either_end_can_be_read(run):
+def test_a_descriptor_that_one_end_lacks_is_undefined_there(run):
+    broad_at_the_lowest_end()
+    run_label(broad=0.99, threshold=0.3)
+    run_evaluate()
+    packs, lowest = run_report(), read_labels(LABELS, LOWEST)
+    names = [entry["name"] for entry in packs["run"]["descriptors"]]
+    sound = names.index("Sound")
+    assert "Sound" not in lowest.descriptors
+    assert packs["run"]["descriptors"][sound]["neurons"][LOWEST]["all"] == 0
+    assert packs["run"]["descriptors"][sound]["base"]["all"] > 0
+    f = np.array(packs[f"map-{LOWEST}-0"]["f"], dtype=object).reshape(WIDTH, len(names))
+    assert set(f[:, sound].tolist()) == {None}
+    whole = lowest.splits["all"].f[0]
+    for column, name in enumerate(lowest.descriptors):
+        found = np.array(f[:, names.index(name)], dtype=float)
+        np.testing.assert_array_equal(found, np.rint(1000 * whole[:, column]))
+    start, columns = (packs[f"table-{LOWEST}"][name] for name in ("start", "descriptor"))
+    found = [names[column] for column in columns[start[2] : start[3]]]
+    assigned = lowest.splits["all"].assigned[0, 2]
+    assert sorted(found) == sorted(lowest.descriptors[c] for c in np.flatnonzero(assigned))
+
+
+def test_the_explorer_of_a_run_without_labels_at_either_end(run):
     run_label(threshold=1.0)
     run_evaluate()
-    page = Page(run_report())
-    assert page.tags["details"] == 0
-    text = " ".join("".join(page.texts).split())
-    assert "0 of 16 neurons have a label." in text
-    assert "labelled apart: 0 neurons have such a label." in text
+    packs = run_report()
+    assert packs["run"]["labelled"] == dict.fromkeys(ENDS, 0)
+    assert all(packs[f"table-{end}"]["descriptor"] == [] for end in ENDS)
 
 
 # all of them

@@ -17,10 +17,13 @@ from scipy import stats
 from descry import exemplars
 from descry.errors import InputError
 from descry.exemplars import (
+    BOTTOM,
     ENDS,
     HIGHEST,
+    LOWEST,
     NOBODY,
     Leaders,
+    bottom,
     exemplar_size,
     in_common,
     leaders,
@@ -135,6 +138,16 @@ def test_a_neuron_that_is_always_negative_has_its_least_negative_sentences():
     rows, values = leaders(column(-3.0, -1.0, -2.0), 2)
     assert rows.tolist() == [[1, 2]]
     assert values.tolist() == [[-1.0, -2.0]]
+
+
+@given(seed=st.integers(0, 2**32), sentences=st.integers(1, 1500), size=st.integers(1, 12))
+def test_the_bottom_is_the_leaders_of_the_negated(seed, sentences, size):
+    values = np.random.default_rng(seed).integers(-20, 20, (3, sentences)) / np.float32(4)
+    columns = np.where(values == 0, np.float32(-0.0), values).astype(np.float32)
+    for found, expected in zip(bottom(columns, size), leaders(-columns, size), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+        assert np.signbit(found).tolist() == np.signbit(expected).tolist()
 
 
 def test_the_leaders_of_the_negated_are_the_lowest_the_lowest_first():
@@ -421,7 +434,10 @@ def test_sets_of_both_ends_in_every_split_are_those_of_a_stable_sort(study):
     with h5py.File(study.output) as file:
         lowest = file["lowest/all/activation"][:]
         assert (np.diff(lowest, axis=2) >= 0).all()
-        assert set(file) == {*SPLITS, "lowest", "distribution", "layer"}
+        rows, values = expected(study, "all", LOWEST, BOTTOM)
+        np.testing.assert_array_equal(file["bottom/row"][:], rows)
+        np.testing.assert_array_equal(file["bottom/activation"][:], values)
+        assert set(file) == {*SPLITS, "lowest", "bottom", "distribution", "layer"}
         assert set(file["lowest"]) == set(SPLITS)
         assert hdf5_provenance(file)["stage"] == "exemplars"
 

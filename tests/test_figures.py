@@ -34,6 +34,7 @@ from planted import (
 )
 
 from descry import figures as draw
+from descry.alike import alike
 from descry.drawing import LONGEST, save, shown
 from descry.errors import InputError
 from descry.rules import Rule
@@ -313,7 +314,7 @@ def test_the_most_alike_descriptors_stand_beside_each_other():
     for a, b in ((0, 3), (1, 5), (2, 4)):
         matrix[a, b] = matrix[b, a] = 0.8
     np.fill_diagonal(matrix, 1)
-    order = draw.alike(matrix)
+    order = alike(matrix)
     assert sorted(order) == list(range(6))
     assert all(abs(order.index(a) - order.index(b)) == 1 for a, b in ((0, 3), (1, 5), (2, 4)))
 
@@ -321,8 +322,8 @@ def test_the_most_alike_descriptors_stand_beside_each_other():
 def test_undefined_descriptors_come_last():
     matrix = np.eye(5)
     matrix[1, :] = matrix[:, 1] = NAN
-    assert draw.alike(matrix)[-1] == 1
-    assert draw.alike(np.full((2, 2), NAN)) == [0, 1]
+    assert alike(matrix)[-1] == 1
+    assert alike(np.full((2, 2), NAN)) == [0, 1]
 
 
 def test_the_bars_are_sorted_and_the_most_frequent_are_drawn(tmp_path):

@@ -1,8 +1,9 @@
-"""Stage graphs: which texts are taken, killed runs, the tables, and what the report says."""
+"""Stage graphs: which texts are taken, killed runs, the tables, and the explorer's part."""
 
 import json
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import planted
@@ -10,23 +11,26 @@ import pytest
 import tiny
 from extracting import WORDS, section, sentences, write_corpus
 from miniature import ROOT
-from neurons import IDS, PAPER, Neurons, explained, tokens_of
-from planted import CORPUS, GRAPHS, HOSTILE, Page, made_in, run_report
+from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
+from neurons import WORDS as SPOKEN
+from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, made_in, run_report
 
 from descry.errors import InputError
 from descry.models import Checkpoint
 from descry.n2g.comparison import Held, Talk, held, talk
 from descry.n2g.firing import firing_rows
-from descry.n2g.records import PREDICTORS, Record, read_records, write_records
+from descry.n2g.making import make_records
+from descry.n2g.records import PREDICTORS, Record, Tokens, read_records, write_records
 from descry.n2g.scoring import Score, average
 from descry.n2g.select import leading_rows
 from descry.n2g.sentences import Sentences
-from descry.n2g.summary import EVERY, layer_rows
+from descry.n2g.summary import COLUMNS, EVERY, layer_rows
 from descry.params import load, parse
+from descry.splits import sentence_id
 from descry.stages import graphs
-from descry.storage import part_of, provenance, read_table, table_provenance
+from descry.storage import part_of, provenance, read_table, table_provenance, write_table
 from descry.targets import Target
-from descry.tidy import read_csv
+from descry.tidy import read_csv, write_csv
 
 NAN = float("nan")
 SHIPPED = load(ROOT / "presets/sample.yaml").graphs
@@ -193,6 +197,71 @@ def test_a_sentences_one_activation_can_be_explained_too(model, corpus, tmp_path
     assert made["position"] == "mean"
     assert {record.graph.max_gap for record in records} == {SHIPPED.max_gap}
     assert {record.scores["graph"].number for record in records} == {4}
+    assert all(record.tokens == [] for record in records)
+
+
+def given(strings, **interface):
+    """The record of a hand-made neuron that fires at `coffee`, made of all these sentences."""
+    neurons = Neurons(**interface)
+    tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [SPOKEN[i] for i in ids])
+    neurons.target = SimpleNamespace(layers=[5], tokenizer=tokenizer)
+    corpus = SimpleNamespace(texts=lambda rows: [text_of(strings[row]) for row in rows])
+    rows = {0: np.arange(len(strings))}
+    [found] = make_records(neurons, rows, corpus, settings(train=len(strings)), None)
+    return found
+
+
+def test_a_token_has_its_activation_as_a_share_of_the_highest():
+    strings = ["It was hot coffee.", "Coffee so very good"]
+    found = given(strings)
+    first = Tokens(["it", "was", "hot", "coffee", "."], [-0.125] * 3 + [1.0, -0.125])
+    second = Tokens(["coffee", "so", "very", "good"], [1.0] + [-0.125] * 3)
+    expected = dict(zip(map(sentence_id, strings), (first, second), strict=True))
+    assert dict(zip(found.train, found.tokens, strict=True)) == expected
+
+
+def test_shares_have_three_digits_and_no_negative_zero():
+    values = np.array([-0.0001, 1.0, 3.0], dtype=np.float32)
+    [text] = given(["so very good"], rules={0: lambda words: values[-len(words) :]}).tokens
+    assert [str(share) for share in text.activations] == ["0.0", "0.333", "1.0"]
+
+
+def test_where_a_neuron_is_never_active_every_share_is_zero():
+    [text] = given(["so very good"]).tokens
+    assert text == (["so", "very", "good"], [0.0] * 3)
+
+
+def test_a_text_without_a_token_has_neither_an_id_nor_activations():
+    found = given(["the coffee", "!"])
+    assert (len(found.train), len(found.tokens)) == (1, 1)
+
+
+def test_where_a_sentence_has_one_activation_its_tokens_have_none():
+    assert given(["the coffee", "so"], whole=True).tokens == []
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2"])
+def test_tokens_and_activations_are_those_of_a_plain_pass(name, corpus, tmp_path):
+    folder = tiny.make(name, tmp_path / name, words=WORDS)
+    make(corpus, folder, tmp_path, bos=False)
+    records, _ = read_records(tmp_path / "graphs.parquet")
+    target, texts = target_of(folder), read_table(corpus, "corpus").to_pylist()
+    strings = {row["id"]: row["text"] for row in texts}
+    for record in records:
+        found = [plainly(target, strings[name], record) for name in record.train]
+        highest = max(values.max() for _, values in found)
+        for (words, values), text in zip(found, record.tokens, strict=True):
+            assert text.words == words
+            np.testing.assert_allclose(text.activations, values / highest, atol=6e-4)
+
+
+def plainly(target, string, record):
+    """The tokens of a sentence and the neuron's activations at them, special ones left out."""
+    encoded = target.tokenizer(string, return_special_tokens_mask=True)
+    own = np.flatnonzero(np.array(encoded["special_tokens_mask"]) == 0)
+    ids = encoded["input_ids"]
+    values = target.activations([ids])[own, target.layers.index(record.layer), record.graph.neuron]
+    return target.tokenizer.convert_ids_to_tokens([ids[place] for place in own]), values
 
 
 def test_words_are_replaced_by_the_nearest_of_the_target_or_a_masked_models(
@@ -290,14 +359,17 @@ def test_the_graphs_are_the_same_whatever_is_worked_on_together(model, corpus, t
         assert {k: v for k, v in one.items() if k not in CLOSE} == {
             k: v for k, v in other.items() if k not in CLOSE
         }
-        numbers = [[row[name] or 0 for name in CLOSE[1:]] for row in (one, other)]
+        numbers = [[row[name] or 0 for name in CLOSE[2:]] for row in (one, other)]
         np.testing.assert_allclose(*numbers, rtol=1e-4, atol=1e-4)
         tries = (json.loads(row["graph"])["trie"] for row in (one, other))
         assert len({tuple((parent, key) for parent, key, _ in trie) for trie in tries}) == 1
+        for text, same in zip(one["tokens"], other["tokens"], strict=True):
+            assert text["words"] == same["words"]
+            np.testing.assert_allclose(text["activations"], same["activations"], atol=2e-3)
 
 
 # Not to the last digit: batches differ.
-CLOSE = ["graph", "highest"] + [
+CLOSE = ["graph", "tokens", "highest"] + [
     f"{name}_{score}".replace(" ", "_") for name in PREDICTORS for score in ("pearson", "r2")
 ]
 
@@ -312,7 +384,8 @@ def record(layer, neuron, f1=0.5, fires=3, sentences=()):
     scores = {name: Score(9, fires, 2, NAN, f1, f1 / 2, 0.1, -0.2) for name in PREDICTORS}
     scores["graph"] = scores["graph"]._replace(precision=1.0)
     words = {IDS["coffee"]: "coffee"}
-    return Record(layer, graph, words, ["a"], ["b"], scores, list(sentences))
+    tokens = [Tokens(["the", "coffee"], [-0.125, 1.0])]
+    return Record(layer, graph, words, ["a"], ["b"], tokens, scores, list(sentences))
 
 
 RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1, 0.7, fires=0)]
@@ -356,12 +429,33 @@ def test_records_are_read_as_they_were_written_sorted(tmp_path):
     assert [one.name for one in found] == ["L0:1", "L0:4", "L2:0", "L2:1"]
     for one, other in zip(found, ordered, strict=True):
         assert (one.graph, one.words, one.train) == (other.graph, other.words, other.train)
+        assert one.tokens == other.tokens
         for name in PREDICTORS:
             np.testing.assert_equal(astuple_of(one, name), astuple_of(other, name))
 
 
 def astuple_of(one, predictor):
     return tuple(one.scores[predictor])
+
+
+def test_a_table_of_another_version_is_refused(tmp_path):
+    path = tmp_path / "graphs.parquet"
+    write_records(path, RECORDS, {})
+    write_table(path, read_table(path, "graphs").drop_columns(["tokens"]), {})
+    with pytest.raises(
+        InputError, match=r"graphs\.parquet: cannot be read .*tokens.* run the stage"
+    ):
+        read_records(path)
+
+
+def test_a_damaged_graph_is_named(tmp_path):
+    path = tmp_path / "graphs.parquet"
+    write_records(path, RECORDS[:1], {})
+    table = read_table(path, "graphs")
+    damaged = table.set_column(table.column_names.index("graph"), "graph", [["{"]])
+    write_table(path, damaged, {})
+    with pytest.raises(InputError, match=r"graphs\.parquet: L0:4: not a graph .*again$"):
+        read_records(path)
 
 
 # Where graphs fire
@@ -415,7 +509,7 @@ def test_labels_are_counted_beside_the_other_descriptors_of_labelled_neurons():
 LIFTS = [[1.5, 2.0, 0.5], [NAN, 1.0, 3.0], [9.0, 9.0, 9.0]]
 
 
-# The report
+# The explorer
 
 
 @pytest.fixture(scope="module")
@@ -424,18 +518,19 @@ def built(tmp_path_factory):
 
 
 def write_graphs(*records):
+    """Graphs made from the first sentences of the corpus, and their mean scores."""
+    ids = read_table(CORPUS, "corpus")["id"].to_pylist()
+    found = [replace(one, train=ids[4:5], held=ids[2:4]) for one in records]
     made = provenance("graphs", {"neurons": len(records)}, [CORPUS], []) | {"position": "tokens"}
-    write_records(GRAPHS, records, made)
+    write_records(GRAPHS, found, made)
+    write_csv(GRAPH_SCORES, layer_rows(found), COLUMNS)
 
 
-def section_of(text):
-    """The part of the page from its heading on, as one line."""
-    whole = " ".join(" ".join(Page(text).texts).split())
-    return whole.partition("Graphs What neurons respond to")[2]
-
-
-def test_without_graphs_the_page_does_not_speak_of_them(run):
-    assert section_of(run_report()) == ""
+def test_without_graphs_the_explorer_has_none(run):
+    packs = run_report()
+    assert packs["run"]["graphs"] is None
+    assert "graphs-0" not in packs
+    assert not any(neuron["graph"] for neuron in packs["neurons-0"])
 
 
 def topic_rows(topic):
@@ -443,36 +538,71 @@ def topic_rows(topic):
     return np.flatnonzero(found == topic).tolist()
 
 
-def test_the_page_holds_a_neurons_labels_against_its_graphs_sentences(run):
+def test_the_explorer_holds_labels_against_the_graphs_sentences(run):
     write_graphs(
         record(0, 2, 0.4, sentences=topic_rows(2)),
         record(0, 3, 0.8, sentences=topic_rows(0)),
         record(1, 0, fires=0),
     )
-    text = section_of(run_report())
-    assert "at position tokens" in text
-    assert "0 graph 2 2 1.000 0.600 0.300 0.100 -0.200" in text
-    assert "0 token 2 2 undefined 0.600 0.300" in text
-    assert "1 graph 1 0 undefined" in text
-    assert "all graph 3 2 1.000 0.600" in text
-    assert "L0:2 coffee 0.200 12 Sound 1.000, 5.0x Sound 1.000, 5.0x" in text
-    assert "L0:3 coffee 0.400 12 Delivery 0.000, 0.0x Price 1.000, 5.0x" in text
-    assert "L1:0 coffee 0.250 0 Sound undefined, lift undefined undefined" in text
-    assert "Of the 2 labels of neurons whose graphs fire, 1 have a lift above 1 there" in text
+    found = run_report()["run"]["graphs"]
+    assert (found["position"], found["number"]) == ("tokens", 3)
+    rows = {(row["layer"], row["predictor"]): row for row in found["scores"]}
+    graph = {"neurons": 2, "firing": 2, "precision": 1, "recall": 0.6, "f1": 0.3}
+    assert rows["0", "graph"].items() >= (graph | {"pearson": 0.1, "r2": -0.2}).items()
+    assert (rows["0", "token"]["precision"], rows["1", "graph"]["precision"]) == (None, None)
+    assert (rows["all", "graph"]["neurons"], rows["all", "graph"]["firing"]) == (3, 2)
     others = 2 * (len(planted.TOPICS) - 1)
-    assert f"of the {others} pairs of a labelled neuron and a descriptor" in text
-    assert "that is not its label, 1 have." in text
+    assert found["held"] == {"labels": 2, "above": 1, "others": others, "others_above": 1}
 
 
-def test_a_token_of_a_strangers_vocabulary_steers_nothing(run):
+def test_a_graph_stands_with_its_neuron_token_by_token(run):
+    write_graphs(record(0, 2, 0.4, sentences=topic_rows(2)), record(1, 7))
+    packs = run_report()
+    graphs = {n for n, neuron in enumerate(packs["neurons-0"]) if neuron["graph"]}
+    assert graphs == {2, 15} == {int(n) for n in packs["graphs-0"]}
+    found = packs["graphs-0"]["2"]
+    (node,) = found["nodes"]
+    assert (node["parent"], node["side"], node["text"], node["end"]) == (
+        -1, "activating", "coffee", True,
+    )  # fmt: skip
+    assert (found["train"], found["held"]) == ([4], [2, 3])
+    assert (found["fires"], found["shown"]) == (12, topic_rows(2)[:10])
+    assert (found["scores"]["graph"]["f1"], found["scores"]["token"]["precision"]) == (0.2, None)
+    words = [" the", " coffee"]
+    assert found["tokens"] == [{"row": 4, "words": words, "activations": [-0.125, 1]}]
+
+
+@pytest.mark.parametrize(
+    ("read", "shown"),
+    [
+        (["cof", "##fee", "-", "##a"], [" cof", "fee", " -", "a"]),
+        (["Ġcof", "fee", ".", "ĊĠ"], [" cof", "fee", ".", "↵ "]),
+        (["▁cof", "fee", "##"], [" cof", "fee", "##"]),
+        ([HOSTILE], [" \N{REPLACEMENT CHARACTER}" + HOSTILE[1:].replace(" ", "␣")]),
+    ],
+)
+def test_words_are_joined_again_from_their_tokens(run, read, shown):
+    tokens = [Tokens(read, [0.0] * len(read))]
+    write_graphs(replace(record(0, 2), tokens=tokens))
+    assert run_report()["graphs-0"]["2"]["tokens"][0]["words"] == shown
+
+
+def test_a_token_of_a_strangers_vocabulary_is_data(run):
     write_graphs(replace(record(0, 2), words={IDS["coffee"]: HOSTILE}))
-    page = run_report()
-    assert Page(page).tags["script"] == 0
-    assert "\x1b" not in section_of(page)
-    assert "alert(1)" in section_of(page)
+    (node,) = run_report()["graphs-0"]["2"]["nodes"]
+    assert "\x1b" not in node["text"]
+    assert "alert(1)" in node["text"]
 
 
 def test_a_neuron_that_has_no_row_of_labels_is_named(run):
     write_graphs(record(7, 0))
     with pytest.raises(InputError, match=r"^L7:0: no such neuron: "):
+        run_report()
+
+
+def test_a_graph_of_another_corpus_is_named(run):
+    write_graphs(record(0, 2))
+    records, made = read_records(GRAPHS)
+    write_records(GRAPHS, [replace(records[0], held=["0" * 16])], made)
+    with pytest.raises(InputError, match=r"^L0:2: .* sentence 0+, which is not in the corpus: run"):
         run_report()

@@ -9,15 +9,16 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "hostile", "sets", "enrichment", "composed", "means"},
+    {"errors", "hostile", "sets", "enrichment", "composed", "means", "alike", "outline"},
     {"storage", "prompts", "splits", "threads", "sites", "processes", "git"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
-    | {"gold", "tidy", "drawing", "lock", "differences"},
-    {"labellers", "corpus", "clusters", "exports", "targets", "running"}
+    | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache"},
+    {"labellers", "corpus", "clusters", "exports", "targets", "running", "lock", "differences"}
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
-    {"rendered", "asking", "extraction", "results", "report", "scope", "scorers", "trials"}
+    {"rendered", "asking", "extraction", "results", "scope", "scorers", "trials"}
     | {"nulls", "figures"},
     {"study", "label_scores", "n2g"},
+    {"explorer"},
     {"stages", "audit", "pin", "workflow", "sheet"},
     {"questions", "sweep"},
     {"forecast", "upkeep"},

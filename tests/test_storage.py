@@ -15,6 +15,7 @@ from descry.storage import (
     canonical,
     digests,
     hdf5_provenance,
+    md5_file,
     provenance,
     provenance_of,
     read_json,
@@ -23,6 +24,7 @@ from descry.storage import (
     sha256_file,
     sha256_text,
     table_provenance,
+    unlike,
     write_json,
     write_table,
     write_text,
@@ -288,3 +290,14 @@ def test_small_numbers_are_numbers_however_they_are_written(text):
 @pytest.mark.parametrize("text", ["1e", "e5", "1e-05x", "0x1e", "'1e-05'"])
 def test_what_only_looks_like_one_stays_what_it_is(text):
     assert yaml_value(f"a: {text}", "here")["a"] != 1e-05
+
+
+def test_mappings_are_unlike_at_the_keys_where_one_has_another_value_or_none():
+    old, new = {"b": 1, "a": [1], "same": {"x": 1}, "gone": 0}, {"new": 0, "a": [2], "b": 2}
+    assert unlike(old, new | {"same": {"x": 1}}) == ["b", "a", "gone", "new"]
+    assert unlike({"a": None}, {}) == unlike({}, {}) == []
+
+
+def test_both_ways_to_an_md5_agree(tmp_path):
+    (tmp_path / "file").write_bytes(b"abc" * 1000)
+    assert md5_file(tmp_path / "file") == digests(tmp_path / "file").md5

@@ -347,22 +347,38 @@ def figures(
 @app.command(rich_help_panel=STAGES)
 def report(
     corpus: Path,
-    descriptors: Path,
+    candidates: Path,
+    descriptors: Annotated[Path, typer.Argument(help="descriptors.json")],
     annotations: Path,
+    judgements: Path,
     activations: Path,
     exemplars: Path,
     labels: Path,
+    composed: Path,
     metrics: Path,
+    curves: Path,
+    nulls: Path,
+    alignment: Path,
+    rated: Annotated[Path, typer.Argument(help="descriptors.csv")],
+    correlation: Path,
+    scored: Annotated[Path, typer.Argument(help="label_scores.parquet")],
+    scores: Annotated[Path, typer.Argument(help="scores.json")],
+    trials: Annotated[Path, typer.Argument(help="scores.csv")],
     graphs: Path,
-    output: Output,
+    graph_scores: Annotated[Path, typer.Argument(help="graphs.csv")],
+    gold: Path,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
     params: Params = None,
 ) -> None:
-    """The HTML page."""
+    """The explorer: all results as a static site."""
     from descry.progress import finished
     from descry.stages import report as stage
 
-    inputs = (corpus, descriptors, annotations, activations, exemplars, labels, metrics, graphs)
-    finished("report", stage.run(*inputs, output, **_section("report", params)))
+    found = (corpus, candidates, descriptors, annotations, judgements, activations, exemplars)
+    rates = (labels, composed, metrics, curves, nulls, alignment, rated, correlation, scored)
+    others = (scores, trials, graphs, graph_scores, gold)
+    section = _section("report", params)
+    finished("report", stage.run(*found, *rates, *others, output, **section))
 
 
 @app.command(rich_help_panel=LOOK)

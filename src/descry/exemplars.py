@@ -2,7 +2,7 @@
 
 A neuron's leaders are its highest activations with the rows they are of, highest first, ties by the
 lower row. Those of the whole corpus are among those of its halves. The lowest activations are the
-leaders of the negated ones.
+leaders of the negated ones. A few of them, the bottom, are kept of every neuron.
 """
 
 import math
@@ -14,7 +14,9 @@ from descry.errors import InputError
 HIGHEST, LOWEST = "highest", "lowest"
 ENDS = (HIGHEST, LOWEST)  # of a neuron's activations
 NOBODY = -1  # the row of a place that is not taken
+BOTTOM = 10  # sentences with the lowest activation that are kept of every neuron
 _SLAB = 1024  # rows that are taken in at a time, at least
+_RUN = 256  # rows of which the lowest activation is looked at first
 
 
 def exemplar_size(sentences: int, top_percent: float, min_size: int) -> int:
@@ -57,6 +59,31 @@ def _top(column: np.ndarray, size: int) -> np.ndarray:
         ties = np.flatnonzero(column == last)
         chosen = np.setdiff1d(chosen, ties[size - len(chosen) :], assume_unique=True)
     return chosen[np.argsort(-column[chosen], kind="stable")]
+
+
+def bottom(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The few lowest of every neuron, as `leaders` of the negated ones gives them.
+
+    Faster where `size` is small: the lowest lie in as many runs of rows, those of the lowest minima
+    (ties: the earlier run), and the rest is looked at once.
+
+    Args:
+        columns: float [neurons, sentences], contiguous, sentences in the order of their rows.
+
+    Returns:
+        rows: int32 [neurons, size], lowest activation first, ties by the lower row.
+        values: float32 [neurons, size], their activations, negated.
+    """
+    starts = np.arange(0, columns.shape[1], _RUN)
+    minima = np.minimum.reduceat(columns, starts, axis=1)
+    runs = np.sort(np.argsort(minima, axis=1, kind="stable")[:, :size], axis=1)
+    rows = (starts[runs][:, :, None] + np.arange(_RUN)).reshape(len(columns), -1)
+    beyond = rows >= columns.shape[1]  # only in the last run, and so behind all others
+    rows[beyond] = 0
+    values = -np.take_along_axis(columns, rows, axis=1)
+    values[beyond] = -np.inf
+    places, found = leaders(values, min(size, columns.shape[1]))
+    return np.take_along_axis(rows, places, axis=1).astype(np.int32), found
 
 
 def merged(parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:

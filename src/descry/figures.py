@@ -16,9 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
+from descry.alike import alike, most_frequent
 from descry.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, shown, style
 from descry.exemplars import ENDS, HIGHEST
 from descry.rules import Rule
@@ -218,7 +217,7 @@ def correlation(rows: Sequence[Row], shares: dict[str, float]) -> Figure:
         shares: share of sentences with each descriptor; the most frequent are drawn.
     """
     every = list(dict.fromkeys(row["first"] for row in rows))
-    names = most_frequent({name: shares.get(name, np.nan) for name in every})
+    names = most_frequent({name: shares.get(name, np.nan) for name in every}, MOST)
     place = {name: i for i, name in enumerate(names)}
     matrix = np.full((len(names), len(names)), np.nan)
     for row in rows:
@@ -256,25 +255,6 @@ def correlation(rows: Sequence[Row], shares: dict[str, float]) -> Figure:
     return figure
 
 
-def alike(matrix: np.ndarray) -> list[int]:
-    """The order that brings rows beside those like them; rows without a defined one come last.
-
-    Average linkage of 1 - r, with optimal leaf order (Bar-Joseph et al. 2001).
-
-    Args:
-        matrix: correlations, float64 [n, n], NaN where undefined.
-    """
-    defined = np.isfinite(matrix) & ~np.eye(len(matrix), dtype=bool)
-    known = np.flatnonzero(defined.any(axis=1))
-    rest = np.flatnonzero(~defined.any(axis=1)).tolist()
-    if len(known) < 3:
-        return [*known.tolist(), *rest]
-    distance = 1 - np.nan_to_num(matrix[np.ix_(known, known)])
-    np.fill_diagonal(distance, 0)
-    flat = squareform((distance + distance.T) / 2, checks=False)
-    return [*known[leaves_list(linkage(flat, "average", optimal_ordering=True))].tolist(), *rest]
-
-
 @_styled
 def descriptor_shares(rows: Sequence[Row]) -> Figure:
     """Figure 9: share of the sentences with each descriptor, in each half and in all.
@@ -283,7 +263,7 @@ def descriptor_shares(rows: Sequence[Row]) -> Figure:
         rows: rows of descriptors.csv.
     """
     every = {row["descriptor"]: row for row in rows}
-    names = most_frequent({name: row["share_all"] for name, row in every.items()})
+    names = most_frequent({name: row["share_all"] for name, row in every.items()}, MOST)
     place = np.arange(len(names))
     figure = Figure(layout="constrained")
     axes = figure.subplots()
@@ -371,11 +351,6 @@ def sensitivity(rows: Sequence[Row], rule: Rule) -> Figure:
         entries.append(Line2D([], [], color=colour, label="its null", **_null_marks(marker)))
     _legend(figure, entries, columns=3)
     return figure
-
-
-def most_frequent(shares: dict[str, float]) -> list[str]:
-    """The names with the largest shares, at most so many as a figure holds; undefined come last."""
-    return sorted(shares, key=lambda name: (-np.nan_to_num(shares[name], nan=-1), name))[:MOST]
 
 
 def _room(figure: Figure, axes: Axes) -> float:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from descry.errors import InputError
+from descry.hostile import printable
 from descry.storage import read_yaml, yaml_value
 
 
@@ -33,10 +34,12 @@ class Section(BaseModel):
 
 
 class Model(Section):
-    """A checkpoint: a hub model by commit, or a local folder by the sha256 of its weights."""
+    """A checkpoint: a hub model by commit, or a local folder by the sha256 of its contents."""
 
     model: str
     revision: Revision
+    # A permission, and so left out where it is not given: weights that are a pickle can run code.
+    pickled: Annotated[Literal[True] | None, Field(exclude_if=lambda given: given is None)] = None
 
 
 class Embedded(Model):
@@ -64,7 +67,8 @@ class OpenAI(Section):
     model: Annotated[str, Field(min_length=1)]
     revision: Annotated[str, Field(min_length=1)]
     dtype: Annotated[str, Field(min_length=1)]
-    base_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")]
+    # Without a user's name, password or query: keys stand in those, and it is recorded.
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")]
     api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
     max_new_tokens: Count
     concurrency: Count
@@ -279,10 +283,9 @@ class Figures(Section):
 
 
 class Report(Section):
-    """The HTML page."""
+    """The explorer."""
 
     title: str
-    neurons: Count
     exemplars_shown: Count
 
 
@@ -317,7 +320,7 @@ def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
         "extra_forbidden": "unknown key: remove it or mend its spelling",
         "missing": "missing key: add it (presets/sample.yaml has every key)",
     }.get(first["type"], first["msg"] + ("" if secret else f", got {got[:80]}"))
-    return InputError(f"{where}: {key}: {advice}")
+    return InputError(printable(f"{where}: {key}: {advice}"))
 
 
 def parse(section: str, value: object, where: str) -> Section:

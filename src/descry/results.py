@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST
+from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
 from descry.storage import JSON, hdf5_provenance, read_table, reading_hdf5, table_provenance
+
+BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
 
 
 @dataclass(frozen=True)
@@ -146,6 +148,42 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
 
 
 @dataclass(frozen=True)
+class Shown:
+    """What is shown of all neurons, a row each, all layers one after the other.
+
+    Attributes:
+        sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
+            the extreme one first: [neurons, so many or fewer].
+        distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
+    """
+
+    sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    distribution: dict[str, np.ndarray]
+
+
+def read_shown(path: Path, number: int) -> Shown:
+    """Read so many sentences of each set of exemplars.h5, and the distributions.
+
+    Raises:
+        InputError: it was written before the lowest were kept.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        if BOTTOM_GROUP not in file:
+            raise InputError(f"{path}: no lowest activations: run `descry exemplars` again")
+        groups = {half: file[half] for half in HALVES} | {LOWEST: file[BOTTOM_GROUP]}
+        sets = {
+            name: (_flat(g["row"][:, :, :number]), _flat(g["activation"][:, :, :number]))
+            for name, g in groups.items()
+        }
+        spread = {name: _flat(values[:]) for name, values in file["distribution"].items()}
+    return Shown(sets, spread)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, *values.shape[2:])
+
+
+@dataclass(frozen=True)
 class SplitLabels:
     """The label table of one split, float64 or bool [layers, neurons, descriptors]."""
 
@@ -167,19 +205,22 @@ class Labels:
     splits: dict[str, SplitLabels]
     made: JSON
 
-    def strongest(self) -> list[tuple[int, int]]:
-        """Labelled neurons (row of the layer, index), the one with the highest lift first.
+    @property
+    def strength(self) -> np.ndarray:
+        """By what neurons are ordered: float64 [layers, neurons], below 0 where there is no label.
 
-        The lift is that of the label whose lift is lowest of the two halves: a label that one half
-        does not bear out does not come to the top.
+        The highest lift of a neuron's labels, each that of the half where it is lower: a label that
+        one half does not bear out does not come to the top.
         """
         lifts = [np.nan_to_num(self.splits[half].lift) for half in HALVES]
         lowest = np.asarray(np.minimum(*lifts))
-        best = np.where(self.splits["all"].assigned, lowest, -1.0).max(axis=2)
-        labelled = np.asarray(self.splits["all"].assigned.any(axis=2))
-        order = np.argsort(-best.ravel(), kind="stable")
-        chosen = [divmod(int(row), self.neurons.width) for row in order]
-        return [(layer, index) for layer, index in chosen if labelled[layer, index]]
+        return np.asarray(np.where(self.splits["all"].assigned, lowest, -1.0).max(axis=2))
+
+    def strongest(self) -> list[tuple[int, int]]:
+        """Labelled neurons (row of the layer, index), the one of the highest `strength` first."""
+        strength = self.strength.ravel()
+        order = np.argsort(-strength, kind="stable")
+        return [divmod(int(row), self.neurons.width) for row in order if strength[row] >= 0]
 
 
 def read_labels(path: Path, end: str = HIGHEST) -> Labels:

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -46,6 +46,12 @@ def sha256_file(path: Path) -> str:
     """Hex sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """Hex md5 of a file's bytes, by which DVC knows it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 class Digests(NamedTuple):
@@ -146,6 +152,11 @@ def flat(value: JSON, key: str = "") -> dict[str, JSON]:
         return {key: value}
     inner = (flat(item, f"{key}.{name}" if key else name) for name, item in value.items())
     return {name: leaf for leaves in inner for name, leaf in leaves.items()}
+
+
+def unlike(old: Mapping[str, JSON], new: Mapping[str, JSON]) -> list[str]:
+    """The keys at which two mappings differ, those of the first one first; nothing is as null."""
+    return [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:

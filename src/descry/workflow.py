@@ -67,7 +67,7 @@ class Wiring:
 def imported(path: Path) -> set[Path]:
     """A source file of the package and all that it imports from the package, however deep.
 
-    Data files that stand beside a module (templates) belong to it.
+    Data files in the folder of a package that is imported by name belong to it.
     """
     found: set[Path] = set()
     waiting = [path]
@@ -78,8 +78,17 @@ def imported(path: Path) -> set[Path]:
         found.add(file)
         if file.suffix == ".py":
             waiting += _imports(file)
-            waiting += [p for p in file.parent.glob("*.html") if file.name == "__init__.py"]
+        if file.name == "__init__.py":
+            found.update(_data(file.parent))
     return found
+
+
+def _data(package: Path) -> Iterator[Path]:
+    """The files in a package's folder and those within that are no code."""
+    for path in package.rglob("*"):
+        hidden = any(part.startswith((".", "__")) for part in path.relative_to(package).parts)
+        if path.is_file() and path.suffix != ".py" and not hidden:
+            yield path
 
 
 def _imports(file: Path) -> Iterator[Path]:
@@ -164,9 +173,10 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
 
 def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
     """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it."""
+    others = [section for section in Params.model_fields if section not in sections]
     named = {
         file: f"${{{section}.{key}}}"
-        for section in sections
+        for section in [*others, *sections]
         for key, files in wiring.inputs(section).items()
         for file in files
     }

@@ -1,16 +1,30 @@
 """An audit as one HTML file that needs no network; texts are escaped, scripts are forbidden."""
 
 from pathlib import Path
+from typing import Any
 
-from descry.audit.tree import Node
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from descry.hostile import printable
-from descry.report import render
+from descry.outline import Node
 from descry.storage import write_text
 
 
 def write_page(node: Node, path: Path) -> None:
     """Write the tree; branches open and close without a script."""
     write_text(path, render(Path(__file__).with_name("page.html"), {"top": _shown(node)}))
+
+
+def render(template: Path, values: dict[str, Any]) -> str:
+    """A page. Every value is escaped: reviews are hostile input."""
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template.name).render(values)
 
 
 def _shown(node: Node) -> Node:

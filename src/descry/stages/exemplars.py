@@ -10,9 +10,9 @@ import numpy as np
 
 from descry.distribution import Distribution
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST, exemplar_size, leaders, merged
+from descry.exemplars import BOTTOM, ENDS, HIGHEST, LOWEST, bottom, exemplar_size, leaders, merged
 from descry.matrix import DATA, neuron_blocks, turned
-from descry.results import exemplar_group
+from descry.results import BOTTOM_GROUP, exemplar_group
 from descry.running import read_distribution, read_leaders
 from descry.splits import HALVES, split_rows
 from descry.storage import (
@@ -30,15 +30,17 @@ if TYPE_CHECKING:
 
 PACKAGES = ["h5py", "numpy"]
 MEMORY = 2**29  # bytes of activations held at a time, whatever the number of cores
-Leading = dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]  # by half and end: rows, values
+Found = tuple[np.ndarray, np.ndarray]  # rows and values [neurons, any]; those of lowest negated
+Leading = dict[tuple[str, str], Found]  # by half and end
 
 
 class Part(NamedTuple):
-    """Some neurons of a layer: the leaders of each half, and the distribution."""
+    """Some neurons of a layer: the leaders of each half, the bottom, and the distribution."""
 
     layer: int
     columns: slice
     leading: Leading
+    bottom: Found
     distribution: Distribution
 
 
@@ -57,8 +59,9 @@ def run(
 
     Datasets of a group: `row` int32 [layer, neuron, exemplar], the rows of the corpus, highest
     activation first; `activation` float32 of the same shape. With `lowest`, group `lowest` has the
-    same for the lowest, lowest first. Group `distribution` holds `Distribution.summary`
-    [layer, neuron]. Dataset `layer` says which layers of the model they are.
+    same for the lowest, lowest first. Group `bottom` always has the ten lowest of the whole corpus,
+    to look at. Group `distribution` holds `Distribution.summary` [layer, neuron]. Dataset `layer`
+    says which layers of the model they are.
 
     Args:
         passing: the activations are not kept: they are no input that could be looked at later.
@@ -128,7 +131,7 @@ def _of_matrix(
             for end in ends:
                 rows, found = leaders(part if end == HIGHEST else -part, size)
                 leading[half, end] = splits[half].astype(np.int32)[rows], found
-        return Part(layer, columns, leading, distribution)
+        return Part(layer, columns, leading, bottom(columns_first, BOTTOM), distribution)
 
     return ahead(select, read(), threads)
 
@@ -148,14 +151,16 @@ def _of_state(
             " (activations.keep): raise the one or lower the other"
         )
     whole = read_distribution(state)
-    kept = {(half, end): read_leaders(state, half, end) for half in HALVES for end in ends}
+    both = {*ends, LOWEST}
+    kept = {(half, end): read_leaders(state, half, end) for half in HALVES for end in both}
     for layer in range(len(whole.low) // neurons):
         span = slice(layer * neurons, (layer + 1) * neurons)
         leading: Leading = {}
         for (half, end), (rows, values) in kept.items():
             places = min(keep, len(splits[half]))
             leading[half, end] = rows[span, :places], values[span, :places]
-        yield Part(layer, slice(0, neurons), leading, whole.part(span))
+        lowest = merged([leading[half, LOWEST] for half in HALVES], BOTTOM)
+        yield Part(layer, slice(0, neurons), leading, lowest, whole.part(span))
 
 
 def _results(
@@ -170,5 +175,8 @@ def _results(
             group = exemplar_group(split, end)
             yield f"{group}/row", rows[:, :size]
             yield f"{group}/activation", values[:, :size] * (1 if end == HIGHEST else -1)
+    rows, values = part.bottom
+    yield f"{BOTTOM_GROUP}/row", rows
+    yield f"{BOTTOM_GROUP}/activation", -values
     for name, values in part.distribution.summary().items():
         yield f"distribution/{name}", values

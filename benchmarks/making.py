@@ -1,0 +1,155 @@
+"""A synthetic run that benchmarks read: files as the stages write them, where a model would.
+
+Paths in the files are relative to the run's folder, which is the current one.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+from activations import BLOCK, fill
+
+from descry.labellers import Identity
+from descry.models import MINILM_SHA256
+from descry.params import load
+from descry.splits import HALVES, sentence_id
+from descry.storage import canonical, provenance, write_json, write_table, writing_hdf5
+
+ROOT = Path(__file__).parent.parent
+DESCRIPTORS, PHRASES = 26, 100  # and raw descriptors of each
+EXAMPLE = {"sentence": "The price was fair.", "concepts": ["price"]}
+FRAME = ["", ""]
+WHO = Identity("scripted", "scripted", "v1", "none", "none")
+Params = dict[str, Any]
+
+
+def say(what: str) -> None:
+    print(f"making {what}", file=sys.stderr, flush=True)
+
+
+def descry(stage: str, *arguments: str) -> None:
+    """Run a stage with the params of the folder."""
+    subprocess.run([sys.executable, "-m", "descry", stage, *arguments], check=True)
+
+
+def sections(**changed: dict[str, Any]) -> Params:
+    """The shipped params, with what the paper has otherwise; as params.yaml of the folder."""
+    params = load(ROOT / "params.yaml").model_dump()
+    params["corpus"] |= {"reviews": "reviews.jsonl", "text_fields": ["text"]}
+    params["cluster"] |= {"edits": "edits.yaml"}
+    params["exemplars"] |= {"top_percent": 1.0}
+    params["label"] |= {"threshold": 0.07, "broad": 1.0}
+    params["describe"] |= {"example": EXAMPLE}
+    for section, values in changed.items():
+        params[section] |= values
+    Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    Path("edits.yaml").write_text("drop: []\n", encoding="utf-8")
+    return params
+
+
+def write_corpus(texts: list[str], params: Params) -> None:
+    texts = [" ".join(text.split()) for text in texts]
+    lines = (json.dumps({"text": text}) + "\n" for text in texts)
+    Path("reviews.jsonl").write_text("".join(lines), encoding="utf-8")
+    rows = sorted((sentence_id(text), text, line) for line, text in enumerate(texts, 1))
+    ids, ordered, places = (list(column) for column in zip(*rows, strict=True))
+    none = pa.nulls(len(ids), pa.string())
+    table = pa.table(
+        {
+            "id": ids,
+            "split": [HALVES[row % 2] for row in range(len(ids))],
+            "category": ["reviews"] * len(ids),
+            "text": ordered,
+            "summary": none,
+            "overall": pa.nulls(len(ids), pa.float64()),
+            "asin": none,
+            "reviewer": none,
+            "time": pa.nulls(len(ids), pa.int64()),
+            "source": ["reviews.jsonl"] * len(ids),
+            "line": places,
+        }
+    )
+    made = provenance("corpus", params["corpus"], [Path("reviews.jsonl")], []) | {"dropped": {}}
+    write_table(Path("results/corpus.parquet"), table, made)
+
+
+def write_candidates(rows: dict[str, list[str]], params: Params) -> None:
+    """Raw descriptors (columns id, labeller, phrase and key), and their clusters."""
+    made = provenance("describe", params["describe"], [Path("results/corpus.parquet")], [])
+    made |= {"labellers": [WHO.as_json() | {"frame": FRAME}], "example": EXAMPLE}
+    write_table(Path("results/candidates.parquet"), pa.table(rows), made)
+    write_clusters(rows["phrase"], params)
+
+
+def write_clusters(given: list[str], params: Params) -> None:
+    """Descriptor d is made of 100 phrases; it is named by hand nowhere."""
+    phrases, counts = np.unique(given, return_counts=True)
+    mentions = dict(zip(phrases.tolist(), counts.tolist(), strict=True))
+    entries = []
+    for d in range(DESCRIPTORS):
+        own = [f"phrase {i}" for i in range(d * PHRASES, (d + 1) * PHRASES)]
+        of = {phrase: mentions[phrase] for phrase in own if phrase in mentions}
+        total = sum(of.values())
+        entry = {"name": f"descriptor {d}", "mentions": total, "phrases": of}
+        entries.append(entry | {"edited_from": ["a name"]})
+    Path("edits.yaml").write_text(
+        yaml.safe_dump({"rename": {f"phrase {d}": f"descriptor {d}" for d in range(DESCRIPTORS)}}),
+        encoding="utf-8",
+    )
+    inputs = [Path("results/candidates.parquet"), Path("edits.yaml")]
+    made = provenance("cluster", params["cluster"], inputs, [])
+    whole = {"made": made, "descriptors": entries, "dropped": [], "too_small": 0}
+    write_json(Path("results/descriptors.json"), whole)
+
+
+def lots(sentences: int) -> np.ndarray:
+    """Answers by lot, int8 [sentences, descriptors]; the commoner the descriptor the more Yes."""
+    rates = np.linspace(0.01, 0.2, DESCRIPTORS)
+    return (np.random.default_rng(0).random((sentences, DESCRIPTORS)) < rates).astype(np.int8)
+
+
+def write_annotations(
+    ids: list[str], answer: np.ndarray, score: np.ndarray, params: Params
+) -> None:
+    inputs = [Path("results/corpus.parquet"), Path("results/descriptors.json")]
+    made = provenance("annotate", params["annotate"], inputs, [])
+    with writing_hdf5(Path("results/annotations.h5"), made) as file:
+        file.attrs["labeller"] = canonical(WHO.as_json())
+        file.attrs["frame"] = canonical(FRAME)
+        file.create_dataset("id", data=np.array(ids, dtype="S16"))
+        names = np.array([f"descriptor {d}".encode() for d in range(DESCRIPTORS)], dtype=object)
+        file.create_dataset("descriptor", data=names)
+        file.create_dataset("answer", data=answer)
+        file.create_dataset("score", data=score.astype(np.float32))
+        for name in ("asked", "sampled"):
+            file.create_dataset(name, data=np.ones(len(ids), dtype=bool))
+
+
+def write_activations(sentences: int, layers: int, neurons: int, params: Params) -> None:
+    """Noise."""
+    section = params["activations"] | {"block": BLOCK}
+    corpus = Path("results/corpus.parquet")
+    made = provenance("activations", section, [corpus], [])
+    made |= {"weights": MINILM_SHA256, "site": "ffn_output", "position": "cls"}
+    made |= {"layers": list(range(layers)), "tokenizer": "0" * 64}
+    with writing_hdf5(Path("results/activations.h5"), made) as file:
+        fill(file, corpus, (sentences, layers, neurons))
+
+
+def write_sets_and_labels() -> None:
+    """Exemplars and labels, by the stages themselves."""
+    say("exemplars")
+    descry("exemplars", *results("corpus.parquet", "activations.h5", "-o", "exemplars.h5"))
+    say("label")
+    read = results("corpus.parquet", "exemplars.h5", "annotations.h5", "-o", "labels.parquet")
+    descry("label", *read, *results("--composed", "composed.parquet", "--neurons", "neurons.json"))
+
+
+def results(*names: str) -> list[str]:
+    """Arguments in which files are those of the run."""
+    return [f"results/{name}" if "." in name else name for name in names]

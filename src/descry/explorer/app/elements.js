@@ -1,0 +1,66 @@
+"use strict";
+/* Elements and numbers. Whatever stands in data becomes text: nothing here parses markup. */
+
+/** An element: attributes (functions become listeners, null ones are left out), then its children. */
+descry.h = (tag, attributes = {}, ...children) => {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value === true) element.setAttribute(name, "");
+    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  return element;
+};
+
+/** A number with so many digits behind the point; what is undefined is a dash. */
+descry.number = (value, digits = 3) =>
+  value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits);
+
+descry.count = (value) => (value ?? 0).toLocaleString("en");
+
+/** A p or q value: small ones as powers. */
+descry.small = (value) => {
+  if (value === null || value === undefined) return "–";
+  return value !== 0 && value < 0.001 ? value.toExponential(0) : value.toFixed(3);
+};
+
+descry.times = (value) => (value === null || value === undefined ? "–" : `${value.toFixed(1)}×`);
+
+/** "1 sentence", "2 sentences". */
+descry.some = (count, word) => `${descry.count(count)} ${word}${count === 1 ? "" : "s"}`;
+
+/** A link within the page, such as link(["neuron", "L5:24"]), with a query. */
+descry.place = (parts, query = {}) => {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const asked = new URLSearchParams(given).toString();
+  return `#/${parts.map(encodeURIComponent).join("/").replaceAll("%3A", ":")}${asked && `?${asked}`}`;
+};
+
+/** Text with the words that were searched for marked. */
+descry.marked = (text, words) => {
+  if (!words.length) return [text];
+  const parts = text.split(/([\p{L}\p{N}]+)/u); // every second is a word
+  return parts.map((part, place) => {
+    const hit = place % 2 && words.some((word) => part.toLowerCase().startsWith(word));
+    return hit ? descry.h("mark", {}, part) : part;
+  });
+};
+
+/** A section with a heading, and an id to link to. */
+descry.section = (id, title, ...children) => {
+  const { h } = descry;
+  return h("section", { "aria-labelledby": id }, h("h2", { id }, title), children);
+};
+
+/** A definition list. */
+descry.facts = (pairs) => {
+  const { h } = descry;
+  const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return h("dl", {}, shown.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+};
+
+/** Say something to those who cannot see it. */
+descry.say = (text) => {
+  document.getElementById("said").textContent = text;
+};

@@ -1,0 +1,505 @@
+"""The explorer in a real browser: every page from the disk, with a hostile review in it."""
+
+import http.server
+import math
+import shutil
+import threading
+from contextlib import contextmanager
+from pathlib import Path as File
+
+import planted
+import pytest
+from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
+
+from descry.n2g.graph import make_graph
+from descry.n2g.paths import TURN, Path, Step
+from descry.n2g.records import PREDICTORS, Record, Tokens, write_records
+from descry.n2g.scoring import Score
+from descry.n2g.summary import COLUMNS, layer_rows
+from descry.splits import sentence_id
+from descry.storage import provenance, read_table
+from descry.tidy import write_csv
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+
+HOSTILE_ID = sentence_id(HOSTILE_REVIEW)
+HOSTILE_PLACE = "#/descriptor/%1B%5B2J%5Bred%5D%3Aboom%3A%20%3Cscript%3Ealert(1)%3C%2Fscript%3E"
+PAGES = {
+    "": "A <b>miniature</b>",
+    "#/map": "Map of the neurons",
+    "#/neurons": "Neurons",
+    "#/neuron/L0:0": "L0:0",
+    "#/neuron/L1:3": "L1:3",
+    "#/descriptors": "Descriptors",
+    "#/descriptor/Battery": "Battery",
+    HOSTILE_PLACE: HOSTILE,
+    f"#/sentence/{HOSTILE_ID}": f"Sentence {HOSTILE_ID}",
+    "#/search?q=battery": "Search: battery",
+}
+# Each word is a token; the last two would leave the page if they were markup.
+WORDS = {1: "price", 2: "the", 3: "is", 4: "<img src=x onerror=alert(1)>", 5: "##ly"}
+
+
+def steps(*keys):
+    return tuple(Step(key, 0.9) for key in keys)
+
+
+def write_graph():
+    """A graph for L0:0: `price` behind `the`, or with `is` behind it."""
+    paths = [Path(steps(1, 2), 1.0), Path(steps(1, 2, TURN, 3), 0.7), Path(steps(4, 5), 0.4)]
+    graph = make_graph(0, 2.0, paths, [True, False], max_gap=None)
+    ids = read_table(CORPUS, "corpus", ["id"])["id"].to_pylist()
+    scores = {name: Score(20, 4, 5, 0.8, 1.0, 0.9, 0.5, math.nan) for name in PREDICTORS}
+    tokens = [Tokens(["the", "price", "##ly", ".", WORDS[4]], [0.1, 0.9, 0.5, -0.1, 0.0])]
+    record = Record(0, graph, WORDS, ids[:1], ids[1:3], tokens, scores, [0, 1, 2])
+    made = provenance("graphs", {"neurons": 1}, [CORPUS], []) | {"position": "tokens"}
+    write_records(planted.GRAPHS, [record], made)
+    write_csv(planted.GRAPH_SCORES, layer_rows([record]), COLUMNS)
+
+
+def build():
+    planted.build()
+    write_graph()
+    run_report()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    return made_in(tmp_path_factory.mktemp("planted"), build) / SITE
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        # A container's user may have no namespaces of its own for Chromium's sandbox.
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+class Visit:
+    """A tab, with what it complained of and what it asked for."""
+
+    def __init__(self, tab, address):
+        self.tab, self.address, self.complaints, self.asked = tab, address, [], []
+        tab.on("console", lambda message: self.complaints.append(message.text))
+        tab.on("pageerror", lambda error: self.complaints.append(str(error)))
+        tab.on("dialog", lambda dialog: (self.complaints.append("dialog"), dialog.dismiss()))
+        tab.on("request", lambda request: self.asked.append(request.url))
+
+    def open(self, place=""):
+        self.tab.goto("about:blank")
+        self.tab.goto(f"{self.address}/index.html{place}")
+        return self.wait(place)
+
+    def wait(self, place):
+        self.tab.wait_for_function(
+            "place => document.querySelector('main').dataset.shown === place"
+            " && !document.querySelector('main').ariaBusy",
+            arg=place,
+        )
+        return self.tab
+
+    def text(self, selector="main"):
+        return self.tab.inner_text(selector)
+
+    @property
+    def place(self):
+        return self.tab.evaluate("location.hash")
+
+    def outside(self):
+        return [url for url in self.asked if not url.startswith((self.address, "about:", "data:"))]
+
+
+@contextmanager
+def visiting(browser, address, **options):
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, **options)
+    context.set_default_timeout(20_000)
+    visit = Visit(context.new_page(), address)
+    yield visit
+    context.close()
+
+
+@pytest.fixture
+def visit(browser, site):
+    """A visitor, who must find nothing to complain of and be sent nowhere else."""
+    with visiting(browser, site.as_uri()) as visitor:
+        yield visitor
+    assert visitor.complaints == []
+    assert visitor.outside() == []
+
+
+# Pages
+
+
+@pytest.mark.parametrize(("place", "heading"), PAGES.items())
+def test_every_page_opens_from_the_disk_by_a_link_of_its_own(visit, place, heading):
+    tab = visit.open(place)
+    assert tab.text_content("h1").strip() == heading
+    assert tab.locator("h1").count() == 1
+    assert "–undefined" not in visit.text() and "NaN" not in visit.text()
+
+
+def test_every_link_leads_to_something(visit):
+    seen, waiting = set(), [""]
+    while waiting and len(seen) < 30:
+        place = waiting.pop(0)
+        seen.add(place)
+        tab = visit.open(place)
+        assert tab.text_content("h1") not in ("Not here", "This could not be read"), place
+        links = tab.eval_on_selector_all("a[href^='#/']", "all => all.map(a => a.hash)")
+        waiting += [link for link in dict.fromkeys(links) if link not in {*seen, *waiting, "#/"}]
+    assert len(seen) == 30
+
+
+@pytest.mark.parametrize(
+    "place", ["#/neuron/L9:9", "#/neuron/%3Cb%3E", "#/descriptor/%", "#/sentence/00", "#/toString"]
+)
+def test_what_is_not_there_is_said(visit, place):
+    assert visit.open(place).text_content("h1") == "Not here"
+
+
+def test_links_of_earlier_pages_lead_to_the_neuron(visit):
+    assert visit.open("#L0:1").text_content("h1") == "L0:1"
+
+
+def test_it_opens_from_a_static_host_too(browser, site):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(site))
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        with visiting(browser, f"http://127.0.0.1:{server.server_port}") as visitor:
+            assert visitor.open("#/neuron/L0:0").text_content("h1") == "L0:0"
+        server.shutdown()
+        thread.join()
+    assert (visitor.complaints, visitor.outside()) == ([], [])
+
+
+def test_a_folder_without_a_file_says_which_and_what_to_do(browser, site, tmp_path):
+    copy = shutil.copytree(site, tmp_path / "site")
+    (copy / "data" / "neurons-0.js").unlink()
+    with visiting(browser, copy.as_uri()) as visitor:
+        visitor.open("#/neuron/L0:0")
+        assert "data/neurons-0.js is missing or damaged" in visitor.text()
+        visitor.open("")  # the others are not touched
+        assert "have a label" in visitor.text()
+
+
+# What the pages say
+
+
+def test_the_overview_says_what_the_run_was(visit):
+    visit.open()
+    text = visit.text()
+    for words in (
+        "60 sentences",
+        "toy/bert",
+        "toy (no generative model)",
+        "null",
+        "95%",
+        "reviews",
+    ):
+        assert words in text
+
+
+def test_all_figures_are_drawn_with_their_numbers_beneath(visit):
+    tab = visit.open()
+    figures = tab.locator("figure")
+    assert figures.count() >= 6
+    for number in range(figures.count()):
+        figure = figures.nth(number)
+        figure.scroll_into_view_if_needed()
+        figure.locator("svg, .canvas > p").first.wait_for()
+        figure.locator("summary").click()
+        figure.locator("tbody tr").first.wait_for()
+    assert tab.locator("figure svg[role=img]").count() >= 5
+
+
+def test_a_figure_is_saved_as_a_file_that_stands_alone(visit, tmp_path):
+    tab = visit.open()
+    figure = tab.locator("#figure-descriptor-shares")
+    figure.scroll_into_view_if_needed()
+    with tab.expect_download() as download:
+        figure.get_by_role("button", name="Save as SVG").click()
+    download.value.save_as(tmp_path / "figure.svg")
+    text = (tmp_path / "figure.svg").read_text(encoding="utf-8")
+    assert download.value.suggested_filename == "descriptor-shares.svg"
+    assert "Battery" in text and "var(" not in text
+
+
+def test_a_neuron_stands_beside_its_null_in_both_halves(visit):
+    tab = visit.open("#/neuron/L0:1")
+    table = tab.locator("table.labels")
+    assert "calibration half" in table.inner_text() and "validation half" in table.inner_text()
+    row = table.locator("tr.assigned")
+    assert row.locator("th").inner_text().startswith("Battery")
+    assert tab.locator("#exemplars + p + .halves .exemplar").count() == 6  # three of each half
+    assert "Battery" in tab.locator(".exemplar .own").first.inner_text()
+
+
+def test_the_lowest_sentences_are_read_when_they_are_opened(visit):
+    tab = visit.open("#/neuron/L0:1")
+    assert not tab.locator(".lowest .exemplar").count()
+    tab.locator(".lowest summary").click()
+    tab.locator(".lowest .exemplar").first.wait_for()
+    numbers = tab.locator(".lowest .measure .number").all_inner_texts()
+    assert numbers == sorted(numbers, key=float)
+
+
+def test_a_graph_is_drawn_lights_up_zooms_and_stands_as_a_list(visit):
+    tab = visit.open("#/neuron/L0:0")
+    graph = tab.locator("figure.graph")
+    assert graph.locator("g.node").count() == 5
+    graph.locator("g.node", has_text="the").hover()
+    assert graph.locator(".told").inner_text().startswith("the: before it")
+    assert graph.locator("g.node.off").count() == 2  # the other root and what is before it
+    before = graph.locator("g.node rect").first.bounding_box()["width"]
+    graph.get_by_role("button", name="Larger").click()
+    tab.wait_for_timeout(400)
+    assert graph.locator("g.node rect").first.bounding_box()["width"] > 1.3 * before
+    graph.locator("summary").click()
+    assert "activating token, activation" in graph.locator("li").first.inner_text()
+
+
+def test_tokens_are_as_strong_as_the_neuron_is_there(visit):
+    tab = visit.open("#/neuron/L0:0")
+    tokens = tab.locator(".tokens span")
+    assert tokens.nth(1).get_attribute("title") == "price: 0.90 of its highest"
+    strength = "all => all.map(span => span.style.getPropertyValue('--strength'))"
+    assert tokens.evaluate_all(strength)[:4] == ["10%", "90%", "50%", "0%"]
+    assert tab.locator(".tokens").inner_text().startswith("the pricely.")
+
+
+def test_the_audit_is_there_to_be_copied(browser, site):
+    with visiting(browser, site.as_uri(), permissions=["clipboard-read"]) as visitor:
+        tab = visitor.open("#/neuron/L0:1")
+        tab.get_by_role("button", name="Copy: descry audit L0:1", exact=True).click()
+        assert tab.evaluate("navigator.clipboard.readText()") == "descry audit L0:1"
+        tab = visitor.open(HOSTILE_PLACE)
+        button = tab.locator(".command button").last
+        button.click()
+        copied = tab.evaluate("navigator.clipboard.readText()")
+    assert copied == f"descry audit --descriptor '{HOSTILE}'"
+
+
+def test_a_descriptor_has_its_cluster_neurons_company_and_sentences(visit):
+    tab = visit.open("#/descriptor/Battery")
+    assert "Battery words" in tab.locator("#cluster ~ ul").inner_text()
+    assert "L0:1" in tab.locator("#neurons ~ .table").inner_text()
+    assert tab.locator("#examples ~ ol .exemplar").count() == 10
+
+
+def test_a_sentence_has_its_answers_and_the_neurons_that_it_excites(visit):
+    tab = visit.open(f"#/sentence/{HOSTILE_ID}")
+    assert HOSTILE in tab.locator("#answers ~ ul").inner_text()
+    assert "L0:4" in tab.locator("#neurons ~ .table").inner_text()
+
+
+# Searching, sorting, filtering
+
+
+def test_a_search_follows_what_is_typed(visit):
+    tab = visit.open()
+    tab.keyboard.press("/")
+    tab.keyboard.type("batt")
+    tab.wait_for_function("() => document.querySelector('h1').textContent === 'Search: batt'")
+    assert "Battery" in tab.inner_text("#names ~ ul")
+    assert "L0:1" in tab.inner_text("#neurons ~ ul")
+    assert tab.locator("mark").count()
+    assert tab.evaluate("document.activeElement.id") == "query"
+    tab.keyboard.type(" laughed")
+    tab.wait_for_function(
+        "() => document.querySelector('h1').textContent === 'Search: batt laughed'"
+    )
+    assert tab.locator("#sentences ~ ol .exemplar").count() == 1
+    tab.go_back()  # one step for all that was typed
+    visit.wait("")
+
+
+def test_a_neurons_name_typed_leads_to_it(visit):
+    tab = visit.open()
+    tab.fill("#query", "l1:3")
+    tab.keyboard.press("Enter")
+    visit.wait("#/neuron/l1:3")
+    assert tab.text_content("h1") == "L1:3"
+
+
+def test_the_table_filters_and_the_address_keeps_it(visit):
+    tab = visit.open("#/neurons")
+    whole = tab.locator("tbody tr").count()
+    tab.select_option("[name=descriptor]", "Battery")
+    tab.wait_for_function(f"() => document.querySelectorAll('tbody tr').length < {whole}")
+    assert all("Battery" in row for row in tab.locator("tbody tr").all_inner_texts())
+    kept = visit.place
+    assert "descriptor=Battery" in kept
+    rows = tab.locator("tbody tr").all_inner_texts()
+    visit.open(kept)
+    assert tab.locator("tbody tr").all_inner_texts() == rows
+    tab.fill("[name=q]", "battery")
+    tab.wait_for_function("() => document.querySelector('thead').innerText.includes('matches')")
+    assert tab.locator("tbody tr").first.inner_text().startswith("L0:1")
+
+
+def test_the_table_sorts_both_ways_and_says_so(visit):
+    tab = visit.open("#/neurons?all=1")
+    head = tab.locator("th", has=tab.get_by_role("button", name="neuron"))
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert tab.locator("tbody th").first.inner_text() == "L0:0"
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert tab.locator("tbody th").first.inner_text() == "L1:7"
+    assert "Sorted by neuron" in tab.text_content("#said")
+
+
+def test_a_cell_of_the_map_opens_its_neurons(visit):
+    tab = visit.open("#/map")
+    tab.get_by_role("link", name="Layer 0, Battery: 1").click()
+    visit.wait("#/neurons?layer=0&descriptor=Battery")
+    assert [row.split()[0] for row in tab.locator("tbody tr").all_inner_texts()] == ["L0:1"]
+
+
+# Keyboard
+
+
+def test_a_new_page_begins_at_its_heading_and_back_returns_to_where_one_was(visit):
+    tab = visit.open("#/neuron/L0:1")
+    tab.evaluate("scrollTo(0, 600)")
+    tab.wait_for_timeout(400)
+    tab.locator("#similar ~ .scroll a.neuron").first.click()
+    tab.wait_for_function("() => scrollY === 0")
+    assert tab.evaluate("document.activeElement.tagName") == "H1"
+    tab.go_back()
+    visit.wait("#/neuron/L0:1")
+    tab.wait_for_function("() => scrollY === 600")
+
+
+def test_arrow_keys_turn_to_the_neuron_beside(visit):
+    tab = visit.open("#/neuron/L0:7")
+    tab.keyboard.press("ArrowRight")
+    visit.wait("#/neuron/L1:0")
+    tab.keyboard.press("ArrowLeft")
+    visit.wait("#/neuron/L0:7")
+
+
+def test_every_neuron_of_a_layer_is_reached_by_keys(visit):
+    tab = visit.open("#/map")
+    tab.locator("canvas").focus()
+    tab.keyboard.press("ArrowRight")
+    name = tab.locator(".layer .told").inner_text().split(",")[0]
+    tab.keyboard.press("Enter")
+    visit.wait(f"#/neuron/{name}")
+
+
+def test_the_first_tab_skips_to_the_content(visit):
+    tab = visit.open()
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "main"
+
+
+# Strangers' texts
+
+
+@pytest.mark.parametrize("place", PAGES)
+def test_markup_in_reviews_and_names_is_text(visit, place):
+    tab = visit.open(place)
+    tab.wait_for_timeout(100)
+    assert tab.locator("main img, main script, main iframe, main b:text('miniature')").count() == 0
+
+
+def test_the_hostile_review_is_shown_as_it_is(visit):
+    visit.open(f"#/sentence/{HOSTILE_ID}")
+    assert "<img src=https://evil.example/x onerror=alert(1)>" in visit.text()
+
+
+def test_the_policy_forbids_what_is_no_file_of_the_folder(browser, site):
+    with visiting(browser, site.as_uri()) as visitor:
+        tab = visitor.open()
+        ran = tab.evaluate(
+            """() => {
+              const script = document.createElement("script");
+              script.textContent = "window.ran = 'inline'";
+              document.body.append(script);
+              const image = document.createElement("div");
+              image.innerHTML = '<img src=x onerror="window.ran = 1"><a href="javascript:1">x</a>';
+              document.body.append(image);
+              image.querySelector("a").click();
+              // Later: to the tester's own call the policy does not apply.
+              setTimeout(() => { try { window.ran = new Function("return 'eval'")(); } catch {} });
+              return new Promise(done => setTimeout(() => done(window.ran ?? null), 300));
+            }"""
+        )
+    assert ran is None
+    assert any("Content Security Policy" in words for words in visitor.complaints)
+
+
+def test_nothing_in_the_pages_code_parses_markup_or_text_as_code(site):
+    for path in (site / "app").glob("*.js"):
+        text = path.read_text(encoding="utf-8")
+        for word in (
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "eval(",
+            "Function(",
+            ".write(",
+        ):
+            assert word not in text, path.name
+
+
+# For everybody
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("place", PAGES)
+def test_axe_finds_no_fault(browser, site, place, scheme):
+    from axe_playwright_python.sync_playwright import Axe
+
+    with visiting(browser, site.as_uri(), color_scheme=scheme) as visitor:
+        tab = visitor.open(place)
+        tab.wait_for_timeout(200)
+        # It is put in by the tester, not by the page: the policy does not hold for it.
+        found = Axe().run(tab).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+
+
+@pytest.mark.parametrize("place", PAGES)
+def test_a_narrow_screen_scrolls_in_one_direction_only(browser, site, place):
+    with visiting(browser, site.as_uri()) as visitor:
+        visitor.tab.set_viewport_size({"width": 360, "height": 700})
+        tab = visitor.open(place)
+        tab.wait_for_timeout(200)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+@pytest.mark.parametrize("place", ["", "#/neuron/L0:0", "#/map"])
+def test_nothing_moves_once_it_is_there(visit, place):
+    tab = visit.open(place)
+    shift = tab.evaluate(
+        """() => new Promise(done => {
+          let sum = 0;
+          new PerformanceObserver(list => {
+            for (const entry of list.getEntries()) if (!entry.hadRecentInput) sum += entry.value;
+          }).observe({ type: "layout-shift", buffered: true });
+          let at = 0;
+          const down = setInterval(() => scrollTo(0, (at += 300)), 50);
+          setTimeout(() => { clearInterval(down); done(sum); }, 1500);
+        })"""
+    )
+    assert shift < 0.1  # what web.dev calls good
+
+
+def test_vendored_files_are_those_that_were_published(site):
+    folder: File = site / "app" / "vendor"
+    assert {path.name for path in folder.iterdir()} == {"d3.min.js", "plot.min.js", "LICENSES.txt"}
+    licences = (folder / "LICENSES.txt").read_text(encoding="utf-8")
+    assert "D3" in licences and "Observable Plot" in licences and "ISC" in licences
