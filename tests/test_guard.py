@@ -144,3 +144,16 @@ def test_a_folder_without_its_inputs_is_named(project):
     said = project.sh(f"{SNAKEMAKE} page", status=1)
     assert "results/page is here without words.txt: run `dvc pull`, or delete results/page" in said
     assert page(project)["data/one.js"] == "forged\n"
+
+
+def test_a_file_that_was_an_output_of_an_older_version_does_not_stand_in_the_way(project):
+    lock = project.path / "dvc.lock"
+    recorded = yaml.safe_load(lock.read_text())
+    old = {"path": "results/page/index.html", "hash": "md5", "md5": "0" * 32, "size": 1}
+    recorded["stages"]["page"]["outs"] = [old]
+    lock.write_text(yaml.safe_dump(recorded))
+    assert project.ran(DVC) == set()  # Snakemake has made the folder; DVC records it
+    assert [out["path"] for out in yaml.safe_load(lock.read_text())["stages"]["page"]["outs"]] == [
+        "results/page"
+    ]
+    assert project.settled()

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -227,3 +229,14 @@ def test_bad_params_stop_snakemake_in_one_line(repo, key, value, named):
     (line,) = (line for line in said if not line.startswith("Using workflow specific profile"))
     assert line.startswith("error: ")
     assert named in line
+
+
+def test_snakemake_packs_figures_tables_and_the_explorer_for_somebody_else(repo, tmp_path):
+    repo.sh(f"snakemake --report {tmp_path}/report.zip")
+    with zipfile.ZipFile(tmp_path / "report.zip") as packed:
+        names = [Path(name) for name in packed.namelist()]
+        html = packed.read("report/report.html").decode()
+    kinds = Counter(name.suffix for name in names)
+    assert (kinds[".svg"], kinds[".csv"]) == (6, 5)
+    assert {"index.html", "run.js", "neurons-0.js", "plot.min.js"} <= {name.name for name in names}
+    assert all(f'"{category}"' in html for category in ("Figures", "Tables", "Report"))

@@ -48,11 +48,13 @@ def reconcile() -> None:
     stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
     adopt = []
     for name, stage in stages.items():
-        strange = [out for out in map(Path, stage.outs) if _foreign(out)]
+        outputs = _outputs(known[name])  # an older version of the code had others
+        strange = [Path(out) for out in stage.outs if out in outputs and _foreign(Path(out))]
         if strange and _as_locked(stage):
             adopt.append(name)
         elif strange:
-            _age(strange, stage, in_git=_in_git(known[name]))
+            in_git = {out for out, options in outputs.items() if options.get("cache") is False}
+            _age(strange, stage, in_git)
     if adopt:
         _touch(_with_followers(adopt, stages))
 
@@ -70,11 +72,10 @@ def _with_followers(adopt: list[str], stages: dict[str, Locked]) -> list[str]:
     return adopted
 
 
-def _in_git(stage: dict[str, Any]) -> set[str]:
-    """Outputs that git restores, so that they are here before their inputs."""
+def _outputs(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The outputs of a stage of dvc.yaml, with DVC's options of each."""
     entries = [*stage.get("outs", []), *stage.get("metrics", [])]
-    each = ((path, options) for entry in entries for path, options in entry.items())
-    return {path for path, options in each if options.get("cache") is False}
+    return {path: options for entry in entries for path, options in entry.items()}
 
 
 def _record(path: Path) -> Path:
@@ -111,6 +112,7 @@ def _as_locked(stage: Locked) -> bool:
 
 
 def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
+    """Make outputs older than their inputs; `in_git`: those that git restores, before these."""
     missing = next((dep for dep in map(Path, stage.deps) if not dep.exists()), None)
     for out in strange:
         if missing and out.as_posix() not in in_git:

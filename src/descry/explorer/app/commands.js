@@ -2,13 +2,18 @@
 /* Commands to copy: how each claim of this page is checked. */
 
 /** A word as the shell takes it. */
-descry.quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+descry.quoted = (word) =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 
 /** A command with a button that copies it. */
 descry.command = (...words) => {
   const { h } = descry;
   const text = words.map(descry.quoted).join(" ");
-  const button = h("button", { type: "button", "aria-label": `Copy: ${text}`, onclick: copy }, "Copy");
+  const button = h(
+    "button",
+    { type: "button", "aria-label": `Copy: ${text}`, onclick: copy },
+    "Copy",
+  );
 
   async function copy() {
     try {
@@ -32,5 +37,11 @@ descry.command = (...words) => {
 /** Steps from the evidence to a label: [what, words, command or null]. */
 descry.chain = (steps) => {
   const { h } = descry;
-  return h("ol", { class: "chain" }, steps.map(([what, words, command]) => h("li", {}, h("h3", {}, what), h("p", {}, words), command)));
+  return h(
+    "ol",
+    { class: "chain" },
+    steps.map(([what, words, command]) =>
+      h("li", {}, h("h3", {}, what), h("p", {}, words), command),
+    ),
+  );
 };

@@ -7,9 +7,14 @@ descry.h = (tag, attributes = {}, ...children) => {
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name.slice(2), value);
     else if (value === true) element.setAttribute(name, "");
-    else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
+    else if (value !== null && value !== undefined && value !== false)
+      element.setAttribute(name, value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== ""));
+  element.append(
+    ...children
+      .flat(Infinity)
+      .filter((child) => child !== null && child !== undefined && child !== ""),
+  );
   return element;
 };
 
@@ -32,7 +37,9 @@ descry.some = (count, word) => `${descry.count(count)} ${word}${count === 1 ? ""
 
 /** A link within the page, such as link(["neuron", "L5:24"]), with a query. */
 descry.place = (parts, query = {}) => {
-  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const given = Object.entries(query).filter(
+    ([, value]) => value !== null && value !== undefined && value !== "",
+  );
   const asked = new URLSearchParams(given).toString();
   return `#/${parts.map(encodeURIComponent).join("/").replaceAll("%3A", ":")}${asked && `?${asked}`}`;
 };
@@ -57,7 +64,11 @@ descry.section = (id, title, ...children) => {
 descry.facts = (pairs) => {
   const { h } = descry;
   const shown = pairs.filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return h("dl", {}, shown.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))));
+  return h(
+    "dl",
+    {},
+    shown.map(([term, value]) => h("div", {}, h("dt", {}, term), h("dd", {}, value))),
+  );
 };
 
 /** Say something to those who cannot see it. */

@@ -3,8 +3,14 @@
 (() => {
   const { h } = descry;
   const PAGES = {
-    "": descry.overview, map: descry.map, neurons: descry.neurons, neuron: descry.neuronPage,
-    descriptors: descry.descriptors, descriptor: descry.descriptorPage, sentence: descry.sentencePage, search: descry.found,
+    "": descry.overview,
+    map: descry.map,
+    neurons: descry.neurons,
+    neuron: descry.neuronPage,
+    descriptors: descry.descriptors,
+    descriptor: descry.descriptorPage,
+    sentence: descry.sentencePage,
+    search: descry.found,
   };
   const main = document.getElementById("main");
   const box = document.getElementById("query");
@@ -12,12 +18,20 @@
   let last = null;
 
   /** A page that says what is not there. */
-  descry.absent = (words) => ({ title: "Not here", content: [h("h1", {}, "Not here"), h("p", {}, words), h("p", {}, h("a", { href: "#/" }, "To the overview"))] });
+  descry.absent = (words) => ({
+    title: "Not here",
+    content: [
+      h("h1", {}, "Not here"),
+      h("p", {}, words),
+      h("p", {}, h("a", { href: "#/" }, "To the overview")),
+    ],
+  });
 
   function asked() {
     const text = location.hash.replace(/^#\/?/, "");
     const [path, query = ""] = text.split(/\?(.*)/s);
-    if (/^[Ll]\d+:\d+$/.test(path)) return { page: "neuron", parts: [path], query: new URLSearchParams() }; // links of older pages
+    if (/^[Ll]\d+:\d+$/.test(path))
+      return { page: "neuron", parts: [path], query: new URLSearchParams() }; // links of older pages
     const [page, ...parts] = path.split("/").map(decoded);
     return { page, parts, query: new URLSearchParams(query) };
   }
@@ -36,16 +50,34 @@
     const { page, parts, query } = asked();
     let found;
     try {
-      found = Object.hasOwn(PAGES, page) ? await PAGES[page](parts, query) : descry.absent("There is no such page.");
+      found = Object.hasOwn(PAGES, page)
+        ? await PAGES[page](parts, query)
+        : descry.absent("There is no such page.");
     } catch (error) {
-      found = { title: "Not read", content: [h("h1", {}, "This could not be read"), h("p", {}, `${error.message}: copy the whole folder results/report, or make it again with `, h("code", {}, "snakemake --cores all report"), ".")] };
+      found = {
+        title: "Not read",
+        content: [
+          h("h1", {}, "This could not be read"),
+          h(
+            "p",
+            {},
+            `${error.message}: copy the whole folder results/report, or make it again with `,
+            h("code", {}, "snakemake --cores all report"),
+            ".",
+          ),
+        ],
+      };
     }
     if (own !== turn) return; // another page was asked for meanwhile
     const typing = document.activeElement === box;
     main.replaceChildren(...found.content.flat(Infinity).filter(Boolean));
-    document.title = page ? `${found.title} · ${descry.run?.title ?? "descry"}` : (descry.run?.title ?? "descry");
+    document.title = page
+      ? `${found.title} · ${descry.run?.title ?? "descry"}`
+      : (descry.run?.title ?? "descry");
     for (const link of document.querySelectorAll("header nav a")) {
-      const here = link.getAttribute("href") === `#/${page === "neuron" ? "neurons" : page === "descriptor" ? "descriptors" : page}`;
+      const here =
+        link.getAttribute("href") ===
+        `#/${page === "neuron" ? "neurons" : page === "descriptor" ? "descriptors" : page}`;
       if (here) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
     }
@@ -80,7 +112,8 @@
       box.select();
     }
     const rel = { ArrowLeft: "prev", ArrowRight: "next" }[event.key];
-    if (rel && event.target.closest(".scroll") === null) main.querySelector(`.title a[rel=${rel}]`)?.click();
+    if (rel && event.target.closest(".scroll") === null)
+      main.querySelector(`.title a[rel=${rel}]`)?.click();
   }
 
   /** While one types, the page of what is found follows; one entry in the history for all of it. */
@@ -107,7 +140,8 @@
     box.addEventListener("input", typed);
     document.getElementById("search").addEventListener("submit", (event) => {
       event.preventDefault();
-      if (descry.neuronNumber(box.value.trim()) !== null) location.hash = descry.place(["neuron", box.value.trim()]);
+      if (descry.neuronNumber(box.value.trim()) !== null)
+        location.hash = descry.place(["neuron", box.value.trim()]);
       else typed();
     });
     document.querySelector(".skip").addEventListener("click", (event) => {
@@ -115,7 +149,9 @@
       main.focus();
     });
     // What a search needs first, while nobody waits for it.
-    requestIdleCallback(() => descry.run && descry.load("shown").catch(() => {}), { timeout: 3000 });
+    requestIdleCallback(() => descry.run && descry.load("shown").catch(() => {}), {
+      timeout: 3000,
+    });
   }
 
   start();

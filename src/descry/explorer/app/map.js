@@ -3,27 +3,72 @@
 (() => {
   const { h } = descry;
   const KINDS = {
-    labelled: { title: "neurons with that label", of: (map, row, c) => map.labelled[row][c], shown: (x) => (x ? descry.count(x) : "") },
-    against: { title: "that number against an even spread over the layers", of: (map, row, c) => (map.expected[row][c] ? map.labelled[row][c] / map.expected[row][c] : null), shown: (x) => (x ? x.toFixed(1) : "") },
-    f: { title: "mean f(c)", of: (map, row, c) => map.f[row][c], shown: (x) => (x === null ? "" : x.toFixed(2).slice(1)) },
-    lift: { title: "mean lift", of: (map, row, c) => map.lift[row][c], shown: (x) => (x === null ? "" : x.toFixed(1)) },
-    highest: { title: "highest lift", of: (map, row, c) => map.highest[row][c], shown: (x) => (x === null ? "" : x.toFixed(0)) },
+    labelled: {
+      title: "neurons with that label",
+      of: (map, row, c) => map.labelled[row][c],
+      shown: (x) => (x ? descry.count(x) : ""),
+    },
+    against: {
+      title: "that number against an even spread over the layers",
+      of: (map, row, c) =>
+        map.expected[row][c] ? map.labelled[row][c] / map.expected[row][c] : null,
+      shown: (x) => (x ? x.toFixed(1) : ""),
+    },
+    f: {
+      title: "mean f(c)",
+      of: (map, row, c) => map.f[row][c],
+      shown: (x) => (x === null ? "" : x.toFixed(2).slice(1)),
+    },
+    lift: {
+      title: "mean lift",
+      of: (map, row, c) => map.lift[row][c],
+      shown: (x) => (x === null ? "" : x.toFixed(1)),
+    },
+    highest: {
+      title: "highest lift",
+      of: (map, row, c) => map.highest[row][c],
+      shown: (x) => (x === null ? "" : x.toFixed(0)),
+    },
   };
 
-  const choice = (label, options, value, onchange) => h("label", {}, `${label} `, h("select", { onchange: (event) => onchange(event.target.value) },
-    options.map(([key, title]) => h("option", { value: key, selected: String(key) === String(value) }, title))));
+  const choice = (label, options, value, onchange) =>
+    h(
+      "label",
+      {},
+      `${label} `,
+      h(
+        "select",
+        { onchange: (event) => onchange(event.target.value) },
+        options.map(([key, title]) =>
+          h("option", { value: key, selected: String(key) === String(value) }, title),
+        ),
+      ),
+    );
 
   function cells(map, kind, end) {
     const { descriptors, target } = descry.run;
     const { of, shown, title } = KINDS[kind];
-    const values = target.layers.flatMap((_, row) => descriptors.map((_, c) => of(map, row, c))).filter((x) => x !== null);
+    const values = target.layers
+      .flatMap((_, row) => descriptors.map((_, c) => of(map, row, c)))
+      .filter((x) => x !== null);
     const most = Math.max(...values, 1e-9);
     const colour = d3.scaleSequentialSqrt([0, most], (x) => d3.interpolateBlues(0.05 + 0.9 * x));
     const cell = (row, layer, c) => {
       const value = of(map, row, c);
       const words = shown(value);
-      const link = h("a", { href: descry.place(["neurons"], { layer, descriptor: descriptors[c].name, end: end === "highest" ? null : end }), "aria-label": `Layer ${layer}, ${descriptors[c].name}: ${words || 0}`,
-        title: `Layer ${layer}, ${descriptors[c].name}: ${descry.some(map.labelled[row][c], "neuron")} (spread evenly: ${descry.number(map.expected[row][c], 1)}), mean f(c) ${descry.number(map.f[row][c], 3)}, mean lift ${descry.times(map.lift[row][c])}, highest ${descry.times(map.highest[row][c])}` }, words || "·");
+      const link = h(
+        "a",
+        {
+          href: descry.place(["neurons"], {
+            layer,
+            descriptor: descriptors[c].name,
+            end: end === "highest" ? null : end,
+          }),
+          "aria-label": `Layer ${layer}, ${descriptors[c].name}: ${words || 0}`,
+          title: `Layer ${layer}, ${descriptors[c].name}: ${descry.some(map.labelled[row][c], "neuron")} (spread evenly: ${descry.number(map.expected[row][c], 1)}), mean f(c) ${descry.number(map.f[row][c], 3)}, mean lift ${descry.times(map.lift[row][c])}, highest ${descry.times(map.highest[row][c])}`,
+        },
+        words || "·",
+      );
       const box = h("td", {}, link);
       if (value !== null && value > 0) {
         const back = d3.rgb(colour(value));
@@ -32,14 +77,45 @@
       }
       return box;
     };
-    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Map" }, h("table", { class: "map" },
-      h("caption", { class: "unseen" }, `Layers and descriptors: ${title}`),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "descriptor"), target.layers.map((layer) => h("th", { scope: "col" }, `L${layer}`)))),
-      h("tbody", {}, ordered(map).map((c) => h("tr", {}, h("th", { scope: "row" }, descry.descriptorLink(c)), target.layers.map((layer, row) => cell(row, layer, c)))))));
+    return h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Map" },
+      h(
+        "table",
+        { class: "map" },
+        h("caption", { class: "unseen" }, `Layers and descriptors: ${title}`),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "descriptor"),
+            target.layers.map((layer) => h("th", { scope: "col" }, `L${layer}`)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          ordered(map).map((c) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, descry.descriptorLink(c)),
+              target.layers.map((layer, row) => cell(row, layer, c)),
+            ),
+          ),
+        ),
+      ),
+    );
   }
 
   /** Columns of the descriptors, those of most neurons first. */
-  const ordered = (map) => d3.sort(d3.range(descry.run.descriptors.length), (c) => -d3.sum(map.labelled, (layer) => layer[c]));
+  const ordered = (map) =>
+    d3.sort(
+      d3.range(descry.run.descriptors.length),
+      (c) => -d3.sum(map.labelled, (layer) => layer[c]),
+    );
 
   const luminance = (colour) => {
     const part = (x) => (x / 255 <= 0.03928 ? x / 255 / 12.92 : ((x / 255 + 0.055) / 1.055) ** 2.4);
@@ -51,40 +127,78 @@
     const { descriptors, target } = descry.run;
     const count = descriptors.length;
     const value = (i, c) => values[kind][i * count + c] ?? 0;
-    const strongest = d3.range(target.width).map((i) => d3.greatestIndex(d3.range(count), (a, b) => value(i, a) - value(i, b)));
-    const order = d3.range(target.width).sort((a, b) => strongest[a] - strongest[b] || value(b, strongest[b]) - value(a, strongest[a]));
-    const most = d3.quantile(values[kind].filter((x) => x !== null), 0.999) || 1;
+    const strongest = d3
+      .range(target.width)
+      .map((i) => d3.greatestIndex(d3.range(count), (a, b) => value(i, a) - value(i, b)));
+    const order = d3
+      .range(target.width)
+      .sort(
+        (a, b) => strongest[a] - strongest[b] || value(b, strongest[b]) - value(a, strongest[a]),
+      );
+    const most =
+      d3.quantile(
+        values[kind].filter((x) => x !== null),
+        0.999,
+      ) || 1;
     const tall = 14;
-    const canvas = h("canvas", { width: target.width, height: count, class: "strip", tabindex: "0", role: "application", "aria-label": `Neurons of layer ${target.layers[row]}: arrow keys move, Enter opens. The table under Neurons has the same numbers.` });
+    const canvas = h("canvas", {
+      width: target.width,
+      height: count,
+      class: "strip",
+      tabindex: "0",
+      role: "application",
+      "aria-label": `Neurons of layer ${target.layers[row]}: arrow keys move, Enter opens. The table under Neurons has the same numbers.`,
+    });
     canvas.style.height = `${tall * count}px`;
     const context = canvas.getContext("2d");
     const picture = context.createImageData(target.width, count);
-    order.forEach((i, x) => d3.range(count).forEach((c) => {
-      const colour = d3.rgb(d3.interpolateInferno(Math.min(1, value(i, c) / most)));
-      picture.data.set([colour.r, colour.g, colour.b, 255], 4 * (c * target.width + x));
-    }));
+    order.forEach((i, x) =>
+      d3.range(count).forEach((c) => {
+        const colour = d3.rgb(d3.interpolateInferno(Math.min(1, value(i, c) / most)));
+        picture.data.set([colour.r, colour.g, colour.b, 255], 4 * (c * target.width + x));
+      }),
+    );
     context.putImageData(picture, 0, 0);
     const told = h("p", { class: "told", role: "status" }, "Point at a neuron; click to open it.");
     let at = [0, 0];
     const tell = ([x, c]) => {
       at = [x, c];
       const i = order[x];
-      const unit = kind === "f" ? descry.number((values.f[i * count + c] ?? NaN) / 1000, 3) : descry.times((values.lift[i * count + c] ?? NaN) / 100);
+      const unit =
+        kind === "f"
+          ? descry.number((values.f[i * count + c] ?? NaN) / 1000, 3)
+          : descry.times((values.lift[i * count + c] ?? NaN) / 100);
       told.textContent = `L${target.layers[row]}:${i}, ${descriptors[c].name}: ${kind === "f" ? "f(c)" : "lift"} ${unit}`;
     };
-    const under = (event) => [Math.min(target.width - 1, Math.max(0, Math.floor((event.offsetX / canvas.clientWidth) * target.width))), Math.min(count - 1, Math.max(0, Math.floor((event.offsetY / canvas.clientHeight) * count)))];
-    const openAt = ([x]) => (location.hash = descry.place(["neuron", `L${target.layers[row]}:${order[x]}`]));
+    const under = (event) => [
+      Math.min(
+        target.width - 1,
+        Math.max(0, Math.floor((event.offsetX / canvas.clientWidth) * target.width)),
+      ),
+      Math.min(count - 1, Math.max(0, Math.floor((event.offsetY / canvas.clientHeight) * count))),
+    ];
+    const openAt = ([x]) =>
+      (location.hash = descry.place(["neuron", `L${target.layers[row]}:${order[x]}`]));
     canvas.addEventListener("pointermove", (event) => tell(under(event)));
     canvas.addEventListener("click", (event) => openAt(under(event)));
     canvas.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[
+        event.key
+      ];
       if (event.key === "Enter") openAt(at);
       if (!step) return;
       event.preventDefault();
       event.stopPropagation();
-      tell([Math.min(target.width - 1, Math.max(0, at[0] + step[0])), Math.min(count - 1, Math.max(0, at[1] + step[1]))]);
+      tell([
+        Math.min(target.width - 1, Math.max(0, at[0] + step[0])),
+        Math.min(count - 1, Math.max(0, at[1] + step[1])),
+      ]);
     });
-    const names = h("ol", { class: "names", "aria-hidden": "true" }, descriptors.map(({ name }) => h("li", {}, name)));
+    const names = h(
+      "ol",
+      { class: "names", "aria-hidden": "true" },
+      descriptors.map(({ name }) => h("li", {}, name)),
+    );
     return h("div", {}, h("div", { class: "strips" }, names, canvas), told);
   }
 
@@ -99,31 +213,73 @@
     show();
     let row = run.target.layers.length - 1;
     let by = "lift";
-    const showLayer = async () => layer.replaceChildren(strip(row, await descry.load(`map-${end}-${row}`), by));
+    const showLayer = async () =>
+      layer.replaceChildren(strip(row, await descry.load(`map-${end}-${row}`), by));
     layer.style.minHeight = `${14 * run.descriptors.length + 40}px`;
     await showLayer();
-    return { title: "Map", content: [
-      h("h1", {}, "Map of the neurons"),
-      h("p", {}, "Which descriptors are at home in which layer. A cell opens its neurons."),
-      h("p", { class: "controls" },
-        choice("Colour:", Object.entries(KINDS).map(([key, { title }]) => [key, title]), kind, (value) => {
-          kind = value;
-          show();
-        }),
-        run.ends.length > 1 ? choice("Activations:", run.ends.map((name) => [name, name]), end, (value) => (location.hash = descry.place(["map"], { end: value }))) : null),
-      grid,
-      descry.section("layer", "One layer, every neuron",
-        h("p", {}, "A column is a neuron, a row a descriptor; neurons with the same strongest descriptor stand beside each other. The brighter, the higher."),
-        h("p", { class: "controls" },
-          choice("Layer:", run.target.layers.map((name, place) => [place, `L${name}`]), row, (value) => {
-            row = Number(value);
-            showLayer();
-          }),
-          choice("Colour:", [["lift", "lift"], ["f", "f(c)"]], by, (value) => {
-            by = value;
-            showLayer();
-          })),
-        layer),
-    ] };
+    return {
+      title: "Map",
+      content: [
+        h("h1", {}, "Map of the neurons"),
+        h("p", {}, "Which descriptors are at home in which layer. A cell opens its neurons."),
+        h(
+          "p",
+          { class: "controls" },
+          choice(
+            "Colour:",
+            Object.entries(KINDS).map(([key, { title }]) => [key, title]),
+            kind,
+            (value) => {
+              kind = value;
+              show();
+            },
+          ),
+          run.ends.length > 1
+            ? choice(
+                "Activations:",
+                run.ends.map((name) => [name, name]),
+                end,
+                (value) => (location.hash = descry.place(["map"], { end: value })),
+              )
+            : null,
+        ),
+        grid,
+        descry.section(
+          "layer",
+          "One layer, every neuron",
+          h(
+            "p",
+            {},
+            "A column is a neuron, a row a descriptor; neurons with the same strongest descriptor stand beside each other. The brighter, the higher.",
+          ),
+          h(
+            "p",
+            { class: "controls" },
+            choice(
+              "Layer:",
+              run.target.layers.map((name, place) => [place, `L${name}`]),
+              row,
+              (value) => {
+                row = Number(value);
+                showLayer();
+              },
+            ),
+            choice(
+              "Colour:",
+              [
+                ["lift", "lift"],
+                ["f", "f(c)"],
+              ],
+              by,
+              (value) => {
+                by = value;
+                showLayer();
+              },
+            ),
+          ),
+          layer,
+        ),
+      ],
+    };
   };
 })();

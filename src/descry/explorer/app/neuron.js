@@ -9,144 +9,334 @@
     const { run } = descry;
     const rows = labels.map(([column, splits]) => {
       const at = (split, name) => splits[split][FIELDS[name]];
-      const auroc = (chosen) => scores.find((score) => score.chosen === chosen && score.column === column)?.auroc ?? null;
+      const auroc = (chosen) =>
+        scores.find((score) => score.chosen === chosen && score.column === column)?.auroc ?? null;
       const half = (name) => [
-        h("td", { class: "number" }, descry.number(at(name, "f"), 2), at(name, "assigned") ? h("b", { title: "a label in this half" }, " ✓", h("span", { class: "unseen" }, "label")) : ""),
+        h(
+          "td",
+          { class: "number" },
+          descry.number(at(name, "f"), 2),
+          at(name, "assigned")
+            ? h(
+                "b",
+                { title: "a label in this half" },
+                " ✓",
+                h("span", { class: "unseen" }, "label"),
+              )
+            : "",
+        ),
         h("td", { class: "number" }, descry.times(at(name, "lift"))),
-        h("td", { class: "number", title: "over all sentences of the other half" }, descry.number(auroc(name), 2)),
+        h(
+          "td",
+          { class: "number", title: "over all sentences of the other half" },
+          descry.number(auroc(name), 2),
+        ),
       ];
       const lift = at("all", "lift");
-      return h("tr", { class: at("all", "assigned") ? "assigned" : "quiet" },
-        h("th", { scope: "row" }, descry.descriptorLink(column), at("all", "assigned") ? h("b", {}, " ✓", h("span", { class: "unseen" }, "label")) : null),
+      return h(
+        "tr",
+        { class: at("all", "assigned") ? "assigned" : "quiet" },
+        h(
+          "th",
+          { scope: "row" },
+          descry.descriptorLink(column),
+          at("all", "assigned") ? h("b", {}, " ✓", h("span", { class: "unseen" }, "label")) : null,
+        ),
         h("td", { class: "number" }, descry.number(at("all", "f"), 2)),
         h("td", { class: "number" }, lift ? descry.number(at("all", "f") / lift, 2) : "–"),
         h("td", { class: "number" }, descry.times(lift)),
         h("td", { class: "number" }, descry.small(at("all", "q"))),
         h("td", { class: "number" }, `${at("all", "count")} / ${descry.count(run.rule.sizes.all)}`),
-        HALVES.map(half));
+        HALVES.map(half),
+      );
     });
     const head = (title, hint) => h("th", { scope: "col", class: "number", title: hint }, title);
     const f = () => head("f(c)", "share among the exemplars");
-    return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: labels" }, h("table", { class: "labels" },
-      h("caption", { class: "unseen" }, "Labels, over all sentences and in each half"),
-      h("thead", {},
-        h("tr", {}, h("td", {}), h("th", { scope: "colgroup", colspan: 5 }, "all sentences"), HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`))),
-        h("tr", {}, h("th", { scope: "col" }, "descriptor"), f(), head("null", "f(c) that chance would give: f(c) / lift"), head("lift", "f(c) against the null"), head("q", "false discovery rate"), head("exemplars", "how many of them have it"),
-          HALVES.map(() => [f(), head("lift", ""), head("AUROC", "of that half's label over all sentences of the other half; 0.5 is chance")]))),
-      h("tbody", {}, rows)));
+    return h(
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: labels" },
+      h(
+        "table",
+        { class: "labels" },
+        h("caption", { class: "unseen" }, "Labels, over all sentences and in each half"),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("td", {}),
+            h("th", { scope: "colgroup", colspan: 5 }, "all sentences"),
+            HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`)),
+          ),
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "descriptor"),
+            f(),
+            head("null", "f(c) that chance would give: f(c) / lift"),
+            head("lift", "f(c) against the null"),
+            head("q", "false discovery rate"),
+            head("exemplars", "how many of them have it"),
+            HALVES.map(() => [
+              f(),
+              head("lift", ""),
+              head(
+                "AUROC",
+                "of that half's label over all sentences of the other half; 0.5 is chance",
+              ),
+            ]),
+          ),
+        ),
+        h("tbody", {}, rows),
+      ),
+    );
   }
 
   function composedTable({ composed }) {
     if (!composed.length) return null;
     const number = (x) => h("td", { class: "number" }, descry.number(x, 3));
     const title = (text) => h("th", { scope: "col", class: "number" }, text);
-    return [h("h3", {}, "Composed label"), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Composed labels" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "sentences"), h("th", { scope: "col" }, "formula"), title("IoU there"), title("in the other half"), title("lone descriptor there"), title("null"))),
-      h("tbody", {}, composed.map((row) => h("tr", {}, h("th", { scope: "row" }, row.split), h("td", {}, row.formula), number(row.iou), number(row.other_iou), number(row.other_single), number(row.other_null))))))];
+    return [
+      h("h3", {}, "Composed label"),
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Composed labels" },
+        h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "sentences"),
+              h("th", { scope: "col" }, "formula"),
+              title("IoU there"),
+              title("in the other half"),
+              title("lone descriptor there"),
+              title("null"),
+            ),
+          ),
+          h(
+            "tbody",
+            {},
+            composed.map((row) =>
+              h(
+                "tr",
+                {},
+                h("th", { scope: "row" }, row.split),
+                h("td", {}, row.formula),
+                number(row.iou),
+                number(row.other_iou),
+                number(row.other_single),
+                number(row.other_null),
+              ),
+            ),
+          ),
+        ),
+      ),
+    ];
   }
 
   async function list(pairs, { distribution, own, words }) {
     const sentences = await descry.sentences(pairs.map(([row]) => row));
-    return h("ol", { class: "exemplars" }, sentences.map((sentence, k) => descry.exemplar(sentence, { rank: k + 1, activation: pairs[k][1], distribution, own, words })));
+    return h(
+      "ol",
+      { class: "exemplars" },
+      sentences.map((sentence, k) =>
+        descry.exemplar(sentence, {
+          rank: k + 1,
+          activation: pairs[k][1],
+          distribution,
+          own,
+          words,
+        }),
+      ),
+    );
   }
 
   async function exemplars(neuron, own, words) {
-    const lists = await Promise.all(HALVES.map((half) => list(neuron.sets[half], { distribution: neuron.distribution, own, words })));
-    return descry.section("exemplars", "Exemplars",
-      h("p", {}, "The sentences that excite it most, of each half, with its activation and the descriptors that the labeller said Yes to. Its labels are marked; a label with No is shown, too."),
-      h("div", { class: "halves" }, HALVES.map((half, k) => h("div", {}, h("h3", {}, `${half} half`), lists[k]))));
+    const lists = await Promise.all(
+      HALVES.map((half) =>
+        list(neuron.sets[half], { distribution: neuron.distribution, own, words }),
+      ),
+    );
+    return descry.section(
+      "exemplars",
+      "Exemplars",
+      h(
+        "p",
+        {},
+        "The sentences that excite it most, of each half, with its activation and the descriptors that the labeller said Yes to. Its labels are marked; a label with No is shown, too.",
+      ),
+      h(
+        "div",
+        { class: "halves" },
+        HALVES.map((half, k) => h("div", {}, h("h3", {}, `${half} half`), lists[k])),
+      ),
+    );
   }
 
   /** Read when it is opened: most people look at the other end. */
   function lowest(neuron, words) {
-    const whole = h("details", { class: "lowest" }, h("summary", {}, h("h2", {}, "Lowest activations")), h("p", {}, "The sentences at the other end."));
-    whole.addEventListener("toggle", async () => whole.append(await list(neuron.sets.lowest, { distribution: neuron.distribution, words })), { once: true });
+    const whole = h(
+      "details",
+      { class: "lowest" },
+      h("summary", {}, h("h2", {}, "Lowest activations")),
+      h("p", {}, "The sentences at the other end."),
+    );
+    whole.addEventListener(
+      "toggle",
+      async () =>
+        whole.append(await list(neuron.sets.lowest, { distribution: neuron.distribution, words })),
+      { once: true },
+    );
     return whole;
-  }
-
-  /** A word without the space before it where none belongs: words come as the tokenizer parted them. */
-  const closed = (word, before) => (/^ [.,!?;:)%'’-]/.test(word) || /^ ?['’(-]$/.test(before) ? word.slice(1) : word);
-
-  /** The training sentences of its graph, each token as strong as the neuron's activation there. */
-  function tokens(graph) {
-    if (!graph.tokens.length) return null;
-    const line = ({ words, activations }) => h("p", { class: "tokens" }, words.map((word, k) => {
-      const share = activations[k];
-      const text = k ? closed(word, words[k - 1]) : word.trimStart();
-      const token = h("span", { title: `${word.trim()}: ${descry.number(share, 2)} of its highest` }, text.trimStart());
-      token.style.setProperty("--strength", `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`);
-      return [text.startsWith(" ") ? " " : null, token];
-    }));
-    return [h("h3", {}, "Token by token"), h("p", {}, "Where the activation is, in the sentences that the graph was made from; point at a token for its share of the highest."), graph.tokens.map(line)];
-  }
-
-  async function graphSection(n, name) {
-    const graph = await descry.graphOf(n);
-    const { position } = descry.run.graphs;
-    const scores = Object.entries(graph.scores).map(([predictor, score]) => [predictor, score.fires, score.precision, score.recall, score.f1, score.pearson]);
-    return descry.section("graph", "Graph of tokens",
-      h("p", {}, `What it responds to (N2G), at position ${position}; its sentences are ${descry.some(graph.train.length, "training sentence")}, held against ${graph.held.length} others. It predicts the neuron to fire in ${descry.some(graph.fires, "sentence")} of all.`),
-      descry.graphFigure(name, graph),
-      descry.plainTable("How well the graph predicts", { columns: ["predictor", "tokens that fire", "precision", "recall", "F1", "Pearson"], rows: scores }),
-      tokens(graph), h("p", {}, descry.command("descry", "graph", name, "-o", `${name.replace(":", "-")}.svg`)));
   }
 
   function trials({ trials: rows }) {
     if (!rows.length) return null;
-    return [h("h3", {}, "Tried out"), h("p", {}, "How well the labeller can use the label on sentences that did not choose it."),
-      descry.plainTable("Label scores", { columns: Object.keys(rows[0]).filter((key) => key !== "neuron"), rows: rows.map(({ neuron, ...rest }) => Object.values(rest)) })];
+    const shown = Object.keys(rows[0]).filter((key) => key !== "neuron");
+    return [
+      h("h3", {}, "Tried out"),
+      h("p", {}, "How well the labeller can use the label on sentences that did not choose it."),
+      descry.plainTable("Label scores", {
+        columns: shown,
+        rows: rows.map((row) => shown.map((key) => row[key])),
+      }),
+    ];
   }
 
   function similar(neuron, table) {
     const { run } = descry;
-    const rows = neuron.similar.map(([n, jaccard]) => h("tr", {}, h("th", { scope: "row" }, descry.neuronLink(n)), h("td", { class: "number" }, descry.number(jaccard, 3)), h("td", {}, table.labels(n).map(descry.chip))));
-    return descry.section("similar", "Similar neurons",
-      h("p", {}, `Whose exemplars have most in common with its own (Jaccard; two random sets: ${descry.number(run.similar_null, 3)}).`),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: similar neurons" }, h("table", {}, h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "neuron"), h("th", { scope: "col", class: "number" }, "Jaccard"), h("th", { scope: "col" }, "labels"))), h("tbody", {}, rows))));
-  }
-
-  async function evidence(name, neuron) {
-    const { run } = descry;
-    const { target, rule } = run;
-    const own = neuron.ends.highest.labels.filter(([, splits]) => splits.all[FIELDS.assigned]);
-    const [first] = await descry.sentences([...neuron.sets.calibration, ...neuron.sets.validation].slice(0, 1).map(([row]) => row));
-    const label = own.length ? run.descriptors[own[0][0]].name : null;
-    const where = `${run.reviews}: ${descry.some(run.sentences, "sentence")}, ${Object.values(run.dropped).reduce((a, b) => a + b, 0)} left out`;
-    return descry.section("evidence", "Where this comes from",
-      descry.chain([
-        ["Reviews", where, descry.command("descry", "verify", "--hashes")],
-        ["Activations", `${target.model} @ ${target.revision}, ${target.site} at ${target.position}, ${target.dtype}; weights ${target.weights.slice(0, 12)}…`, descry.command("snakemake", "--cores", "all", "activations")],
-        ["Exemplars", `the highest ${rule.top_percent}%: ${rule.sizes.all} of all sentences, ${rule.sizes.calibration} and ${rule.sizes.validation} of the halves`, first ? descry.command("descry", "audit", "--review", first.id) : null],
-        ["Answers", `${run.labeller.name} said Yes or No to each sentence and descriptor; the exact prompts, by exemplar:`, descry.command("descry", "audit", name)],
-        ["Descriptor", label ? `${label}: from raw descriptors of ${run.describers.map((one) => one.name).join("; ")}, clustered` : "no label", label ? descry.command("descry", "audit", "--descriptor", label) : null],
-        ["Label", rule.name === "enrichment" ? `over-represented at a false discovery rate of ${rule.fdr}` : `f(c) > ${rule.threshold} among ${rule.frequency}`, descry.command("descry", "audit", name, "--html", `${name.replace(":", "-")}.html`)],
-        ["All of it, computed anew", "results follow from their inputs, answers from their prompts", descry.command("descry", "verify")],
-      ]));
+    const rows = neuron.similar.map(([n, jaccard]) =>
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, descry.neuronLink(n)),
+        h("td", { class: "number" }, descry.number(jaccard, 3)),
+        h("td", {}, table.labels(n).map(descry.chip)),
+      ),
+    );
+    return descry.section(
+      "similar",
+      "Similar neurons",
+      h(
+        "p",
+        {},
+        `Whose exemplars have most in common with its own (Jaccard; two random sets: ${descry.number(run.similar_null, 3)}).`,
+      ),
+      h(
+        "div",
+        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: similar neurons" },
+        h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              h("th", { scope: "col" }, "neuron"),
+              h("th", { scope: "col", class: "number" }, "Jaccard"),
+              h("th", { scope: "col" }, "labels"),
+            ),
+          ),
+          h("tbody", {}, rows),
+        ),
+      ),
+    );
   }
 
   descry.neuronPage = async ([name], query) => {
     const { run } = descry;
     const n = descry.neuronNumber(name);
-    if (n === null) return descry.absent(`There is no neuron ${name}: layers ${run.target.layers.join(", ")}, neurons 0 to ${run.target.width - 1}.`);
+    if (n === null)
+      return descry.absent(
+        `There is no neuron ${name}: layers ${run.target.layers.join(", ")}, neurons 0 to ${run.target.width - 1}.`,
+      );
     const [neuron, table] = await Promise.all([descry.neuron(n), descry.tableOf("highest")]);
     const words = descry.wordsOf(query.get("q") ?? "");
-    const own = new Set(table.labels(n).map(({ column }) => column));
-    const { distribution } = neuron;
-    const least = Math.min(...["calibration", "validation"].flatMap((half) => neuron.sets[half].map(([, activation]) => activation)));
-    const beside = (by, title) => (n + by >= 0 && n + by < run.neurons ? h("a", { href: descry.place(["neuron", descry.neuronName(n + by)]), rel: by < 0 ? "prev" : "next", "aria-label": `${title}: ${descry.neuronName(n + by)}` }, by < 0 ? "‹" : "›") : null);
-    const [excites, graph, from] = await Promise.all([
-      exemplars(neuron, own, words), neuron.graph ? graphSection(n, descry.neuronName(n)) : null, evidence(descry.neuronName(n), neuron),
-    ]);
     const labels = table.labels(n);
-    return { title: descry.neuronName(n), content: [
-      h("div", { class: "title" }, beside(-1, "The neuron before"), h("h1", {}, descry.neuronName(n)), beside(1, "The neuron after")),
-      h("p", { class: "lead" }, labels.length ? labels.map(descry.chip) : "No label: no descriptor is frequent enough among its exemplars."),
-      descry.section("labels", "Labels beside chance", labelTable(neuron.ends.highest), composedTable(neuron.ends.highest), trials(neuron)),
-      excites, graph,
-      h("div", { class: "halves" }, h("div", {}, descry.histogram({ distribution, least }),
-        descry.facts(["mean", "deviation", "skewness", "kurtosis", "lowest", "highest"].map((key) => [key, descry.number(distribution[key], 3)]))), similar(neuron, table)),
-      neuron.ends.lowest ? descry.section("labels-lowest", "Labels of its lowest activations", labelTable(neuron.ends.lowest)) : null,
-      lowest(neuron, words), from,
-    ] };
+    const own = new Set(labels.map(({ column }) => column));
+    const { distribution } = neuron;
+    const least = Math.min(
+      ...["calibration", "validation"].flatMap((half) =>
+        neuron.sets[half].map(([, activation]) => activation),
+      ),
+    );
+    const beside = (by, title) =>
+      n + by >= 0 && n + by < run.neurons
+        ? h(
+            "a",
+            {
+              href: descry.place(["neuron", descry.neuronName(n + by)]),
+              rel: by < 0 ? "prev" : "next",
+              "aria-label": `${title}: ${descry.neuronName(n + by)}`,
+            },
+            by < 0 ? "‹" : "›",
+          )
+        : null;
+    const [excites, graph, from] = await Promise.all([
+      exemplars(neuron, own, words),
+      neuron.graph ? descry.graphSection(n, descry.neuronName(n)) : null,
+      descry.evidence(descry.neuronName(n), neuron, labels[0]?.column),
+    ]);
+    return {
+      title: descry.neuronName(n),
+      content: [
+        h(
+          "div",
+          { class: "title" },
+          beside(-1, "The neuron before"),
+          h("h1", {}, descry.neuronName(n)),
+          beside(1, "The neuron after"),
+        ),
+        h(
+          "p",
+          { class: "lead" },
+          labels.length
+            ? labels.map(descry.chip)
+            : "No label: no descriptor is frequent enough among its exemplars.",
+        ),
+        descry.section(
+          "labels",
+          "Labels beside chance",
+          labelTable(neuron.ends.highest),
+          composedTable(neuron.ends.highest),
+          trials(neuron),
+        ),
+        excites,
+        graph,
+        h(
+          "div",
+          { class: "halves" },
+          h(
+            "div",
+            {},
+            descry.histogram({ distribution, least }),
+            descry.facts(
+              ["mean", "deviation", "skewness", "kurtosis", "lowest", "highest"].map((key) => [
+                key,
+                descry.number(distribution[key], 3),
+              ]),
+            ),
+          ),
+          similar(neuron, table),
+        ),
+        neuron.ends.lowest
+          ? descry.section(
+              "labels-lowest",
+              "Labels of its lowest activations",
+              labelTable(neuron.ends.lowest),
+            )
+          : null,
+        lowest(neuron, words),
+        from,
+      ],
+    };
   };
 })();

@@ -32,7 +32,8 @@
         if (best === null || (table.lift[k] ?? 0) > (table.lift[best] ?? 0)) best = k;
       }
       const picky = column !== null || chosen.held || chosen.fdr || !chosen.all;
-      if (picky && first === null && !(chosen.q && !chosen.held && !chosen.fdr && column === null)) continue;
+      if (picky && first === null && !(chosen.q && !chosen.held && !chosen.fdr && column === null))
+        continue;
       const matches = counts ? counts[n] : 0;
       if (chosen.q && named === null && !matches && !lettered) continue;
       rows.push({ n, best, matches, lettered, strength: table.strength[n] });
@@ -41,29 +42,87 @@
   }
 
   function columnsOf(table, chosen, matching) {
-    const at = (row, name, unit) => (row.best === null || table[name][row.best] === null ? null : table[name][row.best] / unit);
+    const at = (row, name, unit) =>
+      row.best === null || table[name][row.best] === null ? null : table[name][row.best] / unit;
     const columns = [
-      { title: "neuron", head: true, of: (row) => row.n, ascending: true, show: ({ n }) => descry.neuronLink(n, { q: chosen.q }) },
-      { title: "labels", wide: true, show: ({ n }) => {
-        const labels = table.labels(n);
-        return labels.length ? labels.map(descry.chip) : h("span", { class: "quiet" }, "none");
-      } },
-      { title: "lift", number: true, of: (row) => at(row, "lift", 100), show: (row) => descry.times(at(row, "lift", 100)), hint: "how many times more frequent than by chance, of the label with the highest" },
-      { title: "in both", number: true, of: (row) => row.strength / 100, show: (row) => (row.strength ? descry.times(row.strength / 100) : "–"), hint: "the lift that both halves alone bear out, at least" },
-      { title: "q", number: true, ascending: true, of: (row) => at(row, "q", 1), show: (row) => descry.small(at(row, "q", 1)), hint: "false discovery rate at which that label would pass (Benjamini-Hochberg)" },
-      { title: "AUROC", number: true, of: (row) => at(row, "auroc", 1000), show: (row) => descry.number(at(row, "auroc", 1000), 2), hint: "that label over all sentences of the half that did not choose it: 0.5 is chance" },
+      {
+        title: "neuron",
+        head: true,
+        of: (row) => row.n,
+        ascending: true,
+        show: ({ n }) => descry.neuronLink(n, { q: chosen.q }),
+      },
+      {
+        title: "labels",
+        wide: true,
+        show: ({ n }) => {
+          const labels = table.labels(n);
+          return labels.length ? labels.map(descry.chip) : h("span", { class: "quiet" }, "none");
+        },
+      },
+      {
+        title: "lift",
+        number: true,
+        of: (row) => at(row, "lift", 100),
+        show: (row) => descry.times(at(row, "lift", 100)),
+        hint: "how many times more frequent than by chance, of the label with the highest",
+      },
+      {
+        title: "in both",
+        number: true,
+        of: (row) => row.strength / 100,
+        show: (row) => (row.strength ? descry.times(row.strength / 100) : "–"),
+        hint: "the lift that both halves alone bear out, at least",
+      },
+      {
+        title: "q",
+        number: true,
+        ascending: true,
+        of: (row) => at(row, "q", 1),
+        show: (row) => descry.small(at(row, "q", 1)),
+        hint: "false discovery rate at which that label would pass (Benjamini-Hochberg)",
+      },
+      {
+        title: "AUROC",
+        number: true,
+        of: (row) => at(row, "auroc", 1000),
+        show: (row) => descry.number(at(row, "auroc", 1000), 2),
+        hint: "that label over all sentences of the half that did not choose it: 0.5 is chance",
+      },
     ];
-    if (matching) columns.splice(1, 0, { title: "matches", number: true, of: (row) => row.matches, show: (row) => (row.matches ? String(row.matches) : row.lettered ? "label" : ""), hint: "how many of its exemplars shown have these words" });
+    if (matching)
+      columns.splice(1, 0, {
+        title: "matches",
+        number: true,
+        of: (row) => row.matches,
+        show: (row) => (row.matches ? String(row.matches) : row.lettered ? "label" : ""),
+        hint: "how many of its exemplars shown have these words",
+      });
     return columns;
   }
 
   const field = (label, control) => h("label", {}, `${label} `, control);
-  const select = (name, options, value) => h("select", { name }, options.map(([key, title]) => h("option", { value: key, selected: String(key) === String(value) }, title)));
+  const select = (name, options, value) =>
+    h(
+      "select",
+      { name },
+      options.map(([key, title]) =>
+        h("option", { value: key, selected: String(key) === String(value) }, title),
+      ),
+    );
 
   descry.neurons = async (_, query) => {
     const { run } = descry;
     const given = (name) => query.get(name) ?? "";
-    const chosen = { q: given("q"), layer: given("layer"), descriptor: given("descriptor"), fdr: given("fdr"), held: given("held") === "1", all: given("all") === "1", end: query.get("end") ?? "highest" };
+    const chosen = {
+      q: given("q"),
+      layer: given("layer"),
+      descriptor: given("descriptor"),
+      fdr: given("fdr"),
+      held: given("held") === "1",
+      all: given("all") === "1",
+      end: query.get("end") ?? "highest",
+    };
     const sort = { by: given("by"), descending: given("order") !== "up" };
     const table = await descry.tableOf(chosen.end);
     const holder = h("div", {});
@@ -79,21 +138,47 @@
       if (own !== turn) return; // something else was typed meanwhile
       const columns = columnsOf(table, chosen, Boolean(found));
       const rows = rowsOf(table, chosen, counts);
-      const by = columns.findIndex(({ title }) => title === (sort.by || (found ? "matches" : "in both")));
-      holder.replaceChildren(descry.table(columns, rows, { caption: "Neurons", size: 50, page, sort: { by, descending: sort.descending }, empty: "No neuron is like that.", changed: (state) => {
-        sort.by = columns[state.by].title;
-        sort.descending = state.descending;
-        page = state.page;
-        keep();
-      } }));
-      const common = found?.common.length ? ` Not looked for, being in so many: ${found.common.join(", ")}.` : "";
-      const among = found?.marks ? ` The words are in ${descry.some(found.count, "sentence")}.` : "";
+      const by = columns.findIndex(
+        ({ title }) => title === (sort.by || (found ? "matches" : "in both")),
+      );
+      holder.replaceChildren(
+        descry.table(columns, rows, {
+          caption: "Neurons",
+          size: 50,
+          page,
+          sort: { by, descending: sort.descending },
+          empty: "No neuron is like that.",
+          changed: (state) => {
+            sort.by = columns[state.by].title;
+            sort.descending = state.descending;
+            page = state.page;
+            keep();
+          },
+        }),
+      );
+      const common = found?.common.length
+        ? ` Not looked for, being in so many: ${found.common.join(", ")}.`
+        : "";
+      const among = found?.marks
+        ? ` The words are in ${descry.some(found.count, "sentence")}.`
+        : "";
       told.textContent = `${descry.some(rows.length, "neuron")}.${among}${common}`;
       holder.dataset.asked = chosen.q;
     }
 
     function keep() {
-      const asked = { q: chosen.q, layer: chosen.layer, descriptor: chosen.descriptor, fdr: chosen.fdr, held: chosen.held ? 1 : "", all: chosen.all ? 1 : "", end: chosen.end === "highest" ? "" : chosen.end, by: sort.by, order: sort.descending ? "" : "up", page: page || "" };
+      const asked = {
+        q: chosen.q,
+        layer: chosen.layer,
+        descriptor: chosen.descriptor,
+        fdr: chosen.fdr,
+        held: chosen.held ? 1 : "",
+        all: chosen.all ? 1 : "",
+        end: chosen.end === "highest" ? "" : chosen.end,
+        by: sort.by,
+        order: sort.descending ? "" : "up",
+        page: page || "",
+      };
       history.replaceState(history.state, "", descry.place(["neurons"], asked));
     }
 
@@ -107,14 +192,67 @@
       return void fill();
     }
 
-    const controls = h("form", { class: "controls", oninput: changed, onsubmit: (event) => event.preventDefault() },
-      field("With the words", h("input", { type: "search", name: "q", value: chosen.q, placeholder: "in exemplars or labels, or L5:24", autocomplete: "off", spellcheck: "false" })),
-      field("Layer", select("layer", [["", "all"], ...run.target.layers.map((layer) => [layer, `L${layer}`])], chosen.layer)),
-      field("Descriptor", select("descriptor", [["", "any"], ...run.descriptors.map(({ name }) => [name, name])], chosen.descriptor)),
-      field("Significant at", select("fdr", RATES.map((rate) => [rate, rate ? `q ≤ ${rate}` : "any q"]), chosen.fdr)),
-      run.ends.length > 1 ? field("Activations", select("end", run.ends.map((end) => [end, end]), chosen.end)) : null,
-      h("label", {}, h("input", { type: "checkbox", name: "held", checked: chosen.held }), " in both halves"),
-      h("label", {}, h("input", { type: "checkbox", name: "all", checked: chosen.all }), " also those without a label"));
+    const controls = h(
+      "form",
+      { class: "controls", oninput: changed, onsubmit: (event) => event.preventDefault() },
+      field(
+        "With the words",
+        h("input", {
+          type: "search",
+          name: "q",
+          value: chosen.q,
+          placeholder: "in exemplars or labels, or L5:24",
+          autocomplete: "off",
+          spellcheck: "false",
+        }),
+      ),
+      field(
+        "Layer",
+        select(
+          "layer",
+          [["", "all"], ...run.target.layers.map((layer) => [layer, `L${layer}`])],
+          chosen.layer,
+        ),
+      ),
+      field(
+        "Descriptor",
+        select(
+          "descriptor",
+          [["", "any"], ...run.descriptors.map(({ name }) => [name, name])],
+          chosen.descriptor,
+        ),
+      ),
+      field(
+        "Significant at",
+        select(
+          "fdr",
+          RATES.map((rate) => [rate, rate ? `q ≤ ${rate}` : "any q"]),
+          chosen.fdr,
+        ),
+      ),
+      run.ends.length > 1
+        ? field(
+            "Activations",
+            select(
+              "end",
+              run.ends.map((end) => [end, end]),
+              chosen.end,
+            ),
+          )
+        : null,
+      h(
+        "label",
+        {},
+        h("input", { type: "checkbox", name: "held", checked: chosen.held }),
+        " in both halves",
+      ),
+      h(
+        "label",
+        {},
+        h("input", { type: "checkbox", name: "all", checked: chosen.all }),
+        " also those without a label",
+      ),
+    );
     await fill();
     return { title: "Neurons", content: [h("h1", {}, "Neurons"), controls, told, holder] };
   };

@@ -6,12 +6,25 @@
 
   function words(run) {
     const { target, rule, labelled } = run;
-    const bar = rule.name === "enrichment"
-      ? `the descriptors over-represented among its exemplars, at a false discovery rate of ${rule.fdr} over all pairs`
-      : `the descriptors with f(c) > ${rule.threshold} (share of ${rule.frequency}) among its exemplars`;
+    const bar =
+      rule.name === "enrichment"
+        ? `the descriptors over-represented among its exemplars, at a false discovery rate of ${rule.fdr} over all pairs`
+        : `the descriptors with f(c) > ${rule.threshold} (share of ${rule.frequency}) among its exemplars`;
     return [
-      h("p", { class: "lead" }, `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} neurons of `, h("b", {}, target.model), ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for every neuron, and the answers of `, h("b", {}, run.labeller.name), "."),
-      h("p", {}, `A neuron's exemplars are the ${rule.top_percent}% of sentences that excite it most; its labels are ${bar}. The same is done on two halves of the sentences apart, so that one half can be held against the other.`),
+      h(
+        "p",
+        { class: "lead" },
+        `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} neurons of `,
+        h("b", {}, target.model),
+        ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for every neuron, and the answers of `,
+        h("b", {}, run.labeller.name),
+        ".",
+      ),
+      h(
+        "p",
+        {},
+        `A neuron's exemplars are the ${rule.top_percent}% of sentences that excite it most; its labels are ${bar}. The same is done on two halves of the sentences apart, so that one half can be held against the other.`,
+      ),
     ];
   }
 
@@ -19,96 +32,284 @@
     const { metrics } = run;
     const halves = metrics.halves?.jaccard;
     const found = [];
-    if (halves) found.push(descry.score("Do the halves agree?", halves, "Jaccard similarity of a neuron's labels in the two halves"));
+    if (halves)
+      found.push(
+        descry.score(
+          "Do the halves agree?",
+          halves,
+          "Jaccard similarity of a neuron's labels in the two halves",
+        ),
+      );
     for (const truth of ["gold", "judge"]) {
       const score = metrics[truth]?.precision_at_k_2;
-      if (score?.value !== undefined) found.push(descry.score(`P@2 against ${TRUTH[truth]}`, score, "share of the two most frequent descriptors that are true"));
+      if (score?.value !== undefined)
+        found.push(
+          descry.score(
+            `P@2 against ${TRUTH[truth]}`,
+            score,
+            "share of the two most frequent descriptors that are true",
+          ),
+        );
       const recall = metrics[truth]?.recall_at_k_2;
-      if (recall?.value !== undefined) found.push(descry.score(`R@2 against ${TRUTH[truth]}`, recall, "share of the true descriptors among the two most frequent"));
+      if (recall?.value !== undefined)
+        found.push(
+          descry.score(
+            `R@2 against ${TRUTH[truth]}`,
+            recall,
+            "share of the true descriptors among the two most frequent",
+          ),
+        );
     }
     const auroc = metrics.alignment?.highest?.["chosen by calibration"]?.auroc;
-    if (auroc) found.push(descry.score("Do labels predict neurons?", auroc, "AUROC of a label over all sentences of the half that did not choose it"));
+    if (auroc)
+      found.push(
+        descry.score(
+          "Do labels predict neurons?",
+          auroc,
+          "AUROC of a label over all sentences of the half that did not choose it",
+        ),
+      );
     return [h("h2", { class: "unseen" }, "Headline numbers"), h("div", { class: "scores" }, found)];
   }
 
   function every(metrics) {
     const rows = [];
-    const add = (against, name, score) => rows.push([against, name.replaceAll("_at_k_", "@").replaceAll("_", " "), score.value, score.low, score.high, score.null, score.corrected, score.defined]);
+    const add = (against, name, score) =>
+      rows.push([
+        against,
+        name.replaceAll("_at_k_", "@").replaceAll("_", " "),
+        score.value,
+        score.low,
+        score.high,
+        score.null,
+        score.corrected,
+        score.defined,
+      ]);
     for (const [against, scores] of Object.entries(metrics))
       if (/^(lowest_)?(halves|gold|judge)$/.test(against))
-        for (const [name, score] of Object.entries(scores)) if (score && typeof score === "object") add(against.replace("_", ", "), name, score);
+        for (const [name, score] of Object.entries(scores))
+          if (score && typeof score === "object") add(against.replace("_", ", "), name, score);
     for (const [end, halves] of Object.entries(metrics.alignment ?? {}))
       for (const [chosen, scores] of Object.entries(halves))
-        for (const [name, score] of Object.entries(scores)) add(`all sentences of the other half, ${chosen}${end === "highest" ? "" : `, ${end}`}`, name, score);
-    return { columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"], rows };
+        for (const [name, score] of Object.entries(scores))
+          add(
+            `all sentences of the other half, ${chosen}${end === "highest" ? "" : `, ${end}`}`,
+            name,
+            score,
+          );
+    return {
+      columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"],
+      rows,
+    };
   }
 
   function checked(metrics) {
-    const said = { ...metrics.labeller, ...(metrics.judge_against_gold ? { "gold (the judge's answers)": metrics.judge_against_gold } : {}) };
+    const said = {
+      ...metrics.labeller,
+      ...(metrics.judge_against_gold
+        ? { "gold (the judge's answers)": metrics.judge_against_gold }
+        : {}),
+    };
     const rows = Object.entries(said).map(([name, found]) =>
-      h("tr", {}, h("th", { scope: "row" }, name), found.undefined ? h("td", { colspan: 4 }, found.undefined) : [
-        ...["precision", "recall", "kappa"].map((key) => h("td", { class: "number" }, `${descry.number(found[key], 2)} (${descry.number(found[`${key}_low`], 2)} to ${descry.number(found[`${key}_high`], 2)})`)),
-        h("td", { class: "number" }, descry.count(found.answers))]));
+      h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, name),
+        found.undefined
+          ? h("td", { colspan: 4 }, found.undefined)
+          : [
+              ...["precision", "recall", "kappa"].map((key) =>
+                h(
+                  "td",
+                  { class: "number" },
+                  `${descry.number(found[key], 2)} (${descry.number(found[`${key}_low`], 2)} to ${descry.number(found[`${key}_high`], 2)})`,
+                ),
+              ),
+              h("td", { class: "number" }, descry.count(found.answers)),
+            ],
+      ),
+    );
     if (!rows.length) return null;
-    return descry.section("labeller", "Is the labeller right?",
+    return descry.section(
+      "labeller",
+      "Is the labeller right?",
       h("p", {}, "Its answers held against others of the same sentences, with 95% intervals."),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The labeller against others" }, h("table", {}, h("thead", {}, h("tr", {}, ["against", "precision", "recall", "kappa", "answers"].map((title) => h("th", { scope: "col" }, title)))), h("tbody", {}, rows))));
+      h(
+        "div",
+        {
+          class: "scroll",
+          tabindex: "0",
+          role: "region",
+          "aria-label": "The labeller against others",
+        },
+        h(
+          "table",
+          {},
+          h(
+            "thead",
+            {},
+            h(
+              "tr",
+              {},
+              ["against", "precision", "recall", "kappa", "answers"].map((title) =>
+                h("th", { scope: "col" }, title),
+              ),
+            ),
+          ),
+          h("tbody", {}, rows),
+        ),
+      ),
+    );
   }
 
   function composed(metrics) {
-    const rows = Object.entries(metrics.composed ?? {}).flatMap(([end, halves]) => Object.entries(halves).map(([chosen, found]) => [`${chosen}${end === "highest" ? "" : `, ${end}`}`, found.chosen, found.value, found.single, found.null]));
+    const rows = Object.entries(metrics.composed ?? {}).flatMap(([end, halves]) =>
+      Object.entries(halves).map(([chosen, found]) => [
+        `${chosen}${end === "highest" ? "" : `, ${end}`}`,
+        found.chosen,
+        found.value,
+        found.single,
+        found.null,
+      ]),
+    );
     if (!rows.length) return null;
-    return [h("h3", {}, "Composed labels"), h("p", {}, "Mean IoU of the best formula with AND, OR, AND NOT, in the half that chose it and in the other, there beside the best lone descriptor, and beside another neuron's formula."),
-      descry.plainTable("Composed labels", { columns: ["chosen by", "IoU there", "IoU in the other half", "lone descriptor there", "null"], rows })];
+    return [
+      h("h3", {}, "Composed labels"),
+      h(
+        "p",
+        {},
+        "Mean IoU of the best formula with AND, OR, AND NOT, in the half that chose it and in the other, there beside the best lone descriptor, and beside another neuron's formula.",
+      ),
+      descry.plainTable("Composed labels", {
+        columns: [
+          "chosen by",
+          "IoU there",
+          "IoU in the other half",
+          "lone descriptor there",
+          "null",
+        ],
+        rows,
+      }),
+    ];
   }
 
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
-    return descry.section("graphs", "Graphs of tokens",
-      h("p", {}, `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023), at position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`),
-      descry.plainTable("Graphs by layer", { columns: Object.keys(found.scores[0]), rows: found.scores.map(Object.values) }));
+    return descry.section(
+      "graphs",
+      "Graphs of tokens",
+      h(
+        "p",
+        {},
+        `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023), at position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`,
+      ),
+      descry.plainTable("Graphs by layer", {
+        columns: Object.keys(found.scores[0]),
+        rows: found.scores.map(Object.values),
+      }),
+    );
   }
 
   function run(run) {
-    const stages = Object.entries(run.made).map(([stage, made]) => h("details", {}, h("summary", {}, stage),
-      descry.facts(flat(made.params).map(([key, value]) => [key, String(value)])),
-      h("h4", {}, "Inputs (sha256)"), descry.facts(Object.entries(made.inputs ?? {}).map(([path, sha]) => [path, h("code", { class: "hash" }, sha)])),
-      h("h4", {}, "Versions"), descry.facts(Object.entries(made.versions ?? {}))));
+    const stages = Object.entries(run.made).map(([stage, made]) =>
+      h(
+        "details",
+        {},
+        h("summary", {}, stage),
+        descry.facts(flat(made.params).map(([key, value]) => [key, String(value)])),
+        h("h4", {}, "Inputs (sha256)"),
+        descry.facts(
+          Object.entries(made.inputs ?? {}).map(([path, sha]) => [
+            path,
+            h("code", { class: "hash" }, sha),
+          ]),
+        ),
+        h("h4", {}, "Versions"),
+        descry.facts(Object.entries(made.versions ?? {})),
+      ),
+    );
     const { target, labeller } = run;
     const commit = h("span", {}, "…");
     descry.load("commit").then(
-      ({ sha, clean }) => (commit.textContent = sha ? `${sha}${clean ? "" : ", with changes that were not committed"}` : "none: the folder was not under git"),
+      ({ sha, clean }) =>
+        (commit.textContent = sha
+          ? `${sha}${clean ? "" : ", with changes that were not committed"}`
+          : "none: the folder was not under git"),
       () => (commit.textContent = "not known here: `git log -1 dvc.lock` tells"),
     );
-    return descry.section("run", "The run",
+    return descry.section(
+      "run",
+      "The run",
       descry.facts([
-        ["Reviews", `${run.reviews}; left out: ${Object.entries(run.dropped).map(([why, n]) => `${descry.count(n)} ${why}`).join(", ") || "none"}`],
-        ["Sentences", `${descry.count(run.sentences)} in ${run.categories.length} categories; calibration half ${descry.count(run.halves.calibration)}, validation half ${descry.count(run.halves.validation)}`],
-        ["Target", `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}, ${target.dtype}`],
+        [
+          "Reviews",
+          `${run.reviews}; left out: ${
+            Object.entries(run.dropped)
+              .map(([why, n]) => `${descry.count(n)} ${why}`)
+              .join(", ") || "none"
+          }`,
+        ],
+        [
+          "Sentences",
+          `${descry.count(run.sentences)} in ${run.categories.length} categories; calibration half ${descry.count(run.halves.calibration)}, validation half ${descry.count(run.halves.validation)}`,
+        ],
+        [
+          "Target",
+          `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}, ${target.dtype}`,
+        ],
         ["Weights (sha256)", h("code", { class: "hash" }, target.weights)],
         ["Raw descriptors by", run.describers.map((one) => one.name).join("; ")],
-        ["Labeller", `${labeller.name}, ${labeller.model} @ ${labeller.revision}, ${labeller.dtype}`],
+        [
+          "Labeller",
+          `${labeller.name}, ${labeller.model} @ ${labeller.revision}, ${labeller.dtype}`,
+        ],
         ["Judge", run.judge?.name],
-        ["Descriptors dropped", run.broad.map((one) => `${one.descriptor}: ${one.reason}`).join("; ")],
+        [
+          "Descriptors dropped",
+          run.broad.map((one) => `${one.descriptor}: ${one.reason}`).join("; "),
+        ],
         ["Commit", commit],
         ["descry", run.version],
       ]),
-      h("h3", {}, "Parameters, inputs and versions of each stage"), stages,
-      h("p", {}, "Check all of it: ", descry.command("descry", "verify"), " ", descry.command("descry", "reproduce")));
+      h("h3", {}, "Parameters, inputs and versions of each stage"),
+      stages,
+      h(
+        "p",
+        {},
+        "Check all of it: ",
+        descry.command("descry", "verify"),
+        " ",
+        descry.command("descry", "reproduce"),
+      ),
+    );
   }
 
-  const flat = (value, key = "") => value !== null && typeof value === "object" && !Array.isArray(value)
-    ? Object.entries(value).flatMap(([name, inner]) => flat(inner, key ? `${key}.${name}` : name))
-    : [[key, Array.isArray(value) ? JSON.stringify(value) : value]];
+  const flat = (value, key = "") =>
+    value !== null && typeof value === "object" && !Array.isArray(value)
+      ? Object.entries(value).flatMap(([name, inner]) => flat(inner, key ? `${key}.${name}` : name))
+      : [[key, Array.isArray(value) ? JSON.stringify(value) : value]];
 
   descry.overview = async () => {
     const { run: made } = descry;
-    return { title: made.title, content: [
-      h("h1", {}, made.title), words(made), headline(made),
-      h("details", {}, h("summary", {}, "All scores, each beside its null"), descry.plainTable("All scores", every(made.metrics)), composed(made.metrics)),
-      descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
-      descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
-      checked(made.metrics), graphs(made), run(made),
-    ] };
+    return {
+      title: made.title,
+      content: [
+        h("h1", {}, made.title),
+        words(made),
+        headline(made),
+        h(
+          "details",
+          {},
+          h("summary", {}, "All scores, each beside its null"),
+          descry.plainTable("All scores", every(made.metrics)),
+          composed(made.metrics),
+        ),
+        descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
+        descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
+        checked(made.metrics),
+        graphs(made),
+        run(made),
+      ],
+    };
   };
 })();

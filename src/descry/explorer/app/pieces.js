@@ -16,7 +16,14 @@ descry.chip = ({ column, f, lift, held }) => {
   const { h } = descry;
   const { name } = descry.run.descriptors[column];
   const why = `${name}: f(c) ${descry.number(f, 2)}, ${descry.times(lift)} what chance gives${held ? "; each half alone gives it, too" : "; not in both halves"}`;
-  return h("a", { class: held ? "chip held" : "chip", href: descry.place(["descriptor", name]), title: why }, name, " ", h("span", { class: "amount" }, descry.number(f, 2)), held ? h("span", { class: "unseen" }, " (both halves)") : null);
+  return h(
+    "a",
+    { class: held ? "chip held" : "chip", href: descry.place(["descriptor", name]), title: why },
+    name,
+    " ",
+    h("span", { class: "amount" }, descry.number(f, 2)),
+    held ? h("span", { class: "unseen" }, " (both halves)") : null,
+  );
 };
 
 /** Amazon's names have underscores. */
@@ -28,11 +35,28 @@ descry.answers = (sentence, own = new Set()) => {
   const { descriptors } = descry.run;
   if (!sentence.asked) return h("p", { class: "quiet" }, "Not asked about.");
   const said = sentence.yes.map(([column, p]) =>
-    h("li", { class: own.has(column) ? "yes own" : "yes", title: p === null ? "Yes" : `Yes, with probability ${p}%` }, descriptors[column].name, p === null ? null : h("span", { class: "amount" }, ` ${p}%`)));
-  const none = sentence.none.map((column) => h("li", { class: "none", title: "no usable answer" }, `${descriptors[column].name}: no answer`));
-  const missing = [...own].filter((column) => !sentence.yes.some(([c]) => c === column) && !sentence.none.includes(column))
-    .map((column) => h("li", { class: "no", title: "the labeller said No" }, `${descriptors[column].name}: No`));
-  if (!said.length && !none.length && !missing.length) return h("p", { class: "quiet" }, "The labeller said No to every descriptor.");
+    h(
+      "li",
+      {
+        class: own.has(column) ? "yes own" : "yes",
+        title: p === null ? "Yes" : `Yes, with probability ${p}%`,
+      },
+      descriptors[column].name,
+      p === null ? null : h("span", { class: "amount" }, ` ${p}%`),
+    ),
+  );
+  const none = sentence.none.map((column) =>
+    h("li", { class: "none", title: "no usable answer" }, `${descriptors[column].name}: no answer`),
+  );
+  const missing = [...own]
+    .filter(
+      (column) => !sentence.yes.some(([c]) => c === column) && !sentence.none.includes(column),
+    )
+    .map((column) =>
+      h("li", { class: "no", title: "the labeller said No" }, `${descriptors[column].name}: No`),
+    );
+  if (!said.length && !none.length && !missing.length)
+    return h("p", { class: "quiet" }, "The labeller said No to every descriptor.");
   return h("ul", { class: "answers", "aria-label": "The labeller's answers" }, said, missing, none);
 };
 
@@ -41,20 +65,49 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
   const { h } = descry;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   const { mean, deviation, highest } = distribution;
-  bar.style.setProperty("--share", `${Math.max(0, Math.min(100, (100 * (activation - mean)) / (highest - mean)))}%`);
+  bar.style.setProperty(
+    "--share",
+    `${Math.max(0, Math.min(100, (100 * (activation - mean)) / (highest - mean)))}%`,
+  );
   const away = `${descry.number((activation - mean) / deviation, 1)} deviations from the neuron's mean`;
-  return h("li", { class: "exemplar" },
-    h("p", { class: "measure" }, rank ? h("span", {}, `${rank}.`) : null, bar, h("span", { class: "number", title: away }, descry.number(activation, 3)), h("a", { href: descry.place(["sentence", sentence.id]), "aria-label": `${descry.category(sentence)}: sentence ${sentence.id}` }, descry.category(sentence))),
+  return h(
+    "li",
+    { class: "exemplar" },
+    h(
+      "p",
+      { class: "measure" },
+      rank ? h("span", {}, `${rank}.`) : null,
+      bar,
+      h("span", { class: "number", title: away }, descry.number(activation, 3)),
+      h(
+        "a",
+        {
+          href: descry.place(["sentence", sentence.id]),
+          "aria-label": `${descry.category(sentence)}: sentence ${sentence.id}`,
+        },
+        descry.category(sentence),
+      ),
+    ),
     h("blockquote", {}, descry.marked(sentence.text, words)),
-    descry.answers(sentence, own));
+    descry.answers(sentence, own),
+  );
 };
 
 /** A value between 0 and 1 with its interval, and its null as a mark. */
 descry.gauge = ({ value, low, high, null: chance }) => {
   const { h } = descry;
   const at = (share) => `${100 * Math.max(0, Math.min(1, share))}%`;
-  const gauge = h("span", { class: "gauge", "aria-hidden": "true" }, h("i", { class: "interval" }), h("i", { class: "chance" }), h("i", { class: "value" }));
-  const set = (name, x) => (x === null || x === undefined ? gauge.classList.add(`no-${name}`) : gauge.style.setProperty(`--${name}`, at(x)));
+  const gauge = h(
+    "span",
+    { class: "gauge", "aria-hidden": "true" },
+    h("i", { class: "interval" }),
+    h("i", { class: "chance" }),
+    h("i", { class: "value" }),
+  );
+  const set = (name, x) =>
+    x === null || x === undefined
+      ? gauge.classList.add(`no-${name}`)
+      : gauge.style.setProperty(`--${name}`, at(x));
   set("value", value);
   set("low", low);
   set("high", high);
@@ -66,6 +119,19 @@ descry.gauge = ({ value, low, high, null: chance }) => {
 descry.score = (title, score, hint) => {
   const { h } = descry;
   const number = (x) => descry.number(x, 3);
-  return h("div", { class: "score" }, h("h3", {}, title), h("p", { class: "big" }, number(score.value)), descry.gauge(score),
-    h("p", {}, "null ", h("b", {}, number(score.null)), ` · 95% ${number(score.low)} to ${number(score.high)}`), h("p", { class: "quiet" }, hint));
+  return h(
+    "div",
+    { class: "score" },
+    h("h3", {}, title),
+    h("p", { class: "big" }, number(score.value)),
+    descry.gauge(score),
+    h(
+      "p",
+      {},
+      "null ",
+      h("b", {}, number(score.null)),
+      ` · 95% ${number(score.low)} to ${number(score.high)}`,
+    ),
+    h("p", { class: "quiet" }, hint),
+  );
 };

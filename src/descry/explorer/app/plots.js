@@ -1,7 +1,13 @@
 "use strict";
 /* A figure: drawn by Observable Plot when it comes into view, as wide as there is room. */
 
-descry.colours = { blue: "var(--blue)", orange: "var(--orange)", green: "var(--green)", purple: "var(--purple)", grey: "var(--grey)" };
+descry.colours = {
+  blue: "var(--blue)",
+  orange: "var(--orange)",
+  green: "var(--green)",
+  purple: "var(--purple)",
+  grey: "var(--grey)",
+};
 
 /**
  * name: of the file that it is saved as; draw(width): an SVG element, or null where nothing is
@@ -11,10 +17,15 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
   const { h } = descry;
   const canvas = h("div", { class: "canvas" });
   canvas.style.minHeight = `${height}px`; // nothing moves when it is drawn
-  const save = h("button", { type: "button", onclick: () => descry.saveSvg(canvas.querySelector("svg"), name) }, "Save as SVG");
+  const save = h(
+    "button",
+    { type: "button", onclick: () => descry.saveSvg(canvas.querySelector("svg"), name) },
+    "Save as SVG",
+  );
   const table = h("details", {}, h("summary", {}, "Numbers"));
   table.addEventListener("toggle", () => {
-    if (table.open && table.children.length === 1) table.append(descry.plainTable(title, numbers()));
+    if (table.open && table.children.length === 1)
+      table.append(descry.plainTable(title, numbers()));
   });
   let width = 0;
   const resized = new ResizeObserver(([entry]) => {
@@ -24,26 +35,69 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
     const picture = draw(width);
     canvas.replaceChildren(picture ?? h("p", { class: "quiet" }, "Undefined in this run."));
     save.hidden = !picture;
-    for (const part of picture?.querySelectorAll("[aria-label]") ?? []) part.removeAttribute("aria-label"); // it is one picture
+    for (const part of picture?.querySelectorAll("[aria-label]") ?? [])
+      part.removeAttribute("aria-label"); // it is one picture
     picture?.setAttribute("role", "img");
     picture?.setAttribute("aria-label", `${title}. Its numbers stand beneath.`);
   });
-  const seen = new IntersectionObserver((entries) => {
-    if (entries.some((entry) => entry.isIntersecting)) {
-      seen.disconnect();
-      resized.observe(canvas);
-    }
-  }, { rootMargin: "300px" });
+  const seen = new IntersectionObserver(
+    (entries) => {
+      if (entries.some((entry) => entry.isIntersecting)) {
+        seen.disconnect();
+        resized.observe(canvas);
+      }
+    },
+    { rootMargin: "300px" },
+  );
   seen.observe(canvas);
-  return h("figure", { id: `figure-${name}` }, h("h3", {}, title), canvas, h("figcaption", {}, caption), h("div", { class: "below" }, save, table));
+  return h(
+    "figure",
+    { id: `figure-${name}` },
+    h("h3", {}, title),
+    canvas,
+    h("figcaption", {}, caption),
+    h("div", { class: "below" }, save, table),
+  );
 };
 
 descry.plainTable = (caption, { columns, rows }) => {
   const { h } = descry;
-  const cell = (value) => (typeof value === "number" ? h("td", { class: "number" }, Number.isInteger(value) ? String(value) : value.toPrecision(4)) : h("td", {}, value ?? "–"));
-  return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` }, h("table", {}, h("caption", { class: "unseen" }, caption),
-    h("thead", {}, h("tr", {}, columns.map((title, k) => h("th", { scope: "col", class: rows.some((row) => typeof row[k] === "number") ? "number" : null }, title)))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+  const cell = (value) =>
+    typeof value === "number"
+      ? h("td", { class: "number" }, Number.isInteger(value) ? String(value) : value.toPrecision(4))
+      : h("td", {}, value ?? "–");
+  return h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` },
+    h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, caption),
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          columns.map((title, k) =>
+            h(
+              "th",
+              {
+                scope: "col",
+                class: rows.some((row) => typeof row[k] === "number") ? "number" : null,
+              },
+              title,
+            ),
+          ),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        rows.map((row) => h("tr", {}, row.map(cell))),
+      ),
+    ),
+  );
 };
 
 /** Hand out a picture as a file that looks the same without this page's style. */
@@ -54,13 +108,31 @@ descry.saveSvg = (svg, name) => {
   copy.style.color = "#222";
   copy.style.background = "#fff";
   copy.style.fontFamily = "system-ui, sans-serif";
-  const text = new XMLSerializer().serializeToString(copy)
-    .replace(/var\((--[a-z]+)\)/g, (whole, variable) => style.getPropertyValue(variable).trim() || "#888");
-  const link = descry.h("a", { download: `${name}.svg`, href: URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })) });
+  const text = new XMLSerializer()
+    .serializeToString(copy)
+    .replace(
+      /var\((--[a-z]+)\)/g,
+      (whole, variable) => style.getPropertyValue(variable).trim() || "#888",
+    );
+  const link = descry.h("a", {
+    download: `${name}.svg`,
+    href: URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })),
+  });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 };
 
 /** Plot with the look that all figures share. */
 descry.plot = (options) =>
-  Plot.plot({ marginLeft: 48, marginBottom: 38, ...options, style: { background: "none", color: "currentColor", fontSize: "12px", overflow: "visible", ...options.style } });
+  Plot.plot({
+    marginLeft: 48,
+    marginBottom: 38,
+    ...options,
+    style: {
+      background: "none",
+      color: "currentColor",
+      fontSize: "12px",
+      overflow: "visible",
+      ...options.style,
+    },
+  });

@@ -51,7 +51,9 @@ descry.sentenceOf = async (id) => {
   const { first_ids: first, pack } = descry.run;
   const number = descry.lastUpTo(first, id);
   if (number < 0) return null;
-  const found = (await descry.load(`sentences-${number}`)).findIndex((sentence) => sentence.id === id);
+  const found = (await descry.load(`sentences-${number}`)).findIndex(
+    (sentence) => sentence.id === id,
+  );
   return found < 0 ? null : (await descry.sentences([number * pack.sentences + found]))[0];
 };
 

@@ -2,7 +2,8 @@
 /* Search over all texts: postings of words in packs, loaded for the words that are typed. */
 
 /** The words of a text as the index has them. */
-descry.wordsOf = (text) => (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter((word) => word.length > 1);
+descry.wordsOf = (text) =>
+  (text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []).filter((word) => word.length > 1);
 
 /**
  * The sentences that have each of the words (beginnings of words: "batt" finds battery).
@@ -15,7 +16,8 @@ descry.search = async (text) => {
   if (!words.length) return { marks: null, count: 0, words, common };
   const found = await Promise.all(words.map(descry.sentencesWith));
   const marks = found[0].slice();
-  for (const other of found.slice(1)) for (let row = 0; row < marks.length; row++) marks[row] &= other[row];
+  for (const other of found.slice(1))
+    for (let row = 0; row < marks.length; row++) marks[row] &= other[row];
   let count = 0;
   for (let row = 0; row < marks.length; row++) count += marks[row];
   return { marks, count, words, common };
@@ -32,7 +34,9 @@ descry.sentencesWith = async (word) => {
   if (whole) to = Math.max(0, descry.lastUpTo(first, word));
   const numbers = [];
   for (let number = from; number <= to; number++) numbers.push(number);
-  const packs = first.length ? await Promise.all(numbers.map((number) => descry.load(`words-${number}`))) : [];
+  const packs = first.length
+    ? await Promise.all(numbers.map((number) => descry.load(`words-${number}`)))
+    : [];
   for (const pack of packs) {
     let place = descry.lastUpTo(pack.words, word);
     if (pack.words[place] !== word) place++;

@@ -10,21 +10,93 @@
     const table = await descry.tableOf("highest");
     const rows = sentence.neurons.map(([n, rank, activation]) => ({ n, rank, activation }));
     const columns = [
-      { title: "neuron", head: true, of: (row) => row.n, ascending: true, show: ({ n }) => descry.neuronLink(n) },
-      { title: "rank", number: true, ascending: true, of: (row) => row.rank, show: (row) => descry.count(row.rank), hint: "among the exemplars of that neuron" },
-      { title: "activation", number: true, of: (row) => row.activation, show: (row) => descry.number(row.activation, 3) },
-      { title: "labels of the neuron", wide: true, show: ({ n }) => table.labels(n).map(descry.chip) },
+      {
+        title: "neuron",
+        head: true,
+        of: (row) => row.n,
+        ascending: true,
+        show: ({ n }) => descry.neuronLink(n),
+      },
+      {
+        title: "rank",
+        number: true,
+        ascending: true,
+        of: (row) => row.rank,
+        show: (row) => descry.count(row.rank),
+        hint: "among the exemplars of that neuron",
+      },
+      {
+        title: "activation",
+        number: true,
+        of: (row) => row.activation,
+        show: (row) => descry.number(row.activation, 3),
+      },
+      {
+        title: "labels of the neuron",
+        wide: true,
+        show: ({ n }) => table.labels(n).map(descry.chip),
+      },
     ];
-    const score = sentence.overall === null || sentence.overall === undefined ? null : `${sentence.overall} of 5`;
-    return { title: `Sentence ${id}`, content: [
-      h("h1", {}, "Sentence ", h("code", {}, id)),
-      h("blockquote", { class: "whole" }, sentence.summary ? h("p", {}, h("b", {}, sentence.summary)) : null, h("p", {}, sentence.text)),
-      descry.facts([["category", descry.category(sentence)], ["rating", score], ["half", sentence.split], ["source", sentence.line === null ? sentence.source : `${sentence.source}, line ${sentence.line}`]]),
-      descry.section("answers", "What it talks about", h("p", {}, "The labeller's Yes, with its probability."), descry.answers(sentence),
-        sentence.gold ? h("p", {}, "Gold labels: ", sentence.gold.map((column) => descriptors[column].name).join(", ") || "none", ".") : null),
-      descry.section("neurons", "Neurons that it excites", h("p", {}, `It is in the exemplar sets of ${descry.some(sentence.excites, "neuron")}; here those where it ranks highest.`),
-        descry.table(columns, rows, { caption: "Neurons that it excites", size: 12, sort: { by: 1, descending: false }, empty: "It is in no exemplar set." })),
-      h("p", {}, "Which labels it influenced: ", descry.command("descry", "audit", "--review", id)),
-    ] };
+    const score =
+      sentence.overall === null || sentence.overall === undefined
+        ? null
+        : `${sentence.overall} of 5`;
+    return {
+      title: `Sentence ${id}`,
+      content: [
+        h("h1", {}, "Sentence ", h("code", {}, id)),
+        h(
+          "blockquote",
+          { class: "whole" },
+          sentence.summary ? h("p", {}, h("b", {}, sentence.summary)) : null,
+          h("p", {}, sentence.text),
+        ),
+        descry.facts([
+          ["category", descry.category(sentence)],
+          ["rating", score],
+          ["half", sentence.split],
+          [
+            "source",
+            sentence.line === null ? sentence.source : `${sentence.source}, line ${sentence.line}`,
+          ],
+        ]),
+        descry.section(
+          "answers",
+          "What it talks about",
+          h("p", {}, "The labeller's Yes, with its probability."),
+          descry.answers(sentence),
+          sentence.gold
+            ? h(
+                "p",
+                {},
+                "Gold labels: ",
+                sentence.gold.map((column) => descriptors[column].name).join(", ") || "none",
+                ".",
+              )
+            : null,
+        ),
+        descry.section(
+          "neurons",
+          "Neurons that it excites",
+          h(
+            "p",
+            {},
+            `It is in the exemplar sets of ${descry.some(sentence.excites, "neuron")}; here those where it ranks highest.`,
+          ),
+          descry.table(columns, rows, {
+            caption: "Neurons that it excites",
+            size: 12,
+            sort: { by: 1, descending: false },
+            empty: "It is in no exemplar set.",
+          }),
+        ),
+        h(
+          "p",
+          {},
+          "Which labels it influenced: ",
+          descry.command("descry", "audit", "--review", id),
+        ),
+      ],
+    };
   };
 })();

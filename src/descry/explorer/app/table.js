@@ -9,12 +9,20 @@
 descry.table = (columns, rows, options = {}) => {
   const { h } = descry;
   const { size = 50, caption = "", empty = "Nothing here." } = options;
-  const state = { by: options.sort?.by ?? null, descending: options.sort?.descending ?? false, page: options.page ?? 0 };
+  const state = {
+    by: options.sort?.by ?? null,
+    descending: options.sort?.descending ?? false,
+    page: options.page ?? 0,
+  };
   let sorted = rows;
 
   const heads = columns.map((column, place) => {
     const words = column.of
-      ? h("button", { type: "button", title: column.hint, onclick: () => sortBy(place) }, column.title)
+      ? h(
+          "button",
+          { type: "button", title: column.hint, onclick: () => sortBy(place) },
+          column.title,
+        )
       : h("span", { title: column.hint }, column.title);
     return h("th", { scope: "col", class: column.number ? "number" : null }, words);
   });
@@ -23,8 +31,17 @@ descry.table = (columns, rows, options = {}) => {
   const back = h("button", { type: "button", onclick: () => turn(-1) }, "‹ Back");
   const on = h("button", { type: "button", onclick: () => turn(1) }, "On ›");
   const pager = h("p", { class: "pager" }, back, counted, on);
-  const frame = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` },
-    h("table", {}, h("caption", { class: "unseen" }, caption), h("thead", {}, h("tr", {}, heads)), body));
+  const frame = h(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` },
+    h(
+      "table",
+      {},
+      h("caption", { class: "unseen" }, caption),
+      h("thead", {}, h("tr", {}, heads)),
+      body,
+    ),
+  );
   const whole = h("div", { class: "table" }, frame, pager);
 
   function sortBy(place) {
@@ -33,7 +50,9 @@ descry.table = (columns, rows, options = {}) => {
     state.by = place;
     state.page = 0;
     show(true);
-    descry.say(`Sorted by ${columns[place].title}, ${state.descending ? "highest" : "lowest"} first`);
+    descry.say(
+      `Sorted by ${columns[place].title}, ${state.descending ? "highest" : "lowest"} first`,
+    );
   }
 
   function turn(by) {
@@ -63,7 +82,8 @@ descry.table = (columns, rows, options = {}) => {
     const first = state.page * size;
     const part = sorted.slice(first, first + size);
     body.replaceChildren(...part.map(line));
-    if (!part.length) body.append(h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
+    if (!part.length)
+      body.append(h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
     heads.forEach((head, place) => {
       const order = state.descending ? "descending" : "ascending";
       if (columns[place].of) head.setAttribute("aria-sort", state.by === place ? order : "none");
@@ -76,10 +96,18 @@ descry.table = (columns, rows, options = {}) => {
   }
 
   function line(row) {
-    return h("tr", {}, columns.map((column, place) => {
-      const kind = [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ");
-      return h(place || !column.head ? "td" : "th", { class: kind || null, scope: place || !column.head ? null : "row" }, column.show(row));
-    }));
+    return h(
+      "tr",
+      {},
+      columns.map((column, place) => {
+        const kind = [column.number && "number", column.wide && "wide"].filter(Boolean).join(" ");
+        return h(
+          place || !column.head ? "td" : "th",
+          { class: kind || null, scope: place || !column.head ? null : "row" },
+          column.show(row),
+        );
+      }),
+    );
   }
 
   whole.fill = (others, page = 0) => {

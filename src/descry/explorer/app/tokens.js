@@ -1,0 +1,72 @@
+"use strict";
+/* What a neuron responds to, token by token: its graph, and its activation in the graph's sentences. */
+(() => {
+  const { h } = descry;
+
+  /** A word without the space before it where none belongs: words come as the tokenizer parted them. */
+  const closed = (word, before) =>
+    /^ [.,!?;:)%'’-]/.test(word) || /^ ?['’(-]$/.test(before) ? word.slice(1) : word;
+
+  /** The training sentences of its graph, each token as strong as the neuron's activation there. */
+  function tokens(graph) {
+    if (!graph.tokens.length) return null;
+    const line = ({ words, activations }) =>
+      h(
+        "p",
+        { class: "tokens" },
+        words.map((word, k) => {
+          const share = activations[k];
+          const text = k ? closed(word, words[k - 1]) : word.trimStart();
+          const token = h(
+            "span",
+            { title: `${word.trim()}: ${descry.number(share, 2)} of its highest` },
+            text.trimStart(),
+          );
+          token.style.setProperty(
+            "--strength",
+            `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`,
+          );
+          return [text.startsWith(" ") ? " " : null, token];
+        }),
+      );
+    return [
+      h("h3", {}, "Token by token"),
+      h(
+        "p",
+        {},
+        "Where the activation is, in the sentences that the graph was made from; point at a token for its share of the highest.",
+      ),
+      graph.tokens.map(line),
+    ];
+  }
+
+  /** The graph's part of a neuron's page. */
+  descry.graphSection = async (n, name) => {
+    const graph = await descry.graphOf(n);
+    const { position } = descry.run.graphs;
+    const scores = Object.entries(graph.scores).map(([predictor, score]) => [
+      predictor,
+      score.fires,
+      score.precision,
+      score.recall,
+      score.f1,
+      score.pearson,
+    ]);
+    return descry.section(
+      "graph",
+      "Graph of tokens",
+      h(
+        "p",
+        {},
+        `What it responds to (N2G, Foote et al. 2023), at position ${position}: made from ${descry.some(graph.train.length, "sentence")} that excite it most, scored on ${graph.held.length} others. The graph predicts the neuron to fire in ${descry.some(graph.fires, "sentence")} of all.`,
+      ),
+      descry.graphFigure(name, graph),
+      descry.plainTable("How well the graph predicts", {
+        columns: ["predictor", "tokens that fire", "precision", "recall", "F1", "Pearson"],
+        rows: scores,
+      }),
+      tokens(graph),
+      h("p", {}, descry.command("descry", "graph", name, "-o", `${name.replace(":", "-")}.svg`)),
+    );
+  };
+})();
