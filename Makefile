@@ -1,11 +1,12 @@
 # make run   the whole study in .venv: snakemake, then dvc
 # make test  the tests in the same environment
 # make check what CI runs besides: lint, format, types
+# make audit unsafe calls in the code, known faults of the packages
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check clean
+.PHONY: run test check audit clean
 
 run: .venv/installed
 	snakemake --cores all
@@ -22,6 +23,10 @@ check: .venv/installed
 	mypy
 	descry dvc --check
 	snakemake --lint
+
+audit: .venv/installed
+	bandit -q -r src -c pyproject.toml
+	$(BIN)/python .ci/audit
 
 # One pip call a step: torch comes first, as an exact pin, so that an index which offers a CPU build
 # of it is taken at its word and nothing else pulls another torch in.

@@ -1,6 +1,7 @@
 # The one description of the DAG: one rule a stage, wiring only. `descry dvc` writes dvc.yaml from it.
 import os
 import sys
+from shlex import quote
 
 sys.path.insert(0, "src")
 from descry.errors import InputError
@@ -31,7 +32,7 @@ replay = "--replay" if str(config.get("replay")).lower() == "true" else ""
 # The commands of the environment that runs Snakemake, and the code of this checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
-    f"set -euo pipefail; export PATH={os.path.dirname(sys.executable)}:$PATH PYTHONPATH=src;"
+    f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH=src;"
     f" replay={replay}; "
 )
 
@@ -58,7 +59,7 @@ rule corpus:
     params:
         corpus=wiring.section("corpus"),
     shell:
-        "descry corpus {input.reviews} -o {output} -p {params:q} 2>&1 | tee {log}"
+        "descry corpus {input.reviews:q} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule describe:
@@ -93,7 +94,7 @@ rule cluster:
     params:
         cluster=wiring.section("cluster"),
     shell:
-        "descry cluster {input.candidates} {input.edits} -o {output} -p {params:q} 2>&1 | tee {log}"
+        "descry cluster {input.candidates} {input.edits:q} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule activations:
@@ -264,7 +265,7 @@ rule evaluate:
         evaluate=wiring.section("evaluate"),
     shell:
         "descry evaluate {input.corpus} {input.activations} {input.exemplars} {input.untrained}"
-        " {input.annotations} {input.judgements} {input.labels} {input.composed} {input.gold}"
+        " {input.annotations} {input.judgements} {input.labels} {input.composed} {input.gold:q}"
         " -o {output.metrics}"
         " --curves {output.curves} --nulls {output.nulls} --alignment {output.alignment}"
         " --descriptors {output.descriptors} --correlation {output.correlation}"
@@ -391,4 +392,4 @@ rule report:
         " {input.judgements} {input.activations} {input.exemplars} {input.labels} {input.composed}"
         " {input.metrics} {input.curves} {input.nulls} {input.alignment} {input.descriptors}"
         " {input.correlation} {input.scored} {input.scores} {input.trials} {input.graphs}"
-        " {input.graph_scores} {input.gold} -o {output} -p {params:q} 2>&1 | tee {log}"
+        " {input.graph_scores} {input.gold:q} -o {output} -p {params:q} 2>&1 | tee {log}"

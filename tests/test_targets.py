@@ -794,7 +794,7 @@ BROKEN = {
     "tokenizer-config-not-json": (with_text("tokenizer_config.json", "{"), "line 1"),
     "weights-cut-short": (cut_short, "not fully covered"),
     "weights-not-safetensors": (with_text("model.safetensors", "weights"), "header"),
-    "weights-not-torch": (old_format, "Weights only load failed"),
+    "weights-not-torch": (old_format, "is a pickle"),
     "weights-of-another-shape": (with_config(hidden_size=64), "mismatched"),
     "weights-of-another-model": (
         with_config(model_type="gpt2"),

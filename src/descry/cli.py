@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from descry.errors import InputError
+from descry.hostile import printable
 
 app = typer.Typer(
     name="descry",
@@ -49,7 +50,7 @@ def main() -> None:
     try:
         app()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()

@@ -1,11 +1,16 @@
 """Raw descriptors to descriptors: clustering, representatives and hand edits (section 3.1)."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+
+from descry.errors import InputError
+
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,15 @@ class Edited:
 
 
 def apply_edits(descriptors: Sequence[Descriptor], edits: Edits) -> Edited:
-    """Rename, merge and drop by hand, in this order; the first edit of a cluster counts."""
+    """Rename, merge and drop by hand, in this order; the first edit of a cluster counts.
+
+    Raises:
+        InputError: a name or phrase has characters that are no text: results cannot hold them.
+    """
+    merged = [phrase for phrases in edits.merge.values() for phrase in phrases]
+    for word in (*edits.rename, *edits.rename.values(), *edits.merge, *merged, *edits.drop):
+        if _NO_TEXT.search(word):
+            raise InputError(f"edits by hand: {word[:40]!a} has control characters")
     owner = {phrase: i for i, d in enumerate(descriptors) for phrase, _ in d.phrases}
     wishes: list[tuple[str, str | None]] = [(phrase, name) for phrase, name in edits.rename.items()]
     wishes += [(phrase, name) for name, phrases in edits.merge.items() for phrase in phrases]

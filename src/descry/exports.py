@@ -31,7 +31,15 @@ _PARTS = {"template": 3, "frame": 2}
 
 
 def file_name(origin: JSON) -> str:
-    """The export that an origin's answers are in, such as p2--google-flan-t5-xxl-1a2b3c4d.jsonl."""
+    """The export that an origin's answers are in, such as p2--google-flan-t5-xxl-1a2b3c4d.jsonl.
+
+    Raises:
+        InputError: it has no possible task or model: it would name a file anywhere.
+    """
+    if origin.get("task") not in get_args(Task) or not isinstance(origin.get("model"), str):
+        raise InputError(
+            "the prompt cache has answers of an impossible task or model: run `descry cache verify`"
+        )
     readable = re.sub(r"[^A-Za-z0-9.]+", "-", origin["model"])[:_READABLE].strip("-.")
     return f"{origin['task']}--{readable}-{sha256_text(origin['model'])[:8]}{SUFFIX}"
 

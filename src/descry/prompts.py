@@ -157,13 +157,16 @@ class UnparsableError(ValueError):
 
 
 _LIST_ITEM = re.compile(r"[,;\n]|\s[-*•]\s")
+# No part of a text: results and the cache cannot hold all of them.
+_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REFUSAL = re.compile(r"\b(i['’]?m sorry|i cannot|i can['’]t|as an ai)\b", re.IGNORECASE)
 
 
 def parse_topics(response: JSON, max_descriptors: int, max_words: int) -> list[str]:
     """The raw descriptors in a response to p1: short lower-case phrases, each once, in order.
 
-    Phrases of more than `max_words` words are left out; the first `max_descriptors` are kept.
+    Phrases of more than `max_words` words, or with control characters, are left out; the first
+    `max_descriptors` are kept.
 
     Raises:
         UnparsableError: a refusal, cut off, or nothing usable in it.
@@ -180,7 +183,8 @@ def parse_topics(response: JSON, max_descriptors: int, max_words: int) -> list[s
             re.sub(r"^\s*\d+[.)]", "", item).strip(" \t\r'\"“”‘’[]().*•-").lower().split()
         )
         words = len(phrase.split())
-        if re.search(r"[^\W\d_]", phrase) and words <= max_words and phrase != "none":
+        usable = re.search(r"[^\W\d_]", phrase) and not _NO_TEXT.search(phrase)
+        if usable and words <= max_words and phrase != "none":
             phrases[phrase] = None
     if not phrases:
         raise UnparsableError("empty list")

@@ -13,7 +13,7 @@ from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
-from descry.storage import JSON, hdf5_provenance, read_table, reading_hdf5, table_provenance
+from descry.storage import JSON, formed, hdf5_provenance, read_table, reading_hdf5, table_provenance
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
 
@@ -57,6 +57,7 @@ class Annotations:
         return self.without([i for i, d in enumerate(self.descriptors) if d not in descriptors])
 
 
+@formed("annotate")
 def read_annotations(path: Path) -> Annotations:
     """Read annotations.h5."""
     with reading_hdf5(path, "annotate") as file:
@@ -67,9 +68,17 @@ def read_annotations(path: Path) -> Annotations:
         answer, score, asked, sampled = (
             file[name][:] for name in ("answer", "score", "asked", "sampled")
         )
-        return Annotations(names, answer, score, asked, sampled, ids, labeller, (*frame,), made)
+    shapes = {values.shape for values in (answer, score)}, {asked.shape, sampled.shape}
+    if shapes != ({(len(ids), len(names))}, {(len(ids),)}):
+        raise ValueError("its datasets are not of the same sentences and descriptors")
+    if not isinstance(labeller, dict) or not isinstance(frame, list):
+        raise ValueError("it does not say who answered")
+    if not isinstance(made, dict):
+        raise ValueError("it does not say what made it")
+    return Annotations(names, answer, score, asked, sampled, ids, labeller, (*frame,), made)
 
 
+@formed("judge")
 def read_judgements(path: Path) -> Annotations | None:
     """Read judgements.h5; None where there was no judge."""
     with reading_hdf5(path, "judge") as file:
@@ -82,24 +91,28 @@ def exemplar_group(split: str, end: str) -> str:
     return split if end == HIGHEST else f"{end}/{split}"
 
 
+@formed("untrained")
 def has_exemplars(path: Path) -> bool:
     """Whether a file has exemplar sets: untrained.h5 has none where that null is not enabled."""
     with reading_hdf5(path, "untrained") as file:
         return exemplar_group("all", HIGHEST) in file
 
 
+@formed("exemplars")
 def read_ends(path: Path) -> tuple[str, ...]:
     """The ends that exemplars.h5 has sets of."""
     with reading_hdf5(path, "exemplars") as file:
         return tuple(end for end in ENDS if exemplar_group("all", end) in file)
 
 
+@formed("exemplars")
 def read_neurons(path: Path) -> Neurons:
     """The neurons of exemplars.h5."""
     with reading_hdf5(path, "exemplars") as file:
         return Neurons(tuple(file["layer"][:].tolist()), int(file["all/row"].shape[1]))
 
 
+@formed("exemplars")
 def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
     """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus."""
     with reading_hdf5(path, "exemplars") as file:
@@ -127,6 +140,7 @@ def spread(distribution: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in SPREAD)
 
 
+@formed("exemplars")
 def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str]) -> NeuronExemplars:
     """Read one neuron of exemplars.h5, at the ends that have labels.
 
@@ -161,6 +175,7 @@ class Shown:
     distribution: dict[str, np.ndarray]
 
 
+@formed("exemplars")
 def read_shown(path: Path, number: int) -> Shown:
     """Read so many sentences of each set of exemplars.h5, and the distributions.
 
@@ -223,6 +238,7 @@ class Labels:
         return [divmod(int(row), self.neurons.width) for row in order if strength[row] >= 0]
 
 
+@formed("label")
 def read_labels(path: Path, end: str = HIGHEST) -> Labels:
     """Read one end's rows of labels.parquet into arrays."""
     table = read_table(path, "label")
@@ -242,6 +258,7 @@ def read_labels(path: Path, end: str = HIGHEST) -> Labels:
     return Labels(descriptors, Neurons(layers, width), splits, made)
 
 
+@formed("label")
 def labelled_ends(path: Path) -> list[str]:
     """The ends that labels.parquet has rows of."""
     found = pc.unique(read_table(path, "label", ["end"])["end"]).to_pylist()

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from descry.errors import InputError
+from descry.hostile import printable
 from descry.storage import recorded
 
 SUFFIXES = (".json", ".jsonl", ".csv", ".parquet")
+_SHOWN = 200  # characters shown of what a file says
 Record = dict[str, Any]
 
 
@@ -101,9 +103,14 @@ def _read_file(
         )
     if lines > len(invalid) and not with_text:
         raise InputError(
-            f"{path}: no text field: it has {', '.join(sorted(seen_fields)) or 'no fields'};"
+            f"{path}: no text field: it has {_line(', '.join(sorted(seen_fields))) or 'no fields'};"
             f" corpus.text_fields in params.yaml names {', '.join(text_fields)}"
         )
+
+
+def _line(text: str) -> str:
+    """A file's own words for an error: one short line that steers no terminal."""
+    return printable(" ".join(text.split())[:_SHOWN])
 
 
 def _review(record: Record, text: str, path: Path, line: int) -> Review:
@@ -207,6 +214,7 @@ def _parquet(path: Path) -> Iterator[tuple[int, Record | None]]:
                 for record in batch.to_pylist():
                     number += 1
                     yield number, record
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        reason = str(error).splitlines()[0]
+    # Beside pyarrow's own: a time that Python has no date for, a text that is not UTF-8.
+    except (pyarrow.ArrowException, OSError, OverflowError, ValueError) as error:
+        reason = _line(str(error)) or type(error).__name__
         raise InputError(f"{path}: not a readable Parquet file ({reason})") from None

@@ -239,7 +239,8 @@ def _rows(sheet: Path) -> Iterator[_Row]:
                 )
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _fault(sheet, reader.line_num, f"not valid CSV ({error})") from None
+        reason = str(error).replace("\t", "\\t")  # it quotes the separator
+        raise _fault(sheet, reader.line_num, f"not valid CSV ({reason})") from None
 
 
 def _text(sheet: Path) -> str:

@@ -9,22 +9,28 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import yaml
 
 from descry.errors import InputError
+from descry.hostile import printable
 
 if TYPE_CHECKING:
     import h5py
     import pyarrow
 
 JSON = Any
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+_Read = Callable[Concatenate[Path, _P], _T]
+_SHOWN = 200  # characters shown of why a file cannot be read
 _BLOCK = 2**22  # bytes read at a time
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
@@ -170,11 +176,30 @@ def _readable(path: Path, made_by: str) -> Iterator[None]:
         raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
     try:
         yield
-    except (OSError, KeyError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (OSError, LookupError, ValueError, TypeError, AttributeError) as error:
+        lines = printable(str(error).partition("\n")[0])
+        reason = lines[:_SHOWN] or type(error).__name__
         raise InputError(
             f"{path}: cannot be read ({reason}): remove it and run the stage again"
         ) from error
+
+
+def formed(made_by: str) -> Callable[[_Read[_P, _T]], _Read[_P, _T]]:
+    """A reader of a result, which refuses a file that is not of the form it looks for.
+
+    Args:
+        made_by: the command that makes it.
+    """
+
+    def decorate(read: _Read[_P, _T]) -> _Read[_P, _T]:
+        @wraps(read)
+        def checked(path: Path, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+            with _readable(path, made_by):
+                return read(path, *args, **kwargs)
+
+        return checked
+
+    return decorate
 
 
 def write_text(path: Path, text: str) -> None:
@@ -379,7 +404,7 @@ def yaml_value(text: str, where: str) -> JSON:
         InputError: it is no YAML, or has a key twice.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # nosec B506 # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error)

@@ -8,13 +8,12 @@ asked for: no later layer, no pooler and no head is computed.
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import Checkpoint, pick_device, quiet
+from descry.models import Checkpoint, loadable, pick_device, quiet
 from descry.sites import find_site
 from descry.storage import canonical, sha256_text
 
@@ -236,14 +235,15 @@ def _load(
     from transformers import AutoModel, AutoTokenizer
 
     folder = str(checkpoint.folder)
-    try:
+    with loadable(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loaded = AutoModel.from_pretrained(
-            folder, dtype=getattr(torch, dtype), trust_remote_code=False, output_loading_info=True
+            folder,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=checkpoint.safetensors,
+            output_loading_info=True,
         )
-    except Exception as error:  # a broken file is told by an exception of its reader's own
-        reason = shorten(str(error), 300, placeholder="...") or type(error).__name__
-        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise InputError(f"{checkpoint.model}: cannot be loaded (no tokenizer's vocabulary in it)")
     if untrained is not None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity
-from descry.models import Checkpoint, in_parallel, pick_device, plan_batches, quiet
+from descry.models import Checkpoint, in_parallel, loadable, pick_device, plan_batches, quiet
 from descry.prompts import NO, P2, WORDS, YES, Prompt, Task
 from descry.storage import canonical
 
@@ -86,9 +86,10 @@ class GenerativeLabeller:
         max_tokens: int,
         max_new_tokens: int,
         batch_tokens: int,
+        pickled: bool = False,
     ) -> None:
         self.task: Task = task
-        self.checkpoint = Checkpoint(model, revision)
+        self.checkpoint = Checkpoint(model, revision, pickled)
         self.dtype, self.device = dtype, device
         self.max_tokens, self.max_new_tokens = max_tokens, max_new_tokens
         self.batch_tokens = batch_tokens
@@ -162,7 +163,10 @@ class GenerativeLabeller:
         quiet()
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(self.checkpoint.folder)
+        with loadable(self.checkpoint):
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.checkpoint.folder, trust_remote_code=False
+            )
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
@@ -173,7 +177,8 @@ class GenerativeLabeller:
         from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
         folder = self.checkpoint.folder
-        config = AutoConfig.from_pretrained(folder)
+        with loadable(self.checkpoint):
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         limit = _limit(config, self._tokenizer)
         if self.max_tokens > limit:
             raise InputError(
@@ -188,7 +193,14 @@ class GenerativeLabeller:
         kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
         # Several GPUs share one model by accelerate's map.
         where = {"device_map": "auto"} if self.device == "map" else {}
-        model = kind.from_pretrained(folder, dtype=getattr(torch, self.dtype), **where).eval()
+        with loadable(self.checkpoint):
+            model = kind.from_pretrained(
+                folder,
+                dtype=getattr(torch, self.dtype),
+                trust_remote_code=False,
+                use_safetensors=self.checkpoint.safetensors,
+                **where,
+            ).eval()
         if not where:
             model.to(pick_device(self.device))
         return Loaded(self._tokenizer, model, self.batch_tokens)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from descry.errors import InputError
 from descry.n2g.graph import Graph, graph_json, graph_of
 from descry.n2g.scoring import BASELINES, Score
-from descry.storage import JSON, canonical, read_table, table_provenance, write_table
+from descry.storage import JSON, canonical, formed, read_table, table_provenance, write_table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -74,6 +74,7 @@ def write_records(path: Path, records: Iterable[Record], made: JSON) -> None:
     write_table(path, pa.Table.from_pylist([_row(record) for record in ordered], _schema()), made)
 
 
+@formed("graphs")
 def read_records(path: Path) -> tuple[list[Record], JSON]:
     """Read graphs.parquet, and what made it. It has no row where stage graphs is off.
 

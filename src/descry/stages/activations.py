@@ -37,7 +37,7 @@ def run(
     output: Path,
     *,
     section: dict[str, Any],
-    target: dict[str, str],
+    target: dict[str, Any],
     site: str,
     position: Position,
     layers: Sequence[int] | None,
@@ -66,7 +66,7 @@ def run(
         InputError: the model has no such site, an unfinished file is another's, or a full disk.
     """
     own = share(device)
-    checkpoint = Checkpoint(target["model"], target["revision"])
+    checkpoint = Checkpoint(**target)
     model = Target(
         checkpoint,
         site=site,

@@ -18,7 +18,7 @@ def run(
     output: Path,
     *,
     section: dict[str, Any],
-    embedder: dict[str, str],
+    embedder: dict[str, Any],
     method: Literal["community", "agglomerative"],
     threshold: float,
     min_size: int,
@@ -32,7 +32,7 @@ def run(
     """
     counts = Counter(read_table(candidates, "describe")["phrase"].to_pylist())
     phrases = sorted(counts)
-    checkpoint = Checkpoint(embedder["model"], embedder["revision"])
+    checkpoint = Checkpoint(**embedder)
     vectors = sentence_embedder(checkpoint)(phrases)
     found = describe(phrases, counts, vectors, cluster(vectors, method, threshold))
     large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]

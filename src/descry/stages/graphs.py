@@ -30,7 +30,7 @@ from descry.tidy import write_csv
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
 _TARGET = ("site", "layers", "dtype", "device", "max_tokens")
-Augment = str | dict[str, str] | None
+Augment = str | dict[str, Any] | None
 Progress = Callable[[str, int, int], None]
 
 

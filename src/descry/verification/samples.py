@@ -40,7 +40,7 @@ def weights(project: Project, params: Params) -> Link:
         InputError: the model is not the one of its revision, or cannot be had.
     """
     target, made = params.activations.target, project.made["activations"]
-    now = Checkpoint(target.model, target.revision).weights
+    now = Checkpoint(target.model, target.revision, pickled=True).weights
     checked, then = "the target model's weights by their hash", made["weights"]
     fault = f"the weights of {target.model} have sha256 {now}, activations.h5 records {then}"
     return Link("activations", checked, None if now == then else fault)
