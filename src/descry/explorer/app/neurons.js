@@ -32,8 +32,7 @@
         if (best === null || (table.lift[k] ?? 0) > (table.lift[best] ?? 0)) best = k;
       }
       const picky = column !== null || chosen.held || chosen.fdr || !chosen.all;
-      if (picky && first === null && !(chosen.q && !chosen.held && !chosen.fdr && column === null))
-        continue;
+      if (picky && first === null && named === null) continue;
       const matches = counts ? counts[n] : 0;
       if (chosen.q && named === null && !matches && !lettered) continue;
       rows.push({ n, best, matches, lettered, strength: table.strength[n] });
