@@ -14,7 +14,7 @@ container: "docker://python:3.11"
 
 
 try:
-    wiring = Wiring()
+    wiring = Wiring(job=not workflow.is_main_process)
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
         reconcile()

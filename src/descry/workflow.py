@@ -5,6 +5,7 @@ name; the names of its params are the sections of params.yaml that it depends on
 """
 
 import ast
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
 SOURCE = Path("src/descry")
+STARTED_WITH = "DESCRY_PARAMS"  # in the environment of a run's jobs: the params it started with
 _CUT = "threshold t, or false discovery rate"
 _SCORES = ["precision", "precision_null", "recall", "recall_null"]
 _SIMILAR = ["by_neuron", "by_neuron_null", "by_descriptor", "by_descriptor_null"]
@@ -34,12 +36,21 @@ PLOTS = {  # title: file, its columns, and the labels of the axes
 class Wiring:
     """The project in the current folder: what each rule of its Snakefile depends on.
 
+    Args:
+        job: whether this is the process of a single job. A cluster may start it long after the run,
+            whose params are the ones that go on record: it takes those, not the file's.
+
     Raises:
         InputError: params.yaml is not in order, or names a file that is not there.
     """
 
-    def __init__(self) -> None:
-        self.params: Params = load(Path("params.yaml"))
+    def __init__(self, *, job: bool) -> None:
+        started_with = os.environ.get(STARTED_WITH) if job else None
+        if started_with:
+            self.params = Params.model_validate_json(started_with)
+        else:
+            self.params = load(Path("params.yaml"))
+            os.environ[STARTED_WITH] = self.params.model_dump_json()
         self._inputs = {stage: self._files(stage) for stage in Params.model_fields}
 
     def section(self, stage: str) -> str:
@@ -114,7 +125,7 @@ def _files(module: str) -> Iterator[Path]:
 
 def dvc_yaml() -> str:
     """The text of dvc.yaml for the Snakefile in the current folder."""
-    wiring = Wiring()
+    wiring = Wiring(job=False)
     rules = [rule for rule in _rules() if rule.output]
     stages = {rule.name: _stage(rule, wiring) for rule in rules}
     plots = _plots({str(path) for rule in rules for path in rule.output})

@@ -129,6 +129,11 @@
     scrolled.timer = setTimeout(() => history.replaceState({ y: window.scrollY }, ""), 150);
   }
 
+  async function ahead() {
+    if (!descry.run) return;
+    for (const name of ["table-highest", "shown"]) await descry.load(name).catch(() => {});
+  }
+
   async function start() {
     history.scrollRestoration = "manual";
     await descry.open().catch(() => {});
@@ -148,10 +153,8 @@
       event.preventDefault();
       main.focus();
     });
-    // What a search needs first, while nobody waits for it.
-    requestIdleCallback(() => descry.run && descry.load("shown").catch(() => {}), {
-      timeout: 3000,
-    });
+    // What neurons' pages and a search need first, while nobody waits for it.
+    requestIdleCallback(ahead, { timeout: 3000 });
   }
 
   start();

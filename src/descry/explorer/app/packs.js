@@ -33,9 +33,15 @@ const descry = (() => {
   }
 
   async function decoded(text) {
-    const bytes = Uint8Array.from(atob(text), (char) => char.charCodeAt(0));
-    const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return JSON.parse(await new Response(plain).text());
+    const chars = atob(text);
+    const bytes = new Uint8Array(chars.length);
+    for (let k = 0; k < bytes.length; k++) bytes[k] = chars.charCodeAt(k);
+    const unpacking = new DecompressionStream("gzip");
+    const writer = unpacking.writable.getWriter();
+    // What is wrong with it comes out at the other end.
+    writer.write(bytes).catch(() => {});
+    writer.close().catch(() => {});
+    return new Response(unpacking.readable).json();
   }
 
   /** What a pack's file calls. */
