@@ -451,7 +451,7 @@ def test_nothing_in_the_pages_code_parses_markup_or_text_as_code(site):
             "insertAdjacentHTML",
             "eval(",
             "Function(",
-            ".write(",
+            "document.write",
         ):
             assert word not in text, path.name
 

@@ -179,6 +179,7 @@ def answering():
 @pytest.fixture(scope="module")
 def cluster():
     """A Slurm that takes jobs."""
+    pytest.importorskip("snakemake_executor_plugin_slurm")
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing:
         pytest.skip(f"Slurm is not installed here: no {', '.join(missing)}")

@@ -56,9 +56,12 @@ class Run:
         return {s.name: self.private.clean(_labellers(self.root, s)) for s in self.stages}
 
     def inputs(self, stage: Locked) -> dict[str, str]:
-        """The files and folders that a stage reads and no stage makes, with their parameters."""
+        """The files and folders that a stage reads and no stage makes, with their parameters.
+
+        The parameter may be another stage's, which reads the same.
+        """
         made = {out for other in self.stages for out in other.outs}
-        params = flat(dict(stage.params))
+        params = {k: v for other in self.stages for k, v in flat(dict(other.params)).items()}
         # A folder may be written with a / behind it.
         keys = {Path(v).as_posix(): key for key, v in params.items() if isinstance(v, str)}
         paths = [dep for dep in stage.deps if dep not in made and not is_code(dep)]
