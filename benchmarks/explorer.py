@@ -75,10 +75,7 @@ def write(
 ) -> None:
     """Time and peak memory of stage report, and what it writes."""
     with folder_for(work) as folder:
-        folder = folder.resolve()
-        if not (folder / "results/scores.json").exists():
-            build(folder, sentences, layers, neurons)
-        os.chdir(folder)
+        stand_in(folder, sentences, layers, neurons)
         rows = [{"round": number} | written() for number in range(1, rounds + 1)]
     shape = {"sentences": sentences, "neurons": layers * neurons, "descriptors": DESCRIPTORS}
     report("explorer: write", rows, json_file, **shape)
@@ -110,13 +107,10 @@ def browse(
 ) -> None:
     """How soon a page is there, in Chromium, from the disk: medians and the slowest."""
     with folder_for(work) as folder:
-        folder = folder.resolve()
-        if not (folder / "results/scores.json").exists():
-            build(folder, sentences, layers, neurons)
-        os.chdir(folder)
+        stand_in(folder, sentences, layers, neurons)
         if not Path("results/report/index.html").exists():
             written()
-        times = browsed(folder / "results/report", layers * neurons, rounds)
+        times = browsed(Path("results/report").resolve(), layers * neurons, rounds)
     rows = [
         {"what": what, "median ms": median(found), "slowest ms": max(found), "times": len(found)}
         for what, found in times.items()
@@ -236,10 +230,16 @@ SCANNED = """async (words) => {
 # The run
 
 
-def build(folder: Path, sentences: int, layers: int, neurons: int) -> None:
-    """All that the stage reads; paths in it are relative to the folder."""
-    (folder / "results").mkdir(parents=True, exist_ok=True)
+def stand_in(folder: Path, sentences: int, layers: int, neurons: int) -> None:
+    """Make the folder the current one, with all that the stage reads; what is there stays."""
     os.chdir(folder)
+    if not Path("results/scores.json").exists():
+        Path("results").mkdir(exist_ok=True)
+        build(sentences, layers, neurons)
+
+
+def build(sentences: int, layers: int, neurons: int) -> None:
+    """All that the stage reads; paths in it are relative to the current folder."""
     fast = {"permutations": 10, "bootstraps": 2, "gold": "gold.jsonl"}
     params = sections(evaluate=fast, graphs={"neurons": 0}, untrained={"enabled": False})
     say("reviews and corpus")

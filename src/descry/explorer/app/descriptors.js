@@ -159,13 +159,7 @@
     }
     const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}%`);
     const columns = [
-      {
-        title: "neuron",
-        head: true,
-        of: (row) => row.n,
-        ascending: true,
-        show: ({ n }) => descry.neuronLink(n),
-      },
+      descry.neuronColumn(),
       { title: "f(c)", number: true, of: (row) => row.f, show: (row) => descry.number(row.f, 2) },
       { title: "lift", number: true, of: (row) => row.lift, show: (row) => descry.times(row.lift) },
       {
@@ -226,23 +220,7 @@
           h(
             "ol",
             { class: "exemplars" },
-            examples.map((sentence) =>
-              h(
-                "li",
-                { class: "exemplar" },
-                h(
-                  "p",
-                  { class: "measure" },
-                  h(
-                    "a",
-                    { href: descry.place(["sentence", sentence.id]) },
-                    `${descry.category(sentence)}, ${sentence.id}`,
-                  ),
-                ),
-                h("blockquote", {}, sentence.text),
-                descry.answers(sentence, new Set([column])),
-              ),
-            ),
+            examples.map((sentence) => descry.sentenceItem(sentence, { own: new Set([column]) })),
           ),
         ),
         descry.section(

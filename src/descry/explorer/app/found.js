@@ -105,23 +105,7 @@
               h(
                 "ol",
                 { class: "exemplars" },
-                sentences.map((sentence) =>
-                  h(
-                    "li",
-                    { class: "exemplar" },
-                    h(
-                      "p",
-                      { class: "measure" },
-                      h(
-                        "a",
-                        { href: descry.place(["sentence", sentence.id]) },
-                        `${descry.category(sentence)}, ${sentence.id}`,
-                      ),
-                    ),
-                    h("blockquote", {}, descry.marked(sentence.text, result.words)),
-                    descry.answers(sentence),
-                  ),
-                ),
+                sentences.map((sentence) => descry.sentenceItem(sentence, { words: result.words })),
               ),
             )
           : null,

@@ -44,13 +44,7 @@
     const at = (row, name, unit) =>
       row.best === null || table[name][row.best] === null ? null : table[name][row.best] / unit;
     const columns = [
-      {
-        title: "neuron",
-        head: true,
-        of: (row) => row.n,
-        ascending: true,
-        show: ({ n }) => descry.neuronLink(n, { q: chosen.q }),
-      },
+      descry.neuronColumn({ q: chosen.q }),
       {
         title: "labels",
         wide: true,

@@ -93,6 +93,30 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
   );
 };
 
+/** A sentence in a list of those about something. */
+descry.sentenceItem = (sentence, { own, words = [] }) => {
+  const { h } = descry;
+  const title = `${descry.category(sentence)}, ${sentence.id}`;
+  const link = h("a", { href: descry.place(["sentence", sentence.id]) }, title);
+  const text = h("blockquote", {}, descry.marked(sentence.text, words));
+  return h(
+    "li",
+    { class: "exemplar" },
+    h("p", { class: "measure" }, link),
+    text,
+    descry.answers(sentence, own),
+  );
+};
+
+/** The column of a table whose rows are neurons. */
+descry.neuronColumn = (query = {}) => ({
+  title: "neuron",
+  head: true,
+  of: (row) => row.n,
+  ascending: true,
+  show: ({ n }) => descry.neuronLink(n, query),
+});
+
 /** A value between 0 and 1 with its interval, and its null as a mark. */
 descry.gauge = ({ value, low, high, null: chance }) => {
   const { h } = descry;

@@ -10,13 +10,7 @@
     const table = await descry.tableOf("highest");
     const rows = sentence.neurons.map(([n, rank, activation]) => ({ n, rank, activation }));
     const columns = [
-      {
-        title: "neuron",
-        head: true,
-        of: (row) => row.n,
-        ascending: true,
-        show: ({ n }) => descry.neuronLink(n),
-      },
+      descry.neuronColumn(),
       {
         title: "rank",
         number: true,
