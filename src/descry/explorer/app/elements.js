@@ -60,6 +60,18 @@ descry.section = (id, title, ...children) => {
   return h("section", { "aria-labelledby": id }, h("h2", { id }, title), children);
 };
 
+/** A table that scrolls by itself where it is wider than the page, with a name for those who cannot see it. */
+descry.framed = (caption, attributes, ...parts) => {
+  const { h } = descry;
+  const frame = {
+    class: "scroll",
+    tabindex: "0",
+    role: "region",
+    "aria-label": `Table: ${caption}`,
+  };
+  return h("div", frame, h("table", attributes, h("caption", { class: "unseen" }, caption), parts));
+};
+
 /** A definition list. */
 descry.facts = (pairs) => {
   const { h } = descry;

@@ -77,33 +77,28 @@
       }
       return box;
     };
-    return h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Map" },
+    return descry.framed(
+      `Layers and descriptors: ${title}`,
+      { class: "map" },
       h(
-        "table",
-        { class: "map" },
-        h("caption", { class: "unseen" }, `Layers and descriptors: ${title}`),
+        "thead",
+        {},
         h(
-          "thead",
+          "tr",
           {},
+          h("th", { scope: "col" }, "descriptor"),
+          target.layers.map((layer) => h("th", { scope: "col" }, `L${layer}`)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        ordered(map).map((c) =>
           h(
             "tr",
             {},
-            h("th", { scope: "col" }, "descriptor"),
-            target.layers.map((layer) => h("th", { scope: "col" }, `L${layer}`)),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          ordered(map).map((c) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row" }, descry.descriptorLink(c)),
-              target.layers.map((layer, row) => cell(row, layer, c)),
-            ),
+            h("th", { scope: "row" }, descry.descriptorLink(c)),
+            target.layers.map((layer, row) => cell(row, layer, c)),
           ),
         ),
       ),

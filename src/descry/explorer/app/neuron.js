@@ -52,44 +52,39 @@
     });
     const head = (title, hint) => h("th", { scope: "col", class: "number", title: hint }, title);
     const f = () => head("f(c)", "share among the exemplars");
-    return h(
-      "div",
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: labels" },
+    return descry.framed(
+      "Labels, over all sentences and in each half",
+      { class: "labels" },
       h(
-        "table",
-        { class: "labels" },
-        h("caption", { class: "unseen" }, "Labels, over all sentences and in each half"),
+        "thead",
+        {},
         h(
-          "thead",
+          "tr",
           {},
-          h(
-            "tr",
-            {},
-            h("td", {}),
-            h("th", { scope: "colgroup", colspan: 5 }, "all sentences"),
-            HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`)),
-          ),
-          h(
-            "tr",
-            {},
-            h("th", { scope: "col" }, "descriptor"),
-            f(),
-            head("null", "f(c) that chance would give: f(c) / lift"),
-            head("lift", "f(c) against the null"),
-            head("q", "false discovery rate"),
-            head("exemplars", "how many of them have it"),
-            HALVES.map(() => [
-              f(),
-              head("lift", ""),
-              head(
-                "AUROC",
-                "of that half's label over all sentences of the other half; 0.5 is chance",
-              ),
-            ]),
-          ),
+          h("td", {}),
+          h("th", { scope: "colgroup", colspan: 5 }, "all sentences"),
+          HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`)),
         ),
-        h("tbody", {}, rows),
+        h(
+          "tr",
+          {},
+          h("th", { scope: "col" }, "descriptor"),
+          f(),
+          head("null", "f(c) that chance would give: f(c) / lift"),
+          head("lift", "f(c) against the null"),
+          head("q", "false discovery rate"),
+          head("exemplars", "how many of them have it"),
+          HALVES.map(() => [
+            f(),
+            head("lift", ""),
+            head(
+              "AUROC",
+              "of that half's label over all sentences of the other half; 0.5 is chance",
+            ),
+          ]),
+        ),
       ),
+      h("tbody", {}, rows),
     );
   }
 
@@ -99,40 +94,36 @@
     const title = (text) => h("th", { scope: "col", class: "number" }, text);
     return [
       h("h3", {}, "Composed label"),
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Composed labels" },
+      descry.framed(
+        "Composed labels",
+        {},
         h(
-          "table",
+          "thead",
           {},
           h(
-            "thead",
+            "tr",
             {},
+            h("th", { scope: "col" }, "sentences"),
+            h("th", { scope: "col" }, "formula"),
+            title("IoU there"),
+            title("in the other half"),
+            title("lone descriptor there"),
+            title("null"),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          composed.map((row) =>
             h(
               "tr",
               {},
-              h("th", { scope: "col" }, "sentences"),
-              h("th", { scope: "col" }, "formula"),
-              title("IoU there"),
-              title("in the other half"),
-              title("lone descriptor there"),
-              title("null"),
-            ),
-          ),
-          h(
-            "tbody",
-            {},
-            composed.map((row) =>
-              h(
-                "tr",
-                {},
-                h("th", { scope: "row" }, row.split),
-                h("td", {}, row.formula),
-                number(row.iou),
-                number(row.other_iou),
-                number(row.other_single),
-                number(row.other_null),
-              ),
+              h("th", { scope: "row" }, row.split),
+              h("td", {}, row.formula),
+              number(row.iou),
+              number(row.other_iou),
+              number(row.other_single),
+              number(row.other_null),
             ),
           ),
         ),
@@ -228,25 +219,21 @@
         {},
         `Whose exemplars have most in common with its own (Jaccard; two random sets: ${descry.number(run.similar_null, 3)}).`,
       ),
-      h(
-        "div",
-        { class: "scroll", tabindex: "0", role: "region", "aria-label": "Table: similar neurons" },
+      descry.framed(
+        "similar neurons",
+        {},
         h(
-          "table",
+          "thead",
           {},
           h(
-            "thead",
+            "tr",
             {},
-            h(
-              "tr",
-              {},
-              h("th", { scope: "col" }, "neuron"),
-              h("th", { scope: "col", class: "number" }, "Jaccard"),
-              h("th", { scope: "col" }, "labels"),
-            ),
+            h("th", { scope: "col" }, "neuron"),
+            h("th", { scope: "col", class: "number" }, "Jaccard"),
+            h("th", { scope: "col" }, "labels"),
           ),
-          h("tbody", {}, rows),
         ),
+        h("tbody", {}, rows),
       ),
     );
   }
@@ -264,9 +251,7 @@
     const own = new Set(labels.map(({ column }) => column));
     const { distribution } = neuron;
     const least = Math.min(
-      ...["calibration", "validation"].flatMap((half) =>
-        neuron.sets[half].map(([, activation]) => activation),
-      ),
+      ...HALVES.flatMap((half) => neuron.sets[half].map(([, activation]) => activation)),
     );
     const beside = (by, title) =>
       n + by >= 0 && n + by < run.neurons

@@ -134,30 +134,21 @@
       "labeller",
       "Is the labeller right?",
       h("p", {}, "Its answers held against others of the same sentences, with 95% intervals."),
-      h(
-        "div",
-        {
-          class: "scroll",
-          tabindex: "0",
-          role: "region",
-          "aria-label": "The labeller against others",
-        },
+      descry.framed(
+        "The labeller against others",
+        {},
         h(
-          "table",
+          "thead",
           {},
           h(
-            "thead",
+            "tr",
             {},
-            h(
-              "tr",
-              {},
-              ["against", "precision", "recall", "kappa", "answers"].map((title) =>
-                h("th", { scope: "col" }, title),
-              ),
+            ["against", "precision", "recall", "kappa", "answers"].map((title) =>
+              h("th", { scope: "col" }, title),
             ),
           ),
-          h("tbody", {}, rows),
         ),
+        h("tbody", {}, rows),
       ),
     );
   }

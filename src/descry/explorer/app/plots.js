@@ -66,36 +66,31 @@ descry.plainTable = (caption, { columns, rows }) => {
     typeof value === "number"
       ? h("td", { class: "number" }, Number.isInteger(value) ? String(value) : value.toPrecision(4))
       : h("td", {}, value ?? "–");
-  return h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` },
+  return descry.framed(
+    caption,
+    {},
     h(
-      "table",
+      "thead",
       {},
-      h("caption", { class: "unseen" }, caption),
       h(
-        "thead",
+        "tr",
         {},
-        h(
-          "tr",
-          {},
-          columns.map((title, k) =>
-            h(
-              "th",
-              {
-                scope: "col",
-                class: rows.some((row) => typeof row[k] === "number") ? "number" : null,
-              },
-              title,
-            ),
+        columns.map((title, k) =>
+          h(
+            "th",
+            {
+              scope: "col",
+              class: rows.some((row) => typeof row[k] === "number") ? "number" : null,
+            },
+            title,
           ),
         ),
       ),
-      h(
-        "tbody",
-        {},
-        rows.map((row) => h("tr", {}, row.map(cell))),
-      ),
+    ),
+    h(
+      "tbody",
+      {},
+      rows.map((row) => h("tr", {}, row.map(cell))),
     ),
   );
 };

@@ -31,17 +31,7 @@ descry.table = (columns, rows, options = {}) => {
   const back = h("button", { type: "button", onclick: () => turn(-1) }, "‹ Back");
   const on = h("button", { type: "button", onclick: () => turn(1) }, "On ›");
   const pager = h("p", { class: "pager" }, back, counted, on);
-  const frame = h(
-    "div",
-    { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${caption}` },
-    h(
-      "table",
-      {},
-      h("caption", { class: "unseen" }, caption),
-      h("thead", {}, h("tr", {}, heads)),
-      body,
-    ),
-  );
+  const frame = descry.framed(caption, {}, h("thead", {}, h("tr", {}, heads)), body);
   const whole = h("div", { class: "table" }, frame, pager);
 
   function sortBy(place) {
