@@ -269,6 +269,36 @@ def test_a_graph_is_drawn_lights_up_zooms_and_stands_as_a_list(visit):
     assert "activating token, activation" in graph.locator("li").first.inner_text()
 
 
+def test_the_sentences_where_a_graph_fires_are_read_when_they_are_opened(visit):
+    tab = visit.open("#/neuron/L0:0")
+    assert not tab.locator(".firing .exemplar").count()
+    tab.locator(".firing summary").click()
+    tab.locator(".firing .exemplar").first.wait_for()
+    assert tab.locator(".firing .exemplar").count() == 3
+
+
+def test_the_overview_holds_labels_against_the_graphs_sentences(visit):
+    visit.open()
+    held = visit.tab.evaluate("descry.run.graphs.held")
+    assert held["labels"] == 1
+    assert f"Of the 1 label of neurons whose graphs fire, {held['above']} have" in visit.text()
+
+
+def test_what_the_labeller_made_of_the_labels_stands_among_the_scores(browser, tmp_path):
+    def scored():
+        planted.build()
+        yes = planted.log_probabilities(True)
+        planted.run_score(planted.Toy(lambda _: yes), scorers=["detection"])
+        run_report()
+
+    site = made_in(tmp_path, scored) / SITE
+    with visiting(browser, site.as_uri()) as visitor:
+        tab = visitor.open()
+        tab.locator("summary", has_text="All scores").click()
+        assert "the labeller's use of labels, detection" in visitor.text()
+    assert visitor.complaints == []
+
+
 def test_tokens_are_as_strong_as_the_neuron_is_there(visit):
     tab = visit.open("#/neuron/L0:0")
     tokens = tab.locator(".tokens span")

@@ -170,7 +170,6 @@
     );
   }
 
-  /** Read when it is opened: most people look at the other end. */
   function lowest(neuron, words) {
     const whole = h(
       "details",
@@ -178,13 +177,8 @@
       h("summary", {}, h("h2", {}, "Lowest activations")),
       h("p", {}, "The sentences at the other end."),
     );
-    whole.addEventListener(
-      "toggle",
-      async () =>
-        whole.append(await list(neuron.sets.lowest, { distribution: neuron.distribution, words })),
-      { once: true },
-    );
-    return whole;
+    const { distribution, sets } = neuron;
+    return descry.readWhenOpened(whole, () => list(sets.lowest, { distribution, words }));
   }
 
   function trials({ trials: rows }) {

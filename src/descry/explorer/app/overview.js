@@ -72,7 +72,7 @@
     return [h("h2", { class: "unseen" }, "Headline numbers"), h("div", { class: "scores" }, found)];
   }
 
-  function every(metrics) {
+  function every({ metrics, scores: triedOut }) {
     const rows = [];
     const add = (against, name, score) =>
       rows.push([
@@ -97,6 +97,10 @@
             name,
             score,
           );
+    for (const [scorer, scores] of Object.entries(triedOut))
+      for (const [name, score] of Object.entries(scores))
+        if (score && typeof score === "object")
+          add(`the labeller's use of labels, ${scorer}`, name, score);
     return {
       columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"],
       rows,
@@ -186,6 +190,7 @@
 
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
+    const { held } = found;
     return descry.section(
       "graphs",
       "Graphs of tokens",
@@ -198,6 +203,11 @@
         columns: Object.keys(found.scores[0]),
         rows: found.scores.map(Object.values),
       }),
+      h(
+        "p",
+        {},
+        `Of the ${descry.some(held.labels, "label")} of neurons whose graphs fire, ${descry.count(held.above)} have a lift above 1 in the sentences where their graph does; of the ${descry.count(held.others)} pairs of a labelled neuron and a descriptor that is not its label, ${descry.count(held.others_above)} have. (Labels and graphs both come from a neuron's top sentences, so that some agreement comes by itself.)`,
+      ),
     );
   }
 
@@ -292,7 +302,7 @@
           "details",
           {},
           h("summary", {}, "All scores, each beside its null"),
-          descry.plainTable("All scores", every(made.metrics)),
+          descry.plainTable("All scores", every(made)),
           composed(made.metrics),
         ),
         descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),

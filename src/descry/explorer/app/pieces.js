@@ -108,6 +108,12 @@ descry.sentenceItem = (sentence, { own, words = [] }) => {
   );
 };
 
+/** Details whose end is read when they are opened first: most people look elsewhere. */
+descry.readWhenOpened = (details, read) => {
+  details.addEventListener("toggle", async () => details.append(await read()), { once: true });
+  return details;
+};
+
 /** The column of a table whose rows are neurons. */
 descry.neuronColumn = (query = {}) => ({
   title: "neuron",

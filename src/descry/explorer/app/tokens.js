@@ -40,6 +40,19 @@
     ];
   }
 
+  /** Some of the sentences in which the graph predicts the neuron to fire. */
+  function firing({ shown }) {
+    if (!shown.length) return null;
+    const some = h(
+      "details",
+      { class: "firing" },
+      h("summary", {}, "Sentences in which the graph predicts it to fire"),
+    );
+    const items = async () =>
+      (await descry.sentences(shown)).map((one) => descry.sentenceItem(one, {}));
+    return descry.readWhenOpened(some, async () => h("ol", { class: "exemplars" }, await items()));
+  }
+
   /** The graph's part of a neuron's page. */
   descry.graphSection = async (n, name) => {
     const graph = await descry.graphOf(n);
@@ -66,6 +79,7 @@
         rows: scores,
       }),
       tokens(graph),
+      firing(graph),
       h("p", {}, descry.command("descry", "graph", name, "-o", `${name.replace(":", "-")}.svg`)),
     );
   };
