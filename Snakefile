@@ -25,15 +25,17 @@ except InputError as error:
 # For the stages that load a model: two of them at a time slow each other down. Scaled to --cores.
 ALL_CORES = 1024
 
-# `--config replay=true`: answers come from the cache alone. No parameter of a rule: it changes no
+# `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
+# journals, for machines that share this folder, but no disk. No parameters of a rule: they change no
 # result, and must make none outdated.
-replay = "--replay" if str(config.get("replay")).lower() == "true" else ""
+ASKING = {"replay": "--replay", "journals": "--journals cache/journals"}
+asking = " ".join(how for key, how in ASKING.items() if str(config.get(key)).lower() == "true")
 
 # The commands of the environment that runs Snakemake, and the code of this checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
     f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH=src;"
-    f" replay={replay}; "
+    f" asking={quote(asking)}; "
 )
 
 
@@ -62,10 +64,38 @@ rule corpus:
         "descry corpus {input.reviews:q} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
+wildcard_constraints:
+    shard=r"\d+",
+    of=r"\d+",
+
+
+# A stage with several shards (docs/cluster.md): what each of them writes, the stage itself takes in.
+# The shard 0, where there is one, makes what the others need.
+rule describe_shard:
+    """The answers to some of the prompts p1, into the cache; shard 0: the 1-shot example."""
+    input:
+        corpus="results/corpus.parquet",
+        before=wiring.before("describe", ".json"),
+        code=wiring.code("describe"),
+    output:
+        temp("results/shards/describe/{shard}-of-{of}.json"),
+    log:
+        "logs/describe-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        describe=wiring.section("describe"),
+    shell:
+        "descry describe {input.corpus} -o {output} --shard {wildcards.shard}-of-{wildcards.of}"
+        " $asking -p {params:q} 2>&1 | tee {log}"
+
+
 rule describe:
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
     input:
         corpus="results/corpus.parquet",
+        shards=wiring.shards("describe", ".json"),
         code=wiring.code("describe"),
     output:
         "results/candidates.parquet",
@@ -73,11 +103,12 @@ rule describe:
         "logs/describe.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=wiring.gpu("describe"),
     params:
         describe=wiring.section("describe"),
     shell:
-        "descry describe {input.corpus} -o {output} $replay -p {params:q} 2>&1 | tee {log}"
+        "descry describe {input.corpus} {input.shards} -o {output} $asking -p {params:q}"
+        " 2>&1 | tee {log}"
 
 
 rule cluster:
@@ -97,10 +128,30 @@ rule cluster:
         "descry cluster {input.candidates} {input.edits:q} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
+rule activations_shard:
+    """Some blocks of the activation matrix, or what is kept of them."""
+    input:
+        corpus="results/corpus.parquet",
+        code=wiring.code("activations"),
+    output:
+        temp("results/shards/activations/{shard}-of-{of}.h5"),
+    log:
+        "logs/activations-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        activations=wiring.section("activations"),
+    shell:
+        "descry activations {input.corpus} -o {output} --shard {wildcards.shard}-of-{wildcards.of}"
+        " -p {params:q} 2>&1 | tee {log}"
+
+
 rule activations:
     """Activation matrix of the target model."""
     input:
         corpus="results/corpus.parquet",
+        shards=wiring.shards("activations", ".h5"),
         code=wiring.code("activations"),
     output:
         "results/activations.h5",
@@ -108,11 +159,11 @@ rule activations:
         "logs/activations.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=wiring.gpu("activations"),
     params:
         activations=wiring.section("activations"),
     shell:
-        "descry activations {input.corpus} -o {output} -p {params:q} 2>&1 | tee {log}"
+        "descry activations {input.corpus} {input.shards} -o {output} -p {params:q} 2>&1 | tee {log}"
 
 
 rule exemplars:
@@ -153,10 +204,33 @@ rule untrained:
         " --activations {params.activations:q} --exemplars {params.exemplars:q} 2>&1 | tee {log}"
 
 
+rule graphs_shard:
+    """Graphs of some neurons; shard 0: the texts that excite each neuron most."""
+    input:
+        corpus="results/corpus.parquet",
+        before=wiring.before("graphs", ".part"),
+        code=wiring.code("graphs"),
+    output:
+        temp("results/shards/graphs/{shard}-of-{of}.part"),
+    log:
+        "logs/graphs-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        graphs=wiring.section("graphs"),
+        activations=wiring.section("activations"),
+    shell:
+        "descry graphs {input.corpus} {input.before} -o {output}"
+        " --shard {wildcards.shard}-of-{wildcards.of}"
+        " -p {params.graphs:q} --activations {params.activations:q} 2>&1 | tee {log}"
+
+
 rule graphs:
     """What neurons respond to, as graphs of tokens (N2G)."""
     input:
         corpus="results/corpus.parquet",
+        shards=wiring.shards("graphs", ".part"),
         code=wiring.code("graphs"),
     output:
         graphs="results/graphs.parquet",
@@ -165,13 +239,34 @@ rule graphs:
         "logs/graphs.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=wiring.gpu("graphs"),
     params:
         graphs=wiring.section("graphs"),
         activations=wiring.section("activations"),
     shell:
-        "descry graphs {input.corpus} -o {output.graphs} --scores {output.scores}"
+        "descry graphs {input.corpus} {input.shards} -o {output.graphs} --scores {output.scores}"
         " -p {params.graphs:q} --activations {params.activations:q} 2>&1 | tee {log}"
+
+
+rule annotate_shard:
+    """The answers to some of the prompts p2, into the cache."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        exemplars="results/exemplars.h5",
+        code=wiring.code("annotate"),
+    output:
+        temp("results/shards/annotate/{shard}-of-{of}.json"),
+    log:
+        "logs/annotate-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        annotate=wiring.section("annotate"),
+    shell:
+        "descry annotate {input.corpus} {input.descriptors} {input.exemplars} -o {output}"
+        " --shard {wildcards.shard}-of-{wildcards.of} $asking -p {params:q} 2>&1 | tee {log}"
 
 
 rule annotate:
@@ -180,6 +275,7 @@ rule annotate:
         corpus="results/corpus.parquet",
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
+        shards=wiring.shards("annotate", ".json"),
         code=wiring.code("annotate"),
     output:
         "results/annotations.h5",
@@ -187,12 +283,12 @@ rule annotate:
         "logs/annotate.log",
     threads: ALL_CORES
     resources:
-        gpu=1,
+        gpu=wiring.gpu("annotate"),
     params:
         annotate=wiring.section("annotate"),
     shell:
-        "descry annotate {input.corpus} {input.descriptors} {input.exemplars} -o {output} $replay"
-        " -p {params:q} 2>&1 | tee {log}"
+        "descry annotate {input.corpus} {input.descriptors} {input.exemplars} {input.shards}"
+        " -o {output} $asking -p {params:q} 2>&1 | tee {log}"
 
 
 rule judge:
@@ -212,7 +308,7 @@ rule judge:
     params:
         judge=wiring.section("judge"),
     shell:
-        "descry judge {input.corpus} {input.descriptors} {input.exemplars} -o {output} $replay"
+        "descry judge {input.corpus} {input.descriptors} {input.exemplars} -o {output} $asking"
         " -p {params:q} 2>&1 | tee {log}"
 
 
@@ -293,7 +389,7 @@ rule score:
         score=wiring.section("score"),
     shell:
         "descry score {input.corpus} {input.descriptors} {input.labels} {input.exemplars}"
-        " {input.activations} -o {output.metrics} --scores {output.scores} $replay"
+        " {input.activations} -o {output.metrics} --scores {output.scores} $asking"
         " -p {params:q} 2>&1 | tee {log}"
 
 

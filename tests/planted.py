@@ -226,7 +226,7 @@ def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):
 
 def run_graphs():
     """Not enabled."""
-    inner = {"seed": 0, "position": "tokens", "bos": True, "augment": None, "shard": 1}
+    inner = {"seed": 0, "position": "tokens", "bos": True, "augment": None, "together": 1}
     inner |= {"neurons": 0, "progress": lambda *_: None}
     graphs.run(CORPUS, GRAPHS, GRAPH_SCORES, section={"neurons": 0}, extraction={}, **inner)
 

@@ -207,11 +207,23 @@ def test_joined_they_are_as_one(owner):
     joined, *others = parts
     for part in others:
         joined.join(part)
-    whole = distribution(SAMPLES, first=len(blocks[0]))
+    whole = Distribution.around(blocks[0])
+    for block in blocks:
+        whole.add(block)
     assert joined.number == whole.number == 3000
-    for name in ("counts", "lowest", "highest"):
+    for name in ("counts", "lowest", "highest", "sums"):
         np.testing.assert_array_equal(getattr(joined, name), getattr(whole, name))
-    np.testing.assert_allclose(joined.sums, whole.sums, rtol=1e-9, atol=1e-9)
+
+
+HUGE = 1e30
+
+
+def test_sums_of_the_largest_activations_are_kept_as_they_are():
+    one = Distribution.around(np.float32([[0, 1, -3]]))
+    one.add(np.tile(np.float32([[HUGE, 1 / HUGE, -HUGE]]), (4096, 1)))
+    again = Distribution.restored(one.state())
+    np.testing.assert_array_equal(again.sums, one.sums)
+    assert np.sign(again.sums.astype(np.float64))[:, 2].tolist() == [-1, 1, -1, 1]
 
 
 def test_the_summary_has_neurons_first():

@@ -296,15 +296,15 @@ def test_no_neurons_load_no_model_and_write_files_without_rows(model, tmp_path):
 
 @pytest.fixture
 def half_done(model, corpus, tmp_path, monkeypatch):
-    """A folder in which a run was stopped after its first shard, and one that was not."""
+    """A folder in which a run was stopped after its first group, and one that was not."""
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     for folder in (whole, stopped):
         folder.mkdir()
-    make(corpus, model, whole, shard=1)
+    make(corpus, model, whole, together=1)
     with monkeypatch.context() as patch:
         patch.setattr(graphs, "make_records", failing_after(1, graphs.make_records))
         with pytest.raises(KeyboardInterrupt):
-            make(corpus, model, stopped, shard=1)
+            make(corpus, model, stopped, together=1)
     assert sorted(path.name for path in stopped.iterdir()) == [".graphs.parquet.part"]
     return whole, stopped
 
@@ -331,7 +331,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(model, corpus, half_done, monkey
     kept = graphs.make_records
     monkeypatch.setattr(graphs, "make_records", noted)
     monkeypatch.setattr(graphs, "leading_rows", None)  # the texts are known
-    make(corpus, model, stopped, shard=1)
+    make(corpus, model, stopped, together=1)
     assert asked == [[0], [5]]
     assert contents(stopped) == contents(whole)
     assert sorted(path.name for path in stopped.iterdir()) == ["graphs.csv", "graphs.parquet"]
@@ -339,21 +339,21 @@ def test_a_run_that_was_stopped_is_gone_on_with(model, corpus, half_done, monkey
 
 def test_what_another_run_began_is_refused(model, corpus, half_done):
     with pytest.raises(InputError, match=r"params\.graphs\.drop 0\.5, now 0\.25: set it back"):
-        make(corpus, model, half_done[1], shard=1, drop=0.25)
+        make(corpus, model, half_done[1], together=1, drop=0.25)
 
 
 def test_without_its_first_file_an_unfinished_run_is_forgotten(model, corpus, half_done):
     _, stopped = half_done
     (part_of(stopped / "graphs.parquet") / "begun.h5").unlink()
-    make(corpus, model, stopped, shard=1, drop=0.25)
+    make(corpus, model, stopped, together=1, drop=0.25)
     assert len(table(stopped)) == 3
 
 
-@pytest.mark.parametrize("shard", [2, 64])
-def test_the_graphs_are_the_same_whatever_is_worked_on_together(model, corpus, tmp_path, shard):
+@pytest.mark.parametrize("together", [2, 64])
+def test_the_graphs_are_the_same_whatever_is_worked_on_together(model, corpus, tmp_path, together):
     found = []
-    for size in (1, shard):
-        make(corpus, model, tmp_path, shard=size)
+    for size in (1, together):
+        make(corpus, model, tmp_path, together=size)
         found.append(table(tmp_path))
     for one, other in zip(*found, strict=True):
         assert {k: v for k, v in one.items() if k not in CLOSE} == {

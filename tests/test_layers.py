@@ -10,12 +10,13 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
     {"errors", "hostile", "sets", "enrichment", "composed", "means", "alike", "outline"},
-    {"storage", "prompts", "splits", "threads", "sites", "processes", "git"},
+    {"storage", "prompts", "splits", "threads", "sites", "shard", "git"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
-    | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache"},
+    | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
+    | {"neighbours", "spill"},
     {"labellers", "corpus", "clusters", "exports", "targets", "running", "lock", "differences"}
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
-    {"rendered", "asking", "extraction", "results", "scope", "scorers", "trials"}
+    {"rendered", "journals", "asking", "extraction", "results", "scope", "scorers", "trials"}
     | {"nulls", "figures"},
     {"study", "label_scores", "n2g"},
     {"explorer"},

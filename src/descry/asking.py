@@ -5,7 +5,7 @@ Every answer is stored the moment it comes. What is no answer is counted with it
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity, Labeller, Price
 from descry.prompts import Prompt, UnparsableError
+from descry.shard import WHOLE, Shard
 from descry.splits import sentence_id
 from descry.storage import versions
 
@@ -27,6 +28,7 @@ class Tally:
     """The counts of a labeller's run, as it goes on."""
 
     total: int = 0
+    whole: int = 0  # prompts of all shards
     done: int = 0
     cached: int = 0
     asked: int = 0
@@ -46,6 +48,11 @@ class Tally:
     def rate(self) -> float | None:
         """Answers a second while asking; None if nothing was asked."""
         return round(self.asked / self.asking, 3) if self.asked and self.asking else None
+
+    @property
+    def brief(self) -> dict[str, int]:
+        """What is told at the end."""
+        return {name: getattr(self, name) for name in ("cached", "asked", "failed", "cut")}
 
     def counts(self) -> dict[str, Any]:
         """What is worth keeping after the run."""
@@ -78,6 +85,8 @@ class Asking:
         replay: answers come from the cache alone; a missing one is an error, and one that failed
             before fails again.
         progress: is told of every slab and batch.
+        shard: the slabs that are asked about.
+        again: whether what failed before is asked again.
     """
 
     stage: str
@@ -85,6 +94,13 @@ class Asking:
     max_failures: float
     replay: bool
     progress: Progress
+    shard: Shard = WHOLE
+    again: bool = True
+
+    def slabs(self, prompts: Sequence[Prompt]) -> Iterator[int]:
+        """Where each slab of the shard begins."""
+        starts = range(0, len(prompts), SLAB)
+        return (start for slab, start in enumerate(starts) if self.shard.has(slab))
 
 
 def ask(
@@ -102,14 +118,16 @@ def ask(
     """
     identity = labeller.identity
     frame = stored_frame(how.cache, identity) or (NO_FRAME if how.replay else labeller.frame)
-    tally.total = len(prompts)
+    tally.whole = len(prompts)
+    tally.total = sum(min(SLAB, len(prompts) - start) for start in how.slabs(prompts))
     try:
-        for start in range(0, len(prompts), SLAB):
+        for start in how.slabs(prompts):
             yield _slab(how, labeller, frame, prompts, start, check, tally)
     finally:
-        run = f"{how.stage}:{identity.name}"
-        before = how.cache.runs().get(run, {}).get("rate")
-        how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
+        if how.shard == WHOLE:
+            run = f"{how.stage}:{identity.name}"
+            before = how.cache.runs().get(run, {}).get("rate")
+            how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
 
 
 def _slab(
@@ -129,7 +147,7 @@ def _slab(
     missing = {key for key in distinct if key not in answers}
     tally.cached += len(keys) - len(missing)
     tally.done += len(keys) - len(missing)
-    if how.replay and missing:
+    if missing and (how.replay or not how.again):
         failed = how.cache.failed(sorted(missing))
         tally.failures.update(failed[key] for key in keys if key in failed)
         missing -= failed.keys()
@@ -248,11 +266,12 @@ def _forecast(
     tally: Tally,
 ) -> None:
     """Say what is about to be spent, before anything is; in replay mode that is an error."""
-    found = survey(how.cache, labeller.identity, frame, prompts, start, failed=not how.replay)
+    left = [slab for slab in how.slabs(prompts) if slab >= start]
+    found = survey(how.cache, labeller.identity, frame, prompts, left, failed=not how.replay)
     name, task = labeller.identity.name, prompts[0].task
     if how.replay:
         raise InputError(
-            f"{name}: replay: {found.missing} of {len(prompts)} answers to {task} are not in"
+            f"{name}: replay: {found.missing} of {tally.total} answers to {task} are not in"
             f" {how.cache.folder} (model {labeller.identity.model}); the first prompt without one:"
             f" {found.first[:200]!r}"
         )
@@ -260,7 +279,7 @@ def _forecast(
         "" if labeller.price is None else f", about ${cost(found.tokens, 0, labeller.price):.2f}"
     )
     tally.forecast = (
-        f"{name}: {len(prompts) - found.missing:,} of {len(prompts):,} answers are cached; to ask:"
+        f"{name}: {tally.total - found.missing:,} of {tally.total:,} answers are cached; to ask:"
         f" {found.missing:,} (about {found.tokens:,} tokens{spent})"
     )
 
@@ -281,17 +300,18 @@ def survey(
     identity: Identity,
     frame: Frame,
     prompts: Sequence[Prompt],
-    start: int = 0,
+    slabs: Iterable[int] | None = None,
     *,
     failed: bool = True,
 ) -> Survey:
-    """Count the prompts from `start` on that have no answer, without asking anything.
+    """Count the prompts that have no answer, without asking anything.
 
     Args:
+        slabs: where those begin that count; None for all.
         failed: whether those count that failed before.
     """
     missing, characters, first = 0, 0, ""
-    for begin in range(start, len(prompts), SLAB):
+    for begin in range(0, len(prompts), SLAB) if slabs is None else slabs:
         part = _part(prompts, begin)
         distinct = {identity.request(prompt, frame).key: prompt for prompt in part}
         known = cache.known(list(distinct))
@@ -311,10 +331,10 @@ def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
 
 def _stop_past(how: Asking, identity: Identity, tally: Tally) -> None:
     """Stop as soon as the failures can no longer be borne: nothing more is spent."""
-    if tally.failed > how.max_failures * tally.total:
+    if tally.failed > how.max_failures * tally.whole:  # of all shards: their number decides nothing
         reasons = ", ".join(f"{n} {reason}" for reason, n in tally.failures.most_common())
         raise InputError(
-            f"{identity.name}: {tally.failed} of {tally.total} answers failed ({reasons}): more"
+            f"{identity.name}: {tally.failed} of {tally.whole} answers failed ({reasons}): more"
             f" than max_failures allows ({how.max_failures:.1%}); good answers are kept in"
             f" {how.cache.folder}"
         )

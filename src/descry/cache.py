@@ -11,13 +11,13 @@ have in common) or the counts of a stage's last run.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import diskcache
 
@@ -25,6 +25,8 @@ from descry.errors import InputError
 from descry.storage import canonical, sha256_text
 
 JSON = Any
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 _SETTINGS = {
     "eviction_policy": "none",
     "cull_limit": 0,
@@ -35,7 +37,10 @@ _SETTINGS = {
 }
 _ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
+_SHOWN = 100  # characters shown of what SQLite says
 _IN = 900  # SQLite takes at most 999 variables in a statement
+# What /proc/mounts calls file systems of other machines: SQLite's locks do not hold there.
+_NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "sshfs")
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,16 @@ class CacheConflictError(InputError):
     """Another answer came for a request that has one: the labeller is not deterministic."""
 
 
+class Journal(Protocol):
+    """What is told of every row that is new in the cache, before it is there."""
+
+    def answers(self, name: str, origin: JSON, records: Mapping[str, str]) -> None:
+        """Answers of the origin of that name: {key: canonical JSON of the record}."""
+
+    def failures(self, failures: Mapping[str, JSON]) -> None:
+        """Failed requests: {key: record with its reason}."""
+
+
 class _TextDisk(diskcache.Disk):  # type: ignore[misc]
     """Keys and values are text; a row of any other mode is refused, never unpickled."""
 
@@ -105,21 +120,67 @@ class _TextDisk(diskcache.Disk):  # type: ignore[misc]
         return value
 
 
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    """Turn a database that is damaged, or that cannot grow, into one clear line."""
+    try:
+        yield
+    except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise InputError(f"{folder}: the disk is full: free some space and run again") from None
+        reason = str(error)[:_SHOWN]
+        raise InputError(
+            f"{folder}: not a usable prompt cache ({reason}): if it is damaged, move it away: what"
+            " was exported comes back by `descry cache import`"
+        ) from None
+
+
+def _clearly(
+    method: Callable[Concatenate["PromptCache", _P], _T],
+) -> Callable[Concatenate["PromptCache", _P], _T]:
+    """A method of the cache whose failures are those of `_usable`."""
+
+    @wraps(method)
+    def clear(self: "PromptCache", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with _usable(self.folder):
+            return method(self, *args, **kwargs)
+
+    return clear
+
+
 def origin_id(origin: JSON) -> str:
     """The short name of an origin: 16 hex digits of its hash."""
     return sha256_text(canonical(origin))[:16]
 
 
+def _refuse_network(folder: Path) -> None:
+    import psutil
+
+    mounts = {Path(part.mountpoint): part.fstype for part in psutil.disk_partitions(all=True)}
+    here = folder.resolve()
+    kind = next((mounts[place] for place in (here, *here.parents) if place in mounts), "")
+    if kind.removeprefix("fuse.").startswith(_NETWORK):
+        raise InputError(
+            f"{folder}: on a network file system ({kind}), where SQLite loses answers: put it on"
+            " a disk of this machine (--cache), or run with `--config journals=true`"
+            " (docs/cluster.md)"
+        )
+
+
 class PromptCache:
-    """Answers by request in a local folder; use as a context manager."""
+    """Answers by request in a local folder; use as a context manager.
+
+    Attributes:
+        journal: what is told of every new row, if anything.
+    """
 
     def __init__(self, folder: Path) -> None:
-        try:
+        self.journal: Journal | None = None
+        with _usable(folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _refuse_network(folder)
             self._check_settings(folder / "cache.db")
             self._cache = diskcache.Cache(str(folder), disk=_TextDisk, timeout=60, **_SETTINGS)
-        except (sqlite3.DatabaseError, OSError) as error:
-            raise InputError(f"{folder}: not a usable prompt cache ({error})") from None
         self.folder = folder
 
     @staticmethod
@@ -151,10 +212,11 @@ class PromptCache:
     def _select(self, where: str, values: Sequence[object]) -> Iterator[tuple[str, str, float]]:
         """Rows as (key, text, time of storing), each checked to be text."""
         columns = "key, raw, mode, filename, value, store_time"
-        rows = self._cache._sql(f"SELECT {columns} FROM Cache WHERE {where}", values)
         disk = self._cache.disk
-        for key, raw, mode, filename, value, stored in rows:
-            yield disk.get(key, raw), disk.fetch(mode, filename, value, False), stored
+        with _usable(self.folder):
+            rows = self._cache._sql(f"SELECT {columns} FROM Cache WHERE {where}", values)
+            for key, raw, mode, filename, value, stored in rows:
+                yield disk.get(key, raw), disk.fetch(mode, filename, value, False), stored
 
     def _rows(self, keys: Sequence[str]) -> Iterator[tuple[str, str, float]]:
         for start in range(0, len(keys), _IN):
@@ -237,6 +299,7 @@ class PromptCache:
 
     # Writing
 
+    @_clearly
     def store(self, origin: JSON, records: dict[str, JSON]) -> None:
         """Store good answers of one origin in one transaction; the first one written stays.
 
@@ -250,17 +313,25 @@ class PromptCache:
         name = origin_id(origin)
         with self._cache.transact(retry=True):
             present = self.answers(list(records))
-            self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
-            for key, record in records.items():
-                if key not in present:
-                    self._cache.set(_ANSWER + key, canonical(record | {"origin": name}), retry=True)
-                    self._cache.delete(_FAILURE + key, retry=True)
-                elif present[key] != record["response"]:
+            for key in present:
+                if present[key] != records[key]["response"]:
                     raise CacheConflictError(
                         f"{self.folder}: another answer for {key}: {canonical(present[key])[:80]}"
-                        f" is stored, {canonical(record['response'])[:80]} came now"
+                        f" is stored, {canonical(records[key]['response'])[:80]} came now"
                     )
+            new = {
+                key: canonical(record | {"origin": name})
+                for key, record in records.items()
+                if key not in present
+            }
+            if self.journal and new:
+                self.journal.answers(name, origin, new)
+            self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
+            for key, text in new.items():
+                self._cache.set(_ANSWER + key, text, retry=True)
+                self._cache.delete(_FAILURE + key, retry=True)
 
+    @_clearly
     def merge(self, origins: dict[str, JSON], records: dict[str, str]) -> dict[str, str]:
         """Take in records of another cache in one transaction: {key: canonical JSON}.
 
@@ -285,19 +356,26 @@ class PromptCache:
                     self._cache.delete(_FAILURE + key, retry=True)
         return conflicts
 
+    @_clearly
     def fail(self, failures: dict[str, JSON]) -> None:
         """Enter failed requests in the ledger with their reason; the next run asks them again.
 
         One that another process has got an answer to is none.
         """
         with self._cache.transact(retry=True):
-            for key in failures.keys() - self.known(list(failures)):
-                self._cache.set(_FAILURE + key, canonical(failures[key]), retry=True)
+            known = self.known(list(failures))
+            new = {key: record for key, record in failures.items() if key not in known}
+            if self.journal and new:
+                self.journal.failures(new)
+            for key, record in new.items():
+                self._cache.set(_FAILURE + key, canonical(record), retry=True)
 
+    @_clearly
     def finish(self, run: str, counts: JSON) -> None:
         """Keep the counts of a stage's and labeller's last run."""
         self._cache.set(_RUN + run, canonical(counts), retry=True)
 
+    @_clearly
     def remove(self, answers: Iterable[str], failures: Iterable[str]) -> None:
         """Remove answers and failures for good, in one transaction, and give the room back."""
         with self._cache.transact(retry=True):
@@ -310,6 +388,7 @@ class PromptCache:
                     self._cache.delete(_ORIGIN + name, retry=True)
         self._cache._sql_retry("VACUUM")  # waits for other writers
 
+    @_clearly
     def stats(self) -> dict[str, int]:
         """Number of stored answers and of failures."""
         count = "SELECT COUNT(*) FROM Cache WHERE key >= ? AND key < ?"
@@ -318,6 +397,7 @@ class PromptCache:
             for name, prefix in (("answers", _ANSWER), ("failures", _FAILURE))
         }
 
+    @_clearly
     def by_origin(self) -> dict[str, tuple[int, int, int]]:
         """Answers, tokens in and tokens out of every origin; counted within SQLite."""
         tokens = "TOTAL(json_extract(value, '$.tokens[{}]'))"

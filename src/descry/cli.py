@@ -9,6 +9,7 @@ import typer
 
 from descry.errors import InputError
 from descry.hostile import printable
+from descry.shard import WHOLE, Shard
 
 app = typer.Typer(
     name="descry",
@@ -37,6 +38,19 @@ CacheFolder = Annotated[Path, typer.Option("--cache", help="Folder of the prompt
 Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
 Replay = Annotated[
     bool, typer.Option("--replay", help="Answers come from the cache alone; no model is loaded.")
+]
+Journals = Annotated[
+    Path | None,
+    typer.Option(help="Folder where answers live, for machines that share no disk but it."),
+]
+Part = Annotated[
+    str | None,
+    typer.Option(
+        "--shard", help="Only this part of the work, such as 3-of-8."
+    ),
+]
+Parts = Annotated[
+    list[Path] | None, typer.Argument(help="What the shards wrote, where there are some.")
 ]
 Prices = Annotated[
     str | None,
@@ -75,6 +89,10 @@ def _section(stage: str, text: str | None, changes: list[str] | None = None) -> 
     return arguments(model)
 
 
+def _shard(part: str | None) -> Shard:
+    return WHOLE if part is None else Shard.parse(part)
+
+
 @app.command(rich_help_panel=STAGES)
 def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
     """Reviews (files or folders) to filtered, deduplicated, split sentences."""
@@ -91,17 +109,21 @@ def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
 def describe(
     corpus: Path,
     output: Output,
+    parts: Parts = None,
     cache: CacheFolder = CACHE,
+    journals: Journals = None,
     replay: Replay = False,
+    shard: Part = None,
     params: Params = None,
 ) -> None:
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
     from descry.progress import finished, reporting
     from descry.stages import describe as stage
 
-    section = _section("describe", params)
+    how = _section("describe", params) | {"replay": replay, "journals": journals}
+    how |= {"shard": _shard(shard), "again": not parts}
     with reporting("describe") as progress:
-        counts = stage.run(corpus, output, cache, replay=replay, progress=progress, **section)
+        counts = stage.run(corpus, output, cache, progress=progress, **how)
     finished("describe", counts)
 
 
@@ -120,12 +142,17 @@ def annotate(
     descriptors: Path,
     exemplars: Path,
     output: Output,
+    parts: Parts = None,
     cache: CacheFolder = CACHE,
+    journals: Journals = None,
     replay: Replay = False,
+    shard: Part = None,
     params: Params = None,
 ) -> None:
     """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
-    _ask_p2("annotate", (corpus, descriptors, exemplars, output, cache), replay, params)
+    files = corpus, descriptors, exemplars, output, cache
+    how = {"shard": _shard(shard), "again": not parts}
+    _ask_p2("annotate", files, params, replay=replay, journals=journals, **how)
 
 
 @app.command(rich_help_panel=STAGES)
@@ -135,21 +162,23 @@ def judge(
     exemplars: Path,
     output: Output,
     cache: CacheFolder = CACHE,
+    journals: Journals = None,
     replay: Replay = False,
     params: Params = None,
 ) -> None:
     """The same of a second labeller, to hold the first against."""
-    _ask_p2("judge", (corpus, descriptors, exemplars, output, cache), replay, params)
+    files = corpus, descriptors, exemplars, output, cache
+    _ask_p2("judge", files, params, replay=replay, journals=journals)
 
 
-def _ask_p2(name: str, files: tuple[Path, ...], replay: bool, params: str | None) -> None:
+def _ask_p2(name: str, files: tuple[Path, ...], params: str | None, **how: Any) -> None:
     from descry.progress import finished, reporting
     from descry.stages import annotate, judge
 
     run = {"annotate": annotate.run, "judge": judge.run}[name]
-    section = _section(name, params)
+    how |= _section(name, params)
     with reporting(name) as progress:
-        counts = run(*files, replay=replay, progress=progress, **section)
+        counts = run(*files, progress=progress, **how)
     finished(name, counts)
 
 
@@ -157,6 +186,8 @@ def _ask_p2(name: str, files: tuple[Path, ...], replay: bool, params: str | None
 def activations(
     corpus: Annotated[Path, typer.Argument(help="A corpus.parquet, as `descry corpus` writes.")],
     output: Output,
+    parts: Parts = None,
+    shard: Part = None,
     params: Params = None,
     changes: Changes = None,
 ) -> None:
@@ -184,7 +215,8 @@ def activations(
     from descry.stages import activations as stage
 
     section = _section("activations", params, changes)
-    if (number := gpus(section["device"])) > 1:
+    section |= {"shard": _shard(shard), "parts": parts or []}
+    if not parts and (number := gpus(section["device"])) > 1:
         sys.exit(launch(number, [sys.executable, "-m", "descry", *sys.argv[1:]]))
     with counting("activations") as progress:
         counts = stage.run(corpus, output, progress=progress, **section)
@@ -228,7 +260,9 @@ def untrained(
 def graphs(
     corpus: Path,
     output: Output,
-    scores: Annotated[Path, typer.Option(help="CSV: mean scores of each layer.")],
+    parts: Parts = None,
+    scores: Annotated[Path | None, typer.Option(help="CSV: mean scores of each layer.")] = None,
+    shard: Part = None,
     params: Params = None,
     activations: Annotated[
         str | None, typer.Option(help="Section activations as JSON; else that of ./params.yaml.")
@@ -238,7 +272,7 @@ def graphs(
     from descry.progress import counting, finished
     from descry.stages import graphs as stage
 
-    section = _section("graphs", params)
+    section = _section("graphs", params) | {"shard": _shard(shard), "parts": parts or []}
     made = _section("activations", activations)["section"]
     with counting("graphs") as progress:
         counts = stage.run(corpus, output, scores, extraction=made, progress=progress, **section)
@@ -305,6 +339,7 @@ def score(
     output: Output,
     scores: Annotated[Path, typer.Option(help="CSV: a row per neuron and scorer.")],
     cache: CacheFolder = CACHE,
+    journals: Journals = None,
     replay: Replay = False,
     params: Params = None,
 ) -> None:
@@ -312,7 +347,7 @@ def score(
     from descry.progress import finished, reporting
     from descry.stages import score as stage
 
-    section = _section("score", params)
+    section = _section("score", params) | {"journals": journals}
     files = (corpus, descriptors, labels, exemplars, activations, output, scores, cache)
     with reporting("score") as progress:
         counts = stage.run(*files, replay=replay, progress=progress, **section)

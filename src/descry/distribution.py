@@ -2,15 +2,20 @@
 
 The bins are laid out by the first block: its lowest to highest value and half as much on either
 side, with one more bin below and one above for what lies beyond. Moments are those of the sample
-(scipy's `skew` and `kurtosis` with bias=True), from sums of powers about the middle of the bins.
+(scipy's `skew` and `kurtosis` with bias=True), from sums of powers about the middle of the bins. A
+block's sums are added up as whole numbers of a tiny unit: the order of the blocks does not matter.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
 BINS = 64
 POWERS = 4
+_UNIT = 100  # sums are whole numbers of 2**-_UNIT,
+_BYTES = 88  # which with as many bytes hold any sum of powers of float32
 _ROWS = 256  # of a block taken at a time: what is worked on stays in the processor's cache
 
 
@@ -22,7 +27,7 @@ class Distribution:
         low: float32 [neurons], where the first inner bin begins.
         step: float32 [neurons], the width of a bin.
         counts: int64 [neurons, BINS + 2]; the first and the last bin are open.
-        sums: float64 [POWERS, neurons], sums of powers about the middle.
+        sums: whole numbers [POWERS, neurons], sums of powers about the middle in the unit.
         number: how many sentences there were.
         lowest, highest: float32 [neurons].
     """
@@ -45,7 +50,7 @@ class Distribution:
             low=(low - span / 2).astype(np.float32),
             step=(2 * span / BINS).astype(np.float32),
             counts=np.zeros((neurons, BINS + 2), dtype=np.int64),
-            sums=np.zeros((POWERS, neurons)),
+            sums=np.zeros((POWERS, neurons), dtype=object),
             number=0,
             lowest=np.full(neurons, np.inf, dtype=np.float32),
             highest=np.full(neurons, -np.inf, dtype=np.float32),
@@ -58,13 +63,15 @@ class Distribution:
 
     def add(self, block: np.ndarray) -> None:
         """Take in activations float32 [sentences, neurons]."""
+        sums = np.zeros(self.sums.shape)
         for start in range(0, len(block), _ROWS):
-            self._take(block[start : start + _ROWS])
+            self._take(block[start : start + _ROWS], sums)
+        self.sums += np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT))
         self.number += len(block)
         np.minimum(self.lowest, block.min(axis=0), out=self.lowest)
         np.maximum(self.highest, block.max(axis=0), out=self.highest)
 
-    def _take(self, block: np.ndarray) -> None:
+    def _take(self, block: np.ndarray, sums: np.ndarray) -> None:
         neurons = block.shape[1]
         bins = np.clip((block - self.low) / self.step + 1, 0, BINS + 1).astype(np.intp)
         bins += np.arange(neurons) * (BINS + 2)
@@ -73,7 +80,7 @@ class Distribution:
         away = (block - self.middle).astype(np.float64)
         power = away.copy()
         for row in range(POWERS):
-            self.sums[row] += _down(power)
+            sums[row] += _down(power)
             power *= away
 
     def join(self, other: "Distribution") -> None:
@@ -89,7 +96,7 @@ class Distribution:
 
         Skewness and kurtosis of a neuron that never changes are NaN.
         """
-        m1, m2, m3, m4 = self.sums / max(self.number, 1)
+        m1, m2, m3, m4 = (self.sums / (max(self.number, 1) << _UNIT)).astype(np.float64)
         variance = np.maximum(m2 - m1**2, 0)
         third = m3 - 3 * m1 * m2 + 2 * m1**3
         fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
@@ -101,6 +108,19 @@ class Distribution:
             "kurtosis": fourth / spread**2 - 3,
         }
         return {name: values.astype(np.float32) for name, values in found.items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All of it, as arrays by name."""
+        return {name: np.asarray(v) for name, v in vars(self).items()} | {
+            "sums": _packed(self.sums)
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, np.ndarray]) -> "Distribution":
+        """The one that gave these arrays."""
+        values: dict[str, Any] = {item.name: state[item.name] for item in fields(cls)}
+        unpacked = {"number": int(values["number"]), "sums": _unpacked(values["sums"])}
+        return cls(**values | unpacked)
 
     def part(self, neurons: slice) -> "Distribution":
         """That of some neurons."""
@@ -118,6 +138,20 @@ class Distribution:
         """All that is worth keeping, by name, neurons first."""
         names = ("low", "step", "counts", "lowest", "highest")
         return self.moments() | {name: getattr(self, name) for name in names}
+
+
+def _packed(numbers: np.ndarray) -> np.ndarray:
+    """Whole numbers as bytes: uint8 [*, _BYTES]."""
+    data = b"".join(n.to_bytes(_BYTES, "little", signed=True) for n in numbers.ravel().tolist())
+    return np.frombuffer(data, dtype=np.uint8).reshape(*numbers.shape, _BYTES)
+
+
+def _unpacked(data: np.ndarray) -> np.ndarray:
+    """The whole numbers that gave these bytes."""
+    rows = data.reshape(-1, _BYTES)
+    found = np.empty(len(rows), dtype=object)
+    found[:] = [int.from_bytes(row.tobytes(), "little", signed=True) for row in rows]
+    return found.reshape(data.shape[:-1])
 
 
 def _down(values: np.ndarray) -> np.ndarray:

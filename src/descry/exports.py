@@ -22,6 +22,7 @@ from descry.storage import atomic, canonical, sha256_text, write_text
 JSON = Any
 SUFFIX = ".jsonl"
 FAILED = ".failed.jsonl"
+JOURNAL = ".journal.jsonl"  # an export that grows: a kill may have torn its last line
 BATCH = 5_000  # records of a transaction
 _READABLE = 80  # characters of a model's name in the name of a file
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -61,7 +62,7 @@ def export(cache: PromptCache, folder: Path) -> dict[str, int]:
     with ExitStack() as stack:
         out = {name: _open(stack, folder / name) for name in counts}
         for name, origin in origins.items():
-            out[files[name]].write(canonical({"origin": name} | {"is": origin}) + "\n")
+            out[files[name]].write(origin_line(name, origin))
         for key, text in chain(first, rows):
             try:
                 name = files[json.loads(text)["origin"]]
@@ -70,9 +71,24 @@ def export(cache: PromptCache, folder: Path) -> dict[str, int]:
                     f"{cache.folder}: the answer {key} is damaged, or its origin is: run"
                     " `descry cache verify`"
                 ) from None
-            out[name].write(f'{{"key":"{key}","is":{text}}}\n')
+            out[name].write(answer_line(key, text))
             counts[name] += 1
     return counts | _export_failures(cache, folder, list(counts))
+
+
+def origin_line(name: str, origin: JSON) -> str:
+    """The line of an origin; it stands above those of its answers."""
+    return canonical({"origin": name, "is": origin}) + "\n"
+
+
+def answer_line(key: str, text: str) -> str:
+    """The line of an answer: its key, and the canonical JSON of its record."""
+    return f'{{"key":"{key}","is":{text}}}\n'
+
+
+def failure_line(key: str, record: JSON) -> str:
+    """The line of a failed request, and its record with the reason."""
+    return canonical({"failed": key, "is": record}) + "\n"
 
 
 def _export_failures(cache: PromptCache, folder: Path, names: list[str]) -> dict[str, int]:
@@ -80,7 +96,7 @@ def _export_failures(cache: PromptCache, folder: Path, names: list[str]) -> dict
     lines: dict[str, list[str]] = {name.removesuffix(SUFFIX) + FAILED: [] for name in names}
     for key, record in cache.failures():
         name = file_name(record).removesuffix(SUFFIX) + FAILED
-        lines.setdefault(name, []).append(canonical({"failed": key, "is": record}) + "\n")
+        lines.setdefault(name, []).append(failure_line(key, record))
     for name, found in lines.items():
         if found:
             write_text(folder / name, "".join(found))
@@ -156,7 +172,7 @@ def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str], dict
                 failures[name] = value
             case _:
                 records[name] = text
-    if not known and not failures:
+    if not known and not failures and not path.name.endswith(JOURNAL):
         raise InputError(f"{path}: line 1: not of an export (the file is empty)")
     yield origins, records, failures
 
@@ -164,7 +180,9 @@ def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str], dict
 def _lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            yield from file
+            for line in file:
+                if line.endswith(b"\n") or not path.name.endswith(JOURNAL):
+                    yield line
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 

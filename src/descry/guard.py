@@ -26,11 +26,16 @@ from typing import Any
 from descry.errors import InputError
 from descry.folders import files_of
 from descry.lock import LOCK, Locked, md5, read_lock
+from descry.shard import SHARDED
 from descry.storage import read_yaml
 
 PARAMS = Path("params.yaml")
 ROOT = Path()
 STAMP = ".snakemake_timestamp"  # in a folder: its time is that of the output
+LOCKED = (
+    "this folder is locked: wait for the run that is under way; if there is none, one was killed:"
+    " run `snakemake --unlock`, then the same command again"
+)
 ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
 
 
@@ -40,10 +45,14 @@ def reconcile() -> None:
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
     """
-    if os.environ.get(ADOPTING) or not LOCK.exists():
+    if os.environ.get(ADOPTING):
         return
     if any(Path(".snakemake/locks").glob("*")):
+        if "--unlock" not in sys.argv:
+            print(LOCKED, file=sys.stderr)
         return  # a run is under way: its new outputs have no record yet
+    if not LOCK.exists():
+        return
     known = read_yaml(Path("dvc.yaml"))["stages"]
     stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
     adopt = []
@@ -129,10 +138,12 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
 
 def _touch(stages: list[str]) -> None:
     print(f"adopting as recorded in dvc.lock: {', '.join(stages)}", file=sys.stderr)
+    rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in SHARDED)]
     command = ["snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
-    subprocess.run(
-        [sys.executable, "-m", *command, "--allowed-rules", *stages, "--", *stages],
-        check=True,
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--allowed-rules", *rules, "--", *stages],
         stdout=subprocess.DEVNULL,
         env={**os.environ, ADOPTING: "1"},
     )
+    if done.returncode:
+        raise InputError(f"{', '.join(stages)}: not adopted, for the reason above: run again")

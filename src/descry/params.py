@@ -190,7 +190,7 @@ class Graphs(Section):
     confirmed: bool
     firing: Annotated[float, Field(gt=0, le=1)]
     max_gap: Annotated[int, Field(ge=0)]
-    shard: Count
+    together: Count
 
 
 class Judge(Scoped):
@@ -289,6 +289,18 @@ class Report(Section):
     exemplars_shown: Count
 
 
+NumberOfShards = Annotated[int, Field(ge=1, le=1000)]
+
+
+class Shards(Section):
+    """Into how many jobs the work of a stage is parted; no stage depends on it."""
+
+    describe: NumberOfShards
+    activations: NumberOfShards
+    graphs: NumberOfShards
+    annotate: NumberOfShards
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -306,6 +318,7 @@ class Params(Section):
     score: Score
     figures: Figures
     report: Report
+    shards: Shards
 
 
 def _explain(error: ValidationError, where: str, *outer: str) -> InputError:

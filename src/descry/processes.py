@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from descry.shard import Shard
+
 MEETING = "DESCRY_MEETING"  # the file where launched processes find each other
 PATIENCE = timedelta(days=7)
 ELSEWHERE = 3  # the exit status of a process that ended since another had failed
@@ -21,25 +23,19 @@ MOMENT = 2.0  # seconds that others have to end in after the first that failed
 
 
 @dataclass(frozen=True)
-class Share:
-    """A process's part of a job: every `number`th piece, from `index`.
+class Share(Shard):
+    """A process's part of a job.
 
     Attributes:
         device: the device asked for, or this process's own GPU.
     """
 
-    index: int
-    number: int
     device: str
 
     @property
     def main(self) -> bool:
         """Whether this process begins and ends the job for all."""
         return self.index == 0
-
-    def has(self, piece: int) -> bool:
-        """Whether a piece of the job is this process's."""
-        return piece % self.number == self.index
 
     def wait(self) -> None:
         """Wait until all processes are here; end quietly where one has failed, which says why."""

@@ -55,8 +55,8 @@ class Running:
         found: Arrays = {"next": np.asarray(self.next)}
         for (half, end), kept in self.leaders.items():
             found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.settle()
-        values = vars(self.distribution) if self.distribution else {}
-        return found | {f"distribution/{name}": np.asarray(v) for name, v in values.items()}
+        values = self.distribution.state() if self.distribution else {}
+        return found | {f"distribution/{name}": array for name, array in values.items()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from the arrays that `state` gave."""
@@ -81,5 +81,5 @@ def read_leaders(state: Mapping[str, Any], half: str, end: str) -> tuple[np.ndar
 
 def read_distribution(state: Mapping[str, Any]) -> Distribution:
     """The distribution in a state."""
-    values = {item.name: state[f"distribution/{item.name}"][()] for item in fields(Distribution)}
-    return Distribution(**values | {"number": int(values["number"])})
+    names = (item.name for item in fields(Distribution))
+    return Distribution.restored({name: state[f"distribution/{name}"][()] for name in names})

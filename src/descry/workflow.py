@@ -6,7 +6,7 @@ name; the names of its params are the sections of params.yaml that it depends on
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +18,12 @@ from descry.reviews import review_files
 from descry.storage import canonical
 
 if TYPE_CHECKING:
+    from snakemake.io import Wildcards
     from snakemake.rules import Rule
 
 HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
 SOURCE = Path("src/descry")
+SHARDS = "results/shards"  # what shards write, until the stage itself has taken it in
 STARTED_WITH = "DESCRY_PARAMS"  # in the environment of a run's jobs: the params it started with
 _CUT = "threshold t, or false discovery rate"
 _SCORES = ["precision", "precision_null", "recall", "recall_null"]
@@ -69,6 +71,25 @@ class Wiring:
             found = review_files(Path(path)) if key == "reviews" else [Path(path)]
             files[key] = [file.as_posix() for file in found]
         return files
+
+    def shards(self, stage: str, suffix: str) -> list[str]:
+        """What the shards of a stage write, in their order: nothing where it has one alone."""
+        number = getattr(self.params.shards, stage)
+        whole = [f"{SHARDS}/{stage}/{i}-of-{number}{suffix}" for i in range(1, number + 1)]
+        return whole if number > 1 else []
+
+    def before(self, stage: str, suffix: str) -> "Callable[[Wildcards], list[str]]":
+        """What the shard before the first writes, which the other shards of a stage need."""
+
+        def found(wildcards: "Wildcards") -> list[str]:
+            first = f"{SHARDS}/{stage}/0-of-{wildcards.of}{suffix}"
+            return [] if wildcards.shard == "0" else [first]
+
+        return found
+
+    def gpu(self, stage: str) -> int:
+        """How many GPUs a stage's job wants: none where its shards have done the work."""
+        return int(getattr(self.params.shards, stage) == 1)
 
     def code(self, stage: str) -> list[str]:
         """The source files that a stage's module imports, itself included."""
@@ -126,7 +147,7 @@ def _files(module: str) -> Iterator[Path]:
 def dvc_yaml() -> str:
     """The text of dvc.yaml for the Snakefile in the current folder."""
     wiring = Wiring(job=False)
-    rules = [rule for rule in _rules() if rule.output]
+    rules = [rule for rule in _rules() if rule.output and not _of_shards(rule.output[0])]
     stages = {rule.name: _stage(rule, wiring) for rule in rules}
     plots = _plots({str(path) for rule in rules for path in rule.output})
     whole = {"stages": stages} | ({"plots": plots} if plots else {})
@@ -192,4 +213,10 @@ def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
         for file in files
     }
     for path in map(str, rule.input):
-        yield named.get(path, path)
+        if not _of_shards(path):
+            yield named.get(path, path)
+
+
+def _of_shards(path: object) -> bool:
+    """Whether a file is a shard's: it comes and goes, and DVC does not follow it."""
+    return str(path).startswith(f"{SHARDS}/")

@@ -10,11 +10,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from descry.extraction import Block, extract, sentence_blocks, token_rows
-from descry.matrix import Layout, Writer, begin, refuse_another
+from descry.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
+from descry.matrix import DATA, WRITTEN, Layout, Writer, begin, refuse_another
 from descry.models import Checkpoint
 from descry.processes import Share, share
 from descry.running import Running
+from descry.shard import WHOLE, Shard
 from descry.storage import (
     JSON,
     part_of,
@@ -51,8 +52,10 @@ def run(
     keep: int,
     progress: Progress,
     untrained: int | None = None,
+    shard: Shard = WHOLE,
+    parts: Sequence[Path] = (),
 ) -> dict[str, int]:
-    """Write activations.h5.
+    """Write activations.h5, or a shard of it.
 
     With store `matrix`: dataset `activations` [sentence, layer, neuron], rows in the order of the
     corpus, and `id`, `split` of the sentences. At position `tokens` a row is a token: `sentence`
@@ -61,6 +64,8 @@ def run(
 
     Args:
         untrained: the seed of random weights in the place of the trained ones.
+        shard: the blocks that are computed; one of several writes a file of them alone.
+        parts: what all shards wrote, in their order: nothing is computed then.
 
     Raises:
         InputError: the model has no such site, an unfinished file is another's, or a full disk.
@@ -84,7 +89,7 @@ def run(
         "position": position,
         "layers": model.layers,
     }
-    job = _Job(corpus, output, made, model, own, batch_tokens, block, progress)
+    job = _Job(corpus, output, made, model, own, batch_tokens, block, shard, parts, progress)
     if store == "matrix":
         job.matrix(store_dtype)
     else:
@@ -104,6 +109,8 @@ class _Job:
     own: Share
     batch_tokens: int
     block: int
+    shard: Shard
+    parts: Sequence[Path]
     progress: Progress
 
     @property
@@ -120,45 +127,77 @@ class _Job:
 
     def matrix(self, dtype: str) -> None:
         """Write the matrix, block by block."""
-        unfinished = part_of(self.output)
-        sentences = read_table(self.corpus, "corpus", ["id", "split"])
-        index = {name: np.array(sentences[name].to_pylist(), dtype="S") for name in ("id", "split")}
         tokens = None
-        rows = len(sentences)
+        sentences = row_count(self.corpus, "corpus")
+        rows = sentences
         if self.model.position == "tokens":
             tokens = token_rows(self.corpus, self.model, self.block)
-            index |= tokens.datasets
             rows = len(tokens.datasets["token"])
-        layout = Layout(rows, len(self.model.layers), self.model.neurons, dtype, self.block)
+        sizes = np.diff([*range(0, rows, self.block), rows])[self._mine]
+        layout = Layout(
+            int(sizes.sum()), len(self.model.layers), self.model.neurons, dtype, self.block
+        )
+        if not layout.rows:  # more shards than blocks
+            with writing_hdf5(self.output, self.made):
+                return
         if self.own.main:
+            index = self._index(tokens) if self.shard == WHOLE else {}
             begin(self.output, self.made, self.names, layout, index)
         self.own.wait()
+        unfinished = part_of(self.output)
         with closing(Writer(unfinished)) as writer:
             if self.own.main:
                 writer.lock()
+                self._gather(writer)
 
             def wanted(number: int) -> bool:
-                return self.own.has(number) and not writer.written[number]
+                return self._has(number) and not writer.written[number // self.shard.number]
 
             def write(computed: tuple[Block, np.ndarray]) -> int:
-                writer.write(computed[0].number, computed[0].number * self.block, computed[1])
+                place = computed[0].number // self.shard.number
+                writer.write(place, place * self.block, computed[1])
                 return len(computed[0].tokens)
 
-            blocks = (
-                sentence_blocks(self.corpus, self.model, self.block, wanted)
-                if tokens is None
-                else (block for block in tokens.blocks if wanted(block.number))
-            )
-            of_block = (
-                np.diff([*range(0, rows, self.block), rows])
-                if tokens is None
-                else np.array([len(block.tokens) for block in tokens.blocks])
-            )
-            before = int(of_block[writer.written].sum())
-            self._follow(ahead(write, self._computed(blocks, dtype), 1), len(sentences), before)
+            if not self.parts:
+                blocks = (
+                    sentence_blocks(self.corpus, self.model, self.block, wanted)
+                    if tokens is None
+                    else (block for block in tokens.blocks if wanted(block.number))
+                )
+                if tokens is not None:
+                    mine = tokens.blocks[self._mine]
+                    sizes = np.array([len(block.tokens) for block in mine])
+                before, total = int(sizes[writer.written].sum()), int(sizes.sum())
+                self._follow(ahead(write, self._computed(blocks, dtype), 1), total, before)
         self.own.wait()
         if self.own.main:
             unfinished.replace(self.output)
+
+    @property
+    def _mine(self) -> slice:
+        """The shard's among all blocks."""
+        return slice(self.shard.index, None, self.shard.number)
+
+    def _has(self, number: int) -> bool:
+        """Whether a block is this process's, of this shard."""
+        return self.shard.has(number) and self.own.has(number // self.shard.number)
+
+    def _index(self, tokens: TokenRows | None) -> dict[str, np.ndarray]:
+        """The datasets that say which rows are whose."""
+        sentences = read_table(self.corpus, "corpus", ["id", "split"])
+        index = {name: np.array(sentences[name].to_pylist(), dtype="S") for name in ("id", "split")}
+        return index | (tokens.datasets if tokens else {})
+
+    def _gather(self, writer: Writer) -> None:
+        """Take in what the shards wrote."""
+        for first, path in enumerate(self.parts):
+            refuse_another(path, self.made)
+            with reading_hdf5(path, "activations") as file:
+                for place in range(len(file[WRITTEN]) if WRITTEN in file else 0):
+                    number = place * len(self.parts) + first
+                    rows = slice(place * self.block, (place + 1) * self.block)
+                    if not writer.written[number]:
+                        writer.write(number, number * self.block, file[DATA][rows])
 
     def exemplars(self, keep: int) -> None:
         """Write what is kept of the activations; only some blocks of them are ever held."""
@@ -169,14 +208,14 @@ class _Job:
             if number < running.next:
                 return False
             # Every process needs the first block, which lays out the bins.
-            return self.own.has(number) or (number == 0 and running.distribution is None)
+            return self._has(number) or (number == 0 and running.distribution is None)
 
         def add(computed: tuple[Block, np.ndarray]) -> int:
             nonlocal saved
             block, values = computed[0], computed[1].reshape(computed[0].rows, -1)
             if running.distribution is None:
                 running.lay_out(values)
-            if not self.own.has(block.number):
+            if not self._has(block.number):
                 return 0
             rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
             running.add(values, rows, block.halves)
@@ -186,10 +225,14 @@ class _Job:
                 saved = time.monotonic()
             return block.rows
 
-        blocks = sentence_blocks(self.corpus, self.model, self.block, wanted)
-        total = row_count(self.corpus, "corpus")
-        before = running.next * self.block
-        self._follow(ahead(add, self._computed(blocks, "float32"), 1), total, before)
+        if self.parts:
+            for path in self.parts:
+                refuse_another(path, self.made)
+        else:
+            blocks = sentence_blocks(self.corpus, self.model, self.block, wanted)
+            total = row_count(self.corpus, "corpus") // self.shard.number
+            before = running.next // self.shard.number * self.block
+            self._follow(ahead(add, self._computed(blocks, "float32"), 1), total, before)
         self._join(running)
 
     def _unfinished(self, index: int) -> Path:
@@ -220,6 +263,10 @@ class _Job:
     def _join(self, running: Running) -> None:
         """Write the file, out of all processes' shares."""
         others = [self._unfinished(index) for index in range(1, self.own.number)]
+        if self.parts and self.own.main:
+            with reading_hdf5(self.parts[0], "activations") as file:
+                running.restore(file)
+            others = list(self.parts[1:])
         if not self.own.main:
             self._save(running, self._unfinished(self.own.index), {})
         self.own.wait()

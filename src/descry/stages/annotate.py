@@ -6,14 +6,15 @@ from typing import Any, Literal
 import numpy as np
 
 from descry.asking import Asking, Progress, Tally, ask, stored_frame
-from descry.cache import PromptCache
 from descry.errors import InputError
+from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Labeller, create
 from descry.prompts import p2, parse_verdict
 from descry.results import read_ends, read_exemplars, read_neurons
 from descry.scope import Choice, Scope, exemplar_scope, whole
+from descry.shard import WHOLE, Shard
 from descry.splits import SPLITS
-from descry.storage import canonical, provenance, read_json, read_table, writing_hdf5
+from descry.storage import canonical, provenance, read_json, read_table, write_json, writing_hdf5
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
 MISSING = -1  # in B: not asked, or no usable answer
@@ -38,6 +39,9 @@ def run(
     replay: bool,
     progress: Progress,
     stage: str = "annotate",
+    journals: Path | None = None,
+    shard: Shard = WHOLE,
+    again: bool = True,
 ) -> dict[str, int]:
     """Write B and the scores behind it.
 
@@ -48,6 +52,9 @@ def run(
 
     Args:
         exemplars: read only where the scope is theirs.
+        journals: as `journals.opened` takes them.
+        shard: with one of several, the answers go into the cache, and their counts into `output`.
+        again: whether what failed before is asked again: not behind shards, which have just tried.
     """
     sentences = read_table(corpus, "corpus")
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
@@ -58,9 +65,12 @@ def run(
     who = create(labeller, "p2", descriptors=phrases, corpus=texts)
     which = scope_of(ids, exemplars, scope, neurons, sample, seed)
     tally = Tally()
-    with PromptCache(cache_folder) as cache:
-        how = Asking(stage, cache, max_failures, replay, progress)
+    with opened(cache_folder, journals) as cache:
+        how = Asking(stage, cache, max_failures, replay, progress, shard, again)
         b = _answers(how, who, texts, list(phrases), which, min_mass, tally)
+        if shard != WHOLE:
+            write_json(output, tally.counts())
+            return tally.brief
         frame = stored_frame(cache, who.identity) or NO_FRAME
     made |= {"failed": tally.failed} | b.counts
     with writing_hdf5(output, made) as file:
@@ -73,8 +83,7 @@ def run(
         file.create_dataset("score", data=b.score)
         file.create_dataset("asked", data=which.asked)
         file.create_dataset("sampled", data=which.sampled)
-    counts = {"sentences": int(which.asked.sum()), "cached": tally.cached, "asked": tally.asked}
-    counts |= {"failed": tally.failed, "cut": tally.cut}
+    counts = {"sentences": int(which.asked.sum())} | tally.brief
     return counts | {"yes": int((b.answer == 1).sum())} | b.counts
 
 

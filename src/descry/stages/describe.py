@@ -7,11 +7,12 @@ from typing import Any
 import pyarrow as pa
 
 from descry.asking import Asking, Progress, Tally, ask, stored_frame
-from descry.cache import PromptCache
+from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Labeller, create
 from descry.prompts import Prompts, p1, p1_template, parse_topics
+from descry.shard import WHOLE, Shard
 from descry.splits import draw
-from descry.storage import provenance, read_table, write_table
+from descry.storage import provenance, read_table, write_json, write_table
 
 PACKAGES = ["keybert", "pyarrow"]
 Example = dict[str, Any]
@@ -31,10 +32,17 @@ def run(
     max_failures: float,
     replay: bool,
     progress: Progress,
+    journals: Path | None = None,
+    shard: Shard = WHOLE,
+    again: bool = True,
 ) -> dict[str, int]:
     """Write the raw descriptors: a row per sentence, labeller and phrase.
 
     With several labellers the rows are the union of their answers.
+
+    Args:
+        journals, shard, again: as stage annotate takes them; the shard before the first asks for
+            the 1-shot example alone.
     """
     sentences = read_table(corpus, "corpus")
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
@@ -45,20 +53,20 @@ def run(
         return parse_topics(response, max_descriptors, max_words)
 
     rows: list[dict[str, str]] = []
-    with PromptCache(cache_folder) as cache:
+    with opened(cache_folder, journals) as cache:
         if example is None:
             once = Asking("example", cache, 0, replay, progress)
             example = ask_example(once, workers[0], zero_shot(texts, seed, max_descriptors), topics)
         prompts = with_example(texts, max_descriptors, example)
-        how = Asking("describe", cache, max_failures, replay, progress)
+        how = Asking("describe", cache, max_failures, replay, progress, shard, again)
         identities, tallies = [worker.identity for worker in workers], []
         while workers:  # each is let go when it has answered: two large models need not fit
             tallies.append(_ask(how, workers.pop(0), prompts, topics, ids, rows))
         frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
-    counts = {
-        name: sum(getattr(tally, name) for tally in tallies)
-        for name in ("cached", "asked", "failed", "cut")
-    }
+    counts = {name: sum(tally.brief[name] for tally in tallies) for name in Tally().brief}
+    if shard != WHOLE:
+        write_json(output, {"labellers": [tally.counts() for tally in tallies]})
+        return counts
     who = zip(identities, frames, strict=True)
     made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
     made |= {"example": example, "failed": counts["failed"]}

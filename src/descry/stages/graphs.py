@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from descry.errors import InputError
 from descry.labels import Neurons
+from descry.matrix import refuse_another
 from descry.models import Checkpoint
 from descry.n2g.activate import LayerNeurons
 from descry.n2g.augment import Augmenter
@@ -17,27 +19,30 @@ from descry.n2g.explain import Settings
 from descry.n2g.firing import firing_rows
 from descry.n2g.making import Place, make_records, of_layers
 from descry.n2g.plans import Prompt
-from descry.n2g.records import Record, write_records
+from descry.n2g.records import Record, read_records, write_records
 from descry.n2g.select import leading_rows
 from descry.n2g.sentences import Sentences
-from descry.n2g.shards import Shards
 from descry.n2g.substitutes import MaskedLanguageModel, NearestWords, speller
 from descry.n2g.summary import COLUMNS, layer_rows
+from descry.n2g.unfinished import Unfinished
 from descry.scope import Choice, choose
-from descry.storage import provenance
+from descry.shard import WHOLE, Shard
+from descry.storage import JSON, provenance, reading_hdf5, writing_hdf5
 from descry.targets import Position, Target
 from descry.tidy import write_csv
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
 _TARGET = ("site", "layers", "dtype", "device", "max_tokens")
 Augment = str | dict[str, Any] | None
+TEXTS = "row"  # dataset: rows of the sentences that excite each neuron most
 Progress = Callable[[str, int, int], None]
+Group = dict[int, Place]  # neurons that are worked on together, by their place among the chosen
 
 
 def run(
     corpus: Path,
     output: Path,
-    scores: Path,
+    scores: Path | None,
     *,
     section: dict[str, Any],
     extraction: dict[str, Any],
@@ -46,28 +51,33 @@ def run(
     position: Position,
     bos: bool,
     augment: Augment,
-    shard: int,
+    together: int,
     progress: Progress,
+    shard: Shard = WHOLE,
+    parts: Sequence[Path] = (),
     **numbers: Any,
 ) -> dict[str, int]:
     """Write graphs.parquet, and a CSV of mean scores; a killed run is gone on with.
 
+    The shard before the first writes which texts excite the neurons; the others, that have it as
+    their part, graphs.parquet of their neurons; behind them stands a run that has all of these.
+
     Args:
+        scores: the CSV; None for a shard.
         extraction: section `activations` of params.yaml: the model, its site, layers and batches.
         neurons: names, how many to draw, or None for all; 0: files without a row.
         position: `tokens`, or where a sentence has its one activation.
         bos: as `LayerNeurons` takes it.
         augment: where substitutes come from: None, `embeddings`, or a masked language model.
-        shard: neurons that are worked on together.
+        together: neurons that are worked on together.
+        shard, parts: as said above.
         numbers: the other fields of `Settings`.
 
     Raises:
         InputError: the model has no such neuron, site or mask, or an unfinished run was another.
     """
     if neurons == 0:
-        write_records(output, [], provenance("graphs", section, [], PACKAGES))
-        write_csv(scores, [], COLUMNS)
-        return {"neurons": 0}
+        return _write(output, scores, [], provenance("graphs", section, [], PACKAGES))
     checkpoint, batch_tokens = Checkpoint(**extraction["target"]), extraction["batch_tokens"]
     told = {name: extraction[name] for name in _TARGET}
     target = Target(checkpoint, position=position, **told)
@@ -89,13 +99,48 @@ def run(
         )
         for row in sorted({row for row, _ in chosen})
     }
+    if parts and shard == WHOLE:
+        return _write(output, scores, _gathered(parts, made), made)
     job = _Job(corpus, target, subjects, settings, augmenter, progress)
-    shards = Shards(output, made)
-    records = job.records(shards, chosen, shard)
-    write_records(output, job.with_firing(records), made)
-    write_csv(scores, layer_rows(records), COLUMNS)
-    shards.clear()
+    if shard.first:
+        with writing_hdf5(output, made) as file:
+            file.create_dataset(TEXTS, data=job.leading(chosen))
+        return {"neurons": len(chosen)}
+    unfinished = Unfinished(output, made)
+    leading = _texts(parts[0], made) if parts else unfinished.texts(partial(job.leading, chosen))
+    records = job.records(
+        unfinished, leading, _groups(chosen, together)[shard.index :: shard.number]
+    )
+    counts = _write(output, scores, job.with_firing(records), made)
+    unfinished.clear()
+    return counts
+
+
+def _write(
+    output: Path, scores: Path | None, records: Sequence[Record], made: JSON
+) -> dict[str, int]:
+    write_records(output, records, made)
+    if scores:
+        write_csv(scores, layer_rows(records), COLUMNS)
     return {"neurons": len(records), "with a path": sum(bool(r.graph.drawn) for r in records)}
+
+
+def _texts(path: Path, made: JSON) -> np.ndarray:
+    """The rows of each neuron's texts, as the shard before the first selected them."""
+    refuse_another(path, made)
+    with reading_hdf5(path, "graphs") as file:
+        return np.asarray(file[TEXTS][:])
+
+
+def _gathered(parts: Sequence[Path], made: JSON) -> list[Record]:
+    """The records of all shards, in the order of layers and neurons."""
+    found: list[Record] = []
+    for path in parts:
+        records, own = read_records(path)
+        if own != made:
+            raise InputError(f"{path}: of other inputs or params: remove it and run again")
+        found += records
+    return sorted(found, key=lambda record: (record.layer, record.graph.neuron))
 
 
 def _augmenter(
@@ -139,21 +184,24 @@ class _Job:
         limit = min(subject.limit for subject in self.subjects.values())
         return Sentences(self.corpus, self.target.tokenizer, limit)
 
-    def records(self, shards: Shards, chosen: Sequence[Place], size: int) -> list[Record]:
-        """The graphs of the chosen neurons, `size` of a layer at a time."""
-        leading = shards.texts(lambda: self._leading(chosen))
+    def records(
+        self, unfinished: Unfinished, leading: np.ndarray, groups: Sequence[Group]
+    ) -> list[Record]:
+        """The graphs of groups of neurons."""
         found: list[Record] = []
-        for number, places in enumerate(_parts(chosen, size)):
-            rows = {chosen[place][1]: leading[place] for place in places}
-            subject = self.subjects[chosen[places[0]][0]]
-            found += shards.records(number, partial(self._made, subject, rows))
-            self.progress("neurons", len(found), len(chosen))
+        total = sum(map(len, groups))
+        for number, group in enumerate(groups):
+            rows = {index: leading[place] for place, (_, index) in group.items()}
+            ((layer, _), *_) = group.values()
+            make = partial(self._made, self.subjects[layer], rows)
+            found += unfinished.records(number, make)
+            self.progress("neurons", len(found), total)
         return found
 
     def _made(self, subject: LayerNeurons, leading: dict[int, np.ndarray]) -> list[Record]:
         return make_records(subject, leading, self.sentences, self.settings, self.augmenter)
 
-    def _leading(self, chosen: Sequence[Place]) -> np.ndarray:
+    def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""
         rows = list(self.subjects)
         target = of_layers(self.target, [self.target.layers[row] for row in rows])
@@ -181,7 +229,7 @@ class _Job:
             self.progress(what, done, self.sentences.number)
 
 
-def _parts(chosen: Sequence[Place], size: int) -> list[list[int]]:
-    """The places of the neurons in `chosen`, up to `size` of one layer together."""
-    layers = [list(some) for _, some in groupby(range(len(chosen)), lambda k: chosen[k][0])]
-    return [some[k : k + size] for some in layers for k in range(0, len(some), size)]
+def _groups(chosen: Sequence[Place], size: int) -> list[Group]:
+    """The chosen neurons, up to `size` of one layer together."""
+    layers = [list(some) for _, some in groupby(enumerate(chosen), lambda one: one[1][0])]
+    return [dict(some[k : k + size]) for some in layers for k in range(0, len(some), size)]

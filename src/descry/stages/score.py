@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from descry.asking import Asking, Progress, Tally, ask
-from descry.cache import PromptCache
 from descry.errors import InputError
+from descry.journals import opened
 from descry.labellers import JSON, Labeller, create
 from descry.matrix import DATA
 from descry.prompts import Prompt, Task, parse_intruder, parse_rating, parse_verdict
@@ -69,6 +69,7 @@ def run(
     max_failures: float,
     replay: bool,
     progress: Progress,
+    journals: Path | None = None,
     **drawn: Any,
 ) -> dict[str, object]:
     """Write the means of every scorer beside their nulls, and a row per neuron and scorer.
@@ -79,6 +80,7 @@ def run(
 
     Args:
         activations: read for simulation only.
+        journals: as `journals.opened` takes them.
         drawn: neurons, sentences, company and seed, as `trials.trials` takes them.
 
     Raises:
@@ -107,7 +109,7 @@ def run(
     made["labellers"] = {name: worker.identity.as_json() for name, worker in workers.items()}
     found: dict[str, list[Found]] = {}
     tallies = {name: Tally() for name in asked}
-    with PromptCache(cache_folder) as cache:
+    with opened(cache_folder, journals) as cache:
         for name in asked:
             how = Asking(f"score {name}", cache, max_failures, replay, progress)
             prompts = prompts_of(name, tried, texts)

@@ -11,7 +11,7 @@ from descry.n2g.records import Record, read_records, write_records
 from descry.storage import JSON, part_of, reading_hdf5, writing_hdf5
 
 
-class Shards:
+class Unfinished:
     """A folder beside a result: each file in it is whole, and of one run's inputs."""
 
     def __init__(self, output: Path, made: JSON) -> None:
@@ -39,7 +39,7 @@ class Shards:
             return np.asarray(file["row"][:])
 
     def records(self, number: int, make: Callable[[], list[Record]]) -> list[Record]:
-        """The records of a shard: made now, or by an earlier run."""
+        """The records of a group of neurons: made now, or by an earlier run."""
         path = self.folder / f"{number}.parquet"
         if not path.exists():
             write_records(path, make(), self.made)
