@@ -13,7 +13,7 @@ LAYERS = [
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
-    | {"neighbours", "spill"},
+    | {"neighbours", "spill", "columns"},
     {"labellers", "corpus", "clusters", "exports", "targets", "running", "lock", "differences"}
     | {"rules", "evaluation", "agreement", "alignment", "tables"},
     {"rendered", "journals", "asking", "extraction", "results", "scope", "scorers", "trials"}

@@ -59,7 +59,7 @@ class Prompts(Sequence[Prompt]):
     """
 
     def __init__(
-        self, task: Task, template: Template, sentences: list[str], descriptors: list[str]
+        self, task: Task, template: Template, sentences: Sequence[str], descriptors: list[str]
     ) -> None:
         self.task, self.template = task, template
         self.sentences, self.descriptors = sentences, descriptors
@@ -82,7 +82,7 @@ def p1_template(max_descriptors: int, example: str | None, concepts: list[str] |
     return "\n".join(lines), "", ""
 
 
-def p1(sentences: list[str], template: Template) -> Prompts:
+def p1(sentences: Sequence[str], template: Template) -> Prompts:
     """Prompt p1 about every sentence."""
     return Prompts("p1", template, sentences, [""])
 
@@ -90,7 +90,7 @@ def p1(sentences: list[str], template: Template) -> Prompts:
 P2: Template = ('Q: Does the Review: "', '" talk about "', '"? Answer in Yes/No A:')
 
 
-def p2(sentences: list[str], descriptors: list[str]) -> Prompts:
+def p2(sentences: Sequence[str], descriptors: list[str]) -> Prompts:
     """Prompt p2: whether each sentence talks about each descriptor, to be answered Yes or No."""
     return Prompts("p2", P2, sentences, descriptors)
 
