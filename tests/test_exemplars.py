@@ -485,7 +485,7 @@ def test_blocks_that_are_part_of_a_chunk_change_nothing(study, monkeypatch, colu
     blocks = stage.neuron_blocks
     threads = 4
     held = columns * SENTENCES * np.dtype(dtype).itemsize
-    monkeypatch.setattr(stage.os, "cpu_count", lambda: threads)
+    monkeypatch.setattr(stage, "cores", lambda: threads)
     monkeypatch.setattr(stage, "MEMORY", held * 3 * (threads + 2))
 
     def follow(data, most):

@@ -42,12 +42,13 @@ from planted import (
     write_gold,
 )
 
+from descry.annotations import read_annotations
 from descry.errors import InputError
 from descry.explorer import APP, similar, site
 from descry.explorer.packs import Pack, numbers, plain, script, whole_numbers
 from descry.explorer.sentences import Excited
 from descry.explorer.words import PATTERN, SHARE, Index, index, word_packs
-from descry.results import read_annotations, read_labels
+from descry.results import read_labels
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_json, read_table
 from descry.whole_folders import atomic_folder
@@ -396,11 +397,12 @@ def test_a_sentence_has_its_text_answers_and_neurons(packs, corpus):
 
 
 def test_answers_that_are_missing_or_without_a_score_are_told_apart(run):
+    topic = planted.topics_of(read_table(planted.CORPUS, "corpus"))
+    battery, sound = NAMES.index("Battery"), NAMES.index("Sound")
+    with planted.answers_changed() as answer:
+        answer[0, battery] = -1
     with h5py.File(planted.ANNOTATIONS, "r+") as file:
-        topic = planted.topics_of(read_table(planted.CORPUS, "corpus"))
-        battery, sound = NAMES.index("Battery"), NAMES.index("Sound")
-        file["answer"][0, battery] = -1
-        file["score"][:, sound] = NAN
+        file["score"][sound] = NAN
         file["asked"][1] = False
     run_label()
     run_evaluate()
@@ -487,7 +489,7 @@ def contents(folder):
 @pytest.mark.parametrize("cores", [1, 5])
 def test_the_same_run_gives_the_same_bytes_on_any_number_of_cores(run, monkeypatch, cores):
     before = contents(SITE)
-    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(cores))
     run_report()
     assert contents(SITE) == before
 

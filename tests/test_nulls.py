@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tallies import tally_of
 
 from descry.evaluation import Cuts, rate
-from descry.labels import frequencies
 from descry.nulls import NULLS, Comparison, Side, means_of, random_sets, scores
 from descry.rules import Rule
 
@@ -70,7 +70,7 @@ def about_the_same(seed=0):
 @given(sides(BY_SENTENCES), st.sampled_from(["occurrences", "sentences"]))
 def test_the_strength_of_a_composition_is_f(side, by):
     side = Side(side.exemplars, side.answers, side.sampled, Rule("composition", by, 0.3))
-    expected = frequencies(side.exemplars, side.answers, by).f
+    expected = tally_of(side.exemplars, side.answers).f(by)
     np.testing.assert_array_equal(side.strength, expected)
 
 
@@ -90,7 +90,7 @@ def test_a_sentence_that_counts_twice_is_there_twice(side, data):
     for row, members in zip(expected, side.exemplars, strict=True):
         repeated = np.repeat(members, weights[members])[None]
         if repeated.size:
-            row[:] = frequencies(repeated, side.answers, side.rule.frequency).f[0]
+            row[:] = tally_of(repeated, side.answers).f(side.rule.frequency)[0]
     np.testing.assert_allclose(side.weighted(weights), expected)
 
 
@@ -262,7 +262,7 @@ def same(one, other):
 def test_neither_the_run_nor_the_number_of_threads_changes_a_number(monkeypatch, comparison):
     found = []
     for cores in (1, 2, 5):
-        monkeypatch.setattr(os, "cpu_count", lambda cores=cores: cores)
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: range(cores))
         found.append(scores(comparison, CUTS, **HOW))
     same(found[0], found[1])
     same(found[0], found[2])

@@ -1,6 +1,5 @@
 """Every label over all sentences of the half that did not choose it."""
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,13 +10,14 @@ import pyarrow as pa
 
 from descry.agreement import Reliability, corrected
 from descry.alignment import Alignment, align
+from descry.annotations import Annotations
 from descry.exemplars import HIGHEST
 from descry.matrix import DATA, neuron_blocks, turned
 from descry.means import NORMAL_95, mean, ratio
-from descry.results import Annotations, Labels, read_exemplars, read_labels
+from descry.results import Labels, read_exemplars, read_labels
 from descry.splits import HALVES, other_half
 from descry.storage import reading_hdf5
-from descry.threads import ahead
+from descry.threads import ahead, cores
 from descry.tidy import Row
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def label_scores(
     def score(block: tuple[slice, np.ndarray | None]) -> list[tuple[np.ndarray, ...]]:
         return [half.aligned(block[1], block[0], sign) for half in halves]
 
-    threads = os.cpu_count() or 1
+    threads = cores()
     blocks = _blocks(activations, halves, len(table.neurons), MEMORY // (3 * (threads + 2)))
     for results in ahead(score, blocks, threads):
         for (found, own, null), held in zip(results, scores, strict=True):

@@ -13,7 +13,6 @@ neurons plus that over resampled sentences (Poisson bootstrap). Percentiles of t
 not do: a resample has more noise than the data, and similarities fall with noise.
 """
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,7 +24,7 @@ from descry.evaluation import Cuts, Tags, rate, resampled
 from descry.means import NORMAL_95, means, ratio
 from descry.rules import Counts, Rule
 from descry.sets import Sets
-from descry.threads import ahead
+from descry.threads import ahead, cores
 
 Null = Literal["random sets", "permuted descriptors", "shuffled neurons"]
 NULLS: tuple[Null, ...] = ("random sets", "permuted descriptors", "shuffled neurons")
@@ -286,7 +285,7 @@ def _draws(
     def one(index: int) -> np.ndarray:
         return draw(np.random.default_rng([seed, index, *name.encode()]))
 
-    return np.stack(list(ahead(one, range(number), os.cpu_count() or 1)))
+    return np.stack(list(ahead(one, range(number), cores())))
 
 
 def _chance(value: np.ndarray, draws: np.ndarray) -> Chance:

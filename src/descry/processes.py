@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from descry.shard import Shard
+from descry.threads import cores
 
 MEETING = "DESCRY_MEETING"  # the file where launched processes find each other
 PATIENCE = timedelta(days=7)
@@ -86,7 +87,7 @@ def launch(number: int, command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         shared = {MEETING: str(Path(folder, "meeting")), "GLOO_SOCKET_IFNAME": "lo"}
         shared |= {"WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number)}
-        shared |= {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // number))}
+        shared |= {"OMP_NUM_THREADS": str(max(1, cores() // number))}
         started: list[subprocess.Popen[bytes]] = []
         try:
             for rank in range(number):

@@ -1,12 +1,11 @@
 """Which neurons are excited by the same sentences."""
 
-import os
 from collections.abc import Iterator
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from descry.threads import ahead
+from descry.threads import ahead, cores
 
 _BLOCK = 256  # neurons compared with all others at a time
 
@@ -33,7 +32,7 @@ def similar(sets: np.ndarray, sentences: int, most: int) -> list[list[tuple[int,
         return _leading(shared, start, most)
 
     found: list[list[tuple[int, float]]] = []
-    for block in ahead(of, range(0, neurons, _BLOCK), os.cpu_count() or 1):
+    for block in ahead(of, range(0, neurons, _BLOCK), cores()):
         found += _jaccard(block, size)
     return found
 

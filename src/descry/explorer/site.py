@@ -1,13 +1,12 @@
 """The site: a folder with the page and the packs of a run, put in place as a whole."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from descry.explorer import APP
 from descry.explorer.packs import Pack, script
-from descry.threads import ahead
+from descry.threads import ahead, cores
 from descry.whole_folders import atomic_folder
 
 PAGE, DATA = "index.html", "data"
@@ -26,7 +25,7 @@ def write_site(path: Path, packs: Iterable[Pack], commit: Pack) -> dict[str, int
     with atomic_folder(path) as folder:
         _copy_page(folder)
         (folder / DATA).mkdir()
-        for name, text in ahead(_named, packs, os.cpu_count() or 1):
+        for name, text in ahead(_named, packs, cores()):
             (folder / DATA / f"{name}.js").write_text(text, encoding="ascii")
             written, size = written + 1, size + len(text)
         (folder / DATA / f"{commit.name}.js").write_text(script(commit), encoding="ascii")

@@ -1,6 +1,5 @@
 """Stage exemplars: corpus and activations -> exemplars.h5 (section 3.3)."""
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,7 +22,7 @@ from descry.storage import (
     recorded,
     writing_hdf5,
 )
-from descry.threads import ahead
+from descry.threads import ahead, cores
 
 if TYPE_CHECKING:
     import h5py
@@ -110,7 +109,7 @@ def _of_matrix(
     slab: int,
 ) -> Iterator[Part]:
     """Read blocks of neurons over all sentences, and select in as many threads as cores."""
-    threads = os.cpu_count() or 1
+    threads = cores()
     # Held at a time: those being worked on, turned and copied, one that waits and one being read.
     most = MEMORY // (3 * (threads + 2))
 
