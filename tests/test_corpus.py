@@ -1,19 +1,38 @@
+import errno
+import json
+import math
+import re
+import tracemalloc
 from collections import Counter
 from dataclasses import replace
 from functools import cache
+from tempfile import gettempdir
 from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry import corpus
 from descry.corpus import select, split
+from descry.errors import InputError
 from descry.reviews import Review
-from descry.splits import CALIBRATION, VALIDATION, sentence_id, split_rows
+from descry.spill import spilling
+from descry.splits import CALIBRATION, VALIDATION, draw, sentence_id, split_rows
+from descry.stages import corpus as stage
+from descry.storage import write_batches, write_table
 
 OPINIONS = ["I like it a lot", "it broke within a week", "the price was fair", "my wife loves it"]
 THINGS = ["kettle", "dress", "guitar", "lamp", "shampoo", "novel", "tent", "camera", "puzzle"]
+SETTINGS = {
+    "per_category": 1000,
+    "min_words": 3,
+    "max_words": 100,
+    "language": "en",
+    "near_duplicate": 0.8,
+    "seed": 0,
+}
 LONG = " ".join(f"the {thing} was {i} times as good" for i, thing in enumerate(THINGS))
 
 
@@ -43,16 +62,16 @@ def plain_reviews(n, category="Toys"):
 
 def choose(reviews, **changed):
     """What `select` keeps, and what it drops by reason."""
-    settings = {
-        "per_category": 1000,
-        "min_words": 3,
-        "max_words": 100,
-        "language": "en",
-        "near_duplicate": 0.8,
-        "seed": 0,
-    }
     dropped = Counter()
-    return select(reviews, **settings | changed, dropped=dropped), +dropped
+    with spilling() as database:
+        kept = list(select(reviews, database, **SETTINGS | changed, dropped=dropped))
+    return kept, +dropped
+
+
+def halve(reviews, seed, dropped):
+    """The sentences that `split` makes of reviews."""
+    with spilling() as database:
+        return list(split(reviews, database, seed, dropped))
 
 
 @pytest.mark.parametrize(
@@ -178,10 +197,113 @@ def test_every_review_read_is_kept_or_counted():
         review("Sehr gutes Produkt, ich bin sehr zufrieden und würde es wieder kaufen"),
     ]
     kept, dropped = choose(reviews, per_category=15, seed=2)
-    sentences = split(kept, 2, dropped)
+    sentences = halve(kept, 2, dropped)
     assert len(sentences) + dropped.total() == len(reviews)
     assert len(sentences) == 14
     assert {"too short", "too long", "exact duplicate", "odd one out (equal halves)"} < {*dropped}
+
+
+WORDS = ["a", "good", "bad", "very", "kettle", "lamp", "for", "Me", "me!"]
+TEXTS = st.lists(st.sampled_from(WORDS), max_size=5, unique_by=lambda word: word[:2].lower())
+
+
+@settings(max_examples=20)  # each works out the bands anew
+@given(st.lists(st.tuples(TEXTS, st.sampled_from("ABC"))), st.integers(0, 3), st.integers(1, 3))
+def test_reviews_are_chosen_as_if_all_were_sorted_in_memory(given, seed, limit):
+    reviews = [replace(review(" ".join(w), c), line=i) for i, (w, c) in enumerate(given)]
+    speaks = corpus._Language("en")
+    first = {}
+    for one in reviews:
+        if len(one.text.split()) >= 3:
+            first.setdefault(tuple(one.text.lower().replace("!", "").split()), one)
+    taken, expected = Counter(), []
+    for one in sorted(first.values(), key=lambda one: draw(seed, one.text)):
+        if taken[one.category] < limit and speaks(one.text):
+            taken[one.category] += 1
+            expected.append(one)
+    kept, dropped = choose(reviews, seed=seed, per_category=limit, near_duplicate=0.95)
+    assert kept == expected
+    assert dropped["exact duplicate"] == len(reviews) - dropped["too short"] - len(first)
+
+
+ODD = "a nul \x00 and a \N{KANGAROO} in a review that is otherwise plain English"
+
+
+@pytest.mark.parametrize("overall", [None, 0.1 + 0.2, -0.0, math.inf, math.nan, 1e300])
+def test_a_review_comes_back_as_it_was_read(overall):
+    given = Review(ODD, "Toys\x00 & Games", "", overall, None, "é", -(2**62), "a b.jsonl", 2**40)
+    (found,), _ = choose([given])
+    assert repr(found) == repr(given)  # where a NaN is equal to itself
+    halves = halve([given, review(LONG)], 0, Counter())
+    assert repr(given) in [repr(sentence.review) for sentence in halves]
+
+
+def test_memory_does_not_grow_with_the_reviews_read():
+    def peak(n):
+        tracemalloc.start()
+        choose((review(f"{i} kettles arrived on day {i}") for i in range(n)), per_category=5)
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    peak(10)  # what is loaded once
+    few, many = peak(1_000), peak(8_000)
+    assert many < few + 100_000  # bytes: 7,000 reviews are some millions
+
+
+def written(tmp_path, reviews, **changed):
+    """What stage corpus makes of reviews in a file: the counts, and the Parquet file."""
+    file, output = tmp_path / "Toys.jsonl", tmp_path / "corpus.parquet"
+    file.write_text("".join(json.dumps({"text": one.text}) + "\n" for one in reviews))
+    section = {"text_fields": ["text"], "max_invalid": 0.0} | SETTINGS | changed
+    return stage.run([file], output, section=section, **section), pq.ParquetFile(output)
+
+
+def test_a_large_corpus_is_written_in_row_groups_of_a_whole(tmp_path, monkeypatch):
+    whole = written(tmp_path, plain_reviews(40))[1].read()
+    monkeypatch.setattr(stage, "_GROUP", 16)
+    monkeypatch.setattr(stage, "_PIECE", 4)
+    counts, file = written(tmp_path, plain_reviews(40))
+    assert counts == {"kept": 40}
+    groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+    assert groups == [16, 16, 8]
+    assert file.read().equals(whole, check_metadata=True)
+
+
+def test_one_row_group_has_the_bytes_of_the_table_as_a_whole(tmp_path):
+    made, table = {"stage": "corpus"}, written(tmp_path, plain_reviews(9))[1].read()
+    write_table(tmp_path / "whole", table, made)
+    write_batches(tmp_path / "parts", table.schema, iter([table]), made)
+    assert (tmp_path / "parts").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
+def test_a_corpus_that_fails_midway_leaves_what_was_there(tmp_path):
+    def batches():
+        yield table
+        raise InputError("the disk is full")
+
+    table = written(tmp_path, plain_reviews(8))[1].read()
+    before = (tmp_path / "corpus.parquet").read_bytes()
+    with pytest.raises(InputError):
+        write_batches(tmp_path / "corpus.parquet", table.schema, batches(), {})
+    assert (tmp_path / "corpus.parquet").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.parquet", "Toys.jsonl"}
+
+
+def test_a_full_disk_for_the_language_model_is_one_clear_line(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(corpus.LanguageIdentifier, "from_model_file", full)
+    with pytest.raises(InputError, match=f"^{re.escape(gettempdir())}: the disk is full"):
+        choose(plain_reviews(1))
+
+
+@pytest.mark.parametrize("reviews", [[], [review("too short")], plain_reviews(1)])
+def test_no_review_left_is_an_error_that_says_why(tmp_path, reviews):
+    with pytest.raises(InputError, match=r"Toys\.jsonl: no review is left after filtering \("):
+        written(tmp_path, reviews)
+    assert not (tmp_path / "corpus.parquet").exists()
 
 
 CATEGORIES = st.lists(st.sampled_from("ABCDE"))
@@ -191,7 +313,7 @@ def halves(categories, seed=0):
     """The reviews of these categories, their split, and what was dropped."""
     reviews = [review(f"review {i}", category) for i, category in enumerate(categories)]
     dropped = Counter()
-    return reviews, split(reviews, seed, dropped), +dropped
+    return reviews, halve(reviews, seed, dropped), +dropped
 
 
 def by_half(sentences, category=None):
@@ -225,7 +347,7 @@ def test_the_odd_one_out_is_counted(categories):
 def test_the_split_does_not_depend_on_the_order_of_reviews(categories, random):
     reviews, sentences, _ = halves(categories)
     random.shuffle(reviews)
-    assert split(reviews, 0, Counter()) == sentences
+    assert halve(reviews, 0, Counter()) == sentences
 
 
 @given(CATEGORIES)
@@ -243,7 +365,7 @@ def test_the_split_follows_the_seed():
 
 
 def test_no_review_gives_no_sentence():
-    assert split([], 0, Counter()) == []
+    assert halve([], 0, Counter()) == []
 
 
 def test_an_id_is_the_start_of_the_sha256_of_the_text():

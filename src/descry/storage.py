@@ -32,6 +32,10 @@ _T = TypeVar("_T")
 _Read = Callable[Concatenate[Path, _P], _T]
 _SHOWN = 200  # characters shown of why a file cannot be read
 _BLOCK = 2**22  # bytes read at a time
+ROW_GROUP = 2**16  # rows of a Parquet file that are held in memory together
+_HEAP = b"GCOL\x01\0\0\0"  # how HDF5 begins a heap of texts
+_HEAPS = 2**24  # bytes of a file's beginning that they are looked for in: they come before the data
+_HDF5_READING = re.compile(r"\W?(Can't|Unable to) (synchronously )?(?!write|create|set|flush)")
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
@@ -94,7 +98,7 @@ def guarded(path: Path) -> Iterator[None]:
         ):
             raise InputError(f"{path}: the disk is full: free some space and run again") from None
         if error.errno in _UNWRITABLE:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno)})") from None
         raise
 
 
@@ -176,12 +180,14 @@ def _readable(path: Path, made_by: str) -> Iterator[None]:
         raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
     try:
         yield
-    except (OSError, LookupError, ValueError, TypeError, AttributeError) as error:
-        lines = printable(str(error).partition("\n")[0])
-        reason = lines[:_SHOWN] or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read ({reason}): remove it and run the stage again"
-        ) from error
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    lines = printable(str(error).partition("\n")[0])
+    reason = lines[:_SHOWN] or type(error).__name__
+    return InputError(f"{path}: cannot be read ({reason}): remove it and run the stage again")
 
 
 def formed(made_by: str) -> Callable[[_Read[_P, _T]], _Read[_P, _T]]:
@@ -233,6 +239,18 @@ def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
         pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
 
 
+def write_batches(
+    path: Path, schema: "pyarrow.Schema", batches: Iterable["pyarrow.Table"], made: JSON
+) -> None:
+    """Write a Parquet file as `write_table` does, a row group a batch: it holds one at a time."""
+    import pyarrow.parquet as pq
+
+    whole = schema.with_metadata({PROVENANCE: canonical(made)})
+    with atomic(path) as part, pq.ParquetWriter(part, whole, compression="zstd") as file:
+        for batch in batches:
+            file.write_table(batch.replace_schema_metadata(whole.metadata))
+
+
 def read_table(
     path: Path, made_by: str, columns: list[str] | None = None, only: Any = None
 ) -> "pyarrow.Table":
@@ -259,6 +277,31 @@ def row_count(path: Path, made_by: str) -> int:
         return int(pq.read_metadata(path).num_rows)
 
 
+def row_groups(path: Path, made_by: str) -> list[int]:
+    """How many rows each row group of a Parquet file has.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by):
+        found = pq.read_metadata(path)
+        return [found.row_group(group).num_rows for group in range(found.num_row_groups)]
+
+
+def read_group(path: Path, made_by: str, column: str, group: int) -> "pyarrow.ChunkedArray":
+    """A column of one row group of a Parquet file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by), pq.ParquetFile(path, pre_buffer=False) as file:
+        return file.read_row_group(group, columns=[column], use_threads=False)[column]
+
+
 def read_blocks(
     path: Path, made_by: str, columns: list[str], rows: int
 ) -> Iterator["pyarrow.Table"]:
@@ -267,19 +310,25 @@ def read_blocks(
     Raises:
         InputError: the file is missing or damaged.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
     with _readable(path, made_by), pq.ParquetFile(path, pre_buffer=False) as file:
-        held: list[pa.RecordBatch] = []
-        for batch in file.iter_batches(rows, columns=columns, use_threads=False):
-            held.append(batch)
-            if sum(map(len, held)) >= rows:
-                whole = pa.Table.from_batches(held)
-                yield whole.slice(0, rows)
-                held = whole.slice(rows).to_batches()
-        if held:
-            yield pa.Table.from_batches(held)
+        yield from regrouped(file.iter_batches(rows, columns=columns, use_threads=False), rows)
+
+
+def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["pyarrow.Table"]:
+    """Batches of any size as tables of so many rows; the last one may be shorter."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        while sum(map(len, held)) >= rows:
+            whole = pa.Table.from_batches(held)
+            yield whole.slice(0, rows)
+            held = whole.slice(rows).to_batches()
+    if held:
+        yield pa.Table.from_batches(held)
 
 
 def table_provenance(table: "pyarrow.Table") -> JSON:
@@ -347,19 +396,56 @@ def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
     """An existing HDF5 file.
 
     Raises:
-        InputError: the file is missing or damaged.
+        InputError: the file is missing or damaged, which may come out while it is read.
     """
     import h5py
 
     with _readable(path, made_by):
+        _refuse_endless(path)
         file = h5py.File(path, "r")
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, LookupError, ValueError, RuntimeError) as error:
+            if _HDF5_READING.match(str(error)):
+                raise _unreadable(path, error) from error
+            raise
+
+
+def _refuse_endless(path: Path) -> None:
+    """Refuse texts in whose heap the HDF5 library would go round for ever.
+
+    It goes from object to object by their sizes; one spoilt bit, and it comes to one of no size.
+    """
+    with path.open("rb") as file:
+        data = file.read(_HEAPS)
+    heap = data.find(_HEAP)
+    while heap >= 0:
+        end = heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+        place = heap + 16
+        while place + 16 <= min(end, len(data)):
+            used = data[place] | data[place + 1]
+            size = int.from_bytes(data[place + 8 : place + 16], "little")
+            step = 16 + (size + 7) // 8 * 8 if used else size
+            if not step:
+                raise ValueError("its texts are damaged")
+            place += step
+        heap = data.find(_HEAP, heap + len(_HEAP))
 
 
 def hdf5_provenance(file: "h5py.File") -> JSON:
-    """What made an HDF5 file."""
-    return json.loads(file.attrs[PROVENANCE])
+    """What made an HDF5 file.
+
+    Raises:
+        InputError: the file does not say so.
+    """
+    try:
+        made = json.loads(file.attrs[PROVENANCE])
+        if not isinstance(made, dict):
+            raise ValueError("it does not say what made it")
+    except (OSError, LookupError, ValueError, RuntimeError) as error:
+        raise _unreadable(Path(file.filename), error) from error
+    return made
 
 
 class _StrictLoader(yaml.SafeLoader):

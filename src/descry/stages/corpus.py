@@ -1,6 +1,8 @@
 """Stage corpus: reviews -> corpus.parquet."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,8 @@ import pyarrow as pa
 from descry.corpus import Sentence, select, split
 from descry.errors import InputError
 from descry.reviews import read_reviews
-from descry.storage import provenance, write_table
+from descry.spill import spilling
+from descry.storage import provenance, row_count, write_batches
 
 PACKAGES = ["datasketch", "py3langid", "pyarrow"]
 
@@ -37,24 +40,34 @@ def run(
         InputError: a bad review file, or no review left.
     """
     dropped: Counter[str] = Counter()
-    kept = select(
-        read_reviews(reviews, text_fields, max_invalid, dropped),
-        per_category=per_category,
-        min_words=min_words,
-        max_words=max_words,
-        language=language,
-        near_duplicate=near_duplicate,
-        seed=seed,
-        dropped=dropped,
-    )
-    sentences = split(kept, seed, dropped)
-    counts = {reason: n for reason, n in sorted(dropped.items()) if n}
-    if not sentences:
-        reasons = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no reviews at all"
-        raise InputError(f"{reviews[0]}: no review is left after filtering ({reasons})")
-    made = provenance("corpus", section, reviews, PACKAGES) | {"dropped": counts}
-    write_table(output, _table(sentences), made)
-    return {"kept": len(sentences)} | counts
+    with spilling() as database:
+        kept = select(
+            read_reviews(reviews, text_fields, max_invalid, dropped),
+            database,
+            per_category=per_category,
+            min_words=min_words,
+            max_words=max_words,
+            language=language,
+            near_duplicate=near_duplicate,
+            seed=seed,
+            dropped=dropped,
+        )
+        sentences = split(kept, database, seed, dropped)
+        first = next(sentences, None)
+        counts = {reason: n for reason, n in sorted(dropped.items()) if n}
+        if first is None:
+            why = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no reviews at all"
+            raise InputError(f"{reviews[0]}: no review is left after filtering ({why})")
+        made = provenance("corpus", section, reviews, PACKAGES) | {"dropped": counts}
+        write_batches(output, _SCHEMA, _groups(chain([first], sentences)), made)
+    return {"kept": row_count(output, "corpus")} | counts
+
+
+def _groups(sentences: Iterator[Sentence]) -> Iterator[pa.Table]:
+    """Row groups of the file, put together of pieces: rows as Python's objects take more memory."""
+    pieces = map(_table, iter(lambda: list(islice(sentences, _PIECE)), []))
+    while group := list(islice(pieces, _GROUP // _PIECE)):
+        yield pa.concat_tables(group).combine_chunks()
 
 
 def _table(sentences: list[Sentence]) -> pa.Table:
@@ -62,10 +75,10 @@ def _table(sentences: list[Sentence]) -> pa.Table:
         {"id": s.id, "split": s.split} | {name: getattr(s.review, name) for name in _COLUMNS}
         for s in sentences
     ]
-    fields = [("id", pa.string()), ("split", pa.string()), *_COLUMNS.items()]
-    return pa.Table.from_pylist(rows, schema=pa.schema(fields))
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
 
 
+_GROUP, _PIECE = 65_536, 4_096  # rows
 _COLUMNS = {
     "category": pa.string(),
     "text": pa.string(),
@@ -77,3 +90,4 @@ _COLUMNS = {
     "source": pa.string(),
     "line": pa.int64(),
 }
+_SCHEMA = pa.schema([("id", pa.string()), ("split", pa.string()), *_COLUMNS.items()])

@@ -1,0 +1,268 @@
+"""How each stage grows with its input, and what the whole Amazon corpus would take.
+
+Every stage runs as a process of its own at n, 2n, 4n and 8n, with inputs that the stages before
+it, or their writers, made. Fitted is cost = fixed + rate * n**exponent: to seconds of processor
+time, which other work on the machine changes least, peak of resident memory, and bytes written.
+
+    models   describe, activations, graphs (of 8 neurons) and annotate, by MiniLM on real sentences
+    files    exemplars, label, evaluate, figures and report, of 2,304 neurons of noise
+    reviews  corpus, all kept;  phrases  cluster, of distinct raw descriptors
+
+    python benchmarks/scale.py --work FOLDER --json out.json
+
+The projection to 130 million reviews follows the fits, on a processor like this one; what models do
+is also counted in operations, for a GPU.
+"""
+
+import gzip
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import explorer
+import numpy as np
+import pyarrow as pa
+import typer
+from activations import Json, Row, Work, folder_for, report
+from corpus import FIELDS, reordered
+from labels import run
+from making import ROOT, WHO, descry, results, sections
+from scipy.optimize import curve_fit
+
+from descry.reviews import read_reviews, review_files
+from descry.storage import write_table
+
+STEPS = (1, 2, 4, 8)
+AMAZON = 130_000_000  # reviews
+# Of a review, where a stage's n counts something else.
+PER_REVIEW = {"cluster (raw descriptors)": 0.02}
+GIVEN = ("gold.jsonl", "reviews.jsonl.gz", "edits.yaml")
+RATED = ("curves", "nulls", "alignment", "descriptors", "correlation")
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+class Part(NamedTuple):
+    """Stages that are measured on the same inputs.
+
+    Attributes:
+        least: the smallest n.
+        unit: what n counts.
+        make: writes the inputs of size n into the current folder.
+        commands: of each stage, in their order.
+    """
+
+    least: int
+    unit: str
+    make: Callable[[int], None]
+    commands: dict[str, str]
+
+
+@app.command()
+def main(
+    part: Annotated[list[str] | None, typer.Option(help="only these parts")] = None,
+    least: Annotated[int | None, typer.Option(help="another smallest n")] = None,
+    work: Work = None,
+    json_file: Json = None,
+) -> None:
+    """Seconds, memory and bytes of every stage at four sizes; exponents; the projection."""
+    rows: list[Row] = []
+    with folder_for(work) as folder:
+        for name in part or PARTS:
+            rows += measured(folder.resolve() / name, PARTS[name], least)
+            report(f"scale: {name}", rows, None)
+    report("scale", rows, json_file and json_file.with_suffix(".sizes.json"))
+    report("growth", [grown(stage, own) for stage, own in by_stage(rows).items()], json_file)
+
+
+def measured(folder: Path, part: Part, least: int | None) -> Iterator[Row]:
+    for step in STEPS:
+        number = (least or part.least) * step
+        place = folder / str(number)
+        place.mkdir(parents=True, exist_ok=True)
+        with chdir(place):
+            Path("results").mkdir(exist_ok=True)
+            part.make(number)
+            for stage, command in part.commands.items():
+                arguments = placed(command.split())
+                said = run([stage, *arguments])
+                size = {"stage": stage, "n": number, "of": part.unit}
+                yield size | said | {"written_mb": written(arguments)}
+
+
+def placed(command: list[str]) -> list[str]:
+    """A command in which files are those of the run, but for what people give."""
+    there = (*GIVEN, *(part for part in command if part.startswith("results/")))
+    return [part if part in there else results(part)[0] for part in command]
+
+
+def written(command: list[str]) -> float:
+    """Megabytes of a stage's outputs: whatever stands behind an option."""
+    paths = [Path(after) for before, after in itertools.pairwise(command) if before[0] == "-"]
+    files = itertools.chain.from_iterable(p.rglob("*") if p.is_dir() else [p] for p in paths)
+    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+
+
+# What follows from the figures
+
+
+def by_stage(rows: list[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(f"{row['stage']} ({row['of']})", []).append(row)
+    return found
+
+
+def grown(stage: str, rows: list[Row]) -> Row:
+    """A stage's exponents, and what they come to for the whole corpus."""
+    sizes = np.array([row["n"] for row in rows], dtype=float)
+    seconds, peak, size = (
+        Growth.of(sizes, np.array([row[what] for row in rows]))
+        for what in ("cpu seconds", "peak_mb", "written_mb")
+    )
+    whole = AMAZON * PER_REVIEW.get(stage, 1.0)
+    return {
+        "stage": stage,
+        "n": f"{sizes[0]:,.0f} to {sizes[-1]:,.0f}",
+        "seconds": rows[-1]["cpu seconds"],
+        "time exponent": seconds.exponent,
+        "peak_mb": rows[-1]["peak_mb"],
+        "memory exponent": peak.exponent,
+        "KB for one more": peak.slope(sizes[-1]) * 1e3,
+        "projected hours": seconds.at(whole) / 3600,
+        "projected GB of memory": peak.at(whole) / 1e3,
+        "projected GB written": size.at(whole) / 1e3,
+    }
+
+
+class Growth(NamedTuple):
+    """cost = fixed + rate * n**exponent."""
+
+    fixed: float
+    rate: float
+    exponent: float
+
+    @classmethod
+    def of(cls, sizes: np.ndarray, costs: np.ndarray) -> "Growth":
+        """The nearest one in relative terms; where nothing grows beyond noise, nothing does."""
+        if costs[-1] < 1.1 * costs[0]:
+            return cls(float(costs.mean()), 0.0, 0.0)
+        scaled, last = sizes / sizes[-1], costs[-1]
+        fit, _ = curve_fit(
+            lambda n, fixed, rate, exponent: fixed + rate * n**exponent,
+            scaled,
+            costs / last,
+            p0=(0.1, 0.9, 1.0),
+            sigma=costs / last,
+            bounds=((0, 0, 0.1), (1.2, 2, 3)),
+        )
+        fixed, rate, exponent = fit.tolist()
+        return cls(fixed * last, rate * last / sizes[-1] ** exponent, exponent)
+
+    def at(self, size: float) -> float:
+        return self.fixed + self.rate * size**self.exponent
+
+    def slope(self, size: float) -> float:
+        return self.rate * self.exponent * size ** (self.exponent - 1) if self.rate else 0.0
+
+
+# Inputs
+
+
+def real_reviews(number: int) -> None:
+    """So many different reviews: those of the sample, again with their words in another order."""
+    given = list(read_reviews(review_files(ROOT / "data/sample"), FIELDS, 1.0, Counter()))
+    copies = (
+        {"category": one.category, "text": reordered(one.text, copy)}
+        for copy in itertools.count()
+        for one in given
+    )
+    with gzip.open("reviews.jsonl.gz", "wt", encoding="utf-8", compresslevel=1) as file:
+        file.writelines(json.dumps(row) + "\n" for row in itertools.islice(copies, number))
+
+
+def real_corpus(number: int) -> None:
+    """A corpus of them, and what stage annotate asks about."""
+    real_reviews(number)
+    kept = {"reviews": "reviews.jsonl.gz", "per_category": 10**9, "language": "en"}
+    sections(corpus=kept, graphs={"neurons": 8}, cluster={"min_mentions": 4, "min_size": 2})
+    descry("corpus", "reviews.jsonl.gz", "-o", "results/corpus.parquet")
+    names = [f"topic {i}" for i in range(26)]
+    entries = [{"name": name, "mentions": 1, "phrases": {name: 1}} for name in names]
+    Path("results/descriptors.json").write_text(
+        json.dumps({"made": {}, "descriptors": entries}), encoding="utf-8"
+    )
+
+
+def all_kept(number: int) -> None:
+    real_reviews(number)
+    sections(corpus={"reviews": "reviews.jsonl.gz", "per_category": 10**9})
+
+
+def raw_descriptors(number: int) -> None:
+    """Distinct phrases of two words, of an adjective's and a noun's making."""
+    sections(cluster={"min_mentions": 1, "min_size": 2})
+    words = Counter(
+        word
+        for one in read_reviews(review_files(ROOT / "data/sample"), FIELDS, 1.0, Counter())
+        for word in one.text.lower().split()
+        if word.isalpha() and len(word) > 3
+    )
+    known = [word for word, _ in words.most_common(2_000)]
+    lots = np.random.default_rng(0).choice(len(known) ** 2, number, replace=False)
+    phrases = [f"{known[lot // len(known)]} {known[lot % len(known)]}" for lot in lots.tolist()]
+    keys = ["0" * 64] * number
+    rows = {"id": ["0" * 16] * number, "labeller": [WHO.name] * number, "phrase": phrases}
+    write_table(Path("results/candidates.parquet"), pa.table(rows | {"key": keys}), {})
+
+
+def noise(number: int) -> None:
+    if not Path("results/scores.json").exists():
+        explorer.build(number, 6, 384)
+
+
+PARTS = {
+    "reviews": Part(25_000, "reviews", all_kept, {"corpus": "reviews.jsonl.gz -o corpus.parquet"}),
+    "phrases": Part(
+        12_500,
+        "raw descriptors",
+        raw_descriptors,
+        {"cluster": "candidates.parquet edits.yaml -o descriptors.json"},
+    ),
+    "models": Part(
+        450,
+        "sentences",
+        real_corpus,
+        {
+            "describe": "corpus.parquet -o candidates.parquet",
+            "activations": "corpus.parquet -o activations.h5",
+            "exemplars": "corpus.parquet activations.h5 -o exemplars.h5",
+            "graphs": "corpus.parquet -o graphs.parquet --scores graphs.csv",
+            "annotate": "corpus.parquet descriptors.json exemplars.h5 -o annotations.h5",
+        },
+    ),
+    "files": Part(
+        12_500,
+        "sentences",
+        noise,
+        {
+            "exemplars": "corpus.parquet activations.h5 -o exemplars.h5",
+            "label": "corpus.parquet exemplars.h5 annotations.h5 -o labels.parquet"
+            " --composed composed.parquet --neurons neurons.json",
+            "evaluate": "corpus.parquet activations.h5 exemplars.h5 untrained.h5 annotations.h5"
+            " judgements.h5 labels.parquet composed.parquet gold.jsonl -o metrics.json"
+            f" --scored label_scores.parquet {' '.join(f'--{name} {name}.csv' for name in RATED)}",
+            "figures": "corpus.parquet candidates.parquet descriptors.json labels.parquet"
+            f" {' '.join(f'{name}.csv' for name in RATED)} -o results/figures"
+            " --tables results/tables --plots results/plots",
+            "report": f"{' '.join(explorer.READ)} gold.jsonl -o results/report",
+        },
+    ),
+}
+
+
+if __name__ == "__main__":
+    app()
