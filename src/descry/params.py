@@ -100,7 +100,7 @@ class Corpus(Section):
     min_words: Count
     max_words: Count
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
-    near_duplicate: Threshold
+    near_duplicate: Annotated[float, Field(gt=0, le=0.99)]
     max_invalid: Share
     seed: Seed
 
