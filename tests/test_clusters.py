@@ -1,11 +1,23 @@
 import numpy as np
+import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.clusters import Descriptor, Edits, apply_edits, cluster, describe, medoid
+from descry import clusters
+from descry.clusters import (
+    Descriptor,
+    Edits,
+    apply_edits,
+    cluster,
+    communities,
+    describe,
+    medoid,
+)
 from descry.errors import InputError
-from descry.stages.cluster import read_edits
+from descry.neighbours import alike
+from descry.stages.cluster import count, read_edits
+from descry.storage import write_table
 
 both_methods = pytest.mark.parametrize("method", ["community", "agglomerative"])
 
@@ -50,6 +62,81 @@ def test_the_threshold_is_a_cosine_similarity(method):
 @pytest.mark.parametrize("rows", [0, 1])
 def test_fewer_than_two_rows_are_groups_of_their_own(method, rows):
     assert cluster(np.ones((rows, 3), np.float32), method, 0.5) == [[0]][:rows]
+
+
+def by_sentence_transformers(vectors, threshold):
+    """The reference: a community's rows sorted, the communities in its order."""
+    import torch
+    from sentence_transformers.util import community_detection
+
+    how = {"threshold": threshold, "min_community_size": 1, "batch_size": 2048}
+    return [sorted(rows) for rows in community_detection(torch.from_numpy(vectors), **how)]
+
+
+def by_communities(vectors, threshold, whole):
+    with alike(vectors, threshold, whole) as pairs:
+        return communities(pairs)
+
+
+def around(centres, rows, spread, seed):
+    rng = np.random.default_rng(seed)
+    planted = rng.normal(size=(centres, 16))[rng.integers(centres, size=rows)]
+    return unit(planted + rng.normal(scale=spread, size=(rows, 16)))
+
+
+@pytest.mark.parametrize("whole", [10_000, 0], ids=["every cosine", "bounds"])
+@pytest.mark.parametrize("threshold", [0.3, 0.6, 0.8])
+def test_communities_are_those_of_sentence_transformers(whole, threshold):
+    vectors = around(centres=60, rows=2100, spread=0.5, seed=0)
+    expected = by_sentence_transformers(vectors, threshold)
+    assert by_communities(vectors, threshold, whole) == expected
+    assert 10 < len(expected) < 2100
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(0, 359), min_size=2, max_size=60), st.sampled_from([0.2, 0.6, 0.95, 0.999])
+)
+def test_communities_with_ties_are_those_of_sentence_transformers(angles, threshold):
+    vectors = at_degrees(*angles)
+    assert cluster(vectors, "community", threshold) == by_sentence_transformers(vectors, threshold)
+
+
+def test_of_equally_large_communities_the_first_rows_come_first():
+    vectors = at_degrees(0, 100, 10, 110, 200)
+    assert cluster(vectors, "community", 0.9) == [[0, 2], [1, 3], [4]]
+
+
+def test_a_row_between_two_communities_goes_to_the_larger():
+    vectors = at_degrees(-1, 0, 25, 50, 51, 52)  # 25 is within 25.8 degrees of 0 and of 50
+    assert cluster(vectors, "community", 0.9) == [[2, 3, 4, 5], [0, 1]]
+
+
+def test_the_communities_do_not_depend_on_how_many_pairs_are_held(monkeypatch):
+    vectors = around(centres=20, rows=400, spread=0.5, seed=1)
+    at_once = cluster(vectors, "community", 0.6)
+    monkeypatch.setattr(clusters, "_HELD", 10)
+    assert cluster(vectors, "community", 0.6) == at_once
+
+
+def test_more_rows_than_agglomerative_clustering_can_hold_are_refused(monkeypatch):
+    monkeypatch.setattr(clusters, "AGGLOMERATIVE", 3)
+    assert len(cluster(at_degrees(0, 1, 90), "agglomerative", 0.9)) == 2
+    with pytest.raises(InputError, match=r"of 4 raw descriptors, .* 3 at most: take community"):
+        cluster(at_degrees(0, 1, 90, 91), "agglomerative", 0.9)
+
+
+def test_mentions_are_counted_over_all_blocks_of_the_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("descry.stages.cluster._ROWS", 2)
+    path, phrases = tmp_path / "candidates.parquet", ["fit", "size", "fit", "fit", "price"]
+    write_table(path, pa.table({"phrase": phrases}), {})
+    assert count(path) == {"fit": 3, "size": 1, "price": 1}
+
+
+def test_candidates_without_phrases_are_refused(tmp_path):
+    write_table(tmp_path / "candidates.parquet", pa.table({"word": ["fit"]}), {})
+    with pytest.raises(InputError, match=r"candidates\.parquet: cannot be read"):
+        count(tmp_path / "candidates.parquet")
 
 
 @pytest.mark.parametrize(

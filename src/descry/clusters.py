@@ -2,14 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 
 from descry.errors import InputError
+from descry.neighbours import Alike, alike
 
+AGGLOMERATIVE = 18_000  # raw descriptors, whose distances the method holds twice: 2.6 GB
+_HELD = 2**24  # pairs whose groups are found at a time
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -46,24 +50,81 @@ def cluster(
         method: fast community detection (section 3.1) or agglomerative with average linkage
             (Table 5).
         threshold: cosine similarity within a group.
+
+    Raises:
+        InputError: there are too many phrases for the method, or their pairs fill the disk.
     """
     if len(vectors) < 2:
         return [[row] for row in range(len(vectors))]
     if method == "community":
-        import torch
-        from sentence_transformers.util import community_detection
-
-        groups = community_detection(
-            torch.from_numpy(vectors), threshold=threshold, min_community_size=1, batch_size=2048
+        with alike(vectors, threshold) as pairs:
+            return communities(pairs)
+    if len(vectors) > AGGLOMERATIVE:
+        raise InputError(
+            f"cluster.method agglomerative holds all distances of {len(vectors)} raw descriptors,"
+            f" and is for {AGGLOMERATIVE} at most: take community"
         )
-        return [sorted(group) for group in groups]
     from sklearn.cluster import AgglomerativeClustering
 
     model = AgglomerativeClustering(
         n_clusters=None, distance_threshold=1 - threshold, metric="cosine", linkage="average"
     )
-    found = model.fit_predict(vectors)
-    return [np.flatnonzero(found == label).tolist() for label in range(found.max() + 1)]
+    return _members(model.fit_predict(vectors))
+
+
+def communities(pairs: Alike) -> list[list[int]]:
+    """Groups of rows around centres, the largest first: fast community detection.
+
+    The rows are gone through, those that are alike to most first, ties by row. One that no group
+    has yet becomes a centre, and takes the rows that it is alike to and no group has.
+    """
+    order = np.argsort(-pairs.sizes, kind="stable")
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    centre = np.full(len(order), -1, dtype=np.int32)  # of the row of each rank, as a rank
+    for start, stop in _spans(pairs.sizes[order]):
+        members, ends = _led(pairs, rank, centre, start, stop)
+        for leader in range(start, stop):
+            if centre[leader] < 0:
+                own = members[ends[leader - start] : ends[leader - start + 1]]
+                centre[own[centre[own] < 0]] = leader
+                centre[leader] = leader
+    return sorted(_members(centre[rank]), key=len, reverse=True)
+
+
+def _spans(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Cut ranks into spans whose rows have about `_HELD` pairs together, at least one rank each."""
+    spans = np.cumsum(sizes) // _HELD
+    cuts = np.flatnonzero(np.diff(spans)) + 1
+    return pairwise([0, *cuts.tolist(), len(sizes)])
+
+
+def _led(
+    pairs: Alike, rank: np.ndarray, centre: np.ndarray, start: int, stop: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the rows of a span of ranks can take: the ranks, and where those of each row end.
+
+    Rows of lower ranks are in groups when a row's turn comes, so only higher ones are read.
+    """
+    leaders, members = [], []
+    for first, second in pairs.read():
+        leader, member = rank[first], rank[second]
+        free = (leader >= start) & (leader < stop) & (member > leader)
+        leader, member = leader[free], member[free]
+        free = (centre[leader] < 0) & (centre[member] < 0)
+        leaders.append(leader[free])
+        members.append(member[free])
+    leader = np.concatenate([np.empty(0, dtype=np.int32), *leaders])
+    member = np.concatenate([np.empty(0, dtype=np.int32), *members])
+    order = np.argsort(leader, kind="stable")
+    return member[order], np.searchsorted(leader[order], np.arange(start, stop + 1))
+
+
+def _members(labels: np.ndarray) -> list[list[int]]:
+    """The rows of each label, labels in order."""
+    order = np.argsort(labels, kind="stable")
+    cuts = np.flatnonzero(np.diff(labels[order])) + 1
+    return [rows.tolist() for rows in np.split(order, cuts)]
 
 
 def medoid(vectors: np.ndarray, weights: np.ndarray) -> int:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 from descry.clusters import Descriptor, Edits, apply_edits, cluster, describe
 from descry.errors import InputError
 from descry.models import Checkpoint, sentence_embedder
-from descry.storage import provenance, read_table, read_yaml, write_json
+from descry.storage import formed, provenance, read_blocks, read_yaml, write_json
 
-PACKAGES = ["scikit-learn", "sentence-transformers", "torch", "transformers"]
+PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
+_ROWS = 2**16  # candidates read at a time
 
 
 def run(
@@ -28,9 +29,10 @@ def run(
     """Write the descriptors, the most mentioned first, and what was dropped with the reason.
 
     Raises:
-        InputError: the edits are malformed, or no cluster is large enough.
+        InputError: the edits are malformed, no cluster is large enough, or there are too many raw
+            descriptors for the method.
     """
-    counts = Counter(read_table(candidates, "describe")["phrase"].to_pylist())
+    counts = count(candidates)
     phrases = sorted(counts)
     checkpoint = Checkpoint(**embedder)
     vectors = sentence_embedder(checkpoint)(phrases)
@@ -38,8 +40,8 @@ def run(
     large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]
     edited = apply_edits(large, read_edits(edits))
     ranked = sorted(edited.kept, key=lambda d: not d.edits)  # those named by hand come first
-    chosen, beyond = ranked[:max_descriptors], ranked[max_descriptors:]
-    kept = [descriptor for descriptor in edited.kept if descriptor in chosen]
+    chosen, beyond = {d.name for d in ranked[:max_descriptors]}, ranked[max_descriptors:]
+    kept = [descriptor for descriptor in edited.kept if descriptor.name in chosen]
     if len(kept) < 2:
         raise InputError(
             f"{candidates}: {len(kept)} clusters of at least {min_size} raw descriptors and"
@@ -65,6 +67,20 @@ def run(
         "edits of no cluster": len(edited.unknown),
         "edits overruled": len(edited.overruled),
     }
+
+
+@formed("describe")
+def count(candidates: Path) -> Counter[str]:
+    """How often each raw descriptor was given.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    counts: Counter[str] = Counter()
+    for block in read_blocks(candidates, "describe", ["phrase"], _ROWS):
+        for found in block["phrase"].value_counts().to_pylist():
+            counts[found["values"]] += found["counts"]
+    return counts
 
 
 def _entry(descriptor: Descriptor) -> dict[str, Any]:
