@@ -10,7 +10,6 @@ the neurons, for the growth.
 Writes 5 GB into --work and takes them up again.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import numpy as np
 import typer
 from activations import PAPER, Job, Json, Row, Said, Work, folder_for, report, synthetic
 
+from descry.annotations import writing_annotations
 from descry.params import load
 from descry.storage import canonical, read_table, writing_hdf5
 
@@ -109,16 +109,11 @@ def annotations(path: Path, corpus: Path) -> None:
     rng = np.random.default_rng(0)
     rates = np.linspace(0.01, 0.2, DESCRIPTORS)
     answer = (rng.random((len(ids), DESCRIPTORS)) < rates).astype(np.int8)
-    with writing_hdf5(path, {"stage": "annotate"}) as file:
-        file.attrs["labeller"] = json.dumps({"name": "lots"})
-        file.attrs["frame"] = json.dumps(["", ""])
-        file.create_dataset("id", data=np.array(ids, dtype="S16"))
-        names = np.array([f"descriptor {i}".encode() for i in range(DESCRIPTORS)], dtype=object)
-        file.create_dataset("descriptor", data=names)
-        file.create_dataset("answer", data=answer)
-        file.create_dataset("score", data=np.where(answer, 1, -1).astype(np.float32))
-        for name in ("asked", "sampled"):
-            file.create_dataset(name, data=np.ones(len(ids), dtype=bool))
+    names, every = [f"descriptor {i}" for i in range(DESCRIPTORS)], np.ones(len(ids), dtype=bool)
+    rows, columns = np.indices(answer.shape).reshape(2, -1)
+    with writing_annotations(path, ids, names, every, every) as b:
+        b.put(rows, columns, answer.ravel() == 1, np.where(answer, 1.0, -1.0).ravel())
+        b.sign({"stage": "annotate"}, {"name": "lots"}, ["", ""])
 
 
 def run(command: list[str]) -> Said:

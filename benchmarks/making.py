@@ -14,11 +14,12 @@ import pyarrow as pa
 import yaml
 from activations import BLOCK, fill
 
+from descry.annotations import writing_annotations
 from descry.labellers import Identity
 from descry.models import MINILM_SHA256
 from descry.params import load
 from descry.splits import HALVES, sentence_id
-from descry.storage import canonical, provenance, write_json, write_table, writing_hdf5
+from descry.storage import provenance, write_json, write_table, writing_hdf5
 
 ROOT = Path(__file__).parent.parent
 DESCRIPTORS, PHRASES = 26, 100  # and raw descriptors of each
@@ -118,16 +119,11 @@ def write_annotations(
 ) -> None:
     inputs = [Path("results/corpus.parquet"), Path("results/descriptors.json")]
     made = provenance("annotate", params["annotate"], inputs, [])
-    with writing_hdf5(Path("results/annotations.h5"), made) as file:
-        file.attrs["labeller"] = canonical(WHO.as_json())
-        file.attrs["frame"] = canonical(FRAME)
-        file.create_dataset("id", data=np.array(ids, dtype="S16"))
-        names = np.array([f"descriptor {d}".encode() for d in range(DESCRIPTORS)], dtype=object)
-        file.create_dataset("descriptor", data=names)
-        file.create_dataset("answer", data=answer)
-        file.create_dataset("score", data=score.astype(np.float32))
-        for name in ("asked", "sampled"):
-            file.create_dataset(name, data=np.ones(len(ids), dtype=bool))
+    names, every = [f"descriptor {d}" for d in range(DESCRIPTORS)], np.ones(len(ids), dtype=bool)
+    given = np.nonzero(answer >= 0)
+    with writing_annotations(Path("results/annotations.h5"), ids, names, every, every) as b:
+        b.put(*given, answer[given] == 1, score[given])
+        b.sign(made, WHO.as_json(), FRAME)
 
 
 def write_activations(sentences: int, layers: int, neurons: int, params: Params) -> None:

@@ -58,6 +58,7 @@ from rich.console import Console
 from rich.table import Table
 
 from descry.agreement import auroc
+from descry.annotations import writing_annotations
 from descry.gold import read_gold
 from descry.labels import ranks
 from descry.matrix import DATA
@@ -69,13 +70,11 @@ from descry.rules import RuleName
 from descry.splits import CALIBRATION
 from descry.stages import activations, annotate, corpus, exemplars, label
 from descry.storage import (
-    canonical,
     provenance,
     read_table,
     versions,
     write_json,
     write_table,
-    writing_hdf5,
 )
 
 ROOT = Path(__file__).parent.parent
@@ -185,17 +184,11 @@ class Study:
     def _by_gold(self, path: Path) -> None:
         """The gold labels in the form of annotations."""
         made = provenance("annotate", {"labeller": BY_GOLD}, [self.held.corpus], [])
-        sentences = len(self.held.gold)
-        with writing_hdf5(path, made) as file:
-            file.attrs["labeller"] = canonical({"name": BY_GOLD})
-            file.attrs["frame"] = canonical(["", ""])
-            file.create_dataset("id", data=np.array(self.held.column("id"), dtype="S16"))
-            names = np.array([name.encode() for name in self.names], dtype=object)
-            file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
-            file.create_dataset("answer", data=self.held.gold)
-            file.create_dataset("score", data=np.full(self.held.gold.shape, np.nan, "float32"))
-            for flags in ("asked", "sampled"):
-                file.create_dataset(flags, data=np.ones(sentences, dtype=bool))
+        gold, ids = self.held.gold, self.held.column("id")
+        every, known = np.ones(len(gold), dtype=bool), np.nonzero(gold >= 0)
+        with writing_annotations(path, ids, self.names, every, every) as b:
+            b.put(*known, gold[known] == 1, np.full(len(known[0]), np.nan))
+            b.sign(made, {"name": BY_GOLD}, ["", ""])
 
     def _by_embedded(self, path: Path) -> None:
         """The answers of the labeller of the shipped params, which knows the names alone."""

@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 from collections import Counter
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,7 +19,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from descry.annotations import read_annotations, writing_annotations
 from descry.asking import origin_of
+from descry.bits import Answers
 from descry.cache import PromptCache
 from descry.labellers import NO_FRAME, Answer, Identity
 from descry.prompts import p1, p1_template, p2
@@ -35,7 +38,6 @@ from descry.stages import (
     untrained,
 )
 from descry.storage import (
-    canonical,
     provenance,
     read_json,
     read_table,
@@ -112,6 +114,16 @@ SITE = RESULTS / "report"
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
+@contextmanager
+def answers_changed(path=ANNOTATIONS):
+    """B as a matrix, int8 [sentences, descriptors]; what is changed in it, is in the file."""
+    answer = read_annotations(path).answer
+    yield answer
+    bits = Answers.of(answer)
+    with h5py.File(path, "r+") as file:
+        file["yes"][:], file["answered"][:] = bits.yes.packed, bits.answered.packed
+
+
 def write_reviews():
     rows = []
     for t, (topic, word) in enumerate(TOPICS.items()):
@@ -168,16 +180,11 @@ def write_descriptors(table):
 
 def write_annotations(table, answer, score):
     made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
-    with writing_hdf5(ANNOTATIONS, made) as file:
-        file.attrs["labeller"] = canonical(LABELLER.as_json())
-        file.attrs["frame"] = canonical(NO_FRAME)
-        file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
-        names = np.array([name.encode() for name in NAMES], dtype=object)
-        file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
-        file.create_dataset("answer", data=answer.astype(np.int8))
-        file.create_dataset("score", data=score.astype(np.float32))
-        for name in ("asked", "sampled"):
-            file.create_dataset(name, data=np.ones(len(table), dtype=bool))
+    every = np.ones(len(table), dtype=bool)
+    rows, columns = np.indices(answer.shape).reshape(2, -1)
+    with writing_annotations(ANNOTATIONS, table["id"].to_pylist(), NAMES, every, every) as b:
+        b.put(rows, columns, answer.ravel() == 1, score.ravel())
+        b.sign(made, LABELLER.as_json(), NO_FRAME)
 
 
 def activations_of(table, rng, lowest=False):

@@ -10,10 +10,10 @@ from hypothesis.extra import numpy as hnp
 from scipy import stats
 from sklearn import metrics
 from sklearn.metrics.pairwise import cosine_similarity
+from tallies import tally_of
 
 from descry.alignment import align
 from descry.exemplars import leaders
-from descry.labels import frequencies
 
 NAMES = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine")
 CHECKED = ("f1", "iou", "average_precision", "pearson", "cosine")
@@ -196,7 +196,7 @@ def means(columns, exemplars, answers):
     """The mean of each score over the neurons, each with its own concept."""
     own = np.arange(len(columns))
     found = scores(columns, exemplars, answers, (own, own))
-    found["f(c)"] = frequencies(exemplars, answers, "sentences").f[own, own]
+    found["f(c)"] = tally_of(exemplars, answers).f("sentences")[own, own]
     return {name: values.mean() for name, values in found.items()}
 
 

@@ -27,6 +27,7 @@ from planted import (
     TOPICS,
     Page,
     Toy,
+    answers_changed,
     build,
     lines_of,
     made_in,
@@ -36,6 +37,7 @@ from planted import (
     write_gold,
 )
 
+from descry.annotations import read_annotations
 from descry.audit import files
 from descry.audit.chain import ALL, audit
 from descry.audit.evidence import as_json
@@ -50,7 +52,7 @@ from descry.errors import InputError
 from descry.lock import md5
 from descry.outline import Node
 from descry.prompts import p1, p1_template, p2
-from descry.results import read_annotations, read_exemplars, read_labels
+from descry.results import read_exemplars, read_labels
 from descry.show import show_chain, show_neuron
 from descry.stages import corpus
 from descry.storage import read_json, read_table, sha256_file, table_provenance
@@ -111,9 +113,9 @@ def test_its_exemplars_have_rank_activation_sentence_and_place(run):
 def test_as_many_exemplars_are_followed_as_asked_those_with_a_yes_first(run):
     for rows, number in ((1, 1), (4, 4), (ALL, 6)):
         assert len(of(rows=rows).labels[0].exemplars) == number
-    with h5py.File(ANNOTATIONS, "r+") as file:
+    with answers_changed() as answer:
         top = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
-        file["answer"][top, NAMES.index("Sound")] = 0
+        answer[top, NAMES.index("Sound")] = 0
     run_label()
     assert [it.rank for it in of(rows=2).labels[0].exemplars] == [2, 3]
     first = of(rows=ALL).labels[0].exemplars[0]
@@ -147,8 +149,8 @@ def test_it_says_which_answers_are_in_the_cache_and_when_they_were_made(run):
 
 def test_it_says_where_the_cache_has_another_answer(run):
     run_annotate(Toy())
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][:, NAMES.index("Sound")] = 1
+    with answers_changed() as answer:
+        answer[:, NAMES.index("Sound")] = 1
     run_label()
     said = "WHERE THE RESPONSE IS ANOTHER"
     assert said not in "\n".join(lines())
@@ -229,8 +231,8 @@ def test_a_file_that_was_tampered_with_is_shown(run):
 
 
 def test_an_answer_that_was_tampered_with_is_shown(run):
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][0, 1] = 1 - file["answer"][0, 1]
+    with answers_changed() as answer:
+        answer[0, 1] = 1 - answer[0, 1]
     changed = {path for path, state in states(of()).items() if state == files.CHANGED}
     assert changed == {"results/annotations.h5"}
 
@@ -368,8 +370,8 @@ def test_a_review_leads_to_the_labels_that_count_it(run):
 def test_a_review_that_no_label_counts(run):
     run_label(threshold=0.99, rule="composition")
     row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][row] = 0
+    with answers_changed() as answer:
+        answer[row] = 0
     sentence = read_table(CORPUS, "corpus").to_pylist()[row]["id"]
     assert of_review(here(), sentence).labels == []
 

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry.composed import OPS, Formula, compose, iou
+from descry.bits import Bits
+from descry.composed import OPS, Composer, Formula, iou
 
 NAMES = ["price", "cost", "food", "noise", "spare"]
 EXHAUSTIVE = 10_000
@@ -23,20 +24,30 @@ def formulas(descriptors, length):
 
 
 def found(exemplars, answers, length=3, beam=EXHAUSTIVE, penalty=1.0):
-    return compose(np.array(exemplars), answers, length=length, beam=beam, penalty=penalty)
+    composer = Composer(Bits.of(answers == 1), length=length, beam=beam, penalty=penalty)
+    return composer.compose(np.array(exemplars))
+
+
+def holds(formula, answers):
+    """The sentences that a formula holds for."""
+    return formula.holds(answers.T == 1)
+
+
+def ious(formulas, exemplars, answers):
+    return iou(formulas, exemplars, Bits.of(answers == 1))
 
 
 def score(formula, rows, answers, penalty=1.0):
     """A formula's score by sets."""
-    holds = set(np.flatnonzero(formula.holds(answers)))
-    return len(holds & set(rows)) / len(holds | set(rows)) * penalty ** (formula.length - 1)
+    held = set(np.flatnonzero(holds(formula, answers)))
+    return len(held & set(rows)) / len(held | set(rows)) * penalty ** (formula.length - 1)
 
 
 def made_of(formula, sentences=200, descriptors=4, seed=0):
     """B, and a neuron whose exemplars are the sentences that a formula holds for."""
     random = np.random.default_rng(seed)
     answers = (random.random((sentences, descriptors)) < 0.4).astype(np.int8)
-    return np.flatnonzero(formula.holds(answers))[None], answers
+    return np.flatnonzero(holds(formula, answers))[None], answers
 
 
 @st.composite
@@ -67,7 +78,7 @@ def test_an_exhaustive_beam_finds_the_best_formula_and_of_those_the_shortest(cas
 @given(cases(), st.integers(1, 3), st.integers(1, 3))
 def test_a_composed_label_is_at_least_as_good_as_any_single_descriptor(case, length, beam):
     exemplars, answers = case
-    actual = iou(found(*case, length, beam), np.array(exemplars), answers)
+    actual = ious(found(*case, length, beam), np.array(exemplars), answers)
     for rows, value in zip(exemplars, actual, strict=True):
         singles = [score(Formula(c), rows, answers) for c in range(answers.shape[1])]
         assert np.isnan(value) if max(singles) == 0 else value >= max(singles)
@@ -78,7 +89,7 @@ def test_iou_is_that_of_sets(case):
     exemplars, answers = case
     chosen = [Formula(0, (("and not", answers.shape[1] - 1),))] * len(exemplars)
     expected = [score(chosen[0], rows, answers) for rows in exemplars]
-    np.testing.assert_allclose(iou(chosen, np.array(exemplars), answers), expected)
+    np.testing.assert_allclose(ious(chosen, np.array(exemplars), answers), expected)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +111,7 @@ def test_a_neuron_that_is_a_formula_gets_it(formula):
     exemplars, answers = made_of(formula)
     actual = found(exemplars, answers, length=4, beam=20)
     assert actual == [formula]
-    np.testing.assert_array_equal(iou(actual, exemplars, answers), [1.0])
+    np.testing.assert_array_equal(ious(actual, exemplars, answers), [1.0])
 
 
 def test_a_list_of_descriptors_is_a_formula_of_ands():
@@ -141,6 +152,19 @@ def test_what_is_found_of_a_neuron_does_not_hang_on_the_others():
     assert together == [found(rows[None], answers, beam=3)[0] for rows in exemplars]
 
 
+@given(cases(), st.data())
+def test_sentences_of_another_split_count_as_if_they_were_not_there(case, data):
+    exemplars, answers = case
+    own = data.draw(hnp.arrays(bool, len(answers)))
+    own[np.unique(exemplars)] = True
+    yes = Bits.of(answers == 1).among(own)
+    within = np.searchsorted(np.flatnonzero(own), np.array(exemplars))
+    formulas = Composer(yes, length=3, beam=3, penalty=0.9).compose(np.array(exemplars))
+    assert formulas == found(within, answers[own], beam=3, penalty=0.9)
+    expected = ious(formulas, within, answers[own])
+    np.testing.assert_array_equal(iou(formulas, np.array(exemplars), yes), expected)
+
+
 def test_a_descriptor_that_is_never_true_is_left_out():
     answers = np.array([[1, 0], [1, 0], [0, 0]], dtype=np.int8)
     assert found([[0, 1], [0, 2]], answers) == [Formula(0), Formula(0)]
@@ -157,21 +181,21 @@ def test_exemplars_without_a_descriptor_have_no_formula():
     exemplars = np.array([[0, 1], [1, 2]])
     formulas = found(exemplars, answers)
     assert formulas[0] is None
-    np.testing.assert_array_equal(iou(formulas, exemplars, answers), [np.nan, 1 / 2])
+    np.testing.assert_array_equal(ious(formulas, exemplars, answers), [np.nan, 1 / 2])
 
 
 def test_iou_of_nothing_is_undefined():
     answers = np.zeros((3, 1), dtype=np.int8)
     nobody = np.empty((1, 0), dtype=np.int64)
-    np.testing.assert_array_equal(iou([Formula(0)], nobody, answers), [np.nan])
-    np.testing.assert_array_equal(iou([Formula(0)], np.array([[1]]), answers), [0])
+    np.testing.assert_array_equal(ious([Formula(0)], nobody, answers), [np.nan])
+    np.testing.assert_array_equal(ious([Formula(0)], np.array([[1]]), answers), [0])
 
 
 def test_no_answer_counts_as_no():
     answers = np.array([[1, -1], [1, 1], [-1, 0], [1, 0]], dtype=np.int8)
-    assert Formula(0, (("and not", 1),)).holds(answers).tolist() == [True, False, False, True]
-    assert Formula(0, (("and", 1),)).holds(answers).tolist() == [False, True, False, False]
-    assert Formula(0, (("or", 1),)).holds(answers).tolist() == [True, True, False, True]
+    assert holds(Formula(0, (("and not", 1),)), answers).tolist() == [True, False, False, True]
+    assert holds(Formula(0, (("and", 1),)), answers).tolist() == [False, True, False, False]
+    assert holds(Formula(0, (("or", 1),)), answers).tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ from planted import (
     WIDTH,
     Absent,
     Toy,
+    answers_changed,
     build,
     made_in,
     own_topic,
@@ -45,19 +46,13 @@ from planted import (
     write_gold,
 )
 
+from descry.annotations import read_annotations
 from descry.audit.chain import audit
 from descry.audit.project import Project
 from descry.audit.tree import tree
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST
-from descry.results import (
-    labelled_ends,
-    read_annotations,
-    read_ends,
-    read_exemplars,
-    read_labels,
-    read_neurons,
-)
+from descry.results import labelled_ends, read_ends, read_exemplars, read_labels, read_neurons
 from descry.show import show_chain, show_compared, show_neuron, show_table
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_json, read_table, table_provenance
@@ -177,11 +172,9 @@ def test_what_is_broad_is_judged_at_each_end_apart(run):
 def broad_at_the_lowest_end():
     """Sound is said of the lowest exemplars of every neuron, and of no other than before."""
     lowest = np.unique(read_exemplars(EXEMPLARS, "all", LOWEST))
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        answer = file["answer"][:]
+    with answers_changed() as answer:
         answer[lowest, NAMES.index("Sound")] = 1
         answer[np.unique(read_exemplars(EXEMPLARS, "all")[0, 1:2])] = [1, 0, 1, 0, 0, 0]
-        file["answer"][:] = answer
 
 
 def test_a_descriptor_may_be_broad_at_one_end_alone(run, ids, capsys):

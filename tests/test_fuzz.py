@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from descry import exports, params
+from descry.annotations import read_annotations, read_judgements
 from descry.cache import PromptCache, origin_id
 from descry.clusters import apply_edits
 from descry.errors import InputError
@@ -37,10 +38,8 @@ from descry.prompts import (
 )
 from descry.results import (
     labelled_ends,
-    read_annotations,
     read_ends,
     read_exemplars,
-    read_judgements,
     read_labels,
     read_neuron_exemplars,
     read_neurons,
@@ -407,8 +406,9 @@ def write_annotations(path):
         file.attrs["labeller"], file.attrs["frame"] = canonical(identity), canonical(["", ""])
         for name, texts in (("id", ["a", "b", "c"]), ("descriptor", ["Price", "Sound"])):
             file.create_dataset(name, data=texts, dtype=h5py.string_dtype("utf-8"))
-        file.create_dataset("answer", data=np.zeros((3, 2), dtype=np.int8))
-        file.create_dataset("score", data=np.zeros((3, 2), dtype=np.float32))
+        for name in ("yes", "answered"):
+            file.create_dataset(name, data=np.zeros((2, 1), dtype=np.uint8))
+        file.create_dataset("score", data=np.zeros((2, 3), dtype=np.float32))
         for name in ("asked", "sampled"):
             file.create_dataset(name, data=np.ones(3, dtype=bool))
 

@@ -14,6 +14,7 @@ from planted import (
     SCORED,
     TOPICS,
     Toy,
+    answers_changed,
     build,
     made_in,
     own_topic,
@@ -26,9 +27,10 @@ from planted import (
 from sklearn import metrics as sk
 
 from descry.agreement import corrected, reliability, table
+from descry.annotations import read_annotations
 from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.label_scores import METRICS as NAMES
-from descry.results import read_annotations, read_exemplars, read_labels
+from descry.results import read_exemplars, read_labels
 from descry.splits import HALVES, split_rows
 from descry.storage import read_json, read_table, table_provenance
 
@@ -185,8 +187,8 @@ def test_shares_are_freed_of_the_labellers_errors_where_people_have_judged(run):
 
 
 def test_of_a_run_without_labels_no_score_is_defined(run):
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][:] = 0
+    with answers_changed() as answer:
+        answer[:] = 0
     run_label()
     run_evaluate()
     assert scored() == []

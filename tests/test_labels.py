@@ -5,14 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tallies import tally_of
 
+from descry.bits import Answers
 from descry.errors import InputError
 from descry.labels import (
     Neurons,
+    Tallying,
     asked_sets,
     assign,
     broad_descriptors,
-    frequencies,
     inverse_map,
     ranks,
     ratio,
@@ -59,28 +61,27 @@ def in_a_loop(rows, answers, by):
 
 
 def test_occurrences_are_a_share_of_all_occurrences_in_the_set():
-    found = frequencies(np.array([[0, 1, 2]]), b([1, 1], [1, 0], [1, 0], [0, 1]), "occurrences")
-    assert found.f.tolist() == [[3 / 4, 1 / 4]]
+    found = tally_of(np.array([[0, 1, 2]]), b([1, 1], [1, 0], [1, 0], [0, 1]))
+    assert found.f("occurrences").tolist() == [[3 / 4, 1 / 4]]
     assert found.count.tolist() == [[3, 1]]
-    assert found.base.tolist() == [3 / 5, 2 / 5]
+    assert found.base("occurrences").tolist() == [3 / 5, 2 / 5]
 
 
 def test_sentences_are_a_share_of_the_answered_sentences_of_the_set():
-    answers = b([1, 1], [1, -1], [-1, 0], [0, 0])
-    found = frequencies(np.array([[0, 1, 2]]), answers, "sentences")
-    assert found.f.tolist() == [[1.0, 1 / 2]]
-    assert found.base.tolist() == [2 / 3, 1 / 3]
+    found = tally_of(np.array([[0, 1, 2]]), b([1, 1], [1, -1], [-1, 0], [0, 0]))
+    assert found.f("sentences").tolist() == [[1.0, 1 / 2]]
+    assert found.base("sentences").tolist() == [2 / 3, 1 / 3]
 
 
 def test_a_missing_answer_is_no_occurrence():
-    found = frequencies(np.array([[0, 1]]), b([1, -1], [-1, 1]), "occurrences")
-    assert found.f.tolist() == [[0.5, 0.5]]
+    found = tally_of(np.array([[0, 1]]), b([1, -1], [-1, 1]))
+    assert found.f("occurrences").tolist() == [[0.5, 0.5]]
 
 
 def test_a_set_with_nothing_to_count_is_undefined():
     exemplars = np.array([[0], [1]])
-    by_occurrence = frequencies(exemplars, b([0, 0], [1, 0]), "occurrences").f
-    by_sentence = frequencies(exemplars, b([-1, 0], [1, 0]), "sentences").f
+    by_occurrence = tally_of(exemplars, b([0, 0], [1, 0])).f("occurrences")
+    by_sentence = tally_of(exemplars, b([-1, 0], [1, 0])).f("sentences")
     np.testing.assert_array_equal(by_occurrence, [[NAN, NAN], [1, 0]])
     np.testing.assert_array_equal(by_sentence, [[NAN, 0], [1, 0]])
 
@@ -89,55 +90,75 @@ def test_a_set_with_nothing_to_count_is_undefined():
 @given(sets_and_answers(), st.sampled_from(["occurrences", "sentences"]))
 def test_frequencies_are_those_of_a_plain_loop(case, by):
     exemplars, answers = case
-    found = frequencies(exemplars, answers, by)
-    np.testing.assert_array_equal(found.f, [in_a_loop(rows, answers, by) for rows in exemplars])
+    found = tally_of(exemplars, answers)
+    np.testing.assert_array_equal(found.f(by), [in_a_loop(rows, answers, by) for rows in exemplars])
     np.testing.assert_array_equal(found.count, [(answers[r] == 1).sum(axis=0) for r in exemplars])
     np.testing.assert_array_equal(found.answered, [(answers[r] >= 0).sum(0) for r in exemplars])
-    np.testing.assert_array_equal(found.base, in_a_loop(range(len(answers)), answers, by))
+    np.testing.assert_array_equal(found.base(by), in_a_loop(range(len(answers)), answers, by))
     np.testing.assert_array_equal(found.base_count, (answers == 1).sum(axis=0))
     np.testing.assert_array_equal(found.base_answered, (answers >= 0).sum(axis=0))
+
+
+@given(asked_and_sampled(), st.integers(1, 5))
+def test_sets_may_be_counted_in_blocks(case, step):
+    exemplars, answers, asked, sampled = case
+    blocks = [exemplars[start : start + step] for start in range(0, len(exemplars), step)]
+    found = Tallying(Answers.of(answers), asked).tally(blocks, sampled)
+    for name, values in vars(tally_of(exemplars, answers, asked, sampled)).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
+
+
+@given(sets_and_answers(), st.data())
+def test_some_descriptors_are_counted_as_if_there_were_no_others(case, data):
+    exemplars, answers = case
+    columns = data.draw(st.lists(st.sampled_from(range(answers.shape[1])), unique=True))
+    found = tally_of(exemplars, answers).keep(columns)
+    for name, values in vars(tally_of(exemplars, answers[:, columns])).items():
+        np.testing.assert_array_equal(getattr(found, name), values)
 
 
 def test_base_rates_are_those_of_the_sample():
     answers, sampled = b([1, 1], [1, 0], [1, 0], [0, 1]), np.array([False, True, True, True])
     for by, base in (("occurrences", [2 / 3, 1 / 3]), ("sentences", [2 / 3, 1 / 3])):
-        found = frequencies(np.array([[0, 1]]), answers, by, sampled=sampled)
-        assert found.base.tolist() == base
-        whole = frequencies(np.array([[0, 1]]), answers, by)
-        assert (found.f == whole.f).all()
-        assert (found.lift == found.f / base).all()
+        found = tally_of(np.array([[0, 1]]), answers, sampled=sampled)
+        assert found.base(by).tolist() == base
+        whole = tally_of(np.array([[0, 1]]), answers)
+        assert (found.f(by) == whole.f(by)).all()
+        assert (found.lift(by) == found.f(by) / base).all()
 
 
 def test_without_a_sample_base_rates_and_lift_are_undefined():
     sampled = np.zeros(2, dtype=bool)
-    found = frequencies(np.array([[0, 1]]), b([1, 0], [1, 1]), "sentences", sampled=sampled)
-    assert found.f.tolist() == [[1.0, 0.5]]
-    assert np.isnan(found.base).all()
-    assert np.isnan(found.lift).all()
+    found = tally_of(np.array([[0, 1]]), b([1, 0], [1, 1]), sampled=sampled)
+    assert found.f("sentences").tolist() == [[1.0, 0.5]]
+    assert np.isnan(found.base("sentences")).all()
+    assert np.isnan(found.lift("sentences")).all()
 
 
 def test_a_neuron_that_was_not_asked_about_as_a_whole_is_undefined():
     exemplars, asked = np.array([[0, 1], [1, 2], [2, 3]]), np.array([True, True, False, False])
     answers = b([1, 0], [1, 0], [-1, -1], [-1, -1])
-    found = frequencies(exemplars, answers, "sentences", asked)
-    np.testing.assert_array_equal(found.f, [[1, 0], [NAN, NAN], [NAN, NAN]])
+    found = tally_of(exemplars, answers, asked)
+    f = found.f("sentences")
+    np.testing.assert_array_equal(f, [[1, 0], [NAN, NAN], [NAN, NAN]])
     assert found.count.tolist() == [[2, 0], [1, 0], [0, 0]]
     assert found.answered.tolist() == [[2, 2], [0, 0], [0, 0]]
-    assert assign(found.f, 0.5, None).tolist() == [[True, False], [False, False], [False, False]]
+    assert assign(f, 0.5, None).tolist() == [[True, False], [False, False], [False, False]]
     assert asked_sets(exemplars, asked).tolist() == [True, False, False]
+    assert found.asked.tolist() == [True, False, False]
 
 
 @settings(deadline=None)
 @given(asked_and_sampled(), st.sampled_from(["occurrences", "sentences"]))
 def test_frequencies_of_a_part_of_the_corpus_are_those_of_a_plain_loop(case, by):
     exemplars, answers, asked, sampled = case
-    found = frequencies(exemplars, answers, by, asked, sampled)
+    found = tally_of(exemplars, answers, asked, sampled)
     undefined = [NAN] * answers.shape[1]
     expected = [
         in_a_loop(rows, answers, by) if all(asked[rows]) else undefined for rows in exemplars
     ]
-    np.testing.assert_array_equal(found.f, expected)
-    np.testing.assert_array_equal(found.base, in_a_loop(np.flatnonzero(sampled), answers, by))
+    np.testing.assert_array_equal(found.f(by), expected)
+    np.testing.assert_array_equal(found.base(by), in_a_loop(np.flatnonzero(sampled), answers, by))
 
 
 def test_shares_are_undefined_of_nothing():
@@ -153,14 +174,14 @@ def test_shares_are_undefined_of_nothing():
 @settings(deadline=None)
 @given(sets_and_answers())
 def test_occurrence_shares_of_a_set_add_up_to_one(case):
-    f = frequencies(*case, "occurrences").f
+    f = tally_of(*case).f("occurrences")
     counted = f[~np.isnan(f).any(axis=1)]
     np.testing.assert_allclose(counted.sum(axis=1), 1.0)
 
 
 def test_lift_is_f_over_the_base_rate_and_undefined_where_that_is_0():
-    found = frequencies(np.array([[0, 1]]), b([1, 0], [1, 0], [0, 0], [0, 0]), "sentences")
-    np.testing.assert_array_equal(found.lift, [[2.0, NAN]])
+    found = tally_of(np.array([[0, 1]]), b([1, 0], [1, 0], [0, 0], [0, 0]))
+    np.testing.assert_array_equal(found.lift("sentences"), [[2.0, NAN]])
 
 
 def test_a_threshold_must_be_exceeded():
@@ -196,24 +217,27 @@ def test_ranks_of_a_neuron_are_a_permutation(f):
 def test_the_broadest_descriptor_is_dropped():
     answers = b([1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 1])
     exemplars = np.array([[0, 2], [1, 3]])
-    assert broad_descriptors(exemplars, answers, "sentences", 0.5, 0.8) == [(0, 1.0)]
+    assert broad_descriptors(tally_of(exemplars, answers), "sentences", 0.5, 0.8) == [(0, 1.0)]
 
 
 def test_nothing_is_dropped_where_no_descriptor_is_broad():
     answers, exemplars = b([1, 0], [0, 1]), np.array([[0], [1]])
-    assert broad_descriptors(exemplars, answers, "occurrences", 0.3, 0.8) == []
+    assert broad_descriptors(tally_of(exemplars, answers), "occurrences", 0.3, 0.8) == []
 
 
 def test_frequencies_are_counted_anew_after_each_drop():
     # f = 3/5 and 2/5 at first: the second is broad only when the first is gone.
     answers, exemplars = b([1, 1, 0], [1, 0, 0], [1, 1, 0]), np.array([[0, 1, 2]])
-    assert broad_descriptors(exemplars, answers, "occurrences", 0.5, 0.8) == [(0, 1.0), (1, 1.0)]
+    assert broad_descriptors(tally_of(exemplars, answers), "occurrences", 0.5, 0.8) == [
+        (0, 1.0),
+        (1, 1.0),
+    ]
 
 
 def test_the_last_descriptor_is_never_dropped():
     answers, exemplars = b([1, 1], [1, 1]), np.array([[0], [1]])
-    assert broad_descriptors(exemplars, answers, "sentences", 0.1, 0.0) == [(0, 1.0)]
-    assert broad_descriptors(exemplars, b([1], [1]), "sentences", 0.1, 0.0) == []
+    assert broad_descriptors(tally_of(exemplars, answers), "sentences", 0.1, 0.0) == [(0, 1.0)]
+    assert broad_descriptors(tally_of(exemplars, b([1], [1])), "sentences", 0.1, 0.0) == []
 
 
 @settings(deadline=None)

@@ -240,3 +240,17 @@ def test_snakemake_packs_figures_tables_and_the_explorer_for_somebody_else(repo,
     assert (kinds[".svg"], kinds[".csv"]) == (6, 5)
     assert {"index.html", "run.js", "neurons-0.js", "plot.min.js"} <= {name.name for name in names}
     assert all(f'"{category}"' in html for category in ("Figures", "Tables", "Report"))
+
+
+# Shards
+
+
+def test_a_stage_in_shards_changes_no_result_and_both_tools_vouch_for_it(repo, built):
+    repo.set(**{"shards.annotate": 2})
+    ran = repo.ran("snakemake --cores all annotate")
+    assert ran == {"annotate-1-of-2", "annotate-2-of-2", "annotate"}
+    assert repo.results() == built.results()
+    assert "up to date" in repo.sh("dvc status annotate")
+    shutil.rmtree(repo.path / ".snakemake")  # as in a clone: DVC alone knows what made the results
+    said = repo.sh("snakemake -n --cores all annotate")
+    assert "adopting as recorded in dvc.lock" in said and "Nothing to be done" in said

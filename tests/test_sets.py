@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry.sets import Sets
+from descry.bits import Bits
+from descry.sets import Lines, Sets
 
 
 @st.composite
@@ -55,3 +56,25 @@ def test_sums_of_one_object_do_not_depend_on_those_before():
         flags = rng.integers(0, 9, (4, 30))
         expected = [flags[:2].sum(axis=0).tolist(), flags[2:].sum(axis=0).tolist()]
         assert sets.sums(flags).tolist() == expected
+
+
+# Lines
+
+
+@given(sets_and_flags(st.booleans(), bool))
+def test_flags_beside_each_other_are_counted_as_in_a_plain_loop(case):
+    members, flags = case
+    found = Lines(Bits.of(flags)).sums(members)
+    assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
+
+
+@pytest.mark.parametrize("size", [1, 254, 255, 256, 510, 511, 1000])
+def test_no_set_is_too_large_to_be_counted(size):
+    flags = np.zeros((size, 20), dtype=bool)
+    flags[:, ::3] = True
+    found = Lines(Bits.of(flags)).sums(np.arange(size)[None])
+    assert found[0].tolist() == [0 if column % 3 else size for column in range(20)]
+
+
+def test_of_no_column_nothing_is_counted():
+    assert Lines(Bits.of(np.zeros((3, 0), dtype=bool))).sums(np.array([[0, 2]])).shape == (1, 0)

@@ -5,13 +5,13 @@ import io
 import re
 from collections import Counter
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from descry.annotations import writing_annotations
 from descry.asking import Asking, Tally, ask, origin_of
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -20,7 +20,7 @@ from descry.labellers.human import HumanLabeller
 from descry.prompts import p2, parse_verdict
 from descry.sheet import COLUMNS, read_sheet, write_sheet
 from descry.splits import sentence_id
-from descry.storage import canonical, write_table, writing_hdf5
+from descry.storage import write_table
 
 MODEL = Identity("toy (no generative model)", "toy", "v1", "none", "none")
 HOSTILE = [
@@ -64,16 +64,11 @@ class Study:
         self._annotate()
 
     def _annotate(self):
-        with writing_hdf5(self.annotations, {"stage": "annotate"}) as file:
-            file.attrs["labeller"] = canonical(MODEL.as_json())
-            file.attrs["frame"] = canonical(["", ""])
-            encoded = np.array([name.encode() for name in self.names], dtype=object)
-            file.create_dataset("id", data=np.array(list(self.texts), dtype="S16"))
-            file.create_dataset("descriptor", data=encoded, dtype=h5py.string_dtype("utf-8"))
-            file.create_dataset("answer", data=self.answer)
-            file.create_dataset("score", data=np.zeros(self.answer.shape, dtype=np.float32))
-            for name in ("asked", "sampled"):
-                file.create_dataset(name, data=np.ones(len(self.texts), dtype=bool))
+        every = np.ones(len(self.texts), dtype=bool)
+        ids, known = list(self.texts), np.nonzero(self.answer >= 0)
+        with writing_annotations(self.annotations, ids, self.names, every, every) as b:
+            b.put(*known, self.answer[known] == 1, np.zeros(len(known[0])))
+            b.sign({"stage": "annotate"}, MODEL.as_json(), ["", ""])
 
     def write(self, each=15, seed=0, to=None):
         options = {"per_descriptor": each, "seed": seed}

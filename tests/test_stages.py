@@ -43,6 +43,7 @@ from planted import (
     WIDTH,
     Absent,
     Toy,
+    answers_changed,
     applies,
     build,
     in_words,
@@ -64,6 +65,7 @@ from planted import (
 )
 from sklearn import metrics as sk
 
+from descry.annotations import read_annotations, read_judgements
 from descry.audit.chain import audit
 from descry.audit.project import Project
 from descry.audit.tree import tree
@@ -72,14 +74,7 @@ from descry.errors import InputError
 from descry.labellers import Answer, Identity
 from descry.labels import Neurons
 from descry.prompts import p2
-from descry.results import (
-    Labels,
-    SplitLabels,
-    read_annotations,
-    read_exemplars,
-    read_judgements,
-    read_labels,
-)
+from descry.results import Labels, SplitLabels, read_exemplars, read_labels
 from descry.show import show_chain, show_neuron, show_table
 from descry.splits import SPLITS, split_rows
 from descry.stages import describe
@@ -636,10 +631,8 @@ def test_a_broad_descriptor_is_dropped_and_the_reason_kept(run):
 
 
 def test_a_neuron_whose_exemplars_have_no_descriptor_is_undefined_not_0(run):
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        answer = file["answer"][:]
+    with answers_changed() as answer:
         answer[read_exemplars(EXEMPLARS, "all")[0, 0]] = 0
-        file["answer"][:] = answer
     run_label(broad=1.0)
     row = read_table(LABELS, "label").slice(0, 1).to_pylist()[0]
     assert (row["f"], row["lift"], row["count"], row["assigned"]) == (None, None, 0, False)

@@ -27,6 +27,7 @@ from planted import (
     LABELS,
     RESULTS,
     Toy,
+    answers_changed,
     build,
     log_probabilities,
     made_in,
@@ -34,6 +35,7 @@ from planted import (
 )
 from safetensors.numpy import load_file, save_file
 
+from descry.annotations import read_annotations
 from descry.audit.project import Project
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -41,7 +43,6 @@ from descry.folders import hashes_of
 from descry.lock import LOCK, Locked, in_order, md5, read_lock
 from descry.models import contents_sha256
 from descry.params import load, parse
-from descry.results import read_annotations
 from descry.stages import activations, exemplars
 from descry.storage import (
     PROVENANCE,
@@ -164,8 +165,8 @@ def an_exemplar():
 
 def a_cell_of_b():
     b = read_annotations(Path("results/annotations.h5"))
-    with h5py.File("results/annotations.h5", "r+") as file:
-        file["answer"][11, 2] = 1 - file["answer"][11, 2]
+    with answers_changed() as answer:
+        answer[11, 2] = 1 - answer[11, 2]
     return f"annotate: of sentence {b.ids[11]} and {b.descriptors[2]!r} it has"
 
 
@@ -270,9 +271,10 @@ def answer_otherwise(task, also):
     if also:
         b = read_annotations(Path("results/annotations.h5"))
         cell = b.ids.index(record["sentence"]), b.descriptors.index(record["descriptor"])
+        with answers_changed() as answer:
+            answer[cell] = 1 - answer[cell]
         with h5py.File("results/annotations.h5", "r+") as file:
-            file["answer"][cell] = 1 - file["answer"][cell]
-            file["score"][cell] = np.float32(said["no"] - said["yes"])
+            file["score"][cell[::-1]] = np.float32(said["no"] - said["yes"])
     return key.removeprefix("answer:")
 
 
@@ -354,8 +356,8 @@ def by_hashes(project):
 def test_hashes_alone_need_no_prompt_cache_and_make_none(planted):
     shutil.rmtree(CACHE)
     assert by_hashes(planted) == []
-    with h5py.File(ANNOTATIONS, "r+") as file:
-        file["answer"][0, 0] = 0
+    with answers_changed() as answer:
+        answer[0, 0] = 0
     assert "labels.parquet was made of another results/annotations.h5" in by_hashes(planted)[0]
     assert not CACHE.exists()
 

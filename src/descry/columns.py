@@ -4,9 +4,12 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from descry.storage import read_group, row_groups
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _HELD = 2  # row groups: neighbours, since what is read together may lie on both sides of a border
 
@@ -43,7 +46,7 @@ class Texts(Sequence[str]):
 class Chosen(Sequence[str]):
     """Some of a sequence's texts, by their rows."""
 
-    def __init__(self, texts: Sequence[str], rows: Sequence[int]) -> None:
+    def __init__(self, texts: Sequence[str], rows: "Sequence[int] | np.ndarray") -> None:
         self._texts, self._rows = texts, rows
 
     def __len__(self) -> int:

@@ -11,13 +11,17 @@ every sentence that lacks one would cost too many.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 from typing import Literal
 
 import numpy as np
 
+from descry.bits import Bits
+
 Op = Literal["and", "or", "and not"]
 OPS: tuple[Op, ...] = ("and", "or", "and not")
+_REMEMBERED = 2**16  # formulas: many neurons extend the same ones
 
 
 @dataclass(frozen=True)
@@ -50,80 +54,84 @@ class Formula:
             text, before = f"{left} {op.upper()} {names[descriptor]}", op
         return text
 
-    def holds(self, answers: np.ndarray) -> np.ndarray:
-        """The sentences that it holds for, bool [sentences], of B int8 [sentences, descriptors]."""
-        held: np.ndarray = answers[:, self.first] == 1
+    def holds(self, flags: np.ndarray) -> np.ndarray:
+        """The sentences that it holds for: flags [sentences], or words of them.
+
+        Args:
+            flags: of a Yes, bool [descriptors, sentences], or several in an integer.
+        """
+        held: np.ndarray = flags[self.first]
         for op, descriptor in self.rest:
-            held = _joined(held, op, answers[:, descriptor] == 1)
+            held = _joined(held, op, flags[descriptor])
         return held
 
 
-def compose(
-    exemplars: np.ndarray, answers: np.ndarray, *, length: int, beam: int, penalty: float
-) -> list[Formula | None]:
-    """The best formula of every neuron; ties by the shorter, then by the earlier descriptors.
+class Composer:
+    """Finds the best formula of neurons, any number of them at a time.
 
     Args:
-        exemplars: int [neurons, size], rows of `answers`, each once.
-        answers: B of a split's sentences, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 none.
+        yes: what has a Yes in B, in a split's sentences alone.
         length: the most descriptors in a formula, from 1.
         beam: how many formulas of each length are extended, from 1.
         penalty: what IoU is multiplied by for each descriptor after the first, above 0 to 1.
-
-    Returns:
-        One per neuron; None where no descriptor holds for an exemplar.
     """
-    yes = answers == 1
-    counts = _Counts(yes)
-    return [_best(yes[rows], counts, length, beam, penalty) for rows in exemplars]
+
+    def __init__(self, yes: Bits, *, length: int, beam: int, penalty: float) -> None:
+        self._yes, self._counts = yes, _Counts(yes)
+        self._length, self._beam, self._penalty = length, beam, penalty
+
+    def compose(self, exemplars: np.ndarray) -> list[Formula | None]:
+        """The best formula of every neuron; ties by the shorter, then by the earlier descriptors.
+
+        Args:
+            exemplars: int [neurons, size], rows of B, each once, all of the split.
+
+        Returns:
+            One per neuron; None where no descriptor holds for an exemplar.
+        """
+        how = self._counts, self._length, self._beam, self._penalty
+        return [_best(self._yes.at(rows).T, *how) for rows in exemplars]
 
 
-def iou(formulas: list[Formula | None], exemplars: np.ndarray, answers: np.ndarray) -> np.ndarray:
+def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: Bits) -> np.ndarray:
     """Sentences that are exemplars and hold over those that are or do, float64 [neurons].
 
     NaN where there is no formula, or no such sentence.
 
     Args:
-        formulas: one per neuron, found on these sentences or on others.
-        exemplars: int [neurons, size], rows of `answers`, each once.
-        answers: int8 [sentences, descriptors].
+        formulas: one per neuron, found in these sentences or in others.
+        exemplars: int [neurons, size], rows of B, each once.
+        yes: what has a Yes in B, in the split's sentences alone.
     """
     neurons: dict[Formula, list[int]] = {}
     for neuron, formula in enumerate(formulas):
         if formula is not None:
             neurons.setdefault(formula, []).append(neuron)
     found = np.full(len(formulas), np.nan)
-    answers = np.asfortranarray(answers)  # a formula reads whole columns
     for formula, rows in neurons.items():
-        held = formula.holds(answers)
-        inside = np.count_nonzero(held[exemplars[rows]], axis=1)
-        found[rows] = _iou(inside, np.array(np.count_nonzero(held)), exemplars.shape[1])
+        held = Bits(formula.holds(yes.packed)[None], yes.sentences)
+        inside = np.count_nonzero(held.at(exemplars[rows])[0], axis=1)
+        found[rows] = _iou(inside, held.totals, exemplars.shape[1])
     return found
 
 
 class _Counts:
-    """How many of all sentences formulas hold for, counted once for all neurons.
+    """How many of all sentences formulas hold for, counted once for many neurons.
 
     Attributes:
         each: int64 [descriptors].
     """
 
-    def __init__(self, yes: np.ndarray) -> None:
-        packed = np.packbits(yes.T, axis=1)
-        words = -(-packed.shape[1] // 8)
-        self._bits = np.zeros((len(packed), words), dtype=np.uint64)
-        self._bits.view(np.uint8)[:, : packed.shape[1]] = packed
-        self._together: dict[Formula, np.ndarray] = {}
-        self.each = _ones(self._bits)
+    def __init__(self, yes: Bits) -> None:
+        words = -(-yes.packed.shape[1] // 8)
+        self._bits = np.zeros((len(yes), words), dtype=np.uint64)
+        self._bits.view(np.uint8)[:, : yes.packed.shape[1]] = yes.packed
+        self.each = yes.totals
+        self.together = lru_cache(_REMEMBERED)(self._together)
 
-    def together(self, formula: Formula) -> np.ndarray:
+    def _together(self, formula: Formula) -> np.ndarray:
         """For how many both a formula and a descriptor hold: int64 [descriptors]."""
-        if formula not in self._together:
-            held = self._bits[formula.first]
-            for op, descriptor in formula.rest:
-                held = _joined(held, op, self._bits[descriptor])
-            self._together[formula] = _ones(self._bits & held)
-        return self._together[formula]
+        return _ones(self._bits & formula.holds(self._bits))
 
 
 def _ones(bits: np.ndarray) -> np.ndarray:

@@ -1,79 +1,106 @@
 """Exemplar sets and B to neuron labels (paper, section 3.3)."""
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from descry.bits import Answers
 from descry.errors import InputError
 from descry.means import ratio
-from descry.sets import Sets
+from descry.sets import Lines
 
 Frequency = Literal["occurrences", "sentences"]
 _NUMBER = "0|[1-9][0-9]{0,8}"
 
 
 @dataclass(frozen=True)
-class Frequencies:
-    """How frequent each descriptor is in each exemplar set, and in the split as a whole.
+class Tally:
+    """How often each descriptor is in each exemplar set, and in the split as a whole.
 
     Attributes:
-        f: float64 [neurons, descriptors]; NaN where the set has nothing to count, or was not
-            asked about as a whole.
-        count: int64 [neurons, descriptors], exemplars that the descriptor applies to.
+        count: int32 [neurons, descriptors], exemplars that the descriptor applies to.
         answered: likewise, exemplars with an answer; 0 where the set was not asked about as a
             whole.
-        base: float64 [descriptors], f of the whole split.
-        base_count: int64 [descriptors], its sentences that the descriptor applies to.
-        base_answered: likewise, its sentences with an answer.
+        asked: bool [neurons], whether it was.
+        base_count: int64 [descriptors], of the sentences that stand for the split, those that the
+            descriptor applies to.
+        base_answered: likewise, those with an answer.
     """
 
-    f: np.ndarray
     count: np.ndarray
     answered: np.ndarray
-    base: np.ndarray
+    asked: np.ndarray
     base_count: np.ndarray
     base_answered: np.ndarray
 
-    @property
-    def lift(self) -> np.ndarray:
+    def keep(self, columns: Sequence[int]) -> "Tally":
+        """Some of the descriptors."""
+        of_sets = self.count[:, columns], self.answered[:, columns], self.asked
+        return Tally(*of_sets, self.base_count[columns], self.base_answered[columns])
+
+    def f(self, by: Frequency) -> np.ndarray:
+        """f(c) of every neuron and descriptor: float64 [neurons, descriptors].
+
+        NaN where the set has nothing to count, or was not asked about as a whole.
+
+        Args:
+            by: `occurrences`, the paper's formula: the share of c among all descriptor occurrences
+                in the set; `sentences`: the share of the set's answered sentences that c applies
+                to.
+        """
+        found = shares(self.count, self.answered, by)
+        found[~self.asked] = np.nan
+        return found
+
+    def base(self, by: Frequency) -> np.ndarray:
+        """f of the whole split: float64 [descriptors]."""
+        found: np.ndarray = shares(self.base_count[None], self.base_answered[None], by)[0]
+        return found
+
+    def lift(self, by: Frequency) -> np.ndarray:
         """f over its base rate, [neurons, descriptors]; NaN where the base rate is 0."""
-        return ratio(self.f, self.base)
+        return ratio(self.f(by), self.base(by))
+
+
+class Tallying:
+    """Counts exemplar sets, any number of neurons at a time.
+
+    Args:
+        answers: B.
+        asked: bool [sentences], those that the labeller was asked about.
+    """
+
+    def __init__(self, answers: Answers, asked: np.ndarray) -> None:
+        self._answers, self._asked = answers, asked
+        self._yes, self._answered = Lines(answers.yes), Lines(answers.answered)
+
+    def tally(self, exemplars: Iterable[np.ndarray], base: np.ndarray) -> Tally:
+        """Count the sets of a split.
+
+        Args:
+            exemplars: of some neurons after the others, int [neurons, size]: rows of B.
+            base: bool [sentences], those that stand for the split.
+        """
+        parts = [self._of(block) for block in exemplars]
+        count, answered, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
+        of_split = self._answers.among(base)
+        return Tally(count, answered, asked, of_split.yes.totals, of_split.answered.totals)
+
+    def _of(self, exemplars: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        asked = asked_sets(exemplars, self._asked)
+        count, answered = (
+            lines.sums(exemplars).astype(np.int32) for lines in (self._yes, self._answered)
+        )
+        answered[~asked] = 0
+        return count, answered, asked
 
 
 def asked_sets(exemplars: np.ndarray, asked: np.ndarray) -> np.ndarray:
     """The neurons all of whose exemplars were asked about: bool [neurons]."""
     return np.asarray(asked[exemplars].all(axis=1))
-
-
-def frequencies(
-    exemplars: np.ndarray,
-    answers: np.ndarray,
-    by: Frequency,
-    asked: np.ndarray | None = None,
-    sampled: np.ndarray | None = None,
-) -> Frequencies:
-    """f(c) of every neuron and descriptor.
-
-    Args:
-        exemplars: int [neurons, size], rows of `answers`.
-        answers: B of a split's sentences, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 none.
-        by: `occurrences`, the paper's formula: the share of c among all descriptor occurrences in
-            the set; `sentences`: the share of the set's answered sentences that c applies to.
-        asked: bool [sentences], those that the labeller was asked about; None for all.
-        sampled: bool [sentences], those that stand for the split, for the base rate; None for all.
-    """
-    sets = Sets(exemplars, len(answers))
-    count, answered = sets.sums(answers == 1), sets.sums(answers >= 0)
-    part = answers if sampled is None else answers[sampled]
-    base, every = (part == 1).sum(axis=0), (part >= 0).sum(axis=0)
-    f = shares(count, answered, by)
-    if asked is not None:
-        apart = ~asked_sets(exemplars, asked)
-        f[apart], answered[apart] = np.nan, 0
-    base_rate = shares(base[None], every[None], by)[0]
-    return Frequencies(f, count, answered, base_rate, base, every)
 
 
 def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray:
@@ -101,21 +128,20 @@ def ranks(f: np.ndarray) -> np.ndarray:
 
 
 def broad_descriptors(
-    exemplars: np.ndarray, answers: np.ndarray, by: Frequency, threshold: float, share: float
+    tally: Tally, by: Frequency, threshold: float, share: float
 ) -> list[tuple[int, float]]:
     """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
 
-    The paper drops three such by hand (section 4.3). The broadest is dropped first and f counted
+    The paper drops three such by hand (section 4.3). The broadest is dropped first and f taken
     anew, as one broad descriptor can hide or feign another.
 
     Returns:
         (descriptor, share of neurons), in the order dropped.
     """
-    kept = list(range(answers.shape[1]))
+    kept = list(range(tally.count.shape[1]))
     dropped: list[tuple[int, float]] = []
     while len(kept) > 1:
-        f = frequencies(exemplars, answers[:, kept], by).f
-        reach = assign(f, threshold, None).mean(axis=0)
+        reach = assign(tally.keep(kept).f(by), threshold, None).mean(axis=0)
         widest = int(np.argmax(reach))
         if reach[widest] <= share:
             break

@@ -1,89 +1,21 @@
 """The results that several stages read, as arrays."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
-from descry.storage import JSON, formed, hdf5_provenance, read_table, reading_hdf5, table_provenance
+from descry.storage import JSON, formed, provenance_of, read_table, reading_hdf5
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """B and what is behind it.
-
-    Attributes:
-        descriptors: their names, in the order of the columns.
-        answer: int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer.
-        score: float32 of the same shape, log-odds of Yes; NaN where only words or nothing came.
-        asked: bool [sentences], those that the labeller was asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
-        ids: of the sentences, row by row.
-        labeller: who answered, as the fields of a labeller's identity.
-        frame: what its chat template put around a prompt.
-        made: what made the file.
-    """
-
-    descriptors: list[str]
-    answer: np.ndarray
-    score: np.ndarray
-    asked: np.ndarray
-    sampled: np.ndarray
-    ids: list[str]
-    labeller: dict[str, str]
-    frame: tuple[str, str]
-    made: JSON
-
-    def without(self, columns: list[int]) -> "Annotations":
-        """The same without some descriptors."""
-        keep = [i for i in range(len(self.descriptors)) if i not in columns]
-        names = [self.descriptors[i] for i in keep]
-        return replace(
-            self, descriptors=names, answer=self.answer[:, keep], score=self.score[:, keep]
-        )
-
-    def only(self, descriptors: list[str]) -> "Annotations":
-        """The same with these descriptors only."""
-        return self.without([i for i, d in enumerate(self.descriptors) if d not in descriptors])
-
-
-@formed("annotate")
-def read_annotations(path: Path) -> Annotations:
-    """Read annotations.h5."""
-    with reading_hdf5(path, "annotate") as file:
-        names = file["descriptor"].asstr()[:].tolist()
-        made = hdf5_provenance(file)
-        labeller, frame = (json.loads(file.attrs[name]) for name in ("labeller", "frame"))
-        ids = file["id"].asstr()[:].tolist()
-        answer, score, asked, sampled = (
-            file[name][:] for name in ("answer", "score", "asked", "sampled")
-        )
-    shapes = {values.shape for values in (answer, score)}, {asked.shape, sampled.shape}
-    if shapes != ({(len(ids), len(names))}, {(len(ids),)}):
-        raise ValueError("its datasets are not of the same sentences and descriptors")
-    if not isinstance(labeller, dict) or not isinstance(frame, list):
-        raise ValueError("it does not say who answered")
-    if not isinstance(made, dict):
-        raise ValueError("it does not say what made it")
-    return Annotations(names, answer, score, asked, sampled, ids, labeller, (*frame,), made)
-
-
-@formed("judge")
-def read_judgements(path: Path) -> Annotations | None:
-    """Read judgements.h5; None where there was no judge."""
-    with reading_hdf5(path, "judge") as file:
-        judged = "labeller" in file.attrs
-    return read_annotations(path) if judged else None
 
 
 def exemplar_group(split: str, end: str) -> str:
@@ -117,6 +49,27 @@ def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
     """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus."""
     with reading_hdf5(path, "exemplars") as file:
         return np.asarray(file[f"{exemplar_group(split, end)}/row"][:])
+
+
+@formed("exemplars")
+def read_exemplar_block(path: Path, split: str, end: str, layer: int, neurons: slice) -> np.ndarray:
+    """The sets of some neurons of the layer in that row: int32 [neurons, size]."""
+    with reading_hdf5(path, "exemplars") as file:
+        return np.asarray(file[f"{exemplar_group(split, end)}/row"][layer, neurons])
+
+
+def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[np.ndarray]:
+    """The same as `read_exemplars`, layer by layer, of some neurons at a time.
+
+    Args:
+        members: about so many rows of the corpus at a time.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        layers, width, size = file[f"{exemplar_group(split, end)}/row"].shape
+    step = max(1, members // max(1, size))
+    for layer in range(layers):
+        for start in range(0, width, step):
+            yield read_exemplar_block(path, split, end, layer, slice(start, start + step))
 
 
 @dataclass(frozen=True)
@@ -240,22 +193,23 @@ class Labels:
 
 @formed("label")
 def read_labels(path: Path, end: str = HIGHEST) -> Labels:
-    """Read one end's rows of labels.parquet into arrays."""
-    table = read_table(path, "label")
-    made = table_provenance(table)
-    table = table.filter(pc.equal(table["end"], end))
-    descriptors = list(dict.fromkeys(table["descriptor"].to_pylist()))
-    layers = tuple(pc.unique(table["layer"]).to_pylist())
+    """Read one end's rows of labels.parquet into arrays, a split at a time."""
+    keys = _label_rows(path, end, "all", ["layer", "descriptor"])
+    layers, descriptors = (pc.unique(keys[name]).to_pylist() for name in keys.column_names)
     names = [field.name for field in fields(SplitLabels)]
+    shape = len(layers), -1, len(descriptors)
     splits = {}
     for split in SPLITS:
-        part = table.filter(pc.equal(table["split"], split))
-        columns = {
-            name: part[name].to_numpy().reshape(len(layers), -1, len(descriptors)) for name in names
-        }
+        part = _label_rows(path, end, split, names)
+        columns = {name: part[name].to_numpy().reshape(shape) for name in names}
         splits[split] = SplitLabels(**columns)
     width = splits["all"].f.shape[1]
-    return Labels(descriptors, Neurons(layers, width), splits, made)
+    return Labels(descriptors, Neurons(tuple(layers), width), splits, provenance_of(path, "label"))
+
+
+def _label_rows(path: Path, end: str, split: str, columns: list[str]) -> pa.Table:
+    only = (pc.field("end") == end) & (pc.field("split") == split)
+    return read_table(path, "label", columns, only)
 
 
 @formed("label")

@@ -2,7 +2,12 @@
 
 import numpy as np
 
+from descry.bits import Bits
+
 _WORD = 64  # bits
+_MOST = 255  # members whose flags add up within a byte
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+_FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a word
 
 
 class Sets:
@@ -46,3 +51,31 @@ class Sets:
             shift = np.uint64(bits * (column % each))
             found[:, column] = (summed[:, column // each] >> shift) & mask
         return found
+
+
+class Lines:
+    """The flags of a sentence beside each other, eight columns to a byte, to be counted in sets.
+
+    Sets may come a block at a time, which `Sets` would want all of; it wants weights, too, where
+    here are bits.
+    """
+
+    def __init__(self, flags: Bits) -> None:
+        self._columns = len(flags)
+        self._bytes = np.zeros((-(-self._columns // 8), flags.sentences), dtype=np.uint8)
+        for column in range(self._columns):
+            self._bytes[column // 8] |= flags.column(column).view(np.uint8) << 7 - column % 8
+
+    def sums(self, members: np.ndarray) -> np.ndarray:
+        """How often each column is set in each set: int64 [neurons, columns].
+
+        Args:
+            members: int [neurons, size], rows of the sentences.
+        """
+        starts = np.arange(0, members.shape[1], _MOST)
+        found = np.zeros((len(members), len(self._bytes), 8), dtype=np.int64)
+        for place, line in enumerate(self._bytes):
+            fields = np.add.reduceat(_FIELDS[line[members]], starts, axis=1)
+            each = fields.view(np.uint8).reshape(len(members), -1, 8)
+            found[:, place] = each.sum(axis=1, dtype=np.int64)
+        return found.reshape(len(members), -1)[:, : self._columns]

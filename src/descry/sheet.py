@@ -20,13 +20,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descry.annotations import Annotations, read_annotations
 from descry.asking import origin_of, record_of
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import JSON, Answer, Labeller
 from descry.labellers.human import DTYPE
 from descry.prompts import NO, YES, Prompt, p2
-from descry.results import Annotations, read_annotations
 from descry.splits import draw
 from descry.storage import atomic, read_table
 

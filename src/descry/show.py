@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from descry.annotations import Annotations, read_annotations
 from descry.asking import cost
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -22,10 +23,8 @@ from descry.hostile import printable
 from descry.labellers import JSON, Price
 from descry.outline import Node
 from descry.results import (
-    Annotations,
     Labels,
     labelled_ends,
-    read_annotations,
     read_ends,
     read_exemplars,
     read_labels,

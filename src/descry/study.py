@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from descry.annotations import Annotations
 from descry.evaluation import Cuts
 from descry.labels import asked_sets
 from descry.nulls import Comparison, Scores, Side
-from descry.results import Annotations, read_exemplars
+from descry.results import read_exemplars
 from descry.rules import Rule
 from descry.splits import HALVES, SPLITS
 from descry.tidy import Row

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from descry.annotations import read_annotations
 from descry.asking import Progress
 from descry.labels import asked_sets, assign
 from descry.nulls import scores
 from descry.params import Params, Section, arguments, changed
-from descry.results import read_annotations, read_exemplars
+from descry.results import read_exemplars
 from descry.rules import Rule
 from descry.splits import split_rows
 from descry.stages import annotate, cluster, exemplars

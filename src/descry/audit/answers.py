@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descry.annotations import Annotations
 from descry.audit.evidence import Answer
 from descry.audit.project import Project
 from descry.cache import Request
@@ -20,7 +21,6 @@ from descry.prompts import (
     parse_topics,
     parse_verdict,
 )
-from descry.results import Annotations
 
 SAYS = {1: YES, 0: NO}  # in B
 

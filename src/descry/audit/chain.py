@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from descry.annotations import read_annotations
 from descry.audit.answers import Asked, Topics, Verdicts, answers
 from descry.audit.evidence import (
     Answer,
@@ -29,7 +30,7 @@ from descry.audit.evidence import (
 from descry.audit.files import steps
 from descry.audit.project import Project
 from descry.exemplars import ENDS
-from descry.results import SPREAD, read_annotations, read_neuron_exemplars, read_neurons
+from descry.results import SPREAD, read_neuron_exemplars, read_neurons
 from descry.splits import SPLITS
 from descry.storage import JSON, read_json, read_table
 

@@ -13,13 +13,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from descry.annotations import read_annotations
 from descry.audit.chain import label_table
 from descry.audit.evidence import Numbers
 from descry.audit.project import STAGES, Project
 from descry.errors import InputError
 from descry.git import commit_of, log, text_at
 from descry.lock import Locked, in_order, parse_lock
-from descry.results import read_annotations, read_neuron_exemplars, read_neurons
+from descry.results import read_neuron_exemplars, read_neurons
 from descry.storage import (
     JSON,
     canonical,

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
+from descry.annotations import read_annotations
 from descry.audit.answers import Topics, Verdicts, answers
 from descry.audit.chain import Corpus, clusters
 from descry.audit.evidence import Answer, Cluster, Review
@@ -15,12 +16,7 @@ from descry.audit.project import Project
 from descry.errors import InputError
 from descry.exemplars import HIGHEST
 from descry.rendered import request_of, shown
-from descry.results import (
-    exemplar_group,
-    labelled_ends,
-    read_annotations,
-    read_neurons,
-)
+from descry.results import exemplar_group, labelled_ends, read_neurons
 from descry.splits import SPLITS
 from descry.storage import JSON, read_json, read_table, reading_hdf5
 

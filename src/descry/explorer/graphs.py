@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from descry.annotations import Annotations
 from descry.errors import InputError
 from descry.explorer.neurons import SIZE
 from descry.explorer.packs import Pack, plain
@@ -12,7 +13,7 @@ from descry.labels import Neurons
 from descry.n2g.comparison import held, talk
 from descry.n2g.reading import placed, readable, word_of
 from descry.n2g.records import Record, Tokens
-from descry.results import Annotations, Labels
+from descry.results import Labels
 from descry.storage import JSON
 
 _SHOWN = 10  # sentences shown of those in which a graph predicts its neuron to fire

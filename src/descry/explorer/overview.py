@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 
 from descry.alike import alike
+from descry.annotations import Annotations
 from descry.explorer.packs import plain
-from descry.results import Annotations, Labels
+from descry.results import Labels
 from descry.splits import HALVES, SPLITS
 from descry.storage import JSON
 from descry.tidy import Row

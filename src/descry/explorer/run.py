@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from descry.annotations import Annotations
 from descry.exemplars import HIGHEST
 from descry.explorer import overview
 from descry.explorer.graphs import by_number, graph_packs, held_labels
@@ -19,7 +20,7 @@ from descry.explorer.sentences import Excited, examples, sentence_packs
 from descry.explorer.similar import by_chance, similar
 from descry.explorer.words import Index, index, word_packs
 from descry.n2g.records import Record
-from descry.results import Annotations, Labels, Shown
+from descry.results import Labels, Shown
 from descry.splits import HALVES
 from descry.storage import JSON
 from descry.tidy import Row

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
+from descry.annotations import Annotations
 from descry.explorer.packs import Pack, numbers, plain, slices, whole_numbers
-from descry.results import Annotations
 from descry.storage import JSON
 
 SIZE = 64  # sentences of a pack

@@ -43,7 +43,7 @@ class EmbeddedLabeller:
     @cached_property
     def identity(self) -> Identity:
         """Who answers; the descriptors' phrases and the corpus that p2 is fitted to are in it."""
-        fitted = {"descriptors": self.descriptors, "corpus": self.corpus}
+        fitted = {"descriptors": self.descriptors, "corpus": self.corpus and list(self.corpus)}
         decoding = {"version": VERSION, "max_descriptors": self.max_descriptors} | (
             {"fitted": sha256_text(canonical(fitted))} if self.descriptors is not None else {}
         )

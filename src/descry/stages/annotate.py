@@ -1,23 +1,25 @@
 """Stage annotate: corpus and descriptors -> annotations.h5 (prompt p2, section 3.2)."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from descry.annotations import writing_annotations
 from descry.asking import Asking, Progress, Tally, ask, stored_frame
+from descry.columns import Chosen, Texts
 from descry.errors import InputError
 from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Labeller, create
-from descry.prompts import p2, parse_verdict
+from descry.prompts import Prompt, p2, parse_verdict
 from descry.results import read_ends, read_exemplars, read_neurons
 from descry.scope import Choice, Scope, exemplar_scope, whole
 from descry.shard import WHOLE, Shard
 from descry.splits import SPLITS
-from descry.storage import canonical, provenance, read_json, read_table, write_json, writing_hdf5
+from descry.storage import provenance, read_json, write_json
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
-MISSING = -1  # in B: not asked, or no usable answer
 NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer
 
 
@@ -43,12 +45,9 @@ def run(
     shard: Shard = WHOLE,
     again: bool = True,
 ) -> dict[str, int]:
-    """Write B and the scores behind it.
+    """Write B and the scores behind it, as `annotations` says.
 
-    Datasets: `answer` int8 [sentence, descriptor] (1 Yes, 0 No, -1 no answer), `score` float32
-    (log-odds of Yes; NaN where the labeller gave words only, or nothing), `id` and `descriptor`,
-    `asked` and `sampled` bool [sentence]. Attribute `labeller` says who answered, `frame` what its
-    chat template put around the prompts: from these and the texts every prompt and key follow.
+    From who answered, the frame of its chat template and the texts every prompt and key follow.
 
     Args:
         exemplars: read only where the scope is theirs.
@@ -56,39 +55,38 @@ def run(
         shard: with one of several, the answers go into the cache, and their counts into `output`.
         again: whether what failed before is asked again: not behind shards, which have just tried.
     """
-    sentences = read_table(corpus, "corpus")
-    ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
+    ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
     entries = read_json(descriptors, "cluster")["descriptors"]
     phrases = {entry["name"]: entry["phrases"] for entry in entries}
     read = [corpus, descriptors] + ([exemplars] if scope == "exemplars" else [])
     made = provenance(stage, section, read, PACKAGES)
     who = create(labeller, "p2", descriptors=phrases, corpus=texts)
     which = scope_of(ids, exemplars, scope, neurons, sample, seed)
-    tally = Tally()
+    rows, names, tally = np.flatnonzero(which.asked), list(phrases), Tally()
     with opened(cache_folder, journals) as cache:
         how = Asking(stage, cache, max_failures, replay, progress, shard, again)
-        b = _answers(how, who, texts, list(phrases), which, min_mass, tally)
+        found = _verdicts(how, who, p2(Chosen(texts, rows), names), min_mass, tally)
         if shard != WHOLE:
+            for _ in found:
+                pass  # stored as they come
             write_json(output, tally.counts())
             return tally.brief
-        frame = stored_frame(cache, who.identity) or NO_FRAME
-    made |= {"failed": tally.failed} | b.counts
-    with writing_hdf5(output, made) as file:
-        file.attrs["labeller"] = canonical(who.identity.as_json())
-        file.attrs["frame"] = canonical(list(frame))
-        file.create_dataset("id", data=np.array(ids, dtype="S16"))
-        names = np.array([name.encode() for name in phrases], dtype=object)
-        file.create_dataset("descriptor", data=names, dtype=_utf8())
-        file.create_dataset("answer", data=b.answer)
-        file.create_dataset("score", data=b.score)
-        file.create_dataset("asked", data=which.asked)
-        file.create_dataset("sampled", data=which.sampled)
-    counts = {"sentences": int(which.asked.sum())} | tally.brief
-    return counts | {"yes": int((b.answer == 1).sum())} | b.counts
+        counts = dict.fromkeys(("yes", "other word likelier", "near ties"), 0)
+        with writing_annotations(output, ids, names, which.asked, which.sampled) as b:
+            for positions, yes, odds, greedy in found:
+                row, column = np.divmod(positions, len(names))
+                b.put(rows[row], column, yes, odds)
+                near = np.abs(odds) < NEAR_TIE
+                for name, flags in zip(counts, (yes, ~greedy, near), strict=True):
+                    counts[name] += int(flags.sum())
+            frame = stored_frame(cache, who.identity) or NO_FRAME
+            of_b = {name: counts[name] for name in ("other word likelier", "near ties")}
+            b.sign(made | {"failed": tally.failed} | of_b, who.identity.as_json(), frame)
+    return {"sentences": len(rows)} | tally.brief | counts
 
 
 def scope_of(
-    ids: list[str],
+    ids: Sequence[str],
     exemplars: Path,
     scope: Literal["corpus", "exemplars"],
     neurons: Choice,
@@ -109,49 +107,20 @@ def scope_of(
     return exemplar_scope(ids, sets, read_neurons(exemplars), neurons, sample, seed)
 
 
-class _B:
-    """B as it fills: answer and score by sentence and descriptor."""
-
-    def __init__(self, sentences: int, descriptors: int) -> None:
-        self.answer = np.full((sentences, descriptors), MISSING, dtype=np.int8)
-        self.score = np.full((sentences, descriptors), np.nan, dtype=np.float32)
-        self.other_word = 0
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Answers that the labeller would have worded otherwise, and those on the edge."""
-        near = int((np.abs(self.score) < NEAR_TIE).sum())
-        return {"other word likelier": self.other_word, "near ties": near}
-
-
-def _answers(
-    how: Asking,
-    who: Labeller,
-    texts: list[str],
-    names: list[str],
-    which: Scope,
-    min_mass: float,
-    tally: Tally,
-) -> _B:
-    rows = np.flatnonzero(which.asked)
-    prompts = p2([texts[row] for row in rows], names)
-    b = _B(len(texts), len(names))
+def _verdicts(
+    how: Asking, who: Labeller, prompts: Sequence[Prompt], min_mass: float, tally: Tally
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Slab by slab, of the answers that are one: places of the prompts, and fields of `Verdict`."""
 
     def check(response: JSON) -> None:
         parse_verdict(response, min_mass)
 
     for slab in ask(how, who, prompts, check, tally):
-        for position, response in enumerate(slab.responses, slab.start):
-            if response is not None:
-                row, column = divmod(position, len(names))
-                verdict = parse_verdict(response, min_mass)
-                b.answer[rows[row], column] = verdict.yes
-                b.score[rows[row], column] = verdict.odds
-                b.other_word += not verdict.greedy
-    return b
-
-
-def _utf8() -> np.dtype[Any]:
-    import h5py
-
-    return h5py.string_dtype("utf-8")  # type: ignore[no-any-return]
+        said = [place for place, response in enumerate(slab.responses) if response is not None]
+        verdicts = [parse_verdict(slab.responses[place], min_mass) for place in said]
+        yield (
+            slab.start + np.array(said, dtype=np.int64),
+            np.array([verdict.yes for verdict in verdicts], dtype=bool),
+            np.array([verdict.odds for verdict in verdicts], dtype=np.float32),
+            np.array([verdict.greedy for verdict in verdicts], dtype=bool),
+        )

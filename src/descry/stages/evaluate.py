@@ -17,6 +17,7 @@ from descry.agreement import (
     summary,
     table,
 )
+from descry.annotations import Annotations, read_annotations, read_judgements
 from descry.errors import InputError
 from descry.evaluation import pearson
 from descry.exemplars import HIGHEST
@@ -24,13 +25,7 @@ from descry.gold import read_gold
 from descry.label_scores import label_scores
 from descry.means import mean
 from descry.nulls import means_of, scores
-from descry.results import (
-    Annotations,
-    has_exemplars,
-    read_annotations,
-    read_ends,
-    read_judgements,
-)
+from descry.results import has_exemplars, read_ends
 from descry.rules import Rule
 from descry.splits import HALVES, split_rows
 from descry.storage import (

@@ -1,32 +1,38 @@
 """Stage label: exemplars and annotations -> labels, composed labels, neurons.json (section 3.3)."""
 
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from descry.composed import Formula, iou
-from descry.composed import compose as composed_labels
+from descry.annotations import Annotations, read_annotations, read_ids
+from descry.bits import Bits
+from descry.composed import Composer, Formula, iou
 from descry.enrichment import enrichment, strength
 from descry.errors import InputError
 from descry.exemplars import HIGHEST
+from descry.label_tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.labels import (
     Frequency,
     Neurons,
-    asked_sets,
+    Tally,
+    Tallying,
     assign,
     broad_descriptors,
-    frequencies,
     inverse_map,
 )
-from descry.results import Annotations, read_annotations, read_ends, read_exemplars, read_neurons
+from descry.results import exemplar_blocks, read_ends, read_neurons
 from descry.rules import Rule, RuleName
-from descry.splits import HALVES, SPLITS, other_half, split_rows
-from descry.storage import provenance, read_table, write_json, write_table
+from descry.splits import HALVES, SPLITS, other_half
+from descry.storage import JSON, provenance, read_blocks, row_count, write_batches, write_json
 
 PACKAGES = ["numpy", "pyarrow", "scipy"]
+MEMBERS = 2**20  # exemplars that are held at a time
+_SENTENCES, _ROWS = 2**16, 2**20  # read and written at a time
 
 
 def run(
@@ -58,170 +64,191 @@ def run(
     activations, where there are any, are labelled apart: rows with end `lowest`, and a map of
     their own.
     """
-    sentences = read_table(corpus, "corpus")
-    rows = split_rows(sentences["split"].to_pylist())
-    every = read_annotations(annotations)
-    if every.ids != sentences["id"].to_pylist():
-        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
-    every_neuron = read_neurons(exemplars)
-    applied = Rule.of(section)
-    tables: list[pa.Table] = []
-    formulas: list[pa.Table] = []
-    inverse: dict[str, dict[str, dict[str, list[str]]]] = {}
-    dropped: list[dict[str, str]] = []
-    counts: Counter[str] = Counter()
-    for end in read_ends(exemplars):
-        sets = {name: read_exemplars(exemplars, name, end) for name in SPLITS}
-        flat = {name: found.reshape(len(every_neuron), -1) for name, found in sets.items()}
-        # Exemplar rows count in the whole corpus; a split's base rate counts its own sentences.
-        within = {name: np.searchsorted(rows[name], found) for name, found in flat.items()}
-        meant = flat["all"][asked_sets(flat["all"], every.asked)]
-        wide = _broad(applied, meant, len(every_neuron), every, threshold, broad)
-        dropped += [
-            {
-                "descriptor": every.descriptors[column],
-                "end": end,
-                "reason": f"f > {threshold} on {share:.0%} of neurons (label.broad)",
-            }
-            for column, share in wide
-        ]
-        b = every.without([column for column, _ in wide])
-        inverse[end] = {}
-        for split in SPLITS:
-            part = b.answer[rows[split]], frequency, b.asked[rows[split]], b.sampled[rows[split]]
-            found = frequencies(within[split], *part)
-            base = found.base_count, found.base_answered, bool(part[3].all())
-            tested = enrichment(found.count, found.answered, *base)
-            strong = found.f if rule == "composition" else strength(tested.q)
-            assigned = assign(strong, applied.bound(applied.cut), top_k)
-            columns = {"f": found.f, "count": found.count, "lift": found.lift}
-            columns |= {"p": tested.p, "q": tested.q, "assigned": assigned}
-            tables.append(_table(end, split, every_neuron, b.descriptors, found.base, columns))
-            inverse[end][split] = inverse_map(assigned, every_neuron.names, b.descriptors)
-        if compose:
-            answers = {name: b.answer[rows[name]] for name in SPLITS}
-            how = {"length": compose, "beam": beam, "penalty": penalty}
-            formulas += _composed(end, within, answers, b.descriptors, every_neuron, how)
-        tagged = inverse[end]["all"].values()
-        of = "" if end == HIGHEST else f"{end}: "
-        counts[f"{of}neurons"] = len(meant)
-        counts[f"{of}labelled"] = len({name for names in tagged for name in names})
-        counts[f"{of}labels"] = sum(map(len, tagged))
+    applied, b = Rule.of(section), read_annotations(annotations)
+    study = _Study(exemplars, read_neurons(exemplars), b, _within(corpus, annotations, b))
+    ends = _ends(study, applied, threshold, broad)
     made = provenance("label", section, [corpus, exemplars, annotations], PACKAGES)
-    made["dropped"] = dropped
-    write_table(labels, pa.concat_tables(tables), made)
-    write_table(composed, pa.concat_tables(formulas) if formulas else COMPOSED.empty_table(), made)
+    made["dropped"] = [entry for end in ends for entry in end.dropped]
+    inverse: Inverse = {}
+    write_batches(labels, LABELS, _label_tables(study, ends, applied, top_k, inverse), made)
+    how = {"length": compose, "beam": beam, "penalty": penalty}
+    found = _composed_tables(study, ends, how) if compose else iter(())
+    write_batches(composed, COMPOSED, found, made)
+    counts = _counts(ends, inverse)
     found_neurons = {"neurons": inverse.pop(HIGHEST)} | inverse
     write_json(neurons, {"made": made} | found_neurons)
-    return counts | {"broad descriptors dropped": len(dropped)}
+    return counts | {"broad descriptors dropped": len(made["dropped"])}
 
 
-def _broad(
-    rule: Rule,
-    exemplars: np.ndarray,
-    neurons: int,
-    b: Annotations,
-    threshold: float,
-    share: float,
-) -> list[tuple[int, float]]:
+Inverse = dict[str, dict[str, dict[str, list[str]]]]
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What is labelled, and by what.
+
+    Attributes:
+        exemplars: exemplars.h5, read some neurons at a time.
+        within: by split, its sentences: bool [sentences].
+    """
+
+    exemplars: Path
+    neurons: Neurons
+    b: Annotations
+    within: dict[str, np.ndarray]
+
+    def sets(self, end: str, split: str) -> Iterator[np.ndarray]:
+        """Exemplar sets of some neurons after the others: int32 [neurons, size]."""
+        return exemplar_blocks(self.exemplars, split, end, MEMBERS)
+
+
+def _within(corpus: Path, annotations: Path, b: Annotations) -> dict[str, np.ndarray]:
+    """The sentences of each split.
+
+    Raises:
+        InputError: the annotations are of another corpus.
+    """
+    number, start = row_count(corpus, "corpus"), 0
+    same = number == len(b.asked)
+    within = {half: np.zeros(number, dtype=bool) for half in HALVES}
+    for block in read_blocks(corpus, "corpus", ["id", "split"], _SENTENCES) if same else ():
+        stop = start + len(block)
+        same = same and read_ids(annotations, start, stop) == block["id"].to_pylist()
+        for half in HALVES:
+            within[half][start:stop] = np.array(block["split"].to_pylist()) == half
+        start = stop
+    if not same:
+        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
+    return {"all": np.ones(number, dtype=bool)} | within
+
+
+@dataclass(frozen=True)
+class _End:
+    """One end of the activations, without the descriptors that are dropped.
+
+    Attributes:
+        columns: of the descriptors that are left.
+        tallies: by split.
+    """
+
+    name: str
+    columns: list[int]
+    tallies: dict[str, Tally]
+    dropped: list[JSON]
+
+
+def _ends(study: _Study, rule: Rule, threshold: float, share: float) -> list[_End]:
+    """Count the sets of every end, and drop what is broad."""
+    b, ends = study.b, []
+    tallying = Tallying(b.bits, b.asked)
+    for end in read_ends(study.exemplars):
+        tallies = {
+            split: tallying.tally(study.sets(end, split), b.sampled & study.within[split])
+            for split in SPLITS
+        }
+        wide = dict(_broad(rule, tallies["all"], threshold, share))
+        columns = [column for column in range(len(b.descriptors)) if column not in wide]
+        kept = {split: tally.keep(columns) for split, tally in tallies.items()}
+        dropped = [_reason(b.descriptors[c], end, threshold, on) for c, on in wide.items()]
+        ends.append(_End(end, columns, kept, dropped))
+    return ends
+
+
+def _broad(rule: Rule, tally: Tally, threshold: float, share: float) -> list[tuple[int, float]]:
     """Descriptors that are dropped. Enrichment has none: what is common everywhere is not enriched.
 
     Of a few chosen neurons nearly every label is on most: breadth is judged over all of them.
     """
-    if rule.name == "enrichment" or len(exemplars) < neurons:
+    if rule.name == "enrichment" or not tally.asked.all():
         return []
-    return broad_descriptors(exemplars, b.answer, rule.frequency, threshold, share)
+    return broad_descriptors(tally, rule.frequency, threshold, share)
 
 
-COMPOSED = pa.schema(
-    {
-        "end": pa.string(),
-        "split": pa.string(),
-        "layer": pa.int16(),
-        "neuron": pa.int32(),
-        "formula": pa.string(),
-        "length": pa.int16(),
-        "iou": pa.float64(),
-        "other_iou": pa.float64(),
-        "other_single": pa.float64(),
-        "other_null": pa.float64(),
+def _reason(descriptor: str, end: str, threshold: float, share: float) -> JSON:
+    reason = f"f > {threshold} on {share:.0%} of neurons (label.broad)"
+    return {"descriptor": descriptor, "end": end, "reason": reason}
+
+
+def _counts(ends: list[_End], inverse: Inverse) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for end in ends:
+        tagged = inverse[end.name]["all"].values()
+        of = "" if end.name == HIGHEST else f"{end.name}: "
+        counts[f"{of}neurons"] = int(end.tallies["all"].asked.sum())
+        counts[f"{of}labelled"] = len({name for names in tagged for name in names})
+        counts[f"{of}labels"] = sum(map(len, tagged))
+    return counts
+
+
+def _label_tables(
+    study: _Study, ends: list[_End], rule: Rule, top_k: int | None, inverse: Inverse
+) -> Iterator[pa.Table]:
+    """The rows of `labels`; on the way the inverse map is filled."""
+    names = study.neurons.names
+    for end in ends:
+        descriptors = [study.b.descriptors[column] for column in end.columns]
+        for split, tally in end.tallies.items():
+            within = bool(study.b.sampled[study.within[split]].all())
+            columns = _labels(tally, rule, top_k, within)
+            tagged = inverse_map(columns["assigned"], names, descriptors)
+            inverse.setdefault(end.name, {})[split] = tagged
+            step = max(1, _ROWS // len(descriptors))
+            for start in range(0, len(names), step):
+                part = {name: of[start : start + step] for name, of in columns.items()}
+                yield label_table(end.name, split, study.neurons, start, descriptors, part)
+
+
+def _labels(tally: Tally, rule: Rule, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
+    """The numbers of a split's labels, each [neurons, descriptors]."""
+    f, base = tally.f(rule.frequency), tally.base(rule.frequency)
+    of_split = tally.base_count, tally.base_answered, within
+    tested = enrichment(tally.count, tally.answered, *of_split)
+    strong = f if rule.name == "composition" else strength(tested.q)
+    return {
+        "f": f,
+        "count": tally.count,
+        "base_rate": np.broadcast_to(base, f.shape),
+        "lift": tally.lift(rule.frequency),
+        "p": tested.p,
+        "q": tested.q,
+        "assigned": assign(strong, rule.bound(rule.cut), top_k),
     }
-)
 
 
-def _composed(
-    end: str,
-    sets: dict[str, np.ndarray],
-    answers: dict[str, np.ndarray],
-    names: list[str],
-    neurons: Neurons,
-    how: dict[str, Any],
-) -> list[pa.Table]:
+def _composed_tables(study: _Study, ends: list[_End], how: dict[str, Any]) -> Iterator[pa.Table]:
     """The best formula of every neuron, chosen in each split; one chosen in a half, in both."""
-    tables = []
-    for split in SPLITS:
-        found = composed_labels(sets[split], answers[split], **how)
-        table = {
-            "end": [end] * len(found),
-            "split": [split] * len(found),
-            "layer": np.repeat(np.array(neurons.layers, dtype=np.int16), neurons.width),
-            "neuron": np.tile(np.arange(neurons.width, dtype=np.int32), len(neurons.layers)),
-            "formula": [formula and formula.text(names) for formula in found],
-            "length": [formula and formula.length for formula in found],
-            "iou": _nullable(iou(found, sets[split], answers[split])),
-        }
-        unknown = [None] * len(found)
-        table |= {"other_iou": unknown, "other_single": unknown, "other_null": unknown}
-        if split in HALVES:
-            other = other_half(split)
-            single = composed_labels(sets[split], answers[split], **how | {"length": 1})
-            tried = {"other_iou": found, "other_single": single, "other_null": _another(found)}
-            for name, formulas in tried.items():
-                table[name] = _nullable(iou(formulas, sets[other], answers[other]))
-        tables.append(pa.table(table, schema=COMPOSED))
-    return tables
+    for end in ends:
+        yes = study.b.bits.yes.keep(end.columns)
+        names = [study.b.descriptors[column] for column in end.columns]
+        for split in SPLITS:
+            found = _formulas(study, end.name, split, yes, how)
+            ious = {"iou": _ious(study, end.name, split, yes, found)}
+            if split in HALVES:
+                single = _formulas(study, end.name, split, yes, how | {"length": 1})
+                for name, tried in zip(OTHER, (found, single, _another(found)), strict=True):
+                    ious[name] = _ious(study, end.name, other_half(split), yes, tried)
+            yield composed_table(end.name, split, study.neurons, names, found, ious)
+
+
+def _formulas(
+    study: _Study, end: str, split: str, yes: Bits, how: dict[str, Any]
+) -> list[Formula | None]:
+    composer = Composer(yes.among(study.within[split]), **how)
+    return [formula for sets in study.sets(end, split) for formula in composer.compose(sets)]
+
+
+def _ious(
+    study: _Study, end: str, split: str, yes: Bits, formulas: list[Formula | None]
+) -> np.ndarray:
+    """IoU of each neuron's formula with its set of a split: float64 [neurons]."""
+    among, parts, start = yes.among(study.within[split]), [], 0
+    for sets in study.sets(end, split):
+        parts.append(iou(formulas[start : start + len(sets)], sets, among))
+        start += len(sets)
+    return np.concatenate(parts)
 
 
 def _another(formulas: list[Formula | None]) -> list[Formula | None]:
     """Formulas of other neurons: far away, as neighbours are of one layer."""
     half = len(formulas) // 2
     return formulas[half:] + formulas[:half]
-
-
-def _table(
-    end: str,
-    split: str,
-    neurons: Neurons,
-    descriptors: list[str],
-    base: np.ndarray,
-    columns: dict[str, np.ndarray],
-) -> pa.Table:
-    n, d = len(neurons), len(descriptors)
-    row = np.repeat(np.arange(n), d)
-    layers = np.array(neurons.layers, dtype=np.int16)
-    return pa.table(
-        {
-            "end": _constant(end, n * d),
-            "split": _constant(split, n * d),
-            "layer": pa.array(layers[row // neurons.width]),
-            "neuron": pa.array((row % neurons.width).astype(np.int32)),
-            "descriptor": pa.array(descriptors * n),
-            "f": _nullable(columns["f"]),
-            "count": pa.array(columns["count"].ravel().astype(np.int32)),
-            "base_rate": _nullable(np.broadcast_to(base, (n, d))),
-            "lift": _nullable(columns["lift"]),
-            "p": _nullable(columns["p"]),
-            "q": _nullable(columns["q"]),
-            "assigned": pa.array(columns["assigned"].ravel()),
-        }
-    )
-
-
-def _constant(value: str, number: int) -> pa.Array:
-    indices = np.zeros(number, dtype=np.int8)
-    return pa.DictionaryArray.from_arrays(indices, [value]).cast(pa.string())
-
-
-def _nullable(values: np.ndarray) -> pa.Array:
-    """Undefined values are null."""
-    return pa.array(np.ascontiguousarray(values).ravel(), from_pandas=True)

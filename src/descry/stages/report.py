@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from descry.annotations import read_annotations, read_judgements
 from descry.errors import InputError
 from descry.exemplars import HIGHEST
 from descry.explorer.labelled import over
@@ -15,14 +16,7 @@ from descry.explorer.site import write_site
 from descry.git import head
 from descry.gold import read_gold
 from descry.n2g.records import read_records
-from descry.results import (
-    labelled_ends,
-    read_annotations,
-    read_ends,
-    read_judgements,
-    read_labels,
-    read_shown,
-)
+from descry.results import labelled_ends, read_ends, read_labels, read_shown
 from descry.splits import SPLITS
 from descry.storage import provenance_of, read_json, read_table, reading_hdf5
 from descry.tidy import Row, read_csv

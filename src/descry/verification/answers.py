@@ -5,12 +5,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from descry.annotations import MISSING, Annotations, read_annotations, read_judgements
 from descry.audit.project import Project
 from descry.cache import PromptCache
 from descry.labellers import JSON, Identity
 from descry.prompts import P2, UnparsableError, parse_verdict
-from descry.results import Annotations, read_annotations, read_judgements
-from descry.stages.annotate import MISSING
 from descry.upkeep import Verified, verify
 from descry.verification.link import Link
 

@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from descry.annotations import read_annotations, read_judgements
 from descry.audit.answers import Topics
 from descry.audit.project import STAGES, Project
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.lock import in_order
 from descry.params import Params
-from descry.results import read_annotations, read_judgements
 from descry.verification import contents, samples
 from descry.verification.answers import Answers
 from descry.verification.hashes import Hashes

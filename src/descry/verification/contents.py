@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
+from descry.annotations import Annotations
 from descry.audit.answers import SAYS, Topics, Verdicts
 from descry.audit.project import Project
 from descry.cache import PromptCache
 from descry.differences import content_difference
 from descry.labellers import JSON
 from descry.params import Params, arguments
-from descry.results import Annotations
 from descry.reviews import read_reviews, review_files
 from descry.splits import sentence_id
 from descry.stages import describe, exemplars, label

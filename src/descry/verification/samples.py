@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from descry.annotations import read_annotations
 from descry.audit.answers import Topics
 from descry.audit.project import Project
 from descry.cache import PromptCache
@@ -14,7 +15,7 @@ from descry.matrix import DATA
 from descry.models import Checkpoint
 from descry.params import Params, arguments
 from descry.prompts import Prompt, UnparsableError, p2, parse_topics, parse_verdict
-from descry.results import read_annotations, read_neurons
+from descry.results import read_neurons
 from descry.splits import draw
 from descry.stages import activations
 from descry.stages.annotate import NEAR_TIE
