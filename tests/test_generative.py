@@ -315,7 +315,7 @@ def test_running_out_of_memory_is_one_line_even_while_sharing_is_tried(judge, mo
         return forward(**options)
 
     monkeypatch.setattr(model, "forward", full)
-    with pytest.raises(InputError, match=r"out of memory with batch_tokens 4096: halve it"):
+    with pytest.raises(InputError, match=r"out of memory: halve batch_tokens \(4096\)"):
         answered(judge("llama"))
 
 

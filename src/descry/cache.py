@@ -38,6 +38,7 @@ _SETTINGS = {
 _ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
 _SHOWN = 100  # characters shown of what SQLite says
+_FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)  # the latter before a row is written
 _IN = 900  # SQLite takes at most 999 variables in a statement
 # What /proc/mounts calls file systems of other machines: SQLite's locks do not hold there.
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "sshfs")
@@ -126,7 +127,7 @@ def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        if getattr(error, "sqlite_errorcode", None) in _FULL:
             raise InputError(f"{folder}: the disk is full: free some space and run again") from None
         reason = str(error)[:_SHOWN]
         raise InputError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import in_parallel, plan_batches
+from descry.models import in_parallel, plan_batches, within_memory
 from descry.storage import read_blocks
 from descry.targets import Target
 from descry.threads import ahead
@@ -137,7 +137,7 @@ def extract(
         dtype: of the values, float32 or float16.
 
     Raises:
-        InputError: an activation is not finite, or too large for `dtype`.
+        InputError: an activation is not finite, or too large for `dtype`, or memory is short.
     """
     begun: deque[_Begun] = deque()
 
@@ -148,16 +148,18 @@ def extract(
             for texts in plan:
                 yield [block.tokens[text] for text in texts]
 
-    for found in in_parallel(model.activations, batches(), model.device, together=2):
-        _check(found, model, dtype)
-        current = begun[0]
-        if not current.values.size:
-            shape = current.block.rows, *found.shape[1:]
-            current.values = np.zeros(shape, dtype=dtype)
-        _place(current, found)
-        if not current.plan:
-            begun.popleft()
-            yield current.block, current.values
+    advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
+    with within_memory(model.name, advice):
+        for found in in_parallel(model.activations, batches(), model.device, together=2):
+            _check(found, model, dtype)
+            current = begun[0]
+            if not current.values.size:
+                shape = current.block.rows, *found.shape[1:]
+                current.values = np.zeros(shape, dtype=dtype)
+            _place(current, found)
+            if not current.plan:
+                begun.popleft()
+                yield current.block, current.values
 
 
 def _place(current: _Begun, found: np.ndarray) -> None:

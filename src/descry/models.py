@@ -8,6 +8,7 @@ where params.yaml says `pickled: true`.
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 _SETTINGS = ["*.json", "*.txt", "*.model", "*.jinja"]  # config, tokenizer, chat template
 EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
+_NO_MEMORY = re.compile(r"out of memory|can('t|not) allocate memory|alloc_failed", re.IGNORECASE)
 T = TypeVar("T")
 R = TypeVar("R")
 Embed = Callable[[Sequence[str]], np.ndarray]
@@ -214,8 +216,9 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
         # Batches by length, not by number: words alone go through thousands at a time.
         plan = plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS)
         batches = (model.preprocess([texts[row] for row in rows]) for rows in plan)
-        for rows, found in zip(plan, in_parallel(unit, batches, device), strict=True):
-            vectors[rows] = found
+        with within_memory(checkpoint.model, "free some and run again"):
+            for rows, found in zip(plan, in_parallel(unit, batches, device), strict=True):
+                vectors[rows] = found
         return vectors
 
     return embed
@@ -235,6 +238,35 @@ def loadable(checkpoint: Checkpoint) -> Iterator[None]:
     except Exception as error:  # a broken file is told by an exception of its reader's own
         reason = printable(shorten(str(error), 300, placeholder="...")) or type(error).__name__
         raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
+
+
+@contextmanager
+def within_memory(name: str, advice: str) -> Iterator[None]:
+    """Turn a lack of memory into one clear line.
+
+    Args:
+        name: of the model.
+        advice: what to do, such as which parameter to lower.
+
+    Raises:
+        InputError: there was too little.
+    """
+    try:
+        yield
+    except Exception as error:
+        if lacks_memory(error):
+            raise InputError(f"{name}: out of memory: {advice}") from None
+        raise
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether an exception says that a device or this machine has no memory left."""
+    from torch import OutOfMemoryError
+
+    if isinstance(error, MemoryError | OutOfMemoryError):
+        return True
+    # On a CPU, in a library of CUDA's, or behind a fallen kernel, torch says so in words alone.
+    return isinstance(error, RuntimeError) and bool(_NO_MEMORY.search(str(error)))
 
 
 def quiet() -> None:

@@ -261,7 +261,9 @@ def _load(
             f" model's, such as {min(absent)})"
         )
     model.config.use_cache = False
-    return tokenizer, model.eval().to(device)
+    with loadable(checkpoint):
+        model.to(device)
+    return tokenizer, model.eval()
 
 
 def _tokenizer_sha256(tokenizer: Any) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from descry.labellers.generative import Loaded, verdicts
-from descry.models import in_parallel, plan_batches
+from descry.models import in_parallel, lacks_memory, plan_batches
 from descry.prompts import Prompt
 
 if TYPE_CHECKING:
@@ -160,9 +160,9 @@ class Causal:
             return False
         try:
             together = self._logits([row])[0].float()
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # whatever it says to a mask of another shape (Falcon with ALiBi)
+        except Exception as refusal:  # whatever it says to a mask of another shape (Falcon, ALiBi)
+            if lacks_memory(refusal):
+                raise
             return False
         for i, end in enumerate(row.ends[:2]):
             ids = torch.tensor([row.beginning + end], device=model.device)

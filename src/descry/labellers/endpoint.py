@@ -35,6 +35,7 @@ from descry.labellers.completions import (
     malformed,
     rounded,
 )
+from descry.labellers.timely import timely
 from descry.prompts import NO, WORDS, YES, Prompt, Task
 from descry.storage import canonical
 
@@ -185,6 +186,9 @@ class EndpointLabeller:
             if stop.is_set():
                 raise _StoppedError
 
+        def hurry(response: Any) -> None:
+            response.stream = timely(response.stream, self.timeout)
+
         key = self._key() or "none"
         client = openai.OpenAI(
             api_key=key,
@@ -193,7 +197,7 @@ class EndpointLabeller:
             max_retries=self.retries,
             default_headers={"Authorization": f"Bearer {key}"},  # over OPENAI_CUSTOM_HEADERS
             http_client=openai.DefaultHttpxClient(
-                event_hooks={"request": [check]},
+                event_hooks={"request": [check], "response": [hurry]},
                 follow_redirects=False,  # what params.yaml names is asked, and nobody else
                 trust_env=not _is_loopback(self.host),  # a proxy does not know our loopback
             ),

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity
-from descry.models import Checkpoint, in_parallel, loadable, pick_device, plan_batches, quiet
+from descry.models import (
+    Checkpoint,
+    in_parallel,
+    loadable,
+    pick_device,
+    plan_batches,
+    quiet,
+    within_memory,
+)
 from descry.prompts import NO, P2, WORDS, YES, Prompt, Task
 from descry.storage import canonical
 
@@ -138,8 +146,6 @@ class GenerativeLabeller:
         self, prompts: Sequence[Prompt], wanted: Collection[int]
     ) -> Iterator[list[tuple[int, Answer]]]:
         """Answer the wanted ones among the prompts, batch by batch."""
-        from torch import OutOfMemoryError
-
         ids, cuts = self._fitted(prompts)
         work: Iterator[list[tuple[int, JSON, int]]]
         if self.task == "p2":
@@ -149,14 +155,10 @@ class GenerativeLabeller:
             )
         else:
             work = self._generated(ids, wanted)
-        try:
+        advice = f"halve batch_tokens ({self.batch_tokens}); what was answered is kept"
+        with within_memory(self.checkpoint.model, advice):
             for group in work:
                 yield [(i, Answer(r, (len(ids[i]), n), cuts[i])) for i, r, n in group]
-        except OutOfMemoryError:
-            raise InputError(
-                f"{self.checkpoint.model}: out of memory with batch_tokens {self.batch_tokens}:"
-                " halve it (what was answered is kept)"
-            ) from None
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -201,8 +203,8 @@ class GenerativeLabeller:
                 use_safetensors=self.checkpoint.safetensors,
                 **where,
             ).eval()
-        if not where:
-            model.to(pick_device(self.device))
+            if not where:
+                model.to(pick_device(self.device))
         return Loaded(self._tokenizer, model, self.batch_tokens)
 
     @cached_property

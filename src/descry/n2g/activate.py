@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import in_parallel, plan_batches
+from descry.models import in_parallel, plan_batches, within_memory
 from descry.n2g.plans import Prompt
 from descry.targets import Target
 
@@ -48,20 +48,22 @@ class LayerNeurons:
         """The activations of each prompt at its neurons: float32 [tokens, neurons] or [1, neurons].
 
         Raises:
-            InputError: an activation is not finite.
+            InputError: an activation is not finite, or memory is short.
         """
         around = [[*self.before, *prompt, *self.behind] for prompt in prompts]
         plan = plan_batches([len(ids) for ids in around], self.batch_tokens)
         batches = ([around[row] for row in rows] for rows in plan)
         found: list[np.ndarray] = [np.empty(0)] * len(prompts)
         computed = in_parallel(self.target.activations, batches, self.target.device, together=2)
-        for rows, values in zip(plan, computed, strict=True):
-            if not np.isfinite(values).all():
-                raise InputError(f"{self.target.name}: activations are not finite")
-            lengths = [1 if self.whole else len(around[row]) for row in rows]
-            parts = np.split(values[:, 0], np.cumsum(lengths)[:-1])
-            for row, part in zip(rows, parts, strict=True):
-                found[row] = self._own(part)[:, neurons[row]]
+        advice = f"halve activations.batch_tokens ({self.batch_tokens}), or else graphs.together"
+        with within_memory(self.target.name, advice):
+            for rows, values in zip(plan, computed, strict=True):
+                if not np.isfinite(values).all():
+                    raise InputError(f"{self.target.name}: activations are not finite")
+                lengths = [1 if self.whole else len(around[row]) for row in rows]
+                parts = np.split(values[:, 0], np.cumsum(lengths)[:-1])
+                for row, part in zip(rows, parts, strict=True):
+                    found[row] = self._own(part)[:, neurons[row]]
         return found
 
     def _own(self, values: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 
 from descry.errors import InputError
 from descry.exemplars import Leaders
-from descry.models import in_parallel, plan_batches
+from descry.models import in_parallel, plan_batches, within_memory
 from descry.n2g.plans import Prompt
 from descry.targets import Target
 
@@ -37,7 +37,7 @@ def leading_rows(
         int32 [neurons, size], the highest first, ties by the lower row; -1 where the texts are out.
 
     Raises:
-        InputError: an activation is not finite.
+        InputError: an activation is not finite, or memory is short.
     """
     leaders = Leaders(len(chosen), size)
     first = 0
@@ -72,8 +72,9 @@ def _highest(
     plan = plan_batches([len(prompts[row]) + special for row in some.tolist()], batch_tokens)
     batches = [some[rows] for rows in plan]
     computed = in_parallel(highest, batches, target.device, together=2)
-    for rows, values in zip(batches, computed, strict=True):
-        found[rows] = values
+    with within_memory(target.name, f"halve activations.batch_tokens ({batch_tokens})"):
+        for rows, values in zip(batches, computed, strict=True):
+            found[rows] = values
     return found
 
 

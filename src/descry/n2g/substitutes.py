@@ -1,13 +1,20 @@
 """Where words for a gap come from: a masked language model, or the model's own embeddings."""
 
 from collections.abc import Callable, Iterator, Sequence
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import Checkpoint, in_parallel, pick_device, plan_batches, quiet
+from descry.models import (
+    Checkpoint,
+    in_parallel,
+    loadable,
+    pick_device,
+    plan_batches,
+    quiet,
+    within_memory,
+)
 from descry.n2g.augment import Gap, suitable
 from descry.n2g.plans import Prompt
 
@@ -76,7 +83,7 @@ class MaskedLanguageModel:
         Raises:
             InputError: the checkpoint cannot be loaded, or is no masked language model.
         """
-        self.number, self.probability = number, probability
+        self.name, self.number, self.probability = checkpoint.model, number, probability
         self.device, self.batch_tokens = pick_device(device), batch_tokens
         self.tokenizer, self.model = _load(checkpoint, self.device)
         self.words = whole_words(self.tokenizer)
@@ -89,9 +96,12 @@ class MaskedLanguageModel:
         plan = [[known[k] for k in rows] for rows in plan_batches(lengths, self.batch_tokens)]
         batches = ([encoded[row] for row in rows] for rows in plan)
         found: list[list[str]] = [[] for _ in gaps]
-        for rows, ranked in zip(plan, in_parallel(self._ranked, batches, self.device), strict=True):
-            for row, words in zip(rows, ranked, strict=True):
-                found[row] = suitable(gaps[row].word, words, number=self.number)
+        ranked = in_parallel(self._ranked, batches, self.device)
+        advice = f"halve activations.batch_tokens ({self.batch_tokens})"
+        with within_memory(self.name, advice):
+            for rows, words in zip(plan, ranked, strict=True):
+                for row, likely in zip(rows, words, strict=True):
+                    found[row] = suitable(gaps[row].word, likely, number=self.number)
         return found
 
     def _encoded(self, gap: Gap) -> tuple[list[int], int | None]:
@@ -135,21 +145,19 @@ def _load(checkpoint: Checkpoint, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
     folder = str(checkpoint.folder)
-    try:
+    with loadable(checkpoint):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loaded = AutoModelForMaskedLM.from_pretrained(
             folder, trust_remote_code=False, output_loading_info=True
         )
-    except Exception as error:  # a broken file is told by an exception of its reader's own
-        reason = shorten(str(error), 300, placeholder="...") or type(error).__name__
-        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
+        model.to(device)
     if absent := loaded["missing_keys"]:  # the library would draw them by lot
         raise InputError(
             f"{checkpoint.model}: no masked language model (it has no weights for {min(absent)})"
         )
     if tokenizer.mask_token_id is None or not tokenizer.is_fast:
         raise InputError(f"{checkpoint.model}: no masked language model (no mask in its tokenizer)")
-    return tokenizer, model.eval().to(device)
+    return tokenizer, model.eval()
 
 
 class NearestWords:

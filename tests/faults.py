@@ -1,0 +1,295 @@
+"""Faults made for real in a checkout: kills, spoilt files, full disks; and what came of them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import psutil
+import yaml
+from miniature import Repo
+
+from descry.cache import PromptCache
+from descry.exports import export
+
+PATIENCE = 240.0  # seconds after which a run that has not ended is a hang
+
+
+class HangError(AssertionError):
+    """A run did not end."""
+
+
+class Run:
+    """A command in a checkout, in a session of its own, as a shell in a terminal starts it."""
+
+    def __init__(self, repo: Repo, command: str) -> None:
+        self.command = command
+        self.log = repo.path.parent / f"said-{time.monotonic_ns()}.txt"
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        with self.log.open("wb") as said:
+            self.process = psutil.Popen(
+                f"exec {command}", shell=True, cwd=repo.path, start_new_session=True,
+                stdout=said, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+                env={**os.environ, "PATH": path},
+            )  # fmt: skip
+
+    def stage(self, name: str) -> psutil.Process | None:
+        """The process of a stage as soon as it is there; None where the run ends without one."""
+        until = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < until:
+            for child in self.children():
+                if _is_stage(child, name):
+                    return child
+            time.sleep(0.01)
+        return None
+
+    def children(self) -> list[psutil.Process]:
+        try:
+            return list(self.process.children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
+
+    def end(self, patience: float = PATIENCE) -> tuple[int, str]:
+        """Exit status and all that was said, once the run has ended by itself."""
+        try:
+            status = self.process.wait(patience)
+        except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
+            self.clear()
+            raise HangError(f"{self.command}: not ended after {patience:.0f} s") from None
+        return status, self.log.read_text(errors="replace")
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the terminal tells every process that the command has started."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    def clear(self) -> None:
+        """No process of it is left."""
+        for one in [*self.children(), self.process]:
+            try:
+                one.kill()
+            except psutil.NoSuchProcess:
+                continue
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)  # those whose parent had gone
+        except ProcessLookupError:
+            return
+
+
+def _is_stage(process: psutil.Process, name: str) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return any(Path(word).name == "descry" and behind == name for word, behind in pairwise(words))
+
+
+def kill_stage(repo: Repo, command: str, stage: str, moment: float) -> str | None:
+    """Kill a stage's process so many seconds after its start: what the run said of it.
+
+    None where the stage was faster.
+    """
+    run = Run(repo, command)
+    try:
+        process = run.stage(stage)
+        if process is None:
+            raise AssertionError(f"{command} did not run {stage}:\n{run.end()[1]}")
+        try:
+            time.sleep(max(0.0, process.create_time() + moment - time.time()))
+            process.kill()
+        except psutil.NoSuchProcess:
+            pass
+        status, said = run.end()
+        return said if status else None
+    finally:
+        run.clear()
+
+
+def kill_all_but_the_stages(repo: Repo, command: str, moment: float) -> Run | None:
+    """SIGKILL the tool itself so many seconds after its start; its stages live on.
+
+    None where it was faster.
+    """
+    run = Run(repo, command)
+    time.sleep(moment)
+    if run.process.poll() is not None:
+        return None
+    tools = [one for one in run.children() if _runs(one, "snakemake")]
+    for one in [run.process, *tools]:
+        try:
+            one.kill()
+        except psutil.NoSuchProcess:
+            continue
+    run.process.wait()
+    return run
+
+
+def _runs(process: psutil.Process, name: str) -> bool:
+    try:
+        return any(Path(word).name == name for word in process.cmdline()[:2])
+    except psutil.Error:
+        return False
+
+
+def is_clear(said: str) -> bool:
+    """Whether somebody who ran into a fault was told so without a traceback."""
+    return "Traceback" not in said and "error" in said.lower()
+
+
+def one_line(said: str) -> str:
+    """The one line with which a `descry` command stops."""
+    (line,) = said.strip().splitlines()
+    assert line.startswith("error: "), said
+    return line
+
+
+def outputs(repo: Repo, stage: str) -> list[Path]:
+    """The files that a stage writes, as dvc.yaml has them."""
+    told = yaml.safe_load((repo.path / "dvc.yaml").read_text())["stages"][stage]
+    entries = [*told.get("outs", []), *told.get("metrics", [])]
+    return [repo.path / path for entry in entries for path in entry]
+
+
+def inputs(repo: Repo, stage: str) -> list[Path]:
+    """The files that a stage reads, as dvc.yaml has them."""
+    told = yaml.safe_load((repo.path / "dvc.yaml").read_text())["stages"][stage]
+    return [repo.path / path for path in told["deps"] if "$" not in path]
+
+
+def forget(repo: Repo, stages: Iterable[str]) -> None:
+    """Put a checkout back to before some stages: their outputs, records and answers go."""
+    lock = repo.path / "dvc.lock"
+    locked = yaml.safe_load(lock.read_text()) if lock.exists() else {"stages": {}}
+    for stage in stages:
+        for path in outputs(repo, stage):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        locked["stages"].pop(stage, None)
+        forget_answers(repo, stage)
+    if lock.exists():
+        lock.write_text(yaml.safe_dump(locked, sort_keys=False))
+    shutil.rmtree(repo.path / ".dvc/cache/runs", ignore_errors=True)  # DVC would restore from it
+
+
+def forget_answers(repo: Repo, stage: str) -> None:
+    """Take the answers out of the prompt cache that a stage asks for."""
+    section = yaml.safe_load((repo.path / "params.yaml").read_text()).get(stage, {})
+    specs = section.get("labellers") or [section.get("labeller")]
+    models = {Path(spec["model"]).name for spec in specs if spec}
+    with PromptCache(repo.path / "cache/prompts") as cache:
+        own = {
+            name
+            for name, origin in cache.origins().items()
+            if Path(origin["model"]).name in models
+            and (origin["task"] == "p1") == (stage == "describe")
+        }
+        if own:
+            told = list(cache.records())
+            cache.remove([key for key, text in told if json.loads(text)["origin"] in own], [])
+
+
+def exported(repo: Repo) -> dict[str, bytes]:
+    """Every answer in the prompt cache, as files."""
+    with TemporaryDirectory() as folder, PromptCache(repo.path / "cache/prompts") as cache:
+        export(cache, Path(folder))
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
+
+
+def flip_bit(path: Path, lots: Random) -> int:
+    """Turn one bit of a file over, and keep its time: the place of its byte."""
+    times = path.stat()
+    place = lots.randrange(times.st_size)
+    with path.open("rb+") as file:
+        file.seek(place)
+        byte = file.read(1)[0] ^ (1 << lots.randrange(8))
+        file.seek(place)
+        file.write(bytes([byte]))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return place
+
+
+def cut(path: Path, share: float) -> None:
+    """Leave so much of a file's beginning, and keep its time."""
+    times = path.stat()
+    os.truncate(path, int(times.st_size * share))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def on_a_small_disk(command: str, folder: Path, room: int) -> str:
+    """The command, for which a folder, with all in it, is on a disk with so many bytes left."""
+    kept = folder.with_name(f".{folder.name}.kept")
+    left = f"$(($(df -k --output=used {folder} | tail -n 1) + {room // 1024}))k"
+    steps = [
+        f"mkdir -p {kept} {folder}",
+        f"mount --bind {folder} {kept}",
+        f"mount -t tmpfs t {folder}",
+        f"cp -a {kept}/. {folder}/",
+        f"mount -o remount,size={left} {folder}",
+    ]
+    return _in_its_own_mounts(steps, command)
+
+
+def unwritable(command: str, folder: Path) -> str:
+    """The command, for which nothing can be written into a folder."""
+    steps = [
+        f"mkdir -p {folder}",
+        f"mount --bind {folder} {folder}",
+        f"mount -o remount,bind,ro {folder}",
+    ]
+    return _in_its_own_mounts(steps, command)
+
+
+def _in_its_own_mounts(steps: list[str], command: str) -> str:
+    return f"unshare -m sh -c '{' && '.join(steps)} && exec {command}'"
+
+
+def can_mount() -> str:
+    """Why nothing can be mounted here; empty where it can."""
+    tried = subprocess.run(
+        ["unshare", "-m", "mount", "-t", "tmpfs", "t", "/mnt"], capture_output=True, text=True
+    )
+    return tried.stderr.strip() if tried.returncode else ""
+
+
+def read_apart(read: Callable[[], object], patience: float) -> str:
+    """What comes of a read in a process of its own: same as its word, refused, crash, hang.
+
+    Args:
+        read: gives a word, raises an InputError, or worse.
+    """
+    from descry.errors import InputError
+
+    inner, outer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(inner)
+        try:
+            word = str(read())
+        except InputError:
+            word = "refused"
+        except BaseException as error:
+            word = f"raises {type(error).__name__}"
+        os.write(outer, word.encode()[:200])
+        os._exit(0)
+    os.close(outer)
+    until = time.monotonic() + patience
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        if time.monotonic() > until:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            os.close(inner)
+            return "hang"
+        time.sleep(0.0005)
+    _, status = os.waitpid(child, 0)
+    word = os.read(inner, 200).decode()
+    os.close(inner)
+    return f"crash by signal {status & 127}" if status & 127 else word
