@@ -234,18 +234,22 @@ def cache(tmp_path):
     """A prompt cache with answers, closed."""
     folder = tmp_path / "cache"
     origin = {"task": "p2", "model": "m", "template": ["a", "b", "c"]}
-    rows = {f"{n:064x}": {"response": {"yes": -n}, "sentence": "0" * 16} for n in range(200)}
+    rows = {key: {"response": said, "sentence": "0" * 16} for key, said in KEYS.items()}
     with PromptCache(folder) as opened:
         opened.store(origin, rows)
     return folder
 
 
+KEYS = {f"{n:064x}": {"yes": -n} for n in range(200)}
+
+
 def looked_through(folder, out):
-    """All that a run does with a cache, in short."""
+    """All that a run does with a cache, in short: the answers to what was asked."""
     with PromptCache(folder) as opened:
-        keys = [key for key, _ in opened.records()]
-        opened.answers(keys), opened.stats(), opened.runs()
+        found = opened.answers(list(KEYS))
+        opened.stats(), opened.runs()
         export(opened, out)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -259,9 +263,11 @@ def test_a_spoilt_cache_is_read_or_refused(cache, tmp_path, spoil):
     for _ in range(LOTS):
         spoil(database, lots)
         try:
-            looked_through(cache, out)
+            found = looked_through(cache, out)
         except InputError:
             refused += 1
+        else:  # none but true ones; a lost one is asked again
+            assert all(KEYS.get(key, said) == said for key, said in found.items())
         for other in cache.glob("cache.db-*"):
             other.unlink()
         database.write_bytes(whole)

@@ -250,7 +250,7 @@ def p2_row(study):
 
 def put(study, key, record):
     text = record if isinstance(record, str) else canonical(record)
-    study.sql("UPDATE Cache SET value = ? WHERE key = ?", text, f"answer:{key}")
+    study.sql("UPDATE Cache SET value = ?, tag = NULL WHERE key = ?", text, f"answer:{key}")
 
 
 def other_sentence(study, key, record):
@@ -285,6 +285,12 @@ def lose(name):
     return lost
 
 
+def flipped(study, key, record):
+    """A bit of what was answered; what stands beside the text stays."""
+    record["response"] |= {"finish": "stoq"}
+    study.sql("UPDATE Cache SET value = ? WHERE key = ?", canonical(record), f"answer:{key}")
+
+
 def no_json(study, key, record):
     put(study, key, canonical(record)[:-9])
 
@@ -298,6 +304,7 @@ TAMPERED = {
     "lost origin": (lose("origin"), "damaged"),
     "lost sentence": (lose("sentence"), "damaged"),
     "no JSON": (no_json, "damaged"),
+    "another score": (flipped, "damaged"),
     "no object": (lambda study, key, _: put(study, key, "[1]"), "damaged"),
     "an object for an origin": (
         lambda study, key, record: put(study, key, record | {"origin": {}}),
@@ -350,7 +357,7 @@ def p2_origin(study):
 
 
 def put_origin(study, name, origin):
-    statement = "UPDATE Cache SET value = ? WHERE key = ?"
+    statement = "UPDATE Cache SET value = ?, tag = NULL WHERE key = ?"
     study.sql(statement, canonical(origin), f"origin:{name}")
 
 
@@ -372,7 +379,7 @@ def test_an_origin_that_was_changed_with_its_name_is_named(asked, field, value):
     put_origin(asked, name, forged)
     for old, new in ((f'"{name}"', f'"{origin_id(forged)}"'), (f"origin:{name}", None)):
         if new:
-            asked.sql("UPDATE Cache SET value = replace(value, ?, ?)", old, new)
+            asked.sql("UPDATE Cache SET tag = NULL, value = replace(value, ?, ?)", old, new)
         else:
             asked.sql("UPDATE Cache SET key = ? WHERE key = ?", f"origin:{origin_id(forged)}", old)
     assert asked.verify().wrong == dict.fromkeys(

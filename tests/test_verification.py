@@ -266,7 +266,9 @@ def answer_otherwise(task, also):
         )
         said = record["response"]
         record["response"] = said | {"yes": said["no"], "no": said["yes"]}
-        base.execute("UPDATE Cache SET value = ? WHERE key = ?", (canonical(record), key))
+        base.execute(
+            "UPDATE Cache SET value = ?, tag = NULL WHERE key = ?", (canonical(record), key)
+        )
         base.commit()
     if also:
         b = read_annotations(Path("results/annotations.h5"))

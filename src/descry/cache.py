@@ -9,6 +9,7 @@ A row is an answer, a failure, an origin (who answered, and to which template: w
 have in common) or the counts of a stage's last run.
 """
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ _ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
 _SHOWN = 100  # characters shown of what SQLite says
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)  # the latter before a row is written
+_SPOILT = ""  # for a text that is not the one that was stored: it is no JSON
 _IN = 900  # SQLite takes at most 999 variables in a statement
 # What /proc/mounts calls file systems of other machines: SQLite's locks do not hold there.
 _NETWORK = ("nfs", "cifs", "smb", "lustre", "gpfs", "beegfs", "ceph", "glusterfs", "afs", "sshfs")
@@ -154,6 +156,11 @@ def origin_id(origin: JSON) -> str:
     return sha256_text(canonical(origin))[:16]
 
 
+def _seal(text: str) -> str:
+    """What stands beside a text: SQLite does not notice that a bit of it has changed."""
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def _refuse_network(folder: Path) -> None:
     import psutil
 
@@ -211,13 +218,15 @@ class PromptCache:
     # Reading
 
     def _select(self, where: str, values: Sequence[object]) -> Iterator[tuple[str, str, float]]:
-        """Rows as (key, text, time of storing), each checked to be text."""
-        columns = "key, raw, mode, filename, value, store_time"
+        """Rows as (key, text, time of storing), each checked to be the text that was stored."""
+        columns = "key, raw, mode, filename, value, tag, store_time"
         disk = self._cache.disk
         with _usable(self.folder):
             rows = self._cache._sql(f"SELECT {columns} FROM Cache WHERE {where}", values)
-            for key, raw, mode, filename, value, stored in rows:
-                yield disk.get(key, raw), disk.fetch(mode, filename, value, False), stored
+            for key, raw, mode, filename, value, tag, stored in rows:
+                text = disk.fetch(mode, filename, value, False)
+                whole = tag is None or tag == _seal(text)  # None: of a version without seals
+                yield disk.get(key, raw), text if whole else _SPOILT, stored
 
     def _rows(self, keys: Sequence[str]) -> Iterator[tuple[str, str, float]]:
         for start in range(0, len(keys), _IN):
@@ -300,6 +309,13 @@ class PromptCache:
 
     # Writing
 
+    def _put(self, key: str, text: str) -> None:
+        self._cache.set(key, text, tag=_seal(text), retry=True)
+
+    def _put_new(self, key: str, text: str) -> None:
+        """Store a row unless there is one."""
+        self._cache.add(key, text, tag=_seal(text), retry=True)
+
     @_clearly
     def store(self, origin: JSON, records: dict[str, JSON]) -> None:
         """Store good answers of one origin in one transaction; the first one written stays.
@@ -327,9 +343,9 @@ class PromptCache:
             }
             if self.journal and new:
                 self.journal.answers(name, origin, new)
-            self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
+            self._put_new(_ORIGIN + name, canonical(origin))
             for key, text in new.items():
-                self._cache.set(_ANSWER + key, text, retry=True)
+                self._put(_ANSWER + key, text)
                 self._cache.delete(_FAILURE + key, retry=True)
 
     @_clearly
@@ -345,7 +361,7 @@ class PromptCache:
         conflicts = {}
         with self._cache.transact(retry=True):
             for name, origin in origins.items():
-                self._cache.add(_ORIGIN + name, canonical(origin), retry=True)
+                self._put_new(_ORIGIN + name, canonical(origin))
             rows = self._rows([_ANSWER + key for key in records])
             present = {key.removeprefix(_ANSWER): text for key, text, _ in rows}
             for key, text in records.items():
@@ -353,7 +369,7 @@ class PromptCache:
                 if here is not None and self._response(key, here) != self._response(key, text):
                     conflicts[key] = text
                 elif here is None or text < here:
-                    self._cache.set(_ANSWER + key, text, retry=True)
+                    self._put(_ANSWER + key, text)
                     self._cache.delete(_FAILURE + key, retry=True)
         return conflicts
 
@@ -369,12 +385,12 @@ class PromptCache:
             if self.journal and new:
                 self.journal.failures(new)
             for key, record in new.items():
-                self._cache.set(_FAILURE + key, canonical(record), retry=True)
+                self._put(_FAILURE + key, canonical(record))
 
     @_clearly
     def finish(self, run: str, counts: JSON) -> None:
         """Keep the counts of a stage's and labeller's last run."""
-        self._cache.set(_RUN + run, canonical(counts), retry=True)
+        self._put(_RUN + run, canonical(counts))
 
     @_clearly
     def remove(self, answers: Iterable[str], failures: Iterable[str]) -> None:

@@ -45,9 +45,7 @@ Journals = Annotated[
 ]
 Part = Annotated[
     str | None,
-    typer.Option(
-        "--shard", help="Only this part of the work, such as 3-of-8."
-    ),
+    typer.Option("--shard", help="Only this part of the work, such as 3-of-8."),
 ]
 Parts = Annotated[
     list[Path] | None, typer.Argument(help="What the shards wrote, where there are some.")
@@ -65,6 +63,9 @@ def main() -> None:
         app()
     except InputError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
+        sys.exit(2)
+    except MemoryError:
+        print("error: out of memory (docs/benchmarks.md: what stages take)", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()

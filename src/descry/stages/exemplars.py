@@ -15,6 +15,8 @@ from descry.results import BOTTOM_GROUP, exemplar_group
 from descry.running import read_distribution, read_leaders
 from descry.splits import HALVES, split_rows
 from descry.storage import (
+    JSON,
+    formed,
     hdf5_provenance,
     provenance,
     read_table,
@@ -73,7 +75,7 @@ def run(
         read = [corpus] if passing else [corpus, activations]
         made = provenance("exemplars", section, read, PACKAGES)
         file = stack.enter_context(writing_hdf5(output, made))
-        origin = hdf5_provenance(source)
+        origin = _origin(activations, source)
         _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
             neurons = source[DATA].shape[2]
@@ -89,6 +91,14 @@ def run(
                     file.create_dataset(name, shape + values.shape[1:], values.dtype)
                 file[name][part.layer, part.columns] = values
     return {"neurons": shape[0] * neurons} | {f"{name} set": size for name, size in sizes.items()}
+
+
+@formed("activations")
+def _origin(path: Path, file: "h5py.File") -> JSON:
+    """What made the activations, as far as it is looked at here."""
+    made = hdf5_provenance(file)
+    _ = made["inputs"].values(), made["position"], made["layers"], made["params"]["block"]
+    return made
 
 
 def _check(origin: Any, activations: Path, corpus: str) -> None:
