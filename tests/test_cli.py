@@ -234,5 +234,5 @@ def test_bad_labellers(tmp_path, case):
 
 def test_help_names_every_stage(tmp_path):
     said = descry("--help", folder=tmp_path).stdout
-    for stage in SAMPLE:
+    for stage in SAMPLE.keys() - {"shards"}:
         assert stage in said

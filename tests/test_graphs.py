@@ -286,7 +286,7 @@ def test_words_are_replaced_by_the_nearest_of_the_target_or_a_masked_models(
 
 def test_no_neurons_load_no_model_and_write_files_without_rows(model, tmp_path):
     counts = make(tmp_path / "absent", model, tmp_path, {"target": None}, neurons=0)
-    assert counts == {"neurons": 0}
+    assert counts == {"neurons": 0, "with a path": 0}
     assert read_records(tmp_path / "graphs.parquet")[0] == []
     assert (tmp_path / "graphs.csv").read_text().count("\n") == 1
 

@@ -127,21 +127,18 @@ class _Job:
 
     def matrix(self, dtype: str) -> None:
         """Write the matrix, block by block."""
-        tokens = None
-        sentences = row_count(self.corpus, "corpus")
-        rows = sentences
+        tokens, rows = None, row_count(self.corpus, "corpus")
         if self.model.position == "tokens":
             tokens = token_rows(self.corpus, self.model, self.block)
             rows = len(tokens.datasets["token"])
         sizes = np.diff([*range(0, rows, self.block), rows])[self._mine]
-        layout = Layout(
-            int(sizes.sum()), len(self.model.layers), self.model.neurons, dtype, self.block
-        )
-        if not layout.rows:  # more shards than blocks
+        shape = int(sizes.sum()), len(self.model.layers), self.model.neurons
+        if not len(sizes):  # more shards than blocks
             with writing_hdf5(self.output, self.made):
                 return
         if self.own.main:
             index = self._index(tokens) if self.shard == WHOLE else {}
+            layout = Layout(*shape, dtype, self.block)
             begin(self.output, self.made, self.names, layout, index)
         self.own.wait()
         unfinished = part_of(self.output)
@@ -149,29 +146,38 @@ class _Job:
             if self.own.main:
                 writer.lock()
                 self._gather(writer)
-
-            def wanted(number: int) -> bool:
-                return self._has(number) and not writer.written[number // self.shard.number]
-
-            def write(computed: tuple[Block, np.ndarray]) -> int:
-                place = computed[0].number // self.shard.number
-                writer.write(place, place * self.block, computed[1])
-                return len(computed[0].tokens)
-
             if not self.parts:
-                blocks = (
-                    sentence_blocks(self.corpus, self.model, self.block, wanted)
-                    if tokens is None
-                    else (block for block in tokens.blocks if wanted(block.number))
-                )
-                if tokens is not None:
-                    mine = tokens.blocks[self._mine]
-                    sizes = np.array([len(block.tokens) for block in mine])
-                before, total = int(sizes[writer.written].sum()), int(sizes.sum())
-                self._follow(ahead(write, self._computed(blocks, dtype), 1), total, before)
+                if tokens:
+                    sizes = np.array([len(block.tokens) for block in tokens.blocks[self._mine]])
+                self._compute(writer, tokens, sizes, dtype)
         self.own.wait()
         if self.own.main:
             unfinished.replace(self.output)
+
+    def _compute(
+        self, writer: Writer, tokens: TokenRows | None, sentences: np.ndarray, dtype: str
+    ) -> None:
+        """Compute the blocks that are not written.
+
+        Args:
+            sentences: of each block.
+        """
+
+        def wanted(number: int) -> bool:
+            return self._has(number) and not writer.written[number // self.shard.number]
+
+        def write(computed: tuple[Block, np.ndarray]) -> int:
+            place = computed[0].number // self.shard.number
+            writer.write(place, place * self.block, computed[1])
+            return len(computed[0].tokens)
+
+        blocks = (
+            (block for block in tokens.blocks if wanted(block.number))
+            if tokens
+            else sentence_blocks(self.corpus, self.model, self.block, wanted)
+        )
+        before, total = int(sentences[writer.written].sum()), int(sentences.sum())
+        self._follow(ahead(write, self._computed(blocks, dtype), 1), total, before)
 
     @property
     def _mine(self) -> slice:
