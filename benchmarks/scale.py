@@ -188,7 +188,7 @@ def real_corpus(number: int) -> None:
     """A corpus of them, and what stage annotate asks about."""
     real_reviews(number)
     kept = {"reviews": "reviews.jsonl.gz", "per_category": 10**9, "language": "en"}
-    sections(corpus=kept, graphs={"neurons": 8}, cluster={"min_mentions": 4, "min_size": 2})
+    sections(corpus=kept, graphs={"neurons": 8}, exemplars={"top_percent": 5.0})
     descry("corpus", "reviews.jsonl.gz", "-o", "results/corpus.parquet")
     names = [f"topic {i}" for i in range(26)]
     entries = [{"name": name, "mentions": 1, "phrases": {name: 1}} for name in names]
