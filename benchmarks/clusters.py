@@ -15,7 +15,6 @@ machine that has other work.
 """
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -32,6 +31,7 @@ import numpy as np
 import pyarrow as pa
 import typer
 from activations import SAMPLE, Json, Row, Said, Work, folder_for, report
+from cost import run
 from extractors import peak_mb
 
 from descry.clusters import communities
@@ -242,18 +242,6 @@ def stage(size: int = MANY, work: Work = None, json_file: Json = None) -> None:
     clusters = len(found["descriptors"]) + len(found["dropped"]) + found["too_small"]
     rows = [{"raw descriptors": size, "clusters": clusters} | said]
     report("clusters: the stage", rows, json_file, threshold=THRESHOLD)
-
-
-def run(command: list[str]) -> Said:
-    """Seconds and peak memory of a command of descry, from its start to its end."""
-    start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "descry", *command])
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"{command[0]}: exit status {os.waitstatus_to_exitcode(status)}")
-    cpu = usage.ru_utime + usage.ru_stime
-    seconds = time.perf_counter() - start
-    return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": usage.ru_maxrss / 1024}
 
 
 if __name__ == "__main__":

@@ -10,16 +10,13 @@ the neurons, for the growth.
 Writes 5 GB into --work and takes them up again.
 """
 
-import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import typer
 from activations import PAPER, Job, Json, Row, Said, Work, folder_for, report, synthetic
+from cost import run
 
 from descry.annotations import writing_annotations
 from descry.params import load
@@ -114,16 +111,6 @@ def annotations(path: Path, corpus: Path) -> None:
     with writing_annotations(path, ids, names, every, every) as b:
         b.put(rows, columns, answer.ravel() == 1, np.where(answer, 1.0, -1.0).ravel())
         b.sign({"stage": "annotate"}, {"name": "lots"}, ["", ""])
-
-
-def run(command: list[str]) -> Said:
-    """Seconds and peak memory of a command of descry, from its start to its end."""
-    start = time.perf_counter()
-    child = subprocess.Popen([sys.executable, "-m", "descry", *command])
-    _, status, usage = os.wait4(child.pid, 0)
-    if status:
-        sys.exit(f"{command[0]}: exit status {os.waitstatus_to_exitcode(status)}")
-    return {"seconds": time.perf_counter() - start, "peak_mb": usage.ru_maxrss / 1024}
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import pyarrow as pa
 import typer
 from activations import Json, Row, Work, folder_for, report
 from corpus import FIELDS, reordered
-from labels import run
+from cost import run
 from making import ROOT, WHO, descry, results, sections
 from scipy.optimize import curve_fit
 

@@ -127,7 +127,7 @@ def test_more_rows_than_agglomerative_clustering_can_hold_are_refused(monkeypatc
 
 
 def test_mentions_are_counted_over_all_blocks_of_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("descry.stages.cluster._ROWS", 2)
+    monkeypatch.setattr("descry.stages.cluster.ROW_GROUP", 2)
     path, phrases = tmp_path / "candidates.parquet", ["fit", "size", "fit", "fit", "price"]
     write_table(path, pa.table({"phrase": phrases}), {})
     assert count(path) == {"fit": 3, "size": 1, "price": 1}

@@ -261,7 +261,7 @@ def written(tmp_path, reviews, **changed):
 
 def test_a_large_corpus_is_written_in_row_groups_of_a_whole(tmp_path, monkeypatch):
     whole = written(tmp_path, plain_reviews(40))[1].read()
-    monkeypatch.setattr(stage, "_GROUP", 16)
+    monkeypatch.setattr(stage, "ROW_GROUP", 16)
     monkeypatch.setattr(stage, "_PIECE", 4)
     counts, file = written(tmp_path, plain_reviews(40))
     assert counts == {"kept": 40}

@@ -104,8 +104,6 @@ def read_annotations(path: Path) -> Annotations:
         raise ValueError("its datasets are not of the same sentences and descriptors")
     if not isinstance(labeller, dict) or not isinstance(frame, list):
         raise ValueError("it does not say who answered")
-    if not isinstance(made, dict):
-        raise ValueError("it does not say what made it")
     places = list(range(len(names)))
     return Annotations(path, names, places, bits, asked, sampled, labeller, (*frame,), made)
 

@@ -26,7 +26,7 @@ from typing import Any
 from descry.errors import InputError
 from descry.folders import files_of
 from descry.lock import LOCK, Locked, md5, read_lock
-from descry.shard import SHARDED
+from descry.params import Shards
 from descry.storage import read_yaml
 
 PARAMS = Path("params.yaml")
@@ -138,7 +138,7 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
 
 def _touch(stages: list[str]) -> None:
     print(f"adopting as recorded in dvc.lock: {', '.join(stages)}", file=sys.stderr)
-    rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in SHARDED)]
+    rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in Shards.model_fields)]
     command = ["snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
     done = subprocess.run(
         [sys.executable, "-m", *command, "--allowed-rules", *rules, "--", *stages],

@@ -11,7 +11,6 @@ from typing import Self
 
 from descry.errors import InputError
 
-SHARDED = ("describe", "annotate", "activations", "graphs")  # the stages that have shards
 _FORM = re.compile(r"(0|[1-9]\d{0,5})-of-([1-9]\d{0,5})")
 
 

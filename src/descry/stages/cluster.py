@@ -7,10 +7,9 @@ from typing import Any, Literal
 from descry.clusters import Descriptor, Edits, apply_edits, cluster, describe
 from descry.errors import InputError
 from descry.models import Checkpoint, sentence_embedder
-from descry.storage import formed, provenance, read_blocks, read_yaml, write_json
+from descry.storage import ROW_GROUP, formed, provenance, read_blocks, read_yaml, write_json
 
 PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
-_ROWS = 2**16  # candidates read at a time
 
 
 def run(
@@ -77,7 +76,7 @@ def count(candidates: Path) -> Counter[str]:
         InputError: the file is missing or damaged.
     """
     counts: Counter[str] = Counter()
-    for block in read_blocks(candidates, "describe", ["phrase"], _ROWS):
+    for block in read_blocks(candidates, "describe", ["phrase"], ROW_GROUP):
         for found in block["phrase"].value_counts().to_pylist():
             counts[found["values"]] += found["counts"]
     return counts

@@ -12,7 +12,7 @@ from descry.corpus import Sentence, select, split
 from descry.errors import InputError
 from descry.reviews import read_reviews
 from descry.spill import spilling
-from descry.storage import provenance, row_count, write_batches
+from descry.storage import ROW_GROUP, provenance, regrouped, row_count, write_batches
 
 PACKAGES = ["datasketch", "py3langid", "pyarrow"]
 
@@ -65,20 +65,19 @@ def run(
 
 def _groups(sentences: Iterator[Sentence]) -> Iterator[pa.Table]:
     """Row groups of the file, put together of pieces: rows as Python's objects take more memory."""
-    pieces = map(_table, iter(lambda: list(islice(sentences, _PIECE)), []))
-    while group := list(islice(pieces, _GROUP // _PIECE)):
-        yield pa.concat_tables(group).combine_chunks()
+    pieces = map(_batch, iter(lambda: list(islice(sentences, _PIECE)), []))
+    return (group.combine_chunks() for group in regrouped(pieces, ROW_GROUP))
 
 
-def _table(sentences: list[Sentence]) -> pa.Table:
+def _batch(sentences: list[Sentence]) -> pa.RecordBatch:
     rows = [
         {"id": s.id, "split": s.split} | {name: getattr(s.review, name) for name in _COLUMNS}
         for s in sentences
     ]
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
 
 
-_GROUP, _PIECE = 65_536, 4_096  # rows
+_PIECE = 4_096  # rows
 _COLUMNS = {
     "category": pa.string(),
     "text": pa.string(),
