@@ -71,6 +71,8 @@ def exemplars(file: h5py.File, splits: dict[str, np.ndarray], width: int, percen
     """Sets by lot; those of the whole corpus are the first of its halves'."""
     rng = np.random.default_rng(0)
     file.create_dataset("layer", data=np.arange(LAYERS, dtype=np.int32))
+    for name in ("lowest", "highest", "at_lowest", "at_highest", "counts"):
+        file[f"distribution/{name}"] = np.ones((LAYERS, width, 1))
     sizes = {split: int(len(rows) * percent / 100) for split, rows in splits.items()}
     sets = {
         split: file.create_dataset(

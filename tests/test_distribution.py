@@ -228,6 +228,7 @@ def test_sums_of_the_largest_activations_are_kept_as_they_are():
 
 def test_the_summary_has_neurons_first():
     found = distribution(SAMPLES).summary()
-    assert list(found) == [*MOMENTS, "low", "step", "counts", "lowest", "highest"]
+    extremes = ["lowest", "highest", "at_lowest", "at_highest"]
+    assert list(found) == [*MOMENTS, "low", "step", "counts", *extremes]
     assert {values.shape[0] for values in found.values()} == {len(SHAPES)}
     assert found["counts"].shape[1] == BINS + 2

@@ -40,6 +40,8 @@ def write_study(folder):
     rows = split_rows(halves)
     with writing_hdf5(folder / "exemplars.h5", {}) as file:
         file["layer"] = np.arange(LAYERS)
+        for name in ("lowest", "highest", "at_lowest", "at_highest", "counts"):
+            file[f"distribution/{name}"] = np.ones((LAYERS, WIDTH, 1))
         for end in ENDS:
             for split in SPLITS:
                 sets = [rng.permutation(rows[split])[: SIZES[split]] for _ in range(LAYERS * WIDTH)]
@@ -51,7 +53,7 @@ def write_study(folder):
     names = [f"d{column}" for column in range(DESCRIPTORS)]
     with writing_annotations(folder / "annotations.h5", ids, names, every, every) as b:
         b.put(*known, answer[known] == 1, np.zeros(len(known[0])))
-        b.sign({}, {}, [])
+        b.sign({}, {"name": "toy"}, [])
 
 
 @pytest.fixture

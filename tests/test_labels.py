@@ -234,10 +234,16 @@ def test_frequencies_are_counted_anew_after_each_drop():
     ]
 
 
-def test_the_last_descriptor_is_never_dropped():
+def test_the_last_descriptor_is_dropped_like_any_other():
     answers, exemplars = b([1, 1], [1, 1]), np.array([[0], [1]])
-    assert broad_descriptors(tally_of(exemplars, answers), "sentences", 0.1, 0.0) == [(0, 1.0)]
-    assert broad_descriptors(tally_of(exemplars, b([1], [1])), "sentences", 0.1, 0.0) == []
+    every = [(0, 1.0), (1, 1.0)]
+    assert broad_descriptors(tally_of(exemplars, answers), "sentences", 0.1, 0.0) == every
+    assert broad_descriptors(tally_of(exemplars, b([1], [1])), "sentences", 0.1, 0.0) == [(0, 1.0)]
+
+
+def test_breadth_is_a_share_of_the_neurons_that_have_a_set():
+    answers, exemplars = b([1, 0], [0, 1]), np.array([[0], [0], [0], [-1], [-1]])
+    assert broad_descriptors(tally_of(exemplars, answers), "sentences", 0.1, 0.9) == [(0, 1.0)]
 
 
 @settings(deadline=None)

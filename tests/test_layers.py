@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline"},
+    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"},
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
@@ -18,7 +18,7 @@ LAYERS = [
     | {"rules", "evaluation", "agreement", "alignment", "tables", "label_tables"},
     {"rendered", "journals", "asking", "extraction", "results", "scope", "scorers", "trials"}
     | {"nulls", "figures"},
-    {"study", "label_scores", "n2g"},
+    {"study", "label_scores", "n2g", "chance"},
     {"explorer"},
     {"stages", "audit", "pin", "workflow", "sheet"},
     {"questions", "sweep"},
@@ -70,6 +70,8 @@ NUMERICS = [
     "agreement",
     "alignment",
     "nulls",
+    "chance",
+    "yes_share",
 ]
 
 

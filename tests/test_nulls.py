@@ -11,8 +11,9 @@ from hypothesis.extra import numpy as hnp
 from tallies import tally_of
 
 from descry.evaluation import Cuts, rate
-from descry.nulls import NULLS, Comparison, Side, means_of, random_sets, scores
+from descry.nulls import NULLS, Comparison, Side, means_of, scores
 from descry.rules import Rule
+from descry.sets import random_sets
 
 NAN = float("nan")
 BY_OCCURRENCES = Rule("composition", "occurrences", 0.3)

@@ -81,7 +81,7 @@ def whole():
 def test_leaders_are_those_of_each_half_at_each_end(whole, half, end):
     rows = np.flatnonzero(half == SPLIT)
     part = np.ascontiguousarray(ACTIVATIONS[rows].T)
-    within, values = leaders(part if end == HIGHEST else -part, KEEP)
+    within, values = leaders(part if end == HIGHEST else -part, KEEP + 1)
     found = read_leaders(whole, half, end)
     np.testing.assert_array_equal(found[0], rows[within])
     np.testing.assert_array_equal(found[1], values)
@@ -90,9 +90,9 @@ def test_leaders_are_those_of_each_half_at_each_end(whole, half, end):
 def test_the_lowest_of_a_rising_neuron_are_its_first_and_the_highest_its_last(whole):
     for half in HALVES:
         rows = np.flatnonzero(half == SPLIT)
-        assert read_leaders(whole, half, HIGHEST)[0][2].tolist() == rows[: -KEEP - 1 : -1].tolist()
-        assert read_leaders(whole, half, LOWEST)[0][2].tolist() == rows[:KEEP].tolist()
-        assert read_leaders(whole, half, LOWEST)[1][2].tolist() == (-rows[:KEEP]).tolist()
+        assert read_leaders(whole, half, HIGHEST)[0][2].tolist() == rows[: -KEEP - 2 : -1].tolist()
+        assert read_leaders(whole, half, LOWEST)[0][2].tolist() == rows[: KEEP + 1].tolist()
+        assert read_leaders(whole, half, LOWEST)[1][2].tolist() == (-rows[: KEEP + 1]).tolist()
 
 
 def test_the_distribution_is_that_of_both_halves(whole):

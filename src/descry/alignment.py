@@ -55,7 +55,8 @@ def align(
     Args:
         columns: float32 [neurons, sentences], contiguous, finite; None where they are not stored:
             then F1 and IoU are all that is known.
-        exemplars: int [neurons, size], the sentences where the neuron fires, each once.
+        exemplars: int [neurons, size], the sentences where the neuron fires, each once; -1 behind
+            the end of a smaller set.
         answers: B of the same sentences, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 none.
         pairs: neurons and columns of `answers`, both int [pairs], in any order.
     """
@@ -66,7 +67,8 @@ def align(
     for neuron in np.unique(neurons):
         places = np.flatnonzero(neurons == neuron)
         labels = descriptors[places]
-        scores[:2, places] = _overlap(exemplars[neuron], yes[labels], answered[labels])
+        fires = exemplars[neuron][exemplars[neuron] >= 0]
+        scores[:2, places] = _overlap(fires, yes[labels], answered[labels])
         if columns is not None:
             scores[2:, places] = _activation(columns[neuron], yes[labels], answered[labels])
     return Alignment(*scores)

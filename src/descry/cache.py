@@ -426,5 +426,12 @@ class PromptCache:
         rows = self._cache._sql(query, (_ANSWER, _ANSWER + "\x7f", _TEXT_MODE))
         return {name: (count, int(i), int(o)) for name, count, i, o in rows}
 
+    def some(self, origin: str, most: int) -> Iterator[JSON]:
+        """Answers of an origin, so many at most: those with the first keys, as good as drawn."""
+        of_origin = "json_valid(value) AND json_extract(value, '$.origin') = ?"
+        where = f"key >= ? AND key < ? AND {of_origin} ORDER BY key LIMIT ?"
+        for key, text, _ in self._select(where, (_ANSWER, _ANSWER + "\x7f", origin, most)):
+            yield self._read(key, text)
+
     def _response(self, key: str, text: str) -> JSON:
         return self._read(_ANSWER + key, text)["response"]

@@ -84,23 +84,24 @@ class Composer:
         """The best formula of every neuron; ties by the shorter, then by the earlier descriptors.
 
         Args:
-            exemplars: int [neurons, size], rows of B, each once, all of the split.
+            exemplars: int [neurons, size], rows of B, each once, all of the split; -1 behind the
+                end of a smaller set.
 
         Returns:
             One per neuron; None where no descriptor holds for an exemplar.
         """
         how = self._counts, self._length, self._beam, self._penalty
-        return [_best(self._yes.at(rows).T, *how) for rows in exemplars]
+        return [_best(self._yes.at(rows[rows >= 0]).T, *how) for rows in exemplars]
 
 
 def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: Bits) -> np.ndarray:
     """Sentences that are exemplars and hold over those that are or do, float64 [neurons].
 
-    NaN where there is no formula, or no such sentence.
+    NaN where there is no formula, no set, or no such sentence.
 
     Args:
         formulas: one per neuron, found in these sentences or in others.
-        exemplars: int [neurons, size], rows of B, each once.
+        exemplars: int [neurons, size], rows of B, each once; -1 behind the end of a smaller set.
         yes: what has a Yes in B, in the split's sentences alone.
     """
     neurons: dict[Formula, list[int]] = {}
@@ -108,10 +109,13 @@ def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: Bits) -> np.
         if formula is not None:
             neurons.setdefault(formula, []).append(neuron)
     found = np.full(len(formulas), np.nan)
+    taken = exemplars >= 0
+    sizes = np.count_nonzero(taken, axis=1)
     for formula, rows in neurons.items():
         held = Bits(formula.holds(yes.packed)[None], yes.sentences)
-        inside = np.count_nonzero(held.at(exemplars[rows])[0], axis=1)
-        found[rows] = _iou(inside, held.totals, exemplars.shape[1])
+        inside = np.count_nonzero(held.at(exemplars[rows])[0] & taken[rows], axis=1)
+        found[rows] = _iou(inside, held.totals, sizes[rows])
+    found[sizes == 0] = np.nan
     return found
 
 
@@ -277,7 +281,7 @@ def _joined(held: np.ndarray, op: Op, descriptor: np.ndarray) -> np.ndarray:
     return joined
 
 
-def _iou(inside: np.ndarray, whole: np.ndarray, size: int) -> np.ndarray:
+def _iou(inside: np.ndarray, whole: np.ndarray, size: int | np.ndarray) -> np.ndarray:
     """IoU with a set of `size` of what holds for `inside` of it and `whole` of all sentences."""
     union = whole + size - inside
     shares = np.full(union.shape, np.nan)

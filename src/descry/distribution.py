@@ -30,6 +30,7 @@ class Distribution:
         sums: whole numbers [POWERS, neurons], sums of powers about the middle in the unit.
         number: how many sentences there were.
         lowest, highest: float32 [neurons].
+        at_lowest, at_highest: int64 [neurons], how many sentences have exactly that activation.
     """
 
     low: np.ndarray
@@ -39,6 +40,8 @@ class Distribution:
     number: int
     lowest: np.ndarray
     highest: np.ndarray
+    at_lowest: np.ndarray
+    at_highest: np.ndarray
 
     @classmethod
     def around(cls, block: np.ndarray) -> "Distribution":
@@ -54,6 +57,8 @@ class Distribution:
             number=0,
             lowest=np.full(neurons, np.inf, dtype=np.float32),
             highest=np.full(neurons, -np.inf, dtype=np.float32),
+            at_lowest=np.zeros(neurons, dtype=np.int64),
+            at_highest=np.zeros(neurons, dtype=np.int64),
         )
 
     @property
@@ -68,8 +73,17 @@ class Distribution:
             self._take(block[start : start + _ROWS], sums)
         self.sums += np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT))
         self.number += len(block)
-        np.minimum(self.lowest, block.min(axis=0), out=self.lowest)
-        np.maximum(self.highest, block.max(axis=0), out=self.highest)
+        lowest, highest = block.min(axis=0), block.max(axis=0)
+        self._reach(lowest, highest, (block == lowest).sum(axis=0), (block == highest).sum(axis=0))
+
+    def _reach(
+        self, lowest: np.ndarray, highest: np.ndarray, at_lowest: np.ndarray, at_highest: np.ndarray
+    ) -> None:
+        """Take in the extremes of other sentences, and how many of those are at them."""
+        self.at_lowest = _at(np.minimum, (self.lowest, self.at_lowest), (lowest, at_lowest))
+        self.at_highest = _at(np.maximum, (self.highest, self.at_highest), (highest, at_highest))
+        np.minimum(self.lowest, lowest, out=self.lowest)
+        np.maximum(self.highest, highest, out=self.highest)
 
     def _take(self, block: np.ndarray, sums: np.ndarray) -> None:
         neurons = block.shape[1]
@@ -88,8 +102,7 @@ class Distribution:
         self.counts += other.counts
         self.sums += other.sums
         self.number += other.number
-        np.minimum(self.lowest, other.lowest, out=self.lowest)
-        np.maximum(self.highest, other.highest, out=self.highest)
+        self._reach(other.lowest, other.highest, other.at_lowest, other.at_highest)
 
     def moments(self) -> dict[str, np.ndarray]:
         """Mean, standard deviation, skewness and excess kurtosis, float32 [neurons].
@@ -132,12 +145,22 @@ class Distribution:
             number=self.number,
             lowest=self.lowest[neurons],
             highest=self.highest[neurons],
+            at_lowest=self.at_lowest[neurons],
+            at_highest=self.at_highest[neurons],
         )
 
     def summary(self) -> dict[str, np.ndarray]:
         """All that is worth keeping, by name, neurons first."""
-        names = ("low", "step", "counts", "lowest", "highest")
+        names = ("low", "step", "counts", "lowest", "highest", "at_lowest", "at_highest")
         return self.moments() | {name: getattr(self, name) for name in names}
+
+
+def _at(
+    extreme: np.ufunc, one: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """How many sentences are at the extreme of both, of extremes and how many are at each."""
+    found = extreme(one[0], other[0])
+    return np.asarray(sum(np.where(value == found, number, 0) for value, number in (one, other)))
 
 
 def _packed(numbers: np.ndarray) -> np.ndarray:

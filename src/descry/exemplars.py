@@ -3,13 +3,19 @@
 A neuron's leaders are its highest activations with the rows they are of, highest first, ties by the
 lower row. Those of the whole corpus are among those of its halves. The lowest activations are the
 leaders of the negated ones. A few of them, the bottom, are kept of every neuron.
+
+A set never holds some of several sentences that the neuron treats alike: which of them would be an
+accident. A set that would is cut down to the sentences above them; one that is too small then is
+none, and so is that of a neuron that never changes.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
 from descry.errors import InputError
+from descry.means import ratio
 
 HIGHEST, LOWEST = "highest", "lowest"
 ENDS = (HIGHEST, LOWEST)  # of a neuron's activations
@@ -17,6 +23,9 @@ NOBODY = -1  # the row of a place that is not taken
 BOTTOM = 10  # sentences with the lowest activation that are kept of every neuron
 _SLAB = 1024  # rows that are taken in at a time, at least
 _RUN = 256  # rows of which the lowest activation is looked at first
+_LAST_DIGITS = 8 * float(np.finfo(np.float32).eps)  # of an activation, which mean nothing
+NEVER, FEW, SHARED, TIED = "never change", "fire on too few", "share their highest", "tied"
+REASONS = (NEVER, FEW, SHARED, TIED)  # why neurons have no set
 
 
 def exemplar_size(sentences: int, top_percent: float, min_size: int) -> int:
@@ -61,6 +70,86 @@ def _top(column: np.ndarray, size: int) -> np.ndarray:
     return chosen[np.argsort(-column[chosen], kind="stable")]
 
 
+def never_changes(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """The neurons whose activations are the same but for the last digits: bool [neurons]."""
+    span = highest.astype(np.float64) - lowest
+    return np.asarray(span <= _LAST_DIGITS * np.maximum(np.abs(lowest), np.abs(highest)))
+
+
+def set_sizes(values: np.ndarray, places: int, min_size: int) -> np.ndarray:
+    """How many of each neuron's leaders make its set: int [neurons], 0 where there is none.
+
+    All that there are places for; or, where the last of those has an equal beyond, those above it.
+
+    Args:
+        values: float [neurons, any], activations of the leaders, highest first; one more than there
+            are places, if there are as many sentences.
+        min_size: sentences, below which a set says nothing.
+    """
+    known = values.shape[1]
+    taken = min(places, known)
+    last = values[:, taken - 1 : taken]
+    # Where all sentences are among the leaders none is left out, but equals at the floor may be in.
+    beyond = taken if known > taken else taken - 2
+    tied = (
+        values[:, beyond : beyond + 1] == last if beyond >= 0 else np.zeros_like(last, dtype=bool)
+    )
+    sizes = np.where(tied[:, 0], np.count_nonzero(values > last, axis=1), taken)
+    return np.where(sizes < min_size, 0, sizes)
+
+
+def cut(rows: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sets of different sizes as arrays: behind the end of a set NOBODY and NaN."""
+    behind = np.arange(rows.shape[1]) >= sizes[:, None]
+    return np.where(behind, np.int32(NOBODY), rows), np.where(behind, np.float32(np.nan), values)
+
+
+def reasons(
+    distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
+) -> np.ndarray:
+    """Why a neuron would have no set, as places in REASONS: int [neurons].
+
+    Args:
+        distribution: `lowest`, `highest`, `at_lowest` and `at_highest` of `Distribution.summary`.
+        sentences: of the corpus.
+        places: of a set of the whole corpus.
+    """
+    near, floor = (distribution[name] for name in _counted(end))
+    found = np.full(near.shape, REASONS.index(TIED))
+    found[(floor > 1) & (sentences - floor < places)] = REASONS.index(FEW)
+    found[near > places] = REASONS.index(SHARED)
+    found[never_changes(distribution["lowest"], distribution["highest"])] = REASONS.index(NEVER)
+    return found
+
+
+def in_words(
+    distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
+) -> list[str]:
+    """The same of each neuron in words, such as: fires on 3 sentences."""
+    near, floor = (distribution[name] for name in _counted(end))
+    whole = reasons(distribution, sentences, places, end)
+    return [
+        {
+            NEVER: "never changes",
+            FEW: f"{'fires on' if end == HIGHEST else 'is below its highest activation on'}"
+            f" {_some(sentences - int(most))}",
+            SHARED: f"its {end} activation is shared by {_some(int(same))}",
+            TIED: "too many sentences have the same activation",
+        }[REASONS[reason]]
+        for reason, most, same in zip(whole, floor, near, strict=True)
+    ]
+
+
+def _counted(end: str) -> tuple[str, str]:
+    """Names of how many sentences are at an end's extreme, and of how many at the floor."""
+    names = "at_highest", "at_lowest"
+    return names if end == HIGHEST else names[::-1]
+
+
+def _some(sentences: int) -> str:
+    return f"{sentences:,} sentence{'' if sentences == 1 else 's'}"
+
+
 def bottom(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The few lowest of every neuron, as `leaders` of the negated ones gives them.
 
@@ -96,11 +185,17 @@ def merged(parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.nd
 def in_common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The share of each neuron's set that is also in another one: float64 [neurons].
 
+    1 where there is no set in either, 0 where there is one in the second alone.
+
     Args:
-        first, second: int [neurons, any], rows of the corpus, each once.
+        first, second: int [neurons, any], rows of the corpus, each once, or NOBODY.
     """
     neurons = np.arange(len(first))[:, None] * (1 + max(first.max(), second.max()))
-    return np.asarray(np.isin(first + neurons, second + neurons).mean(axis=1))
+    taken = first != NOBODY
+    shared = np.isin(first + neurons, (second + neurons)[second != NOBODY]) & taken
+    found = ratio(np.count_nonzero(shared, axis=1), np.count_nonzero(taken, axis=1))
+    neither = np.all(second == NOBODY, axis=1)
+    return np.where(taken.any(axis=1), found, neither)
 
 
 class Leaders:

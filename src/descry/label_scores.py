@@ -10,8 +10,9 @@ import pyarrow as pa
 
 from descry.agreement import Reliability, corrected
 from descry.alignment import Alignment, align
-from descry.annotations import Annotations
+from descry.annotations import MISSING, Annotations
 from descry.exemplars import HIGHEST
+from descry.labels import asked_sets
 from descry.matrix import DATA, neuron_blocks, turned
 from descry.means import NORMAL_95, mean, ratio
 from descry.results import Labels, read_exemplars, read_labels
@@ -36,7 +37,7 @@ class _Half:
         neurons, descriptors: of the labels, int [labels]; neurons count over all layers.
         others: likewise the descriptors of other labels, drawn by lot, for the null.
         rows: int, rows of the corpus: the other half's sentences that were asked about.
-        exemplars: int [neurons, size], places in `rows`.
+        exemplars: int [neurons, size], places in `rows`, -1 behind the end of a smaller set.
         answers: int8 [rows, descriptors].
     """
 
@@ -125,10 +126,10 @@ def _half(
     sets = read_exemplars(exemplars, other, end)
     sets = sets.reshape(-1, sets.shape[2])
     assigned = table.splits[chosen].assigned.reshape(len(table.neurons), -1)
-    assigned = assigned & b.asked[sets].all(axis=1)[:, None]
+    assigned = assigned & asked_sets(sets, b.asked)[:, None]
     neurons, descriptors = np.nonzero(assigned)
     lots = np.random.default_rng([seed, *b"other labels"]).permutation(len(descriptors))
-    places = np.searchsorted(asked, sets)
+    places = np.where(sets >= 0, np.searchsorted(asked, sets), sets)
     return _Half(chosen, neurons, descriptors, descriptors[lots], asked, places, b.answer[asked])
 
 
@@ -165,7 +166,8 @@ def _table(
     place = half.neurons // width, half.neurons % width, half.descriptors
     names = np.array(table.descriptors, dtype=object)[half.descriptors]
     layers = np.array(table.neurons.layers, dtype=np.int16)[place[0]]
-    answers = half.answers[half.exemplars[half.neurons], half.descriptors[:, None]]
+    members = half.exemplars[half.neurons]
+    answers = np.where(members >= 0, half.answers[members, half.descriptors[:, None]], MISSING)
     yes, answered = (answers == 1).sum(axis=1), (answers >= 0).sum(axis=1)
     free = np.full((3, len(names)), np.nan)
     for name, labeller in reliable.items():

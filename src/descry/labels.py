@@ -99,8 +99,13 @@ class Tallying:
 
 
 def asked_sets(exemplars: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The neurons all of whose exemplars were asked about: bool [neurons]."""
-    return np.asarray(asked[exemplars].all(axis=1))
+    """The neurons that have a set, all of which was asked about: bool [neurons]."""
+    return np.asarray(np.append(asked, True)[exemplars].all(axis=1) & has_set(exemplars))
+
+
+def has_set(exemplars: np.ndarray) -> np.ndarray:
+    """The neurons with an exemplar set: bool [neurons]; what is behind a set's end is below 0."""
+    return np.asarray((exemplars >= 0).any(axis=1))
 
 
 def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray:
@@ -133,15 +138,16 @@ def broad_descriptors(
     """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
 
     The paper drops three such by hand (section 4.3). The broadest is dropped first and f taken
-    anew, as one broad descriptor can hide or feign another.
+    anew, as one broad descriptor can hide or feign another. All may be dropped: the last one, too,
+    if it is broad.
 
     Returns:
         (descriptor, share of neurons), in the order dropped.
     """
     kept = list(range(tally.count.shape[1]))
     dropped: list[tuple[int, float]] = []
-    while len(kept) > 1:
-        reach = assign(tally.keep(kept).f(by), threshold, None).mean(axis=0)
+    while kept:
+        reach = assign(tally.keep(kept).f(by)[tally.asked], threshold, None).mean(axis=0)
         widest = int(np.argmax(reach))
         if reach[widest] <= share:
             break

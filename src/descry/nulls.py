@@ -23,7 +23,7 @@ import numpy as np
 from descry.evaluation import Cuts, Tags, rate, resampled
 from descry.means import NORMAL_95, means, ratio
 from descry.rules import Counts, Rule
-from descry.sets import Sets
+from descry.sets import Sets, random_pools
 from descry.threads import ahead, cores
 
 Null = Literal["random sets", "permuted descriptors", "shuffled neurons"]
@@ -36,7 +36,7 @@ class Side:
     """What one side's labels are made of.
 
     Attributes:
-        exemplars: int [neurons, size], rows of `answers`.
+        exemplars: int [neurons, size], rows of `answers`, -1 behind the end of a smaller set.
         answers: int8 [sentences, descriptors] 1 Yes, 0 No, -1 none; of the sentences asked about.
         sampled: bool [sentences], those of them that stand for the split.
         rule: by which there are labels.
@@ -46,6 +46,11 @@ class Side:
     answers: np.ndarray
     sampled: np.ndarray
     rule: Rule
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Of the exemplar sets: int [neurons]."""
+        return np.asarray(np.count_nonzero(self.exemplars >= 0, axis=1))
 
     @cached_property
     def _sets(self) -> Sets:
@@ -220,33 +225,43 @@ def _permuted(
 def _random_sets(
     comparison: Comparison, cuts: Cuts, seed: int
 ) -> Callable[[np.random.Generator], np.ndarray]:
-    """Draws from pools of random sets: a set for every neuron and side."""
+    """Draws from pools of random sets: a set for every neuron and side, of the size of its own."""
     rng = np.random.default_rng([seed, *b"pool"])
-    neurons, size = comparison.first.exemplars.shape
-    pool = max(neurons, _POOL)
-    members = random_sets(len(comparison.first.answers), size, pool, rng)
-    first = cuts.tag(comparison.first.drawn(members))
+    one = two = _Pool(comparison.first, rng)
     if not comparison.same:
-        size = comparison.second.exemplars.shape[1]
-        members = random_sets(len(comparison.second.answers), size, pool, rng)
-    second = cuts.tag(comparison.second.drawn(members))
+        two = _Pool(comparison.second, rng)
+    first = cuts.tag(comparison.first.drawn(one.members))
+    second = cuts.tag(comparison.second.drawn(two.members))
 
     def draw(rng: np.random.Generator) -> np.ndarray:
-        chosen = rng.integers(pool, size=neurons)
-        others = chosen if comparison.same else rng.integers(pool, size=neurons)
+        chosen = one.draw(rng)
+        others = chosen if comparison.same else two.draw(rng)
         return rate(first.take(chosen), second.take(others)).means
 
     return draw
 
 
-def random_sets(sentences: int, size: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random sets of `size` different sentences: int [number, size].
+class _Pool:
+    """Random sets of the sizes of a side's own.
 
-    Cut from whole shuffles of the sentences, so that sets out of one shuffle share none.
+    Attributes:
+        members: int [sets, size], -1 behind the end of a smaller set.
     """
-    each = sentences // size
-    shuffles = [rng.permutation(sentences)[: each * size] for _ in range(-(-number // each))]
-    return np.concatenate(shuffles).reshape(-1, size)[:number]
+
+    def __init__(self, side: Side, rng: np.random.Generator) -> None:
+        number = len(side.exemplars)
+        pools = list(random_pools(len(side.answers), side.sizes, _POOL, number, rng))
+        self.members = np.concatenate([members for _, members in pools])
+        self._neurons = [(neurons, len(members)) for neurons, members in pools]
+        self._number = number
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A set for every neuron: int [neurons], places in `members`."""
+        chosen, start = np.empty(self._number, dtype=np.int64), 0
+        for neurons, sets in self._neurons:
+            chosen[neurons] = start + rng.integers(sets, size=len(neurons))
+            start += sets
+        return chosen
 
 
 def _deviation(

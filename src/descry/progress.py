@@ -21,6 +21,7 @@ from rich.text import Text
 
 from descry.asking import Progress as Report
 from descry.asking import Tally
+from descry.hostile import printable
 
 STARTED = time.monotonic()
 EVERY = 5.0  # seconds between plain lines
@@ -115,7 +116,15 @@ def finished(stage: str, counts: Mapping[str, object]) -> None:
 
 
 def summary(stage: str, counts: Mapping[str, object]) -> None:
-    """Print what a stage did: a table on a terminal, else one line."""
+    """Print what a stage did: a table on a terminal, else one line; a line for each warning."""
+    counts = dict(counts)
+    warnings = counts.pop("warnings", None)
+    _summary(stage, counts)
+    for words in warnings if isinstance(warnings, list) else ():
+        print(printable(f"{stage}: warning: {words}"))
+
+
+def _summary(stage: str, counts: Mapping[str, object]) -> None:
     if not sys.stdout.isatty():
         print(f"{stage}: " + ", ".join(f"{name} {value}" for name, value in counts.items()))
         return

@@ -1,19 +1,23 @@
 """The results that several stages read, as arrays."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST, LOWEST
+from descry.exemplars import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
 from descry.labels import Neurons
 from descry.splits import HALVES, SPLITS
 from descry.storage import JSON, formed, provenance_of, read_table, reading_hdf5
+
+if TYPE_CHECKING:
+    import h5py
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
 
@@ -46,7 +50,10 @@ def read_neurons(path: Path) -> Neurons:
 
 @formed("exemplars")
 def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
-    """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus."""
+    """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus.
+
+    Behind the end of a set that is smaller than others is -1, and nothing else where there is none.
+    """
     with reading_hdf5(path, "exemplars") as file:
         return np.asarray(file[f"{exemplar_group(split, end)}/row"][:])
 
@@ -73,16 +80,62 @@ def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[
 
 
 @dataclass(frozen=True)
+class Silent:
+    """The neurons that have no set of the whole corpus at one end.
+
+    Attributes:
+        words: why not, by the neuron's number over all layers.
+        counts: of the neurons, by reason (exemplars.REASONS).
+    """
+
+    words: dict[int, str]
+    counts: dict[str, int]
+
+
+@formed("exemplars")
+def read_silent(path: Path, end: str = HIGHEST) -> Silent:
+    """Which neurons of exemplars.h5 have no set at an end, and why.
+
+    Raises:
+        InputError: it was written before that was kept.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        rows = file[f"{exemplar_group('all', end)}/row"]
+        without = np.flatnonzero(rows[:, :, 0].ravel() < 0)
+        found = {name: _flat(file[f"distribution/{name}"][:])[without] for name in _counts(file)}
+        of = found, _sentences(file), rows.shape[2], end
+    counts = Counter(REASONS[reason] for reason in reasons(*of))
+    words = dict(zip(without.tolist(), in_words(*of), strict=True))
+    return Silent(words, {reason: counts[reason] for reason in REASONS if counts[reason]})
+
+
+def _counts(file: "h5py.File") -> tuple[str, ...]:
+    """The datasets of the distribution that say why a neuron has no set."""
+    if "distribution/at_lowest" not in file:
+        raise InputError(
+            f"{file.filename}: does not say how many sentences share an activation: run `descry"
+            " exemplars` again"
+        )
+    return "lowest", "highest", "at_lowest", "at_highest"
+
+
+def _sentences(file: "h5py.File") -> int:
+    return int(file["distribution/counts"][0, 0].sum())
+
+
+@dataclass(frozen=True)
 class NeuronExemplars:
     """One neuron in the whole corpus.
 
     Attributes:
         sets: by end, rows of the corpus and their activations, the extreme one first.
         distribution: mean, deviation and so on of its activations.
+        silent: by end, why there is no set, in words.
     """
 
     sets: dict[str, tuple[np.ndarray, np.ndarray]]
     distribution: dict[str, np.ndarray]
+    silent: dict[str, str]
 
 
 SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
@@ -90,7 +143,11 @@ SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
 
 def spread(distribution: Mapping[str, Any]) -> str:
     """A neuron's distribution in words."""
-    return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in SPREAD)
+    values = {name: distribution[name] for name in SPREAD}
+    return ", ".join(
+        f"{name} undefined" if value is None or np.isnan(value) else f"{name} {float(value):.3f}"
+        for name, value in values.items()
+    )
 
 
 @formed("exemplars")
@@ -106,12 +163,16 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
             " `descry label` again"
         )
     with reading_hdf5(path, "exemplars") as file:
-        groups = {end: file[exemplar_group("all", end)] for end in ends}
-        sets = {
-            end: (g["row"][row, index], g["activation"][row, index]) for end, g in groups.items()
-        }
+        sets, silent = {}, {}
         found = {name: values[row, index] for name, values in file["distribution"].items()}
-    return NeuronExemplars(sets, found)
+        for end in ends:
+            group = file[exemplar_group("all", end)]
+            rows, values = group["row"][row, index], group["activation"][row, index]
+            sets[end] = rows[rows >= 0], values[rows >= 0]
+            if not len(sets[end][0]):
+                own = {name: found[name][None] for name in _counts(file)}
+                (silent[end],) = in_words(own, _sentences(file), len(rows), end)
+    return NeuronExemplars(sets, found, silent)
 
 
 @dataclass(frozen=True)
@@ -120,7 +181,7 @@ class Shown:
 
     Attributes:
         sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
-            the extreme one first: [neurons, so many or fewer].
+            the extreme one first: [neurons, so many or fewer], -1 and NaN where there are fewer.
         distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
     """
 

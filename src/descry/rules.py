@@ -13,7 +13,9 @@ import numpy as np
 
 from descry.enrichment import enrichment, strength
 from descry.labels import Frequency, shares
+from descry.means import ratio
 
+_NEAR = 1.25  # times the average share: a cut below it tells little
 RuleName = Literal["composition", "enrichment"]
 
 
@@ -59,12 +61,33 @@ class Rule:
         return self.name == "composition" and self.frequency == "occurrences"
 
     def strength(self, counts: Counts) -> np.ndarray:
-        """How strong each descriptor is: float64 [neurons, descriptors], NaN where undefined."""
-        if self.name == "composition":
-            return shares(counts.yes, counts.answered, self.frequency)
+        """How strong each descriptor is: float64 [neurons, descriptors], NaN where undefined.
+
+        0 where it is no more frequent than in the split as a whole: that is no label at any cut.
+        """
+        f = shares(counts.yes, counts.answered, self.frequency)
         base = counts.base_yes, counts.base_answered
-        return strength(enrichment(counts.yes, counts.answered, *base, counts.within).q)
+        of_split = shares(base[0][None], base[1][None], self.frequency)
+        if self.name == "composition":
+            return above_base(f, f, of_split)
+        q = enrichment(counts.yes, counts.answered, *base, counts.within).q
+        return above_base(strength(q), f, of_split)
 
     def bound(self, cut: float) -> float:
         """The strength above which a descriptor is assigned at a cut."""
         return cut if self.name == "composition" else -math.log10(cut)
+
+    def low_cut(self, descriptors: int) -> str | None:
+        """A warning where the cut is about what each of so few descriptors has on average."""
+        if not self.of_occurrences or self.cut >= _NEAR / descriptors:
+            return None
+        return (
+            f"with {descriptors} descriptors each has a share of {1 / descriptors:.2g} on average:"
+            f" label.threshold {self.cut:g} is no threshold for so few (raise it, or use rule:"
+            " enrichment)"
+        )
+
+
+def above_base(strong: np.ndarray, f: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Strengths, but 0 where the lift f / base is not above 1; all [neurons, descriptors]."""
+    return np.where(ratio(f, base) <= 1, 0.0, strong)

@@ -27,7 +27,8 @@ class Running:
 
     def __init__(self, neurons: int, keep: int) -> None:
         names = [(half, end) for half in HALVES for end in ENDS]
-        self.leaders = {name: Leaders(neurons, keep) for name in names}
+        # One more than any set has places: whether the last of a set has an equal beyond it.
+        self.leaders = {name: Leaders(neurons, keep + 1) for name in names}
         self.distribution: Distribution | None = None
         self.next = 0
 

@@ -46,7 +46,8 @@ def exemplar_scope(
 
     Args:
         ids: of the sentences, which decide the sample.
-        sets: exemplar sets, int [layers, neurons, size], one array a split and end.
+        sets: exemplar sets, int [layers, neurons, size], one array a split and end; -1 behind the
+            end of a smaller set.
         every: all neurons.
         neurons: names, how many to draw, or None for all.
         sample: sentences of the sample (all, if there are fewer).
@@ -58,7 +59,8 @@ def exemplar_scope(
     asked = sampled.copy()
     for rows in sets:
         for row, index in chosen:
-            asked[rows[row, index]] = True
+            members = rows[row, index]
+            asked[members[members >= 0]] = True
     return Scope(asked, sampled)
 
 

@@ -34,7 +34,7 @@ from descry.results import (
 )
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_table
-from descry.upkeep import Garbage, Verified
+from descry.upkeep import Garbage, Verified, one_sided_labellers
 from descry.verification.link import Link
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
@@ -57,11 +57,22 @@ def show_table(results: Path, rows: int) -> None:
     table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
     for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
         table.add_column(column)
+    _warn(labels)
     for layer, index in strongest[:rows]:
         names = [plain(label) for label in describe(labels, layer, index)]
         same = "yes" if holds(labels, layer, index) else "no"
         table.add_row(labels.neurons.name(layer, index), Text("\n").join(names), same)
     console().print(table)
+
+
+def _warn(labels: Labels) -> None:
+    """What speaks against the labels, and how many neurons have no exemplars, and why."""
+    for words in labels.made.get("warnings", ()):
+        console().print(plain(f"warning: {words}"), soft_wrap=True)
+    without = labels.made.get("without_exemplars", {}).get(HIGHEST, {})
+    if without:
+        why = ", ".join(f"{number:,} {reason}" for reason, number in without.items())
+        console().print(f"neurons without exemplars: {why}", soft_wrap=True)
 
 
 def describe(labels: Labels, layer: int, index: int) -> list[str]:
@@ -92,6 +103,10 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
     for end in ends:
         labels = read_labels(path, end)
         of = "" if end == HIGHEST else f", {end} activations"
+        if end in found.silent:
+            name = labels.neurons.name(layer, index) + of
+            console().print(f"{name}: no exemplars, no label: {found.silent[end]}", soft_wrap=True)
+            continue
         console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))
         kept = b.only(labels.descriptors)
         console().print(_sentences(texts, kept, *found.sets[end], rows))
@@ -189,6 +204,8 @@ def show_cache(cache: PromptCache, price: Price | None) -> None:
         table.add_row(task, plain(model), plain(revision[:12]), *shown, spent)
     table.add_row("", "all", "", f"{sum(int(n[0]) for n in rows.values()):,}", "", "", "")
     console().print(table)
+    for words in one_sided_labellers(cache):
+        console().print(plain(f"warning: {words}"), soft_wrap=True)
     reasons = Counter(record["reason"] for _, record in cache.failures())
     for reason, count in reasons.most_common():
         console().print(plain(f"{count:,} failed, to be asked again: {reason}"))

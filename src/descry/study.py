@@ -61,7 +61,7 @@ class Study:
         """One side, of the sentences of a split that were asked about alone.
 
         Args:
-            exemplars: int [neurons, size], rows of the corpus.
+            exemplars: int [neurons, size], rows of the corpus, -1 behind the end of a smaller set.
             answers: others than the labeller's.
             about: bool [sentences], those that they are about.
         """
@@ -70,9 +70,8 @@ class Study:
         kept[self.rows[split]] = True
         kept &= self.b.asked if about is None else about & self.b.asked
         within = np.flatnonzero(kept)
-        return Side(
-            np.searchsorted(within, exemplars), answers[within], self.b.sampled[within], self.rule
-        )
+        members = np.where(exemplars >= 0, np.searchsorted(within, exemplars), exemplars)
+        return Side(members, answers[within], self.b.sampled[within], self.rule)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,8 @@ class Sentences(NamedTuple):
     Attributes:
         ids: of the whole corpus.
         rows: of the half that had no part in choosing the labels.
-        held: its exemplar sets, int [layers, neurons, size], rows of the corpus.
+        held: its exemplar sets, int [layers, neurons, size], rows of the corpus, -1 behind the end
+            of a smaller set.
         whole: the exemplar sets of the whole corpus, likewise.
     """
 
@@ -65,6 +66,10 @@ class Sentences(NamedTuple):
     rows: list[int]
     held: np.ndarray
     whole: np.ndarray
+
+    def sets(self, place: tuple[int, int]) -> list[list[int]]:
+        """A neuron's sets of both kinds."""
+        return [sets[place][sets[place] >= 0].tolist() for sets in (self.held, self.whole)]
 
 
 def descriptions(
@@ -108,9 +113,9 @@ def trials(
     following = dict(zip(around, around[1:] + around[:1], strict=True))
     ring, found = _Ring(source, seed), []
     for place in _chosen(neurons, list(texts), every, seed):
-        name, held = every.name(*place), source.held[place].tolist()
+        name, held, whole = every.name(*place), *source.sets(place)
         active = sorted(held, key=lambda row: draw(seed, f"{name}:{source.ids[row]}"))[:sentences]
-        quiet = ring.some(name, len(active), {*held, *source.whole[place].tolist()})
+        quiet = ring.some(name, len(active), {*held, *whole})
         other = following.get(name, name)
         names = [name] if other == name else [name, other]
         own = tuple(texts[described] for described in names if described in texts)

@@ -133,13 +133,16 @@ class _Evidence:
             self.name,
             target,
             len(self.corpus),
-            {name: float(self.found.distribution[name]) for name in SPREAD},
+            {name: _number(self.found.distribution[name]) for name in SPREAD},
             labels,
             {
                 end: _nearest(descriptors)
                 for end, descriptors in self._numbers.items()
-                if not any(numbers["all"].assigned for numbers in descriptors.values())
+                if end not in self.found.silent
+                and not any(numbers["all"].assigned for numbers in descriptors.values())
             },
+            self.found.silent,
+            self.project.made["label"].get("warnings", []),
             self.project.made["label"].get("dropped", []),
             steps(self.project),
             commit and commit.sha,
@@ -237,6 +240,10 @@ def rule_in_words(params: JSON) -> str:
     else:
         rule = f"q < {params['fdr']} (enrichment)"
     return rule if params.get("top_k") is None else f"{rule}, the {params['top_k']} strongest"
+
+
+def _number(value: Any) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _strongest_first(descriptors: dict[str, dict[str, Numbers]]) -> list[str]:

@@ -182,6 +182,8 @@ class Audit:
         target: the model, its revision, weights (sha256), site and position.
         spread: mean, deviation and so on of the neuron's activations.
         strongest: where there is no label, what came nearest to one, by end.
+        silent: where there are no exemplars, why not, by end.
+        warnings: what speaks against the labels of the run.
         dropped: descriptors that are no label of any neuron, with the reason.
         commit: that is checked out; `changed` files are not as in it.
     """
@@ -189,9 +191,11 @@ class Audit:
     neuron: str
     target: JSON
     sentences: int
-    spread: dict[str, float]
+    spread: dict[str, float | None]
     labels: list[Label]
     strongest: dict[str, JSON]
+    silent: dict[str, str]
+    warnings: list[str]
     dropped: list[JSON]
     steps: list[Step]
     commit: str | None

@@ -34,6 +34,10 @@ def tree(audit: Audit) -> Node:
         _label(top, label)
     for end, nearest in audit.strongest.items():
         top.add(f"{at_end(end)}no label; nearest to one: {_nearest(nearest)}")
+    for end, why in audit.silent.items():
+        top.add(f"{at_end(end)}no exemplars, no label: {why}")
+    for words in audit.warnings:
+        top.add(f"warning: {words}")
     for dropped in audit.dropped:
         top.add(f"no label of any neuron: {dropped['descriptor']}: {dropped['reason']}")
     top.children.append(_steps(audit.steps))

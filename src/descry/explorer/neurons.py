@@ -28,14 +28,28 @@ ByNeuron = Mapping[int, list[Row]]
 
 
 class OfEnd(NamedTuple):
-    """What is known of all neurons at one end: labels, composed labels and scores by neuron."""
+    """What is known of all neurons at one end: labels, composed labels and scores by neuron.
+
+    Attributes:
+        silent: why neurons have no exemplars, by their numbers.
+        sizes: of the exemplar sets of the whole corpus, int [neurons].
+    """
 
     labels: Labels
     composed: ByNeuron
     scores: ByNeuron
+    silent: Mapping[int, str]
+    sizes: np.ndarray
 
 
-def of_end(end: str, labels: Labels, composed: pa.Table, scored: pa.Table) -> OfEnd:
+def of_end(
+    end: str,
+    labels: Labels,
+    composed: pa.Table,
+    scored: pa.Table,
+    silent: Mapping[int, str],
+    sizes: np.ndarray,
+) -> OfEnd:
     """Labels over the descriptors of the run, with the rows of the other tables at that end."""
     some = pc.greater(composed["length"], 0)  # an empty formula says nothing
     formulas = composed.filter(pc.and_(pc.equal(composed["end"], end), some))
@@ -47,6 +61,8 @@ def of_end(end: str, labels: Labels, composed: pa.Table, scored: pa.Table) -> Of
             labels.neurons,
             ("chosen", "descriptor", *_OF_LABEL),
         ),
+        silent,
+        sizes,
     )
 
 
@@ -104,6 +120,8 @@ class Portraits:
         return [
             {
                 "labels": labels,
+                "silent": of.silent.get(n),
+                "size": int(of.sizes[n]),
                 "composed": plain(of.composed.get(n, [])),
                 "scores": [_score(row, place) for row in of.scores.get(n, [])],
             }
@@ -114,7 +132,7 @@ class Portraits:
 def _pairs(rows: np.ndarray, activations: np.ndarray, span: slice) -> list[list[JSON]]:
     """Rows of sentences with their activations, neuron by neuron."""
     sides = zip(rows[span].tolist(), numbers(activations[span]), strict=True)
-    return [[list(pair) for pair in zip(*one, strict=True)] for one in sides]
+    return [[[row, x] for row, x in zip(*one, strict=True) if row >= 0] for one in sides]
 
 
 def _labels(labels: Labels, span: slice) -> Iterator[list[JSON]]:

@@ -46,6 +46,8 @@ class Run:
         number: sentences shown of a neuron and half.
         sizes: of the exemplar sets by split.
         sets: exemplars of the whole corpus and their activations, [neurons, size].
+        silent: by end, why neurons have no exemplars, by their numbers.
+        set_sizes: by end, of each neuron's set of the whole corpus, int [neurons].
         graphs: of graphs.parquet.
     """
 
@@ -66,6 +68,8 @@ class Run:
     number: int
     sizes: Mapping[str, int]
     sets: tuple[np.ndarray, np.ndarray]
+    silent: Mapping[str, Mapping[int, str]]
+    set_sizes: Mapping[str, np.ndarray]
     graphs: Sequence[Record]
 
     def packs(self) -> Iterator[Pack]:
@@ -137,7 +141,9 @@ class Run:
         neurons = self.tables[HIGHEST].neurons
         graphs = by_number(self.graphs, neurons)
         ends = {
-            end: of_end(end, table, self.composed, self.scored)
+            end: of_end(
+                end, table, self.composed, self.scored, self.silent[end], self.set_sizes[end]
+            )
             for end, table in self.tables.items()
         }
         trials: dict[str, list[Row]] = {}

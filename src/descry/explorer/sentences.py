@@ -36,13 +36,15 @@ class Excited:
         """Turn exemplar sets round; ties by the neuron.
 
         Args:
-            sets: int [neurons, size], rows of the corpus, highest activation first.
+            sets: int [neurons, size], rows of the corpus, highest activation first, -1 behind the
+                end of a smaller set.
             activations: float32 of the same shape.
         """
         neurons = len(sets)
         rows = sets.T.ravel()  # in the order of rank and neuron, which a stable sort keeps
-        order = np.argsort(rows, kind="stable").astype(np.int32)
-        start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=sentences))])
+        nobody = int(np.count_nonzero(rows < 0))
+        order = np.argsort(rows, kind="stable").astype(np.int32)[nobody:]
+        start = np.concatenate([[0], np.cumsum(np.bincount(rows[order], minlength=sentences))])
         rank, neuron = order // neurons, order % neurons
         return cls(start, neuron, rank + 1, activations[neuron, rank])
 

@@ -14,16 +14,17 @@ def similar(sets: np.ndarray, sentences: int, most: int) -> list[list[tuple[int,
     """The neurons whose exemplar sets have most in common with each one's; ties: the lower number.
 
     Args:
-        sets: int [neurons, size], rows of the corpus, each once.
+        sets: int [neurons, size], rows of the corpus, each once; -1 behind a smaller set's end.
         sentences: of the corpus.
         most: how many of each; fewer where others have nothing in common with it.
 
     Returns:
         Of each neuron: numbers of others, and the Jaccard similarity of the sets, highest first.
     """
-    neurons, size = sets.shape
+    neurons, sizes = len(sets), np.count_nonzero(sets >= 0, axis=1)
     in_order = np.sort(sets, axis=1)  # which halves the time
-    parts = np.ones(sets.size, dtype=np.int32), in_order.ravel(), np.arange(neurons + 1) * size
+    rows = in_order[in_order >= 0]
+    parts = np.ones(len(rows), dtype=np.int32), rows, np.concatenate([[0], np.cumsum(sizes)])
     every = csr_array(parts, shape=(neurons, sentences))
     turned = every.T.tocsr()
 
@@ -32,8 +33,8 @@ def similar(sets: np.ndarray, sentences: int, most: int) -> list[list[tuple[int,
         return _leading(shared, start, most)
 
     found: list[list[tuple[int, float]]] = []
-    for block in ahead(of, range(0, neurons, _BLOCK), cores()):
-        found += _jaccard(block, size)
+    for start, block in enumerate(ahead(of, range(0, neurons, _BLOCK), cores())):
+        found += _jaccard(block, sizes, start * _BLOCK)
     return found
 
 
@@ -49,9 +50,10 @@ def _leading(shared: np.ndarray, start: int, most: int) -> np.ndarray:
     return np.stack([neurons - 1 - key % neurons, key // neurons], axis=2)
 
 
-def _jaccard(block: np.ndarray, size: int) -> Iterator[list[tuple[int, float]]]:
-    for others in block.tolist():
-        yield [(n, shared / (2 * size - shared)) for n, shared in others if shared]
+def _jaccard(block: np.ndarray, sizes: np.ndarray, start: int) -> Iterator[list[tuple[int, float]]]:
+    sizes = sizes.tolist()
+    for own, others in zip(sizes[start:], block.tolist(), strict=False):
+        yield [(n, shared / (own + sizes[n] - shared)) for n, shared in others if shared]
 
 
 def by_chance(size: int, sentences: int) -> float:

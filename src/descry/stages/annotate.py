@@ -18,6 +18,7 @@ from descry.scope import Choice, Scope, exemplar_scope, whole
 from descry.shard import WHOLE, Shard
 from descry.splits import SPLITS
 from descry.storage import provenance, read_json, write_json
+from descry.yes_share import one_sided
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
 NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer
@@ -44,7 +45,7 @@ def run(
     journals: Path | None = None,
     shard: Shard = WHOLE,
     again: bool = True,
-) -> dict[str, int]:
+) -> dict[str, object]:
     """Write B and the scores behind it, as `annotations` says.
 
     From who answered, the frame of its chat template and the texts every prompt and key follow.
@@ -70,19 +71,24 @@ def run(
             for _ in found:
                 pass  # stored as they come
             write_json(output, tally.counts())
-            return tally.brief
+            return dict(tally.brief)
+        said = np.zeros((2, len(names)), dtype=np.int64)
         counts = dict.fromkeys(("yes", "other word likelier", "near ties"), 0)
         with writing_annotations(output, ids, names, which.asked, which.sampled) as b:
             for positions, yes, odds, greedy in found:
                 row, column = np.divmod(positions, len(names))
                 b.put(rows[row], column, yes, odds)
+                for total, columns in zip(said, (column[yes], column), strict=True):
+                    total += np.bincount(columns, minlength=len(names))
                 near = np.abs(odds) < NEAR_TIE
                 for name, flags in zip(counts, (yes, ~greedy, near), strict=True):
                     counts[name] += int(flags.sum())
             frame = stored_frame(cache, who.identity) or NO_FRAME
             of_b = {name: counts[name] for name in ("other word likelier", "near ties")}
             b.sign(made | {"failed": tally.failed} | of_b, who.identity.as_json(), frame)
-    return {"sentences": len(rows)} | tally.brief | counts
+    warning = one_sided(who.identity.name, *said)
+    told: dict[str, object] = {"sentences": len(rows), **tally.brief, **counts}
+    return told | ({"warnings": [warning]} if warning else {})
 
 
 def scope_of(

@@ -37,6 +37,7 @@ from descry.storage import (
 )
 from descry.study import Grid, Study
 from descry.tidy import Row, defined, write_csv
+from descry.yes_share import one_sided
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 
@@ -79,12 +80,17 @@ def run(
     sentences = read_table(corpus, "corpus")
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
-    rule = Rule.of(table_provenance(label_table)["params"])
+    labelled = table_provenance(label_table)
+    rule = Rule.of(labelled["params"])
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
-    b = read_annotations(annotations).only(kept)
+    every = read_annotations(annotations)
+    b = every.only(kept)
     truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
     asked = {"gold": np.ones(len(sentences), dtype=bool)}
+    yes, warnings = {"labeller": _yes(every)}, list(labelled["warnings"])
     if judge := read_judgements(judgements):
+        yes["judge"] = _yes(judge)
+        warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
             raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
         judge = judge.only(kept)
@@ -126,6 +132,9 @@ def run(
     }
     if judge:
         value["judge_against_gold"] = _labeller(_judged(judge, truths["gold"]), "gold")
+    yes["labeller"].pop("warning", None)  # stage label has said so
+    value["answers"], value["warnings"] = yes, warnings
+    value["chance"], value["without_exemplars"] = labelled["chance"], labelled["without_exemplars"]
     for against in dict.fromkeys(row["against"] for row in rated):
         value[against] = _headline(rated, against, rule)
     value["alignment"] = _by_end(aligned)
@@ -140,6 +149,15 @@ def run(
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
     return _summary(rated, rule)
+
+
+def _yes(b: Annotations) -> Row:
+    """How often a labeller says Yes, of all that it was asked; and a warning if it is one-sided."""
+    yes, answered = b.bits.yes.totals, b.bits.answered.totals
+    number = int(answered.sum())
+    words = one_sided(b.labeller["name"], yes, answered)
+    found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
+    return found | ({"warning": words} if words else {})
 
 
 class _Judged(NamedTuple):

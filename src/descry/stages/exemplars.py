@@ -1,5 +1,6 @@
 """Stage exemplars: corpus and activations -> exemplars.h5 (section 3.3)."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +10,22 @@ import numpy as np
 
 from descry.distribution import Distribution
 from descry.errors import InputError
-from descry.exemplars import BOTTOM, ENDS, HIGHEST, LOWEST, bottom, exemplar_size, leaders, merged
+from descry.exemplars import (
+    BOTTOM,
+    ENDS,
+    HIGHEST,
+    LOWEST,
+    NOBODY,
+    REASONS,
+    bottom,
+    cut,
+    exemplar_size,
+    leaders,
+    merged,
+    never_changes,
+    reasons,
+    set_sizes,
+)
 from descry.matrix import DATA, neuron_blocks, turned
 from descry.results import BOTTOM_GROUP, exemplar_group
 from descry.running import read_distribution, read_leaders
@@ -31,12 +47,16 @@ if TYPE_CHECKING:
 
 PACKAGES = ["h5py", "numpy"]
 MEMORY = 2**29  # bytes of activations held at a time, whatever the number of cores
+_SMALLER = "smaller sets"
 Found = tuple[np.ndarray, np.ndarray]  # rows and values [neurons, any]; those of lowest negated
 Leading = dict[tuple[str, str], Found]  # by half and end
 
 
 class Part(NamedTuple):
-    """Some neurons of a layer: the leaders of each half, the bottom, and the distribution."""
+    """Some neurons of a layer: the leaders of each half, the bottom, and the distribution.
+
+    Leaders and bottom are one more than a set has places, if there are as many sentences.
+    """
 
     layer: int
     columns: slice
@@ -59,10 +79,10 @@ def run(
     """Write the exemplar sets, a group per split (all, calibration, validation).
 
     Datasets of a group: `row` int32 [layer, neuron, exemplar], the rows of the corpus, highest
-    activation first; `activation` float32 of the same shape. With `lowest`, group `lowest` has the
-    same for the lowest, lowest first. Group `bottom` always has the ten lowest of the whole corpus,
-    to look at. Group `distribution` holds `Distribution.summary` [layer, neuron]. Dataset `layer`
-    says which layers of the model they are.
+    activation first, -1 behind the end of a smaller set; `activation` float32 of the same shape,
+    NaN there. With `lowest`, group `lowest` has the same for the lowest, lowest first. Group
+    `bottom` always has the ten lowest of the whole corpus, to look at. Group `distribution` holds
+    `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are.
 
     Args:
         passing: the activations are not kept: they are no input that could be looked at later.
@@ -79,18 +99,32 @@ def run(
         _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
             neurons = source[DATA].shape[2]
-            parts = _of_matrix(source[DATA], splits, sizes["all"], ends, origin["params"]["block"])
+            block = origin["params"]["block"]
+            parts = _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block)
         else:
             neurons = len(read_distribution(source).low) // len(origin["layers"])
-            parts = _of_state(source, neurons, splits, sizes["all"], ends, origin["params"]["keep"])
+            parts = _of_state(source, neurons, splits, sizes["all"], ends)
         file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
         shape = len(origin["layers"]), neurons
+        without: Counter[str] = Counter()
         for part in parts:
-            for name, values in _results(part, ends, sizes):
+            for name, values in _results(part, ends, sizes, min_size):
                 if name not in file:
                     file.create_dataset(name, shape + values.shape[1:], values.dtype)
                 file[name][part.layer, part.columns] = values
-    return {"neurons": shape[0] * neurons} | {f"{name} set": size for name, size in sizes.items()}
+                if name == "all/row":
+                    without.update(_without(part.distribution, values))
+    counts = {"neurons": shape[0] * neurons}
+    counts |= {f"{name} set": size for name, size in sizes.items()}
+    return counts | {name: without[name] for name in (*REASONS, _SMALLER) if without[name]}
+
+
+def _without(distribution: Distribution, rows: np.ndarray) -> Iterator[str]:
+    """Why neurons have no set in the whole corpus, and which have a smaller one."""
+    sizes = np.count_nonzero(rows != NOBODY, axis=1)
+    why = reasons(distribution.summary(), distribution.number, rows.shape[1], HIGHEST)
+    yield from (REASONS[reason] for reason in why[sizes == 0])
+    yield from [_SMALLER] * int(((sizes > 0) & (sizes < rows.shape[1])).sum())
 
 
 @formed("activations")
@@ -140,7 +174,7 @@ def _of_matrix(
             for end in ends:
                 rows, found = leaders(part if end == HIGHEST else -part, size)
                 leading[half, end] = splits[half].astype(np.int32)[rows], found
-        return Part(layer, columns, leading, bottom(columns_first, BOTTOM), distribution)
+        return Part(layer, columns, leading, bottom(columns_first, BOTTOM + 1), distribution)
 
     return ahead(select, read(), threads)
 
@@ -151,9 +185,10 @@ def _of_state(
     splits: dict[str, np.ndarray],
     size: int,
     ends: Sequence[str],
-    keep: int,
 ) -> Iterator[Part]:
     """Leaders and distributions that were kept while the activations went by."""
+    width = read_leaders(state, HALVES[0], HIGHEST)[0].shape[1]
+    keep = width - 1
     if keep < min(size, max(len(splits[half]) for half in HALVES)):
         raise InputError(
             f"exemplars.top_percent: sets of {size} sentences are asked for, but {keep} were kept"
@@ -166,25 +201,32 @@ def _of_state(
         span = slice(layer * neurons, (layer + 1) * neurons)
         leading: Leading = {}
         for (half, end), (rows, values) in kept.items():
-            places = min(keep, len(splits[half]))
+            places = min(width, len(splits[half]))
             leading[half, end] = rows[span, :places], values[span, :places]
-        lowest = merged([leading[half, LOWEST] for half in HALVES], BOTTOM)
+        lowest = merged([leading[half, LOWEST] for half in HALVES], BOTTOM + 1)
         yield Part(layer, slice(0, neurons), leading, lowest, whole.part(span))
 
 
 def _results(
-    part: Part, ends: Sequence[str], sizes: dict[str, int]
+    part: Part, ends: Sequence[str], sizes: dict[str, int], min_size: int
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The datasets of exemplars.h5 with a part's values, neurons first."""
+    still = never_changes(part.distribution.lowest, part.distribution.highest)
+
+    def sets(found: Found, places: int, least: int) -> Found:
+        rows, values = found
+        taken = np.where(still, 0, set_sizes(values, places, least))
+        return cut(rows[:, :places], values[:, :places], taken)
+
     for end in ends:
         halves = [part.leading[half, end] for half in HALVES]
-        sets = dict(zip(HALVES, halves, strict=True)) | {"all": merged(halves, sizes["all"])}
+        leading = dict(zip(HALVES, halves, strict=True)) | {"all": merged(halves, sizes["all"] + 1)}
         for split, size in sizes.items():
-            rows, values = sets[split]
+            rows, values = sets(leading[split], size, min_size)
             group = exemplar_group(split, end)
-            yield f"{group}/row", rows[:, :size]
-            yield f"{group}/activation", values[:, :size] * (1 if end == HIGHEST else -1)
-    rows, values = part.bottom
+            yield f"{group}/row", rows
+            yield f"{group}/activation", values * (1 if end == HIGHEST else -1)
+    rows, values = sets(part.bottom, BOTTOM, 1)
     yield f"{BOTTOM_GROUP}/row", rows
     yield f"{BOTTOM_GROUP}/activation", -values
     for name, values in part.distribution.summary().items():

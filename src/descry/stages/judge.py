@@ -23,7 +23,7 @@ def run(
     labeller: JSON | None,
     progress: Progress,
     **how: Any,
-) -> dict[str, int]:
+) -> dict[str, object]:
     """Write the judge's B as `annotate` does; without a judge, an empty file that says so."""
     files = corpus, descriptors, exemplars, output, cache_folder
     if labeller is not None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from descry.annotations import Annotations, read_annotations, read_ids
 from descry.bits import Bits
+from descry.chance import Chance, by_chance
 from descry.composed import Composer, Formula, iou
 from descry.enrichment import enrichment, strength
 from descry.errors import InputError
@@ -21,17 +22,20 @@ from descry.labels import (
     Neurons,
     Tally,
     Tallying,
+    asked_sets,
     assign,
     broad_descriptors,
     inverse_map,
 )
-from descry.results import exemplar_blocks, read_ends, read_neurons
-from descry.rules import Rule, RuleName
+from descry.results import exemplar_blocks, read_ends, read_neurons, read_silent
+from descry.rules import Rule, RuleName, above_base
 from descry.splits import HALVES, SPLITS, other_half
 from descry.storage import JSON, provenance, read_blocks, row_count, write_batches, write_json
+from descry.yes_share import in_percent, one_sided
 
 PACKAGES = ["numpy", "pyarrow", "scipy"]
 MEMBERS = 2**20  # exemplars that are held at a time
+_NAMED = 8  # descriptors whose share of Yes an error names
 _SENTENCES, _ROWS = 2**16, 2**20  # read and written at a time
 
 
@@ -53,7 +57,7 @@ def run(
     compose: int,
     beam: int,
     penalty: float,
-) -> dict[str, int]:
+) -> dict[str, object]:
     """Write the labels, a row per split, neuron and descriptor; composed labels; the inverse map.
 
     Columns of `labels`: end, split, layer, neuron, descriptor, f, count, base_rate, lift, p and q
@@ -62,13 +66,19 @@ def run(
     of the best lone descriptor, other_null of another neuron's formula.
     `neurons` maps each split's descriptors to the neurons tagged with them. Sets of the lowest
     activations, where there are any, are labelled apart: rows with end `lowest`, and a map of
-    their own.
+    their own. A neuron without an exemplar set has no label, and its numbers are null.
+
+    Raises:
+        InputError: files of different runs, or no descriptor tells neurons apart.
     """
     applied, b = Rule.of(section), read_annotations(annotations)
     study = _Study(exemplars, read_neurons(exemplars), b, _within(corpus, annotations, b))
-    ends = _ends(study, applied, threshold, broad)
+    ends = _ends(study, applied, threshold, broad, top_k)
     made = provenance("label", section, [corpus, exemplars, annotations], PACKAGES)
     made["dropped"] = [entry for end in ends for entry in end.dropped]
+    made["without_exemplars"] = {end.name: end.without for end in ends}
+    made["chance"] = {end.name: end.chance and end.chance.as_json() for end in ends}
+    made["warnings"] = _warnings(b, applied, ends)
     inverse: Inverse = {}
     write_batches(labels, LABELS, _label_tables(study, ends, applied, top_k, inverse), made)
     how = {"length": compose, "beam": beam, "penalty": penalty}
@@ -77,7 +87,8 @@ def run(
     counts = _counts(ends, inverse)
     found_neurons = {"neurons": inverse.pop(HIGHEST)} | inverse
     write_json(neurons, {"made": made} | found_neurons)
-    return counts | {"broad descriptors dropped": len(made["dropped"])}
+    counts["broad descriptors dropped"] = len(made["dropped"])
+    return counts | ({"warnings": made["warnings"]} if made["warnings"] else {})
 
 
 Inverse = dict[str, dict[str, dict[str, list[str]]]]
@@ -100,6 +111,10 @@ class _Study:
     def sets(self, end: str, split: str) -> Iterator[np.ndarray]:
         """Exemplar sets of some neurons after the others: int32 [neurons, size]."""
         return exemplar_blocks(self.exemplars, split, end, MEMBERS)
+
+    def represented(self, split: str) -> bool:
+        """Whether all sentences of a split stand for it: then the exemplars are among them."""
+        return bool(self.b.sampled[self.within[split]].all())
 
 
 def _within(corpus: Path, annotations: Path, b: Annotations) -> dict[str, np.ndarray]:
@@ -129,16 +144,28 @@ class _End:
     Attributes:
         columns: of the descriptors that are left.
         tallies: by split.
+        whole: the numbers of the labels of the whole corpus.
+        without: how many neurons have no set in it, by reason.
+        chance: those labels beside those of random sets.
     """
 
     name: str
     columns: list[int]
     tallies: dict[str, Tally]
     dropped: list[JSON]
+    whole: dict[str, np.ndarray]
+    without: dict[str, int]
+    chance: Chance | None
 
 
-def _ends(study: _Study, rule: Rule, threshold: float, share: float) -> list[_End]:
-    """Count the sets of every end, and drop what is broad."""
+def _ends(
+    study: _Study, rule: Rule, threshold: float, share: float, top_k: int | None
+) -> list[_End]:
+    """Count the sets of every end, drop what is broad, and label the whole corpus.
+
+    Raises:
+        InputError: all descriptors are broad.
+    """
     b, ends = study.b, []
     tallying = Tallying(b.bits, b.asked)
     for end in read_ends(study.exemplars):
@@ -146,20 +173,87 @@ def _ends(study: _Study, rule: Rule, threshold: float, share: float) -> list[_En
             split: tallying.tally(study.sets(end, split), b.sampled & study.within[split])
             for split in SPLITS
         }
-        wide = dict(_broad(rule, tallies["all"], threshold, share))
+        silent = read_silent(study.exemplars, end)
+        wide = dict(_broad(rule, tallies["all"], len(silent.words), threshold, share))
         columns = [column for column in range(len(b.descriptors)) if column not in wide]
+        if not columns:
+            raise _nothing_told_apart(b, threshold, share)
         kept = {split: tally.keep(columns) for split, tally in tallies.items()}
         dropped = [_reason(b.descriptors[c], end, threshold, on) for c, on in wide.items()]
-        ends.append(_End(end, columns, kept, dropped))
+        whole = _labels(kept["all"], rule, top_k, study.represented("all"))
+        labels = whole["assigned"], whole["q"]
+        chance = _by_chance(study, end, columns, labels, rule, top_k)
+        ends.append(_End(end, columns, kept, dropped, whole, silent.counts, chance))
     return ends
 
 
-def _broad(rule: Rule, tally: Tally, threshold: float, share: float) -> list[tuple[int, float]]:
+def _nothing_told_apart(b: Annotations, threshold: float, share: float) -> InputError:
+    yes, answered = b.bits.yes.totals, b.bits.answered.totals
+    shares = [
+        f"{name} {in_percent(one / number)}" if number else f"{name}: no answers"
+        for name, one, number in zip(b.descriptors, yes, answered, strict=True)
+    ]
+    more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
+    return InputError(
+        f"no descriptor tells neurons apart: each has f(c) > {threshold:g} on over {share:.0%} of"
+        f" them (label.broad). {b.labeller['name']} says Yes to: {', '.join(shares[:_NAMED])}"
+        f"{more}: use another labeller or more descriptors, raise label.threshold, or use rule:"
+        " enrichment"
+    )
+
+
+def _by_chance(
+    study: _Study,
+    end: str,
+    columns: list[int],
+    labels: tuple[np.ndarray, np.ndarray],
+    rule: Rule,
+    top_k: int | None,
+) -> Chance | None:
+    """The labels of the whole corpus beside those of random sets of sentences that stand for it.
+
+    Args:
+        labels: assigned and q, [neurons, descriptors].
+    """
+    b = study.b.keep(columns)
+    tallying = Tallying(b.bits, b.asked)
+
+    def label(sets: np.ndarray) -> np.ndarray:
+        return _labels(tallying.tally([sets], b.sampled), rule, top_k, True)["assigned"]
+
+    sizes = np.concatenate([_sizes(sets, b.asked) for sets in study.sets(end, "all")])
+    assigned, q = (of[sizes > 0] for of in labels)
+    return by_chance(assigned, q, sizes[sizes > 0], np.flatnonzero(b.sampled), label)
+
+
+def _sizes(sets: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Of the sets that were asked about: int [neurons], 0 for others."""
+    return np.where(asked_sets(sets, asked), np.count_nonzero(sets >= 0, axis=1), 0)
+
+
+def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
+    """What speaks against the labels, a line each."""
+    found = [one_sided(b.labeller["name"], b.bits.yes.totals, b.bits.answered.totals)]
+    found.append(rule.low_cut(min(len(end.columns) for end in ends)))
+    for end in ends:
+        what = "neurons" if end.name == HIGHEST else f"neurons, {end.name} activations,"
+        found.append(end.chance.words(what) if end.chance else None)
+    return [words for words in found if words]
+
+
+def _broad(
+    rule: Rule, tally: Tally, silent: int, threshold: float, share: float
+) -> list[tuple[int, float]]:
     """Descriptors that are dropped. Enrichment has none: what is common everywhere is not enriched.
 
-    Of a few chosen neurons nearly every label is on most: breadth is judged over all of them.
+    Of a few chosen neurons nearly every label is on most: breadth is judged over all that have a
+    set, if all of those were asked about.
+
+    Args:
+        silent: how many neurons have no set.
     """
-    if rule.name == "enrichment" or not tally.asked.all():
+    of_sets = tally.asked.sum()
+    if rule.name == "enrichment" or not of_sets or of_sets + silent < len(tally.asked):
         return []
     return broad_descriptors(tally, rule.frequency, threshold, share)
 
@@ -169,7 +263,7 @@ def _reason(descriptor: str, end: str, threshold: float, share: float) -> JSON:
     return {"descriptor": descriptor, "end": end, "reason": reason}
 
 
-def _counts(ends: list[_End], inverse: Inverse) -> dict[str, int]:
+def _counts(ends: list[_End], inverse: Inverse) -> dict[str, object]:
     counts: Counter[str] = Counter()
     for end in ends:
         tagged = inverse[end.name]["all"].values()
@@ -177,7 +271,8 @@ def _counts(ends: list[_End], inverse: Inverse) -> dict[str, int]:
         counts[f"{of}neurons"] = int(end.tallies["all"].asked.sum())
         counts[f"{of}labelled"] = len({name for names in tagged for name in names})
         counts[f"{of}labels"] = sum(map(len, tagged))
-    return counts
+        counts.update({f"{of}{reason}": number for reason, number in end.without.items()})
+    return dict(counts)
 
 
 def _label_tables(
@@ -188,8 +283,9 @@ def _label_tables(
     for end in ends:
         descriptors = [study.b.descriptors[column] for column in end.columns]
         for split, tally in end.tallies.items():
-            within = bool(study.b.sampled[study.within[split]].all())
-            columns = _labels(tally, rule, top_k, within)
+            columns = end.whole
+            if split != "all":
+                columns = _labels(tally, rule, top_k, study.represented(split))
             tagged = inverse_map(columns["assigned"], names, descriptors)
             inverse.setdefault(end.name, {})[split] = tagged
             step = max(1, _ROWS // len(descriptors))
@@ -211,7 +307,7 @@ def _labels(tally: Tally, rule: Rule, top_k: int | None, within: bool) -> dict[s
         "lift": tally.lift(rule.frequency),
         "p": tested.p,
         "q": tested.q,
-        "assigned": assign(strong, rule.bound(rule.cut), top_k),
+        "assigned": assign(above_base(strong, f, base), rule.bound(rule.cut), top_k),
     }
 
 

@@ -16,7 +16,14 @@ from descry.explorer.site import write_site
 from descry.git import head
 from descry.gold import read_gold
 from descry.n2g.records import read_records
-from descry.results import labelled_ends, read_ends, read_labels, read_shown
+from descry.results import (
+    labelled_ends,
+    read_ends,
+    read_exemplars,
+    read_labels,
+    read_shown,
+    read_silent,
+)
 from descry.splits import SPLITS
 from descry.storage import provenance_of, read_json, read_table, reading_hdf5
 from descry.tidy import Row, read_csv
@@ -104,6 +111,8 @@ def run(
         number=exemplars_shown,
         sizes=sizes,
         sets=sets,
+        silent={end: read_silent(exemplars, end).words for end in tables},
+        set_sizes={end: _taken(read_exemplars(exemplars, "all", end)) for end in tables},
         graphs=read_records(graphs)[0],
     )
     written = write_site(output, found.packs(), _commit())
@@ -131,6 +140,11 @@ def _sets(exemplars: Path) -> tuple[dict[str, int], tuple[np.ndarray, np.ndarray
         sizes = {split: int(file[split]["row"].shape[2]) for split in SPLITS}
         rows, activations = (file["all"][name][:] for name in ("row", "activation"))
     return sizes, (rows.reshape(-1, rows.shape[2]), activations.reshape(-1, rows.shape[2]))
+
+
+def _taken(sets: np.ndarray) -> np.ndarray:
+    """Sizes of sets, int [layers, neurons, size], neuron by neuron."""
+    return np.asarray(np.count_nonzero(sets >= 0, axis=2)).ravel()
 
 
 def _rows(path: Path, made_by: str, *texts: str) -> Sequence[Row]:

@@ -5,8 +5,7 @@
   const HALVES = ["calibration", "validation"];
   const FIELDS = { f: 0, count: 1, lift: 2, p: 3, q: 4, assigned: 5 };
 
-  function labelTable({ labels, scores }) {
-    const { run } = descry;
+  function labelTable({ labels, scores, size }) {
     const rows = labels.map(([column, splits]) => {
       const at = (split, name) => splits[split][FIELDS[name]];
       const auroc = (chosen) =>
@@ -46,7 +45,7 @@
         h("td", { class: "number" }, lift ? descry.number(at("all", "f") / lift, 2) : "–"),
         h("td", { class: "number" }, descry.times(lift)),
         h("td", { class: "number" }, descry.small(at("all", "q"))),
-        h("td", { class: "number" }, `${at("all", "count")} / ${descry.count(run.rule.sizes.all)}`),
+        h("td", { class: "number" }, `${at("all", "count")} / ${descry.count(size)}`),
         HALVES.map(half),
       );
     });
@@ -132,6 +131,8 @@
   }
 
   async function list(pairs, { distribution, own, words }) {
+    if (!pairs.length)
+      return h("p", { class: "quiet" }, "None: too many sentences have the same activation.");
     const sentences = await descry.sentences(pairs.map(([row]) => row));
     return h(
       "ol",
@@ -244,6 +245,7 @@
     const labels = table.labels(n);
     const own = new Set(labels.map(({ column }) => column));
     const { distribution } = neuron;
+    const { silent } = neuron.ends.highest;
     const least = Math.min(
       ...HALVES.flatMap((half) => neuron.sets[half].map(([, activation]) => activation)),
     );
@@ -279,12 +281,14 @@
           { class: "lead" },
           labels.length
             ? labels.map(descry.chip)
-            : "No label: no descriptor is frequent enough among its exemplars.",
+            : silent
+              ? `No exemplars, no label: ${silent}.`
+              : "No label: no descriptor is frequent enough among its exemplars.",
         ),
         descry.section(
           "labels",
           "Labels beside chance",
-          labelTable(neuron.ends.highest),
+          silent ? null : labelTable(neuron.ends.highest),
           composedTable(neuron.ends.highest),
           trials(neuron),
         ),
@@ -310,7 +314,9 @@
           ? descry.section(
               "labels-lowest",
               "Labels of its lowest activations",
-              labelTable(neuron.ends.lowest),
+              neuron.ends.lowest.silent
+                ? h("p", {}, `No exemplars, no label: ${neuron.ends.lowest.silent}.`)
+                : labelTable(neuron.ends.lowest),
             )
           : null,
         lowest(neuron, words),

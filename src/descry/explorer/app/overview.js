@@ -16,7 +16,7 @@
         { class: "lead" },
         `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} neurons of `,
         h("b", {}, target.model),
-        ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for every neuron, and the answers of `,
+        ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for a neuron, and the answers of `,
         h("b", {}, run.labeller.name),
         ".",
       ),
@@ -25,6 +25,19 @@
         {},
         `A neuron's exemplars are the ${rule.top_percent}% of sentences that excite it most; its labels are ${bar}. The same is done on two halves of the sentences apart, so that one half can be held against the other.`,
       ),
+    ];
+  }
+
+  /** What speaks against the labels, and which neurons have none because they have no exemplars. */
+  function cautions({ metrics, ends }) {
+    const without = ends.flatMap((end) =>
+      Object.entries(metrics.without_exemplars?.[end] ?? {}).map(
+        ([why, n]) => `${descry.count(n)} ${why}${end === "highest" ? "" : ` (${end})`}`,
+      ),
+    );
+    return [
+      (metrics.warnings ?? []).map((words) => h("p", { class: "warning", role: "note" }, words)),
+      without.length ? h("p", {}, `Neurons without exemplars: ${without.join(", ")}.`) : null,
     ];
   }
 
@@ -297,6 +310,7 @@
       content: [
         h("h1", {}, made.title),
         words(made),
+        cautions(made),
         headline(made),
         h(
           "details",

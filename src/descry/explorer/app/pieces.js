@@ -163,5 +163,9 @@ descry.score = (title, score, hint) => {
       ` · 95% ${number(score.low)} to ${number(score.high)}`,
     ),
     h("p", { class: "quiet" }, hint),
+    // Both are numbers: an interval that reaches down to the null.
+    typeof score.low === "number" && typeof score.null === "number" && score.low <= score.null
+      ? h("p", { class: "warning" }, "No better than chance: the interval reaches the null.")
+      : null,
   );
 };
