@@ -286,7 +286,7 @@ def test_neurons_that_were_asked_about_are_labelled_at_both_ends(run):
         assert defined[0, 2]
         assert not defined.all()
         found = np.flatnonzero(labels.splits["all"].assigned[0, 2])
-        assert {labels.descriptors[c] for c in found} == {BROAD, topic}
+        assert {labels.descriptors[c] for c in found} == {topic}  # BROAD has a lift of 1
 
 
 @pytest.mark.parametrize("name", ["L0:0", "L2:0", "L1:8"])

@@ -1,8 +1,9 @@
 """Whether labels are better than those that random sets of sentences would get.
 
 A rule may give every neuron labels: a threshold below what each of a few descriptors has on average
-does. Two things tell whether they mean anything: how many of them are over-represented at a false
-discovery rate of 5% over all pairs, and how many labels random sets of the same sizes get.
+does. Two things tell whether they mean anything: how many neurons have a label that is
+over-represented at a false discovery rate of 5% over all pairs, and how many would have a label if
+their sets were random ones of the same size.
 """
 
 from collections.abc import Callable
@@ -26,22 +27,23 @@ class Chance:
 
     Attributes:
         neurons: that have a set, all of which was asked about.
-        labelled, labels: neurons with a label, and pairs of a neuron and its label.
-        significant: of the labels, those with q <= FDR.
-        random_labelled, random_labels: the same of as many random sets, on average.
+        labelled: of them, those with a label.
+        significant: of those, the ones with a label of q <= FDR.
+        random_labelled: how many of as many random sets have a label, on average.
+        labels, random_labels: how many labels there are.
     """
 
     neurons: int
     labelled: int
-    labels: int
     significant: int
     random_labelled: float
+    labels: int
     random_labels: float
 
     @property
     def no_better(self) -> bool:
-        """Whether most labels are such as chance gives: by number, and each by itself."""
-        return 2 * self.significant < self.labels <= 2 * self.random_labels
+        """Whether most labelled neurons would be so by chance: by number, and each by itself."""
+        return 2 * self.significant < self.labelled <= 2 * self.random_labelled
 
     def as_json(self) -> dict[str, Any]:
         """For a file."""
@@ -57,9 +59,8 @@ class Chance:
             return None
         return (
             f"{self.labelled:,} of {self.neurons:,} {what} have a label, and of random sets of"
-            f" sentences {round(self.random_labelled):,} would: {self.labels:,} labels against"
-            f" {round(self.random_labels):,} by chance, {self.labels - self.significant:,} with"
-            f" q > {FDR:g}: on the whole these labels are no better than chance"
+            f" sentences {round(self.random_labelled):,} would; {self.significant:,} have one with"
+            f" q at most {FDR:g}: on the whole these labels are no better than chance"
         )
 
 
@@ -80,12 +81,11 @@ def by_chance(
     for neurons, places in random_pools(len(sentences), sizes, _POOL, 0, rng):
         found = label(np.where(places >= 0, sentences[places], places))
         expected += len(neurons) * np.array([found.any(axis=1).mean(), found.sum(axis=1).mean()])
-    significant = assigned & (q <= FDR)
     return Chance(
         neurons=len(sizes),
         labelled=int(assigned.any(axis=1).sum()),
-        labels=int(assigned.sum()),
-        significant=int(significant.sum()),
+        significant=int((assigned & (q <= FDR)).any(axis=1).sum()),
         random_labelled=float(expected[0]),
+        labels=int(assigned.sum()),
         random_labels=float(expected[1]),
     )

@@ -30,7 +30,7 @@ def one_sided(who: str, yes: np.ndarray, answered: np.ndarray) -> str | None:
 
 def in_percent(share: float) -> str:
     """A share in percent; only none is 0% and only all is 100%."""
-    digits = 0 if share in (0, 1) or 0.01 <= share <= 0.99 else 1
+    digits = 0 if share in (0, 1) or 0.1 <= share <= 0.99 else 1
     shown = f"{share:.{digits}%}"
     if shown in ("0.0%", "100.0%"):
         return "under 0.1%" if share < 0.5 else "over 99.9%"

@@ -1,0 +1,40 @@
+"""A labeller that tells nothing apart is noticed by how often it says Yes."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from descry.yes_share import in_percent, one_sided
+
+
+def said(yes, answered):
+    return one_sided("toy", np.array(yes), np.array(answered))
+
+
+@pytest.mark.parametrize(
+    ("yes", "answered", "words"),
+    [
+        ([100, 100], [100, 100], "toy says Yes to 100% of what it is asked"),
+        ([91, 91], [100, 100], "toy says Yes to 91% of what it is asked"),
+        ([90, 90], [100, 100], None),
+        ([2, 2], [100, 100], None),
+        ([1, 2], [100, 100], "toy says Yes to 1.5% of what it is asked"),
+        ([0, 0], [100, 100], "toy says Yes to 0% of what it is asked"),
+        ([100, 0], [100, 100], "toy gives every sentence the same answers"),
+        ([100, 0, 0], [100, 100, 0], "toy gives every sentence the same answers"),
+        ([100, 1], [100, 100], None),
+        ([3, 0], [3, 3], None),  # too few to tell
+        ([], [], None),
+    ],
+)
+def test_a_labeller_that_tells_nothing_apart_is_named_with_its_share(yes, answered, words):
+    assert said(yes, answered) == words
+
+
+@given(st.integers(0, 10**6), st.integers(1, 10**6))
+def test_only_none_is_0_percent_and_only_all_is_100(yes, more):
+    shown = in_percent(yes / (yes + more))
+    assert (shown == "0%") == (yes == 0)
+    assert shown != "100%"
+    assert in_percent(1.0) == "100%"
