@@ -4,7 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import (
+    CACHE,
+    Toy,
+    build,
+    log_probabilities,
+    printed,
+    run_annotate,
+    run_evaluate,
+    run_judge,
+)
 
+from descry.cache import PromptCache
+from descry.progress import finished
+from descry.show import show_cache
 from descry.yes_share import in_percent, one_sided
 
 
@@ -38,3 +51,37 @@ def test_only_none_is_0_percent_and_only_all_is_100(yes, more):
     assert (shown == "0%") == (yes == 0)
     assert shown != "100%"
     assert in_percent(1.0) == "100%"
+
+
+def test_annotate_and_the_cache_warn_of_a_labeller_that_never_says_no(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    build()
+    capsys.readouterr()
+    finished("annotate", run_annotate(Toy(lambda prompt: log_probabilities(True))))
+    with PromptCache(CACHE) as cache:
+        show_cache(cache, None)
+    said = printed(capsys)
+    words = "warning: toy (no generative model) says Yes to 100% of what it is asked"
+    assert f"annotate: {words}" in said
+    assert "warning: toy @ v1 says Yes to 100% of what it is asked" in said
+
+
+def test_a_labeller_that_tells_sentences_apart_is_not_warned_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    build()
+    finished("annotate", run_annotate(Toy()))
+    with PromptCache(CACHE) as cache:
+        show_cache(cache, None)
+    assert "warning" not in printed(capsys)
+
+
+def test_metrics_have_the_share_of_yes_and_the_warning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build()
+    run_judge(Toy(lambda prompt: log_probabilities(False)), scope="corpus")
+    metrics = run_evaluate()
+    assert metrics["answers"]["labeller"]["yes"] == pytest.approx(1 / 3)
+    assert metrics["answers"]["judge"]["yes"] == pytest.approx(1 / 360, abs=1e-5)  # in the cache
+    assert "toy (no generative model) says Yes to 0.3% of what it is asked" in metrics["warnings"]

@@ -17,7 +17,7 @@ from descry.annotations import Annotations, read_annotations
 from descry.asking import cost
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST, in_common
+from descry.exemplars import ENDS, HIGHEST, REASONS, in_common
 from descry.forecast import Forecast
 from descry.hostile import printable
 from descry.labellers import JSON, Price
@@ -71,7 +71,7 @@ def _warn(labels: Labels) -> None:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     without = labels.made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:
-        why = ", ".join(f"{number:,} {reason}" for reason, number in without.items())
+        why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
         console().print(f"neurons without exemplars: {why}", soft_wrap=True)
 
 
