@@ -29,16 +29,12 @@ import pyarrow.parquet as pq
 import typer
 
 with atheris.instrument_imports(include=["descry"]):
+    from descry.answers import parse_intruder, parse_rating, parse_verdict
     from descry.errors import InputError
-    from descry.prompts import (
-        HIGHEST_RATING,
-        UnparsableError,
-        parse_intruder,
-        parse_rating,
-        parse_topics,
-        parse_verdict,
-    )
+    from descry.prompts import HIGHEST_RATING
     from descry.reviews import Review, read_reviews
+    from descry.topics import parse_topics
+    from descry.unwrapping import UnparsableError
 
 FORMATS = [".json", ".jsonl", ".csv", ".json.gz", ".csv.gz", ".parquet"]
 FINISHES = ["stop", "length", "content_filter", "eos"]

@@ -22,20 +22,14 @@ from hypothesis import strategies as st
 
 from descry import exports, params
 from descry.annotations import read_annotations, read_judgements
+from descry.answers import parse_intruder, parse_rating, parse_verdict
 from descry.cache import PromptCache, origin_id
 from descry.clusters import apply_edits
 from descry.errors import InputError
 from descry.gold import read_gold
 from descry.lock import parse_lock
 from descry.n2g.records import read_records, write_records
-from descry.prompts import (
-    HIGHEST_RATING,
-    UnparsableError,
-    parse_intruder,
-    parse_rating,
-    parse_topics,
-    parse_verdict,
-)
+from descry.prompts import HIGHEST_RATING
 from descry.results import (
     labelled_ends,
     read_ends,
@@ -49,6 +43,8 @@ from descry.reviews import read_reviews
 from descry.sheet import _rows
 from descry.stages.cluster import read_edits
 from descry.storage import canonical, read_yaml, sha256_text, writing_hdf5
+from descry.topics import parse_topics
+from descry.unwrapping import UnparsableError
 
 SAMPLE = Path(__file__).parents[1] / "presets/sample.yaml"
 FIELDS = ["reviewText", "text"]
