@@ -41,6 +41,9 @@ class _Items(NamedTuple):
     loose: bool = False
 
 
+_NO_TOPICS = _Items([])  # the answer says that there are none
+
+
 def parse_topics(response: JSON, max_descriptors: int, max_words: int) -> list[str]:
     """The raw descriptors in a response to p1; as `read_topics`."""
     return read_topics(response, max_descriptors, max_words).phrases
@@ -61,7 +64,8 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
     if not text:
         raise UnparsableError("empty answer")
     items = _items(text, max_words)
-    found = [phrase for item in items.texts if (phrase := clean(item))]
+    parts = (part for item in items.texts for part in _parts(_head(_line(item))))
+    found = [phrase for part in parts if (phrase := clean(part))]
     named = [phrase for phrase in found if not _is_none(phrase)]
     usable = [phrase for phrase in named if _usable(phrase)]
     clauses = [phrase for phrase in usable if _CLAUSE.search(phrase)]
@@ -71,7 +75,7 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
         raise UnparsableError(_PROSE)
     if left_out and not phrases:
         raise UnparsableError(f"no phrase of at most {max_words} words")
-    if items.texts and not phrases and (named or not found):
+    if items is not _NO_TOPICS and not phrases and (named or not found):
         raise UnparsableError("no topic in it")
     return Topics(phrases[:max_descriptors], left_out)
 
@@ -82,8 +86,8 @@ _PROSE = "prose, not a list"
 # Phrases
 
 # No part of a phrase: markup, and what results and the cache cannot hold.
-_UNUSABLE = re.compile(r"[<>{}\[\]`*#|\\~^\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\bhttps?:")
-_AND = re.compile(r"(?:and|or|&)\s+(?=\S)", re.IGNORECASE)
+_UNUSABLE = re.compile(r"[<>{}\[\]`*#|\\~^\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\bhttps?:|&#?\w+;")
+_AND = re.compile(r"^(?:and|or|&)\s+(?=\S)", re.IGNORECASE)
 _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
 _KEPT_AT_END = "+%"
 # A sentence, or a part of one: no topic has these words.
@@ -98,10 +102,17 @@ _CLAUSE = re.compile(
 
 def clean(item: str) -> str:
     """An item of a list as a phrase: lower case, without the marks at its ends."""
-    phrase = _trimmed(" ".join(_HIDDEN.sub("", item).lower().split()))
-    while conjunction := _AND.match(phrase):
-        phrase = _trimmed(phrase[conjunction.end() :])
-    return phrase
+    phrase = item.lower()
+    for _ in range(_ROUNDS):
+        before = phrase
+        phrase = _trimmed(" ".join(_HIDDEN.sub("", phrase).split()))
+        phrase = _AND.sub("", _KINDS["number"].sub("", phrase))
+        if phrase == before:
+            return phrase
+    return ""  # marks within marks
+
+
+_ROUNDS = 6
 
 
 def _trimmed(phrase: str) -> str:
@@ -172,7 +183,7 @@ def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
         case None:
             return
         case str():
-            yield from _parts(_head(_KINDS["number"].sub("", _line(value), count=1)))
+            yield value
         case list():
             for inner in value:
                 if isinstance(inner, dict):
@@ -247,15 +258,16 @@ def _items(text: str, max_words: int) -> _Items:
     if values:
         value = values if len(values) > 1 else values[0]
         if isinstance(value, str):
-            return _items(unwrapped(value), max_words) if value.strip() else _Items([])
-        return _Items([item for item in _json_items(value, 0, labelled=False) if item.strip()])
+            return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
+        told = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
+        return _Items(told) if told else _NO_TOPICS
     if _is_none(clean(text)):
-        return _Items([])
+        return _NO_TOPICS
     if refuses(text):
         raise UnparsableError("refusal")
     body = _behind_labels(_own(_plain(text)))
     if _is_none(clean(body)) or _EMPTY_LIST.fullmatch(body):
-        return _Items([])
+        return _NO_TOPICS
     marked = _marked([line for line in body.split("\n") if line.strip()])
     if marked:
         return _Items(list(_of_marked(marked, max_words)))
@@ -270,8 +282,8 @@ def _plain(text: str) -> str:
     return _RULE.sub("", _EMPHASIS.sub("", text)).replace("\t", " ")
 
 
-def _line(text: str) -> str:
-    return " ".join(_plain(text).split())
+def _line(item: str) -> str:
+    return " ".join(_HIDDEN.sub("", _plain(item)).split())
 
 
 # Another question, or the one that was asked, told again.
@@ -537,6 +549,8 @@ def _column(table: str) -> list[str]:
         for line in table.split("\n")
         if re.search(r"[^|\s:-]", line)
     ]
+    if not rows:
+        return []
     called = [i for i, cell in enumerate(rows[0]) if _is_label(cell)]
     if called:
         return [row[called[0]] for row in rows[1:] if called[0] < len(row)]
