@@ -42,8 +42,9 @@ from making import (
 from descry.asking import origin_of, record_of
 from descry.cache import PromptCache
 from descry.labellers import NO_FRAME, Answer
-from descry.prompts import Prompts, p1, p1_template, p2, parse_topics
+from descry.prompts import Prompts, p1, p1_template, p2
 from descry.storage import read_table, sha256_text, writing_hdf5
+from descry.topics import parse_topics
 
 GIVEN = 5  # raw descriptors of a sentence
 ROUNDS = 3

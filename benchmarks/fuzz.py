@@ -1,8 +1,9 @@
 """Coverage-guided fuzzing (atheris, libFuzzer) of what reads strangers' bytes.
 
 `reviews`: a file of any format, as bytes. Reading it gives reviews of the documented form, or one
-InputError of one printable line. `answers`: an answer of an LLM, as words, as log-probabilities or
-as JSON of any form. Parsing it gives a value of the documented form, or an UnparsableError.
+InputError of one printable line. `csv`: a CSV file's text alone, read row by row. `answers`: an
+answer of an LLM, as words, as log-probabilities or as JSON of any form. Parsing it gives a value of
+the documented form, topics without any markup among them, or an UnparsableError.
 
     python benchmarks/fuzz.py reviews --seconds 300 --work FOLDER
 
@@ -29,16 +30,12 @@ import pyarrow.parquet as pq
 import typer
 
 with atheris.instrument_imports(include=["descry"]):
+    from descry.answers import parse_intruder, parse_rating, parse_verdict
     from descry.errors import InputError
-    from descry.prompts import (
-        HIGHEST_RATING,
-        UnparsableError,
-        parse_intruder,
-        parse_rating,
-        parse_topics,
-        parse_verdict,
-    )
-    from descry.reviews import Review, read_reviews
+    from descry.prompts import HIGHEST_RATING
+    from descry.reviews import Review, csv_rows, read_reviews
+    from descry.topics import parse_topics
+    from descry.unwrapping import UnparsableError
 
 FORMATS = [".json", ".jsonl", ".csv", ".json.gz", ".csv.gz", ".parquet"]
 FINISHES = ["stop", "length", "content_filter", "eos"]
@@ -49,6 +46,20 @@ SLOW = 20  # seconds for one input: a hang
 WORDS = [
     *('"reviewText"', '"text"', '"overall"', '"unixReviewTime"', '"category"', "NaN", "1e999"),
     *("\\ud83d", "null", "Yes", "No", "none", "stop", "length", "content_filter", '"finish"'),
+    *(
+        "<think>",
+        "</think>",
+        "[THINK]",
+        "```",
+        "**",
+        "##",
+        "Topics:",
+        "Sentence:",
+        "<|im_end|>",
+        "</s>",
+    ),
+    *("\\boxed{", '{"topics": [', '{"answer": ', "Sure!", "N/A", "; ", " | ", " and "),
+    *("<|channel|>", "<|message|>", "final", "(i) ", "2) ", "The answer is "),
     *('"yes"', '"no"', "-0.25", "Concepts:", "1. ", "I'm sorry", "out of 10", "Review"),
 ]
 SAMPLE: list[dict[str, Any]] = [
@@ -62,7 +73,18 @@ ANSWERS = [
     "Review 3\n",
     "7.5 out of 10",
     "I'm sorry, as an AI I cannot",
+    "<think>Hm, topics.</think>\n\nHere are the topics:\n- **Size**: small\n- Fit (good)",
+    '```json\n{"topics": ["size", "fit"]}\n```',
+    "<|channel|>analysis<|message|>x<|end|><|channel|>final<|message|>1. size 2. fit<|return|>",
+    "# Topics\n## Size\n## Fit</s>",
+    "| Topic | Why |\n|---|---|\n| Size | small |",
+    "There are no salient topics.",
+    "Sentence: It fits.\nExpected Concepts: [Fit]\n\nSentence: more",
+    '{"answer": "Yes"}',
+    "The answer is **No**.",
+    "\\boxed{size, fit}",
 ]
+TABLES = ['text,overall\r\n"a ""b"", c",5\r\nd,1\r\n', 'text;x\n"open;1\nb;2\n', "text\tx\na\t1\n"]
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -132,12 +154,15 @@ def examine(response: Any) -> None:
 
 
 def topics(response: Any) -> None:
-    """Phrases as documented."""
+    """Phrases as documented, which are read as themselves from a JSON list."""
     found = parse_topics(response, 5, 3)
-    assert 0 < len(found) <= 5 and len(set(found)) == len(found)
+    assert len(found) <= 5 and len(set(found)) == len(found)
     for phrase in found:
-        assert phrase == " ".join(phrase.lower().split()) and len(phrase.split()) <= 3
+        assert phrase == " ".join(phrase.lower().split()) and 0 < len(phrase.split()) <= 3
         assert not any(unicodedata.category(c) in ("Cc", "Cs") for c in phrase)
+        assert not set(phrase) & set("<>{}[]`*#|")
+    again = {"text": json.dumps(found), "finish": "stop"}
+    assert parse_topics(again, 5, 3) == found
 
 
 def verdict(response: Any) -> None:
@@ -157,10 +182,29 @@ def rating(response: Any) -> None:
     assert 0 <= parse_rating(response) <= HIGHEST_RATING
 
 
+def rows(_: Path) -> Callable[[bytes], None]:
+    """What is done with one input: it is a CSV file's text."""
+
+    def read(data: bytes) -> None:
+        file = io.StringIO(data.decode("utf-8", "replace"), newline="")
+        try:
+            for line, row in csv_rows(file):
+                assert line >= 1
+                assert row is None or all(isinstance(value, str) for value in row.values())
+        except InputError as error:
+            assert str(error).isprintable(), repr(str(error))
+        except csv.Error as error:
+            assert str(error)
+
+    return read
+
+
 def seeds(target: str) -> list[bytes]:
     """Inputs from which the fuzzer sets out."""
     if target == "answers":
         return [bytes(_HEAD.size) + text.encode() for text in ANSWERS]
+    if target == "csv":
+        return [text.encode() for text in TABLES]
     lines = "".join(json.dumps(record) + "\n" for record in SAMPLE).encode()
     table = io.StringIO(newline="")
     writer = csv.DictWriter(table, list(SAMPLE[0]))
@@ -168,17 +212,17 @@ def seeds(target: str) -> list[bytes]:
     writer.writerows(SAMPLE)
     columns = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(SAMPLE), columns)
-    rows = table.getvalue().encode()
-    files = [lines, lines, rows, gzip.compress(lines), gzip.compress(rows), columns.getvalue()]
+    spread = table.getvalue().encode()
+    files = [lines, lines, spread, gzip.compress(lines), gzip.compress(spread), columns.getvalue()]
     return [bytes([i]) + content for i, content in enumerate(files)]
 
 
-TARGETS = {"reviews": reviews, "answers": answers}
+TARGETS = {"reviews": reviews, "csv": rows, "answers": answers}
 
 
 @app.command()
 def main(
-    target: Annotated[str, typer.Argument(help="reviews or answers")],
+    target: Annotated[str, typer.Argument(help="reviews, csv or answers")],
     work: Annotated[Path, typer.Option(help="Folder for the corpus and finds.")],
     seconds: Annotated[int, typer.Option(help="How long.")] = 600,
     again: Annotated[Path | None, typer.Option(help="Run this input alone.")] = None,

@@ -29,9 +29,10 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
+from descry.answers import parse_verdict
 from descry.labellers.embedded import EmbeddedLabeller
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, Embed, sentence_embedder
-from descry.prompts import p2, parse_verdict
+from descry.prompts import p2
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "aspects-dev.jsonl.gz"
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)

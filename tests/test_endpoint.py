@@ -17,12 +17,14 @@ from threading import Barrier
 import pytest
 from servers import MODEL, Reply, completion, error, free_port, serving
 
+from descry.answers import parse_verdict
 from descry.asking import Asking, Tally, ask
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import create
 from descry.labellers.endpoint import reported_model
-from descry.prompts import p1, p1_template, p2, parse_topics, parse_verdict
+from descry.prompts import p1, p1_template, p2
+from descry.topics import parse_topics
 
 KEY = "sk-very-secret-0123456789"
 NAMES = ["price", "taste", "smell", "size"]
@@ -402,7 +404,7 @@ MALFORMED = {
     "choices that are null": (Reply(completion(choices=None)), "malformed response: choices"),
     "no message": (Reply(completion(choices=[{}])), "malformed response: choices.0.message"),
     "null text": (Reply(completion(None)), "no text"),
-    "empty text": (Reply(completion("")), "empty list"),
+    "empty text": (Reply(completion("")), "empty answer"),
     "refusal": (Reply(completion(message={"content": None, "refusal": "I can't"})), "refusal"),
     "filtered": (Reply(completion(None, finish="content_filter")), "refusal"),
     "filtered prompt": (error(400, "policy", code="content_filter"), "refusal"),

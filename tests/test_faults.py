@@ -25,6 +25,7 @@ from faults import Run
 from miniature import DVC, SNAKEMAKE
 from servers import MODEL, Reply, completion, serving
 
+from descry.answers import parse_verdict
 from descry.asking import Asking, Tally, ask
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -33,7 +34,7 @@ from descry.extraction import Block, extract
 from descry.labellers import create
 from descry.models import Checkpoint, contents_sha256, lacks_memory, sentence_embedder
 from descry.n2g.activate import LayerNeurons
-from descry.prompts import p2, parse_verdict
+from descry.prompts import p2
 from descry.storage import read_json, reading_hdf5, writing_hdf5
 from descry.targets import Target
 

@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from descry.answers import parse_verdict
 from descry.asking import Asking, Tally, ask
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -30,7 +31,7 @@ from descry.labellers import NO_FRAME, create
 from descry.labellers.causal import PACK, Causal, only, pack, share
 from descry.labellers.generative import Loaded
 from descry.params import parse
-from descry.prompts import Prompt, intruder, p1, p1_template, p2, parse_verdict, simulation
+from descry.prompts import Prompt, intruder, p1, p1_template, p2, simulation
 
 SAMPLE = Path(__file__).parents[1] / "presets/sample.yaml"
 SENTENCES = [

@@ -26,7 +26,8 @@ import descry.asking
 from descry.cache import PromptCache
 from descry.asking import Asking, Tally, ask
 from descry.labellers import NO_FRAME, Answer, Identity
-from descry.prompts import p2, parse_verdict
+from descry.prompts import p2
+from descry.answers import parse_verdict
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 descry.asking.SLAB = 64

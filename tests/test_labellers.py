@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from descry import asking
+from descry.answers import parse_intruder, parse_rating, parse_verdict
 from descry.asking import Asking, Tally, ask, origin_of, stored_frame, survey
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -22,21 +23,11 @@ from descry.labellers.embedded import EmbeddedLabeller
 from descry.labellers.keyphrases import candidate_words, key_phrases
 from descry.labellers.matching import log_odds, match, windows
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
-from descry.prompts import (
-    UnparsableError,
-    detection,
-    intruder,
-    p1,
-    p1_template,
-    p2,
-    parse_intruder,
-    parse_rating,
-    parse_topics,
-    parse_verdict,
-    simulation,
-)
+from descry.prompts import detection, intruder, p1, p1_template, p2, simulation
 from descry.splits import sentence_id
 from descry.storage import versions
+from descry.topics import parse_topics
+from descry.unwrapping import UnparsableError
 
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 TEMPLATE = p1_template(5, None, None)
@@ -297,7 +288,8 @@ def test_a_fault_is_in_the_ledger_and_no_answer_even_beside_a_response(tmp_path)
 
 def test_too_many_failures_end_the_run_but_keep_the_good_answers(tmp_path):
     table = {"b": {"text": "bad smell"}}
-    with pytest.raises(InputError, match=r"1 of 4 answers failed \(1 bad smell\).*20\.0%"):
+    told = r"1 of 4 answers failed \(1 bad smell, such as 'bad smell' to sentence \w{16}\).*20\.0%"
+    with pytest.raises(InputError, match=told):
         put(tmp_path, Scripted(table, group=4), prompts(*"abcd"), max_failures=0.2)
     responses, _ = put(tmp_path, Mute(), prompts("a", "c", "d"))
     assert answers(responses) == ["a", "c", "d"]
@@ -312,6 +304,21 @@ def test_nothing_is_asked_any_more_when_the_failures_can_no_longer_be_borne(
     with pytest.raises(InputError, match="3 of 12 answers failed"):
         put(tmp_path, labeller, prompts(*"abcdefghijkl"), max_failures=2 / 12)
     assert labeller.asked == [*"abcdef"]
+
+
+def test_each_reason_is_told_with_one_answer_short_and_printable(tmp_path):
+    def check(response):
+        if response["text"].startswith("bad"):
+            raise UnparsableError("prose")
+
+    table = {"b": {"text": "bad\x1b[2J\n" + "x" * 500}, "c": Answer(None, fault="time-out")}
+    how = {"check": check, "max_failures": 0.4}
+    for replay in (False, True):
+        with pytest.raises(InputError, match="1 time-out, such as sentence ") as caught:
+            put(tmp_path, Scripted(table, group=4), prompts(*"abcd"), replay=replay, **how)
+        line = str(caught.value)
+        assert f"to sentence {sentence_id('b')}" in line and "1 prose" in line and "[2J" in line
+        assert line.isprintable() and len(line) < 500 + len(str(tmp_path))
 
 
 def test_as_many_failures_as_allowed_are_borne(tmp_path):
@@ -330,7 +337,9 @@ def test_a_stored_answer_that_fails_a_later_check_is_a_failure_and_not_asked_aga
     responses, tally = put(tmp_path, Mute(), questions, check=strict, max_failures=0.75)
     assert answers(responses) == [None, "b", None, None]
     assert (tally.failures, tally.cached, tally.asked) == ({"too short": 3}, 4, 0)
-    with pytest.raises(InputError, match=r"3 of 4 answers failed \(3 too short\)"):
+    with pytest.raises(
+        InputError, match=r"3 of 4 answers failed \(3 too short, such as 'a' to sentence \w{16}\)"
+    ):
         put(tmp_path, Mute(), questions, check=strict, max_failures=0.7)
     assert answers(put(tmp_path, Mute(), questions)[0]) == ["a", "b", "a", "c"]
 
@@ -801,7 +810,7 @@ def test_a_sentence_without_topics_is_a_failure_not_data(tmp_path):
     labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
     responses, tally = put(tmp_path, labeller, prompts("It is."), check=check, max_failures=1.0)
     assert responses == [None]
-    assert tally.failures == {"empty list": 1}
+    assert tally.failures == {"empty answer": 1}
 
 
 # p2: matching

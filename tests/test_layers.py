@@ -9,11 +9,13 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"},
-    {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"},
+    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"}
+    | {"unwrapping"},
+    {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"}
+    | {"topics"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
-    | {"neighbours", "spill", "columns", "annotations"},
+    | {"neighbours", "spill", "columns", "annotations", "answers"},
     {"labellers", "corpus", "clusters", "exports", "targets", "running", "lock", "differences"}
     | {"rules", "evaluation", "agreement", "alignment", "tables", "label_tables"},
     {"rendered", "journals", "asking", "extraction", "results", "scope", "scorers", "trials"}

@@ -199,6 +199,25 @@ def test_a_labeller_may_be_of_any_kind(changed, kind):
         assert getattr(params, stage).labeller.model_dump() == LABELLERS[kind]
 
 
+@pytest.mark.parametrize(
+    "concept",
+    ["", "<think>", "**Size**", "Size, Fit", "1. Size", '["Size"]', "None", "5", 3, "a\0b"],
+)
+def test_a_concept_of_the_example_is_a_topic_as_p1_gives_them(changed, concept):
+    shot = {"sentence": "It fits.", "concepts": ["Shoe fit", "R&D"]}
+    assert load(changed("describe.example", shot)).describe.example.concepts == shot["concepts"]
+    with pytest.raises(InputError, match=r"describe\.example\.concepts\.1: .*got") as caught:
+        load(changed("describe.example", shot | {"concepts": ["Shoe fit", concept]}))
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("key", "value"), [("sentence", " "), ("concepts", [])])
+def test_the_example_has_a_sentence_and_a_concept(changed, key, value):
+    shot = {"sentence": "It fits.", "concepts": ["Fit"], key: value}
+    with pytest.raises(InputError, match=rf"describe\.example\.{key}"):
+        load(changed("describe.example", shot))
+
+
 def test_several_labellers_may_describe_but_no_person(changed):
     several = [LABELLERS[kind] for kind in ("transformers", "openai")]
     several.append(load(SAMPLE).annotate.labeller.model_dump())

@@ -10,6 +10,7 @@ import pytest
 from descry import progress
 from descry.asking import Tally
 from descry.progress import EVERY, counting, rates, reporting, summary
+from descry.prompts import p1
 
 
 class Clock:
@@ -69,6 +70,7 @@ def test_a_line_has_counts_rates_and_the_time_left(clock, capsys):
     assert said(capsys) == [
         "annotate: toy: 100 of 1000, 50% cached, 5.0 answers/s, 50 tokens/s, 0:01:30 left",
         "annotate: toy: 200 of 1000, 25% cached, 5.0 answers/s, 4 failed, 0:02:40 left",
+        "annotate: toy: 4 of 1000 failed: 4 refusal",
     ]
 
 
@@ -101,6 +103,16 @@ def test_what_is_about_to_be_spent_is_said_at_once_and_once_for_each_labeller(cl
             report("toy", tally(0, forecast="toy: to ask: 7"))
             report("other", tally(0, forecast="other: to ask: 9"))
     assert said(capsys) == ["describe: toy: to ask: 7", "describe: other: to ask: 9"]
+
+
+def test_what_failed_is_told_at_the_end_with_an_answer_for_each_reason(clock, capsys):
+    failed = Tally(total=9, done=9)
+    failed.fail("refusal", 2, p1(["It fits."], ("", "", ""))[0], "I cannot\nsay")
+    with reporting("describe") as report:
+        report("toy", failed)
+        report("other", tally(0))
+    (line,) = said(capsys)
+    assert line.startswith("describe: toy: 2 of 9 failed: 2 refusal, such as 'I cannot\\nsay' to")
 
 
 def test_the_time_left_to_the_second_labeller_is_told_by_its_own_speed(clock, capsys):

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from descry.annotations import writing_annotations
+from descry.answers import parse_verdict
 from descry.asking import Asking, Tally, ask, origin_of
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import Identity, create
 from descry.labellers.human import HumanLabeller
-from descry.prompts import p2, parse_verdict
+from descry.prompts import p2
 from descry.sheet import COLUMNS, read_sheet, write_sheet
 from descry.splits import sentence_id
 from descry.storage import write_table

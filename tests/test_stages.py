@@ -77,7 +77,7 @@ from descry.prompts import p2
 from descry.results import Labels, SplitLabels, read_exemplars, read_labels
 from descry.show import show_chain, show_neuron, show_table
 from descry.splits import SPLITS, split_rows
-from descry.stages import describe
+from descry.stages import cluster, describe
 from descry.storage import (
     hdf5_provenance,
     read_json,
@@ -159,6 +159,10 @@ def test_a_missing_file_names_the_command_that_makes_it(run, path):
 # describe
 
 
+CLUSTERING = {"section": {}, "embedder": {}, "method": "community", "threshold": 0.7}
+CLUSTERING |= {"min_size": 2, "min_mentions": 2, "max_descriptors": 5}
+
+
 def run_describe(*labellers, output=CANDIDATES, **changes):
     example = {"sentence": "It is cheap.", "concepts": ["Price"]}
     section = {"labellers": [{"kind": "toy"}] * len(labellers), "max_descriptors": 3}
@@ -188,7 +192,7 @@ def test_raw_descriptors_are_the_union_of_all_labellers_answers(run):
     assert rows == {LABELLER.name: 60 + 59, "shout": 60}  # one review has no topic's word
     assert counts == {
         "sentences": 60, "cached": 0, "asked": 120, "failed": 0, "cut": 0,
-        "descriptors": 179, "distinct": 7,
+        "no topics": 0, "phrases left out": 0, "descriptors": 179, "distinct": 7,
     }  # fmt: skip
     texts = dict(
         zip(*(read_table(CORPUS, "corpus")[c].to_pylist() for c in ("id", "text")), strict=True)
@@ -232,9 +236,34 @@ def test_without_an_example_the_first_labeller_gives_one(run):
 
 def test_no_example_no_run(run):
     CANDIDATES.unlink()
-    with pytest.raises(InputError, match=r"1 of 1 answers failed \(1 refusal\)"):
-        run_describe(Toy(lambda _: {"text": "I cannot.", "finish": "stop"}), example=None)
+    for said, why in (
+        ("I cannot.", r"1 refusal, such as 'I cannot\.' to sentence [0-9a-f]{16}"),
+        ("<think>So, sound", "1 unclosed think block, such as '<think>So, sound' to sentence"),
+        ("None\n", r"no topics, such as 'None\\n'"),
+    ):
+        toy = another(Toy(lambda _, said=said: {"text": said, "finish": "stop"}), said.strip()[:6])
+        with pytest.raises(InputError, match=rf"1-shot example.*{why}.*by hand") as caught:
+            run_describe(toy, example=None)
+        assert str(caught.value).isprintable()
     assert not CANDIDATES.exists()
+
+
+def test_answers_without_topics_and_phrases_left_out_are_counted(run):
+    def some(prompt):
+        if TOPICS["Sound"] in prompt.sentence:
+            return {"text": "No salient topics.", "finish": "stop"}
+        return {"text": "- size\n- the way in which it is built", "finish": "stop"}
+
+    counts = run_describe(Toy(some))
+    assert (counts["no topics"], counts["failed"], counts["phrases left out"]) == (12, 0, 48)
+    assert read_table(CANDIDATES, "describe")["phrase"].to_pylist() == ["size"] * 48
+
+
+def test_answers_without_any_topic_at_all_end_in_one_line_of_cluster(run):
+    counts = run_describe(Toy(lambda _: {"text": "[]", "finish": "stop"}))
+    assert (counts["no topics"], counts["descriptors"]) == (60, 0)
+    with pytest.raises(InputError, match="no raw descriptor: no answer to p1 names a topic"):
+        cluster.run(CANDIDATES, Path("edits.yaml"), Path("descriptors.json"), **CLUSTERING)
 
 
 def test_topics_that_failed_are_counted_and_left_out(run):

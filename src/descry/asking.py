@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from descry.cache import PromptCache
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity, Labeller, Price
-from descry.prompts import Prompt, UnparsableError
+from descry.prompts import Prompt
 from descry.shard import WHOLE, Shard
 from descry.splits import sentence_id
 from descry.storage import versions
+from descry.unwrapping import UnparsableError
 
 JSON = Any
+_SHOWN = 160  # characters shown of an answer that is none
 # Prompts looked up, and planned into batches, together. Part of the results' last digits: a batch's
 # padding moves them, and what stands in a batch must not depend on where a run was killed.
 SLAB = 8192
@@ -36,6 +38,7 @@ class Tally:
     tokens_out: int = 0
     cut: int = 0  # sentences shortened to the model's limit
     failures: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)  # of a failure, by its reason
     forecast: str = ""  # what is about to be spent; empty while nothing was missing
     asking: float = 0.0  # seconds spent on asking
 
@@ -43,6 +46,28 @@ class Tally:
     def failed(self) -> int:
         """Number of prompts without a usable answer."""
         return self.failures.total()
+
+    def fail(self, reason: str, times: int, prompt: Prompt, said: str) -> None:
+        """Count a failure.
+
+        Args:
+            times: that the prompt is asked in this run.
+            said: what was answered instead; empty where nothing was.
+        """
+        self.failures[reason] += times
+        sentences = ", ".join(sentence_id(sentence) for sentence in prompt.shown)
+        shown = repr(said[:_SHOWN]) + ("..." if len(said) > _SHOWN else "")
+        answered = f"{shown} to " if said else ""
+        self.examples.setdefault(reason, f"{answered}sentence {sentences[:_SHOWN]}")
+
+    @property
+    def why(self) -> str:
+        """The failures' reasons, each with its number and an example."""
+        reasons = []
+        for reason, number in self.failures.most_common():
+            shown = self.examples.get(reason)
+            reasons.append(f"{number} {reason}" + (f", such as {shown}" if shown else ""))
+        return "; ".join(reasons)
 
     @property
     def rate(self) -> float | None:
@@ -143,24 +168,26 @@ def _slab(
     part = _part(prompts, start)
     keys = [identity.request(prompt, frame).key for prompt in part]
     answers = how.cache.answers(keys)
-    distinct = dict(zip(keys, part, strict=True))
+    distinct, often = dict(zip(keys, part, strict=True)), Counter(keys)
     missing = {key for key in distinct if key not in answers}
     tally.cached += len(keys) - len(missing)
     tally.done += len(keys) - len(missing)
     if missing and (how.replay or not how.again):
         failed = how.cache.failed(sorted(missing))
-        tally.failures.update(failed[key] for key in keys if key in failed)
+        for key, record in failed.items():
+            said = "" if record["response"] == "None" else record["response"]  # kept as repr
+            tally.fail(record["reason"], often[key], distinct[key], said)
         missing -= failed.keys()
         tally.done += len(failed)
     if missing and not tally.forecast:
         _forecast(how, labeller, frame, prompts, start, tally)
     how.progress(identity.name, tally)
     if missing:
-        often = Counter(keys)
         _ask_missing(how, labeller, frame, distinct, missing, answers, often, check, tally)
     # A stored answer may fail a check that came later: it is not asked again, nor is it data.
     unfit = {key: fault for key, r in answers.items() if (fault := _fault(r, check))}
-    tally.failures.update(unfit[key] for key in keys if key in unfit)
+    for key, fault in unfit.items():
+        tally.fail(fault, often[key], distinct[key], _words(answers[key]))
     _stop_past(how, identity, tally)
     return Slab(start, keys, [None if key in unfit else answers.get(key) for key in keys])
 
@@ -219,6 +246,7 @@ def _ask_missing(
                 # As repr: what failed need not be JSON (a NaN is not).
                 bad[keys[i]] = {"reason": reason, "response": repr(answer.response)}
                 bad[keys[i]] |= {"model": labeller.identity.model, "task": prompts[i].task}
+                tally.fail(reason, often[keys[i]], prompts[i], _words(answer.response))
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]
             tally.cut += answer.cut > 0
@@ -226,8 +254,6 @@ def _ask_missing(
         how.cache.fail(bad)
         answers |= {key: record["response"] for key, record in good.items()}
         left -= {i for i, _ in group}
-        for key, record in bad.items():
-            tally.failures[record["reason"]] += often[key]
         tally.asked += len(group)
         tally.done += len(group)
         tally.asking += time.monotonic() - started
@@ -332,12 +358,19 @@ def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
 def _stop_past(how: Asking, identity: Identity, tally: Tally) -> None:
     """Stop as soon as the failures can no longer be borne: nothing more is spent."""
     if tally.failed > how.max_failures * tally.whole:  # of all shards: their number decides nothing
-        reasons = ", ".join(f"{n} {reason}" for reason, n in tally.failures.most_common())
         raise InputError(
-            f"{identity.name}: {tally.failed} of {tally.whole} answers failed ({reasons}): more"
+            f"{identity.name}: {tally.failed} of {tally.whole} answers failed ({tally.why}): more"
             f" than max_failures allows ({how.max_failures:.1%}); good answers are kept in"
             f" {how.cache.folder}"
         )
+
+
+def _words(response: JSON) -> str:
+    """What was said, to be shown."""
+    match response:
+        case {"text": str(text)}:
+            return text
+    return "" if response is None else repr(response)
 
 
 def _fault(response: JSON, check: Check) -> str | None:

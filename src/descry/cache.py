@@ -250,10 +250,10 @@ class PromptCache:
         """Those of the keys that have an answer."""
         return {key.removeprefix(_ANSWER) for key, *_ in self._rows([_ANSWER + k for k in keys])}
 
-    def failed(self, keys: Sequence[str]) -> dict[str, str]:
-        """Those of the keys whose last answer was none: {key: reason}."""
+    def failed(self, keys: Sequence[str]) -> dict[str, JSON]:
+        """Those of the keys whose last answer was none: {key: record with its reason}."""
         return {
-            row.removeprefix(_FAILURE): self._read(row, text)["reason"]
+            row.removeprefix(_FAILURE): self._read(row, text)
             for row, text, _ in self._rows([_FAILURE + key for key in keys])
         }
 

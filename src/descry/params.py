@@ -8,11 +8,13 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from descry.errors import InputError
 from descry.hostile import printable
 from descry.storage import read_yaml, yaml_value
+from descry.topics import clean_concept
 
 
 class InputFile:
@@ -105,11 +107,17 @@ class Corpus(Section):
     seed: Seed
 
 
+def _concept(text: str) -> str:
+    if not clean_concept(text):
+        raise PydanticCustomError("topic", "not a topic: words alone, without marks or commas")
+    return text
+
+
 class Example(Section):
     """The 1-shot example of p1, written by hand."""
 
-    sentence: str
-    concepts: Annotated[list[str], Field(min_length=1)]
+    sentence: Annotated[str, Field(pattern=r"\S")]
+    concepts: Annotated[list[Annotated[str, AfterValidator(_concept)]], Field(min_length=1)]
 
 
 class Describe(Section):

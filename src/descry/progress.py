@@ -34,15 +34,20 @@ Count = Callable[[str, int, int], None]  # what, done, total
 def reporting(stage: str) -> Iterator[Report]:
     """A function that shows how far a labeller is: called with its name and tally."""
     told: set[str] = set()
+    tallies: dict[int, tuple[str, Tally]] = {}
     with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (say, show):
 
         def report(name: str, tally: Tally) -> None:
+            tallies[id(tally)] = name, tally
             if tally.forecast and name not in told:
                 told.add(name)
                 say(f"{stage}: {tally.forecast}")
             show(name, tally.done, tally.total, rates(tally))
 
         yield report
+        for name, tally in tallies.values():
+            if tally.failed:
+                say(f"{stage}: {name}: {tally.failed} of {tally.total} failed: {tally.why}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The prompts: rendered for any labeller, and their answers parsed strictly.
+"""The prompts, rendered for any labeller; topics.py and answers.py parse what is answered.
 
 The paper's two: p1 (Figure 3) asks for the topics of a sentence, with one example; p2 (Figure 4)
 asks whether a sentence talks about a descriptor. And two that try a neuron out: `intruder` asks
@@ -6,8 +6,6 @@ which of several sentences does not belong, `simulation` how strongly a neuron w
 responds to a sentence.
 """
 
-import math
-import re
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -16,6 +14,7 @@ YES, NO = "Yes", "No"
 Task = Literal["p1", "p2", "intruder", "simulation"]
 # What stands before the sentence, between it and the descriptor, and behind that.
 Template = tuple[str, str, str]
+HIGHEST_RATING = 10
 WORDS = 8  # new tokens of an answer of one word or number: "Yes.", and a blank before it
 
 
@@ -150,163 +149,3 @@ def descriptors_of(description: str, known: Collection[str]) -> list[str]:
             if rest:
                 return [first, *rest]
     return []
-
-
-class UnparsableError(ValueError):
-    """An answer that is not of the form its prompt asks for; the text says why."""
-
-
-_LIST_ITEM = re.compile(r"[,;\n]|\s[-*•]\s")
-# No part of a text: results and the cache cannot hold all of them.
-_NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_REFUSAL = re.compile(r"\b(i['’]?m sorry|i cannot|i can['’]t|as an ai)\b", re.IGNORECASE)
-
-
-def parse_topics(response: JSON, max_descriptors: int, max_words: int) -> list[str]:
-    """The raw descriptors in a response to p1: short lower-case phrases, each once, in order.
-
-    Phrases of more than `max_words` words, or with control characters, are left out; the first
-    `max_descriptors` are kept.
-
-    Raises:
-        UnparsableError: a refusal, cut off, or nothing usable in it.
-    """
-    if reason := _unfinished(response):
-        raise UnparsableError(reason)
-    answer = response["text"]
-    if _REFUSAL.search(answer):
-        raise UnparsableError("refusal")
-    body = re.sub(r"^\s*(expected\s+)?(concepts|topics)\s*:", "", answer, flags=re.IGNORECASE)
-    phrases: dict[str, None] = {}
-    for item in _LIST_ITEM.split(body):
-        phrase = " ".join(
-            re.sub(r"^\s*\d+[.)]", "", item).strip(" \t\r'\"“”‘’[]().*•-").lower().split()
-        )
-        words = len(phrase.split())
-        usable = re.search(r"[^\W\d_]", phrase) and not _NO_TEXT.search(phrase)
-        if usable and words <= max_words and phrase != "none":
-            phrases[phrase] = None
-    if not phrases:
-        raise UnparsableError("empty list")
-    return list(phrases)[:max_descriptors]
-
-
-class Verdict(NamedTuple):
-    """An answer to p2.
-
-    Attributes:
-        yes: what it says.
-        odds: log-odds of Yes; NaN where the labeller gave words only.
-        greedy: whether it is also the word that the labeller would have written.
-    """
-
-    yes: bool
-    odds: float
-    greedy: bool
-
-
-_YES_NO = re.compile(r"\W*(yes|no)\b(?!\s*(/|or\b)\s*(yes|no)\b)", re.IGNORECASE)
-
-
-def parse_verdict(response: JSON, min_mass: float) -> Verdict:
-    """The verdict in a response to p2: {"text", "finish"}, or {"yes", "no"} as log-probabilities.
-
-    Args:
-        min_mass: the probability that Yes and No must have together; below it the labeller did not
-            answer the question, however the two compare.
-
-    Raises:
-        UnparsableError: neither Yes nor No, cut off, or not finite.
-    """
-    if isinstance(response, dict) and "text" in response:
-        return Verdict(_says_yes(response), math.nan, True)
-    try:
-        yes, no = float(response["yes"]), float(response["no"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise UnparsableError("no log-probabilities") from None
-    if not (math.isfinite(yes) and math.isfinite(no)):
-        raise UnparsableError("log-probabilities are not finite")
-    if max(yes, no) > 0.01:  # more than rounding: no probability is above 1
-        raise UnparsableError("no log-probabilities")
-    if math.exp(yes) + math.exp(no) < min_mass:
-        raise UnparsableError("neither Yes nor No")
-    return Verdict(yes > no, yes - no, "instead" not in response)
-
-
-def _says_yes(response: JSON) -> bool:
-    """Whether the words say Yes. More words may follow, and be cut off, but not within the word."""
-    text, unfinished = response["text"], _unfinished(response)
-    match = _YES_NO.match(text) if isinstance(text, str) else None
-    if not match:
-        raise UnparsableError(unfinished or "neither Yes nor No")
-    if unfinished and match.end() == len(text):
-        raise UnparsableError(unfinished)
-    return match[1].lower() == "yes"
-
-
-_WHAT = r"[^\w-]*(?:(?:sentence|review|number|rating)[^\w-]*)?(?<![.,])"  # .5 is not 5
-_CHOICE = re.compile(_WHAT + r"([0-9]{1,4})[^\w\n]*", re.IGNORECASE)
-_RATING = re.compile(
-    _WHAT + r"([0-9]{1,4}(?:\.[0-9]{1,6})?)(?:\s*(?:/|out of)\s*10)?[^\w\n]*", re.IGNORECASE
-)
-HIGHEST_RATING = 10
-
-
-def parse_intruder(response: JSON, sentences: int) -> int:
-    """Which of so many sentences a response to `intruder` names: 0 for the first.
-
-    Raises:
-        UnparsableError: not one number alone, none of the list, a refusal, or cut off.
-    """
-    chosen = int(_number(response, _CHOICE))
-    if not 1 <= chosen <= sentences:
-        raise UnparsableError("no such sentence")
-    return chosen - 1
-
-
-def parse_rating(response: JSON) -> float:
-    """The rating in a response to `simulation`, 0 to 10.
-
-    Raises:
-        UnparsableError: not one number alone, not within the scale, a refusal, or cut off.
-    """
-    rating = float(_number(response, _RATING))
-    if rating > HIGHEST_RATING:
-        raise UnparsableError(f"not from 0 to {HIGHEST_RATING}")
-    return rating
-
-
-def _number(response: JSON, form: re.Pattern[str]) -> str:
-    """The number that an answer consists of; lines without another one may follow.
-
-    Strict, since a list that is told again, or a second thought, begins with a number too.
-    """
-    unfinished = _unfinished(response)
-    if unfinished and unfinished != CUT_OFF:
-        raise UnparsableError(unfinished)
-    text = response["text"].strip()
-    if _REFUSAL.search(text):
-        raise UnparsableError("refusal")
-    match = form.match(text)
-    rest = text[match.end() :] if match else text
-    if match is None or (rest and not rest.startswith("\n")):
-        raise UnparsableError(unfinished or "not one number alone")
-    if re.search(r"\d", rest):
-        raise UnparsableError("not one number alone")
-    if unfinished and not rest:
-        raise UnparsableError(unfinished)  # the number may go on
-    return match[1]
-
-
-CUT_OFF = "cut off"
-
-
-def _unfinished(response: JSON) -> str | None:
-    """Why a generated response is not whole; None if it is."""
-    match response:
-        case {"text": str(), "finish": str(finish)}:
-            pass
-        case _:
-            return "no text"
-    reasons = {"stop": None, "length": CUT_OFF, "content_filter": "refusal"}
-    return reasons.get(finish, f"finish reason {finish}")

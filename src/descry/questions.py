@@ -10,20 +10,13 @@ from descry.asking import stored_frame
 from descry.cache import PromptCache
 from descry.labellers import JSON, NO_FRAME, Frame, Labeller, create
 from descry.params import Params, Scoped, Score
-from descry.prompts import (
-    P2,
-    SIMULATION,
-    Prompt,
-    Prompts,
-    UnparsableError,
-    intruder,
-    p2,
-    parse_topics,
-)
+from descry.prompts import P2, SIMULATION, Prompt, Prompts, intruder, p2
 from descry.results import read_labels
 from descry.stages import annotate, describe, score
 from descry.storage import read_json, read_table
+from descry.topics import parse_topics
 from descry.trials import prompts_of
+from descry.unwrapping import UnparsableError
 
 
 @dataclass(frozen=True)

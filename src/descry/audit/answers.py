@@ -6,21 +6,14 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.annotations import Annotations
+from descry.answers import parse_verdict
 from descry.audit.evidence import Answer
 from descry.audit.project import Project
 from descry.cache import Request
 from descry.labellers import JSON, Frame, Identity
-from descry.prompts import (
-    NO,
-    YES,
-    Prompt,
-    UnparsableError,
-    p1,
-    p1_template,
-    p2,
-    parse_topics,
-    parse_verdict,
-)
+from descry.prompts import NO, YES, Prompt, p1, p1_template, p2
+from descry.topics import parse_topics
+from descry.unwrapping import UnparsableError
 
 SAYS = {1: YES, 0: NO}  # in B
 

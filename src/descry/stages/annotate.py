@@ -7,12 +7,13 @@ from typing import Any, Literal
 import numpy as np
 
 from descry.annotations import writing_annotations
+from descry.answers import parse_verdict
 from descry.asking import Asking, Progress, Tally, ask, stored_frame
 from descry.columns import Chosen, Texts
 from descry.errors import InputError
 from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Labeller, create
-from descry.prompts import Prompt, p2, parse_verdict
+from descry.prompts import Prompt, p2
 from descry.results import read_ends, read_exemplars, read_neurons
 from descry.scope import Choice, Scope, exemplar_scope, whole
 from descry.shard import WHOLE, Shard

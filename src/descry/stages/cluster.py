@@ -32,6 +32,8 @@ def run(
             descriptors for the method.
     """
     counts = count(candidates)
+    if not counts:
+        raise InputError(f"{candidates}: no raw descriptor: no answer to p1 names a topic")
     phrases = sorted(counts)
     checkpoint = Checkpoint(**embedder)
     vectors = sentence_embedder(checkpoint)(phrases)

@@ -9,12 +9,14 @@ import pyarrow as pa
 
 from descry.asking import Asking, Progress, Tally, ask, stored_frame
 from descry.columns import Texts
+from descry.errors import InputError
 from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Labeller, create
-from descry.prompts import Prompts, p1, p1_template, parse_topics
+from descry.prompts import Prompts, p1, p1_template
 from descry.shard import WHOLE, Shard
 from descry.splits import draw
 from descry.storage import ROW_GROUP, provenance, regrouped, write_batches, write_json
+from descry.topics import Topics, read_topics
 
 PACKAGES = ["keybert", "pyarrow"]
 Example = dict[str, Any]
@@ -40,7 +42,8 @@ def run(
 ) -> dict[str, int]:
     """Write the raw descriptors: a row per sentence, labeller and phrase.
 
-    With several labellers the rows are the union of their answers.
+    With several labellers the rows are the union of their answers. An answer without topics gives
+    no row, and is counted; so are phrases that were left out, most of them too long.
 
     Args:
         journals, shard, again: as stage annotate takes them; the shard before the first asks for
@@ -50,14 +53,14 @@ def run(
     made = provenance("describe", section, [corpus], PACKAGES)
     workers = [create(spec, "p1", max_descriptors=max_descriptors) for spec in labellers]
 
-    def topics(response: JSON) -> list[str]:
-        return parse_topics(response, max_descriptors, max_words)
+    def topics(response: JSON) -> Topics:
+        return read_topics(response, max_descriptors, max_words)
 
     with TemporaryFile() as spilled:
         rows = _Rows(spilled)
         with opened(cache_folder, journals) as cache:
             if example is None:
-                once = Asking("example", cache, 0, replay, progress)
+                once = Asking("example", cache, 1, replay, progress)
                 example = ask_example(
                     once, workers[0], zero_shot(texts, seed, max_descriptors), topics
                 )
@@ -75,7 +78,8 @@ def run(
         made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
         made |= {"example": example, "failed": counts["failed"]}
         write_batches(output, _Rows.SCHEMA, rows.tables(), made)
-        found = {"descriptors": rows.number, "distinct": len(rows.distinct)}
+        found = {"no topics": rows.empty, "phrases left out": rows.left_out}
+        found |= {"descriptors": rows.number, "distinct": len(rows.distinct)}
         return {"sentences": len(ids)} | counts | found
 
 
@@ -88,6 +92,8 @@ class _Rows:
     Attributes:
         number: of rows so far.
         distinct: raw descriptors in them.
+        empty: answers without topics.
+        left_out: phrases that were not taken.
     """
 
     SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
@@ -96,6 +102,7 @@ class _Rows:
         self._file = file
         self._stream = pa.ipc.new_stream(self._file, self.SCHEMA)
         self.number, self.distinct = 0, set[str]()
+        self.empty = self.left_out = 0
 
     def add(self, rows: list[dict[str, str]]) -> None:
         """Append some."""
@@ -115,23 +122,24 @@ def _ask(
     how: Asking,
     worker: Labeller,
     prompts: Prompts,
-    topics: Callable[[JSON], list[str]],
+    topics: Callable[[JSON], Topics],
     ids: Sequence[str],
     rows: _Rows,
 ) -> Tally:
     """Add a row for every phrase that a labeller answers."""
     tally, name = Tally(), worker.identity.name
     for slab in ask(how, worker, prompts, topics, tally):
-        rows.add(
-            [
-                {"id": ids[row], "labeller": name, "phrase": phrase, "key": key}
-                for row, (key, response) in enumerate(
-                    zip(slab.keys, slab.responses, strict=True), slab.start
-                )
-                if response is not None
-                for phrase in topics(response)
-            ]
-        )
+        found: list[dict[str, str]] = []
+        answers = zip(slab.keys, slab.responses, strict=True)
+        for row, (key, response) in enumerate(answers, slab.start):
+            if response is None:
+                continue
+            said = topics(response)
+            rows.empty += not said.phrases
+            rows.left_out += said.left_out
+            one = {"id": ids[row], "labeller": name, "key": key}
+            found += [one | {"phrase": phrase} for phrase in said.phrases]
+        rows.add(found)
     return tally
 
 
@@ -150,11 +158,24 @@ def zero_shot(texts: Sequence[str], seed: int, max_descriptors: int) -> Prompts:
 
 
 def ask_example(
-    how: Asking, worker: Labeller, prompts: Prompts, topics: Callable[[JSON], list[str]]
+    how: Asking, worker: Labeller, prompts: Prompts, topics: Callable[[JSON], Topics]
 ) -> Example:
-    """The 1-shot example: a sentence of the corpus, and what the first labeller says of it."""
-    (slab,) = ask(how, worker, prompts, topics, Tally())
-    return {"sentence": prompts[0].sentence, "concepts": topics(slab.responses[0])}
+    """The 1-shot example: a sentence of the corpus, and what the first labeller says of it.
+
+    Raises:
+        InputError: that is no list of topics, or an empty one; every prompt would show it.
+    """
+    tally = Tally()
+    (slab,) = ask(how, worker, prompts, topics, tally)
+    (response,) = slab.responses
+    concepts = [] if response is None else topics(response).phrases
+    if not concepts:
+        why = tally.why or f"no topics, such as {response['text'][:80]!r}"
+        raise InputError(
+            f"{worker.identity.name}: the answer that was to be the 1-shot example of p1 failed"
+            f" ({why}): write describe.example in params.yaml by hand, its sentence and concepts"
+        )
+    return {"sentence": prompts[0].sentence, "concepts": concepts}
 
 
 def with_example(texts: Sequence[str], max_descriptors: int, example: Example) -> Prompts:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from descry.answers import parse_intruder, parse_rating, parse_verdict
 from descry.asking import Asking, Progress, Tally, ask
 from descry.errors import InputError
 from descry.journals import opened
 from descry.labellers import JSON, Labeller, create
 from descry.matrix import DATA
-from descry.prompts import Prompt, Task, parse_intruder, parse_rating, parse_verdict
+from descry.prompts import Prompt, Task
 from descry.results import Labels, read_exemplars, read_labels
 from descry.scorers import Found, detected, intruded, simulated, summary
 from descry.splits import CALIBRATION, VALIDATION, split_rows

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from descry.annotations import MISSING, Annotations, read_annotations, read_judgements
+from descry.answers import parse_verdict
 from descry.audit.project import Project
 from descry.cache import PromptCache
 from descry.labellers import JSON, Identity
-from descry.prompts import P2, UnparsableError, parse_verdict
+from descry.prompts import P2
+from descry.unwrapping import UnparsableError
 from descry.upkeep import Verified, verify
 from descry.verification.link import Link
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from descry.annotations import read_annotations
+from descry.answers import parse_verdict
 from descry.audit.answers import Topics
 from descry.audit.project import Project
 from descry.cache import PromptCache
@@ -14,12 +15,14 @@ from descry.labellers import JSON, Frame, Labeller, create
 from descry.matrix import DATA
 from descry.models import Checkpoint
 from descry.params import Params, arguments
-from descry.prompts import Prompt, UnparsableError, p2, parse_topics, parse_verdict
+from descry.prompts import Prompt, p2
 from descry.results import read_neurons
 from descry.splits import draw
 from descry.stages import activations
 from descry.stages.annotate import NEAR_TIE
 from descry.storage import read_json, read_table, reading_hdf5, table_provenance, write_table
+from descry.topics import parse_topics
+from descry.unwrapping import UnparsableError
 from descry.verification.link import Link
 
 # How far an activation may be from the recorded one, in deviations of its neuron: last digits
