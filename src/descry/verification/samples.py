@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from descry.annotations import read_annotations
+from descry.asking import go_on
 from descry.audit.answers import Topics
 from descry.audit.project import Project
 from descry.cache import PromptCache
@@ -150,6 +151,7 @@ def _again(
     apart: Callable[[Any, Any], bool],
 ) -> Link:
     """Ask again, and hold what comes against what is stored."""
+    go_on(cache, worker)
     who = worker.identity
     keys = [who.request(prompt, frame).key for prompt in prompts]
     stored = cache.answers(keys)
