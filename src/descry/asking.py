@@ -246,9 +246,9 @@ def _ask_missing(
                 good[keys[i]] = record
             else:
                 # As repr: what failed need not be JSON (a NaN is not).
-                bad[keys[i]] = {"reason": reason, "response": repr(answer.response)}
+                bad[keys[i]] = {"reason": reason, "sentence": record["sentence"]}
+                bad[keys[i]] |= {"response": repr(answer.response)}
                 bad[keys[i]] |= {"model": labeller.identity.model, "task": prompts[i].task}
-                bad[keys[i]] |= {"sentence": record["sentence"]}
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]
             tally.cut += answer.cut > 0
