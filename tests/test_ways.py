@@ -4,6 +4,7 @@ import json
 import math
 from functools import partial
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,12 +13,14 @@ from servers import MODEL, Reply, completion, error, serving
 from descry.asking import Asking, Tally, ask, go_on
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import OtherWayError, create
+from descry.labellers import Identity, OtherWayError, create
 from descry.labellers.completions import Token, opens_thought
 from descry.labellers.endpoint import TOO_LONG, reported_model
 from descry.progress import reporting
 from descry.prompts import p1, p1_template, p2, parse_topics, parse_verdict
 from descry.splits import sentence_id
+from descry.stages import describe
+from descry.storage import provenance_of, write_table
 
 TOP = {"Yes": -0.2, "No": -2.0, "Maybe": -6.0}
 THOUGHTS = {"<think>": -0.001, "Okay": -8.0, "Yes": -9.0, "No": -10.0}
@@ -527,3 +530,37 @@ def test_ordinary_sentences_have_no_remark(tmp_path):
         texts = ["5 < 6 and 7 > 6 | or so", "a <b>bold</b> claim [sic]", "<3 <3 <3"]
         _, tally = put(tmp_path, labeller(server.url, "p2"), questions("p2", texts))
     assert not tally.remarks and "remarks" not in tally.counts()
+
+
+# In the files of the stages
+
+
+def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path):
+    ids = pa.array([sentence_id(text) for text in TEXTS])
+    write_table(tmp_path / "corpus.parquet", pa.table({"id": ids, "text": TEXTS}), {})
+    with serving(refusing("temperature")) as server:
+        spec = {"kind": "openai", "base_url": server.url} | OPTIONS
+        section = {"labellers": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
+        section |= {"example": None, "max_failures": 0.0}
+        files = [tmp_path / f"{name}.parquet" for name in ("first", "again", "replay")]
+        for file in files:
+            describe.run(
+                tmp_path / "corpus.parquet",
+                file,
+                tmp_path / "cache",
+                section=section,
+                replay=file.stem == "replay",
+                progress=lambda *_: None,
+                **section,
+            )
+        assert sum("temperature" in body for body in server.bodies) == 1 + 1  # of the example
+        assert server.requests == 2 + 1 + len(TEXTS) + 1
+    assert len({file.read_bytes() for file in files}) == 1
+    (who,) = provenance_of(files[0], "describe")["labellers"]
+    assert json.loads(who["decoding"])["without"] == ["temperature"]
+    with PromptCache(tmp_path / "cache") as cache:
+        assert all(Identity(**_named(who)).answered(o) for o in cache.origins().values())
+
+
+def _named(who):
+    return {name: value for name, value in who.items() if name != "frame"}
