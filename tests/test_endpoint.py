@@ -469,9 +469,9 @@ REFUSALS = {
     "401": (error(401, "Incorrect API key"), "HTTP 401: Incorrect API key"),
     "403": (error(403, "not your model"), "HTTP 403: not your model"),
     "404": (Reply({"detail": "no such model"}, 404), "HTTP 404: no such model"),
-    "400": (error(400, "maximum context length is 8"), "HTTP 400: maximum context length is 8"),
+    "400": (error(400, "no such format"), "HTTP 400: no such format"),
     "422": (Reply({"detail": [{"loc": ["body"]}]}, 422), "HTTP 422: .*loc.*"),
-    "413": (Reply(b"too\nlong", 413), "HTTP 413: too long"),
+    "405": (Reply(b"not\nhere", 405), "HTTP 405: not here"),
     "307": (Reply(b"", 307, headers={"Location": "http://x.invalid/"}), "HTTP 307: Temporary"),
 }
 

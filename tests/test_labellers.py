@@ -270,7 +270,7 @@ def test_a_failure_is_asked_again_by_the_next_run(tmp_path):
 def test_the_ledger_says_what_failed_and_why(tmp_path):
     put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
     failed = {"reason": "bad", "response": "{'text': 'bad'}", "model": "toy/scripted", "task": "p1"}
-    assert ledger(tmp_path) == [failed]
+    assert ledger(tmp_path) == [failed | {"sentence": sentence_id("b")}]
 
 
 def test_a_fault_is_in_the_ledger_and_no_answer_even_beside_a_response(tmp_path):

@@ -6,6 +6,8 @@ import torch
 from huggingface_hub import constants
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 import descry.models
 from descry.errors import InputError
@@ -17,9 +19,11 @@ from descry.models import (
     pick_device,
     plan_batches,
     sentence_embedder,
+    special_as_text,
     weights_sha256,
 )
 from descry.storage import sha256_file, sha256_text
+from tests import tiny
 
 MINILM_CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 
@@ -179,3 +183,88 @@ def test_the_embedder_gives_unit_vectors_whose_angle_is_meaning():
     )
     assert np.linalg.norm([one, alike, other], axis=1) == pytest.approx(1, abs=1e-5)
     assert one @ alike > one @ other
+
+
+# Special tokens that somebody wrote
+
+KINDS = {"word pieces": "bert", "byte pairs": "llama", "sentencepiece": "t5", "around": "bart"}
+WRITTEN = ["</s>", "<pad>", "<s>", "<|user|>", "<|bot|>"]
+
+
+def saved(folder, kind):
+    name = KINDS[kind]
+    made = {"bert": tiny.word_pieces, "t5": tiny.sentencepiece}.get(name)
+    tokenizer = made() if made else tiny.byte_pairs(name=name)
+    tokenizer.add_tokens(["zz9"])  # of no special use
+    tokenizer.save_pretrained(folder / kind)
+    return AutoTokenizer.from_pretrained(folder / kind)
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory):
+    """By kind: a tokenizer as it comes, and one that reads special tokens as text."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    found = {kind: (saved(folder, kind), saved(folder, kind)) for kind in KINDS}
+    for _, textual in found.values():
+        special_as_text(textual)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(parts=st.lists(st.sampled_from([*WRITTEN, " ", "love it", "x", "<", "/s>"])))
+def test_a_special_token_in_a_text_is_never_one(pairs, kind, parts):
+    plain, textual = pairs[kind]
+    special = set(plain.all_special_ids) - {plain.unk_token_id}
+    assert special.isdisjoint(textual("".join(parts), add_special_tokens=False)["input_ids"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_as_it_comes_a_tokenizer_takes_them_for_its_own(pairs, kind):
+    plain, _ = pairs[kind]
+    written = plain(" ".join(WRITTEN), add_special_tokens=False)["input_ids"]
+    assert set(plain.convert_tokens_to_ids(WRITTEN)) <= set(written)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(text=st.text() | st.lists(st.sampled_from(tiny.WORDS)).map(" ".join))
+def test_any_other_text_has_the_same_tokens_as_before(pairs, kind, text):
+    plain, textual = pairs[kind]
+    if not any(token in text for token in plain.all_special_tokens):
+        assert textual(text)["input_ids"] == plain(text)["input_ids"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_tokenizer_puts_around_a_text_and_its_other_added_tokens_stay(pairs, kind):
+    plain, textual = pairs[kind]
+    assert textual("love zz9 </s>")["input_ids"][:1] == plain("love zz9 </s>")["input_ids"][:1]
+    assert textual("love zz9")["input_ids"] == plain("love zz9")["input_ids"]
+    assert textual.convert_tokens_to_ids("zz9") in textual("</s> zz9 </s>")["input_ids"]
+    assert textual.convert_tokens_to_ids(WRITTEN) == plain.convert_tokens_to_ids(WRITTEN)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        models.WordLevel({"[UNK]": 0, "[MASK]": 1, "a": 2}, unk_token="[UNK]"),
+        models.WordPiece({"[UNK]": 0, "[MASK]": 1, "a": 2}, unk_token="[UNK]"),
+        models.BPE({"[UNK]": 0, "[MASK]": 1, "a": 2}, [], unk_token="[UNK]", ignore_merges=True),
+    ],
+)
+def test_a_special_token_that_is_a_word_of_the_vocabulary_too_is_an_unknown_word(model):
+    made = Tokenizer(model)
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, mask_token="[MASK]", unk_token="[UNK]"
+    )
+    assert tokenizer("a [MASK] a")["input_ids"] == [2, 1, 2]
+    special_as_text(tokenizer)
+    _, *word, _ = tokenizer("a [MASK] a")["input_ids"]
+    assert word and 1 not in word
+    assert tokenizer.mask_token_id == 1
+
+
+def test_a_tokenizer_in_python_reads_special_tokens_as_text():
+    tokenizer = ByT5Tokenizer()
+    assert tokenizer("a</s>b")["input_ids"] == [100, 1, 101, 1]
+    special_as_text(tokenizer)
+    assert tokenizer("a</s>b")["input_ids"] == [*(ord(c) + 3 for c in "a</s>b"), 1]

@@ -6,12 +6,22 @@ Every answer is stored the moment it comes. What is no answer is counted with it
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import NO_FRAME, Answer, Frame, Identity, Labeller, Price
+from descry.labellers import (
+    NO_FRAME,
+    Adaptable,
+    Answer,
+    Frame,
+    Identity,
+    Labeller,
+    OtherWayError,
+    Price,
+)
 from descry.prompts import Prompt
 from descry.shard import WHOLE, Shard
 from descry.splits import sentence_id
@@ -39,6 +49,7 @@ class Tally:
     cut: int = 0  # sentences shortened to the model's limit
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # of a failure, by its reason
+    remarks: Counter[str] = field(default_factory=Counter)  # on how answers were got
     forecast: str = ""  # what is about to be spent; empty while nothing was missing
     asking: float = 0.0  # seconds spent on asking
 
@@ -84,7 +95,8 @@ class Tally:
         names = ("total", "cached", "asked", "tokens_in", "tokens_out", "cut")
         kept = {name: getattr(self, name) for name in names}
         seconds = round(self.asking, 3)
-        return kept | {"seconds": seconds, "failures": dict(sorted(self.failures.items()))}
+        kept |= {"seconds": seconds, "failures": dict(sorted(self.failures.items()))}
+        return kept | ({"remarks": dict(sorted(self.remarks.items()))} if self.remarks else {})
 
 
 class Slab(NamedTuple):
@@ -141,16 +153,24 @@ def ask(
     Raises:
         InputError: more failures than allowed, or a miss in replay mode; the good answers are kept.
     """
-    identity = labeller.identity
-    frame = stored_frame(how.cache, identity) or (NO_FRAME if how.replay else labeller.frame)
+    go_on(how.cache, labeller)
+    frame = stored_frame(how.cache, labeller.identity)
+    frame = frame or (NO_FRAME if how.replay else labeller.frame)
     tally.whole = len(prompts)
     tally.total = sum(min(SLAB, len(prompts) - start) for start in how.slabs(prompts))
     try:
         for start in how.slabs(prompts):
-            yield _slab(how, labeller, frame, prompts, start, check, tally)
+            slab = None
+            while slab is None:
+                before = deepcopy(vars(tally))
+                try:
+                    slab = _slab(how, labeller, frame, prompts, start, check, tally)
+                except OtherWayError:  # at the first answer: nothing is stored, and all keys change
+                    vars(tally).update(before)
+            yield slab
     finally:
         if how.shard == WHOLE:
-            run = f"{how.stage}:{identity.name}"
+            run = f"{how.stage}:{labeller.identity.name}"
             before = how.cache.runs().get(run, {}).get("rate")
             how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
 
@@ -195,6 +215,15 @@ def _slab(
 def _part(prompts: Sequence[Prompt], start: int) -> list[Prompt]:
     """The prompts of the slab that starts there."""
     return [prompts[i] for i in range(start, min(start + SLAB, len(prompts)))]
+
+
+def go_on(cache: PromptCache, labeller: Labeller) -> None:
+    """Let a labeller that adapts to its server ask as it did for its stored answers."""
+    if isinstance(labeller, Adaptable):
+        origins, counts = cache.origins(), cache.by_origin()
+        # Names are hashes: of equally many answers, those of the same one on every machine.
+        often = sorted(origins, key=lambda name: (-counts.get(name, (0,))[0], name))
+        labeller.go_on([origins[name] for name in often if name in counts])
 
 
 def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
@@ -244,12 +273,14 @@ def _ask_missing(
                 good[keys[i]] = record
             else:
                 # As repr: what failed need not be JSON (a NaN is not).
-                bad[keys[i]] = {"reason": reason, "response": repr(answer.response)}
+                bad[keys[i]] = {"reason": reason, "sentence": record["sentence"]}
+                bad[keys[i]] |= {"response": repr(answer.response)}
                 bad[keys[i]] |= {"model": labeller.identity.model, "task": prompts[i].task}
                 tally.fail(reason, often[keys[i]], prompts[i], _words(answer.response))
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]
             tally.cut += answer.cut > 0
+            tally.remarks.update([answer.remark] if answer.remark else [])
         how.cache.store(origin, good)
         how.cache.fail(bad)
         answers |= {key: record["response"] for key, record in good.items()}

@@ -44,6 +44,13 @@ class Model(Section):
     pickled: Annotated[Literal[True] | None, Field(exclude_if=lambda given: given is None)] = None
 
 
+# Tokens that a model may spend on thoughts before an answer, which is then read from its words.
+# A permission, too: left out, thoughts are turned off where that can be done.
+Thinking = Annotated[
+    Annotated[int, Field(ge=1)] | None, Field(exclude_if=lambda given: given is None)
+]
+
+
 class Embedded(Model):
     """The labeller without a generative model."""
 
@@ -60,6 +67,7 @@ class Transformers(Model):
     max_tokens: Annotated[int, Field(ge=32)]
     max_new_tokens: Count
     batch_tokens: Count
+    thinking: Thinking = None
 
 
 class OpenAI(Section):
@@ -77,6 +85,7 @@ class OpenAI(Section):
     timeout: Annotated[float, Field(gt=0)]
     retries: Annotated[int, Field(ge=0)]
     price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    thinking: Thinking = None
 
 
 class Human(Section):

@@ -42,6 +42,9 @@ def reporting(stage: str) -> Iterator[Report]:
             if tally.forecast and name not in told:
                 told.add(name)
                 say(f"{stage}: {tally.forecast}")
+            for remark in sorted(tally.remarks.keys() - told):
+                told.add(remark)
+                say(f"{stage}: {name}: {remark}")
             show(name, tally.done, tally.total, rates(tally))
 
         yield report

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from descry.asking import stored_frame
+from descry.asking import go_on, stored_frame
 from descry.cache import PromptCache
 from descry.labellers import JSON, NO_FRAME, Frame, Labeller, create
 from descry.params import Params, Scoped, Score
@@ -53,6 +53,7 @@ def questions(params: Params, results: Path, cache: PromptCache) -> Iterator[Que
 
 
 def _frame(cache: PromptCache, labeller: Labeller) -> Frame:
+    go_on(cache, labeller)
     return stored_frame(cache, labeller.identity) or NO_FRAME
 
 

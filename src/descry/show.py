@@ -222,6 +222,7 @@ def _last_run(counts: JSON) -> str:
         words.append(f"{failed:,} failed")
     if counts["cut"]:
         words.append(f"{counts['cut']:,} cut to the model's limit")
+    words += [f"{n:,} prompts: {remark}" for remark, n in counts.get("remarks", {}).items()]
     return ", ".join(words)
 
 

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from descry.answers import parse_verdict
 from descry.cache import PromptCache, origin_id
 from descry.errors import InputError
 from descry.labellers import JSON
 from descry.params import Params
-from descry.prompts import UnparsableError, parse_verdict
 from descry.questions import questions
 from descry.rendered import request_of, shown
 from descry.storage import read_table
+from descry.unwrapping import UnparsableError
 from descry.yes_share import one_sided
 
 _LOOKED_AT = 10_000  # answers of an origin by which a labeller is judged

@@ -6,7 +6,7 @@ cache key. It is loaded only when an answer is missing.
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from descry.cache import Request
 from descry.errors import InputError
@@ -51,12 +51,18 @@ class Answer(NamedTuple):
         tokens: in and out.
         cut: tokens by which the sentence was shortened to fit.
         fault: why there is no response.
+        remark: what is worth a line about the way in which it was got; few different ones.
     """
 
     response: JSON
     tokens: tuple[int, int] = (0, 0)
     cut: int = 0
     fault: str | None = None
+    remark: str | None = None
+
+
+class OtherWayError(Exception):
+    """A labeller has had to change how it asks: its identity, and so every key, is another now."""
 
 
 class Labeller(Protocol):
@@ -88,6 +94,21 @@ class Labeller(Protocol):
         """Answer the wanted ones among the prompts, in groups that are stored together.
 
         All prompts are given, so that the plan of batches does not depend on which are wanted.
+        """
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A labeller whose way of asking, a part of its identity, depends on what a server refuses.
+
+    `answer` raises OtherWayError when that shows, before there is an answer in the old way.
+    """
+
+    def go_on(self, stored: Sequence[JSON]) -> None:
+        """Ask as for the stored answers, where there are any of its own.
+
+        Args:
+            stored: origins of answers, those with the most answers first.
         """
 
 

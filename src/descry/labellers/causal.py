@@ -62,20 +62,33 @@ class Packed(NamedTuple):
     answers: list[int]
 
 
+# What models say to a mask of another shape, or to positions, that they do not take (Falcon).
+_NOT_TAKEN = (RuntimeError, ValueError, IndexError)
+
+
 class Causal:
-    """Scores Yes and No with a causal model."""
+    """Scores Yes and No with a causal model.
+
+    Attributes:
+        remark: why prompts that could share their beginning do not; None where they do.
+    """
 
     def __init__(self, loaded: Loaded, words: tuple[int, int], share: bool = True) -> None:
         self.loaded, self.words = loaded, words
         self._may_share = share
+        self.remark: str | None = None
 
     def score(
         self, prompts: Sequence[Prompt], ids: list[list[int]], wanted: Collection[int]
     ) -> Iterator[list[tuple[int, JSON]]]:
         """Responses to the wanted ones of the prompts, batch by batch."""
-        rows = [row for row in share(prompts, ids) if row.reach <= self._window]
-        if not (self._may_share and self._shares(rows)):
-            rows = []
+        rows = share(prompts, ids) if self._may_share else []
+        several = any(len(row.ends) > 1 for row in rows)
+        rows = [row for row in rows if row.reach <= self._window]
+        reason = self._unshared(rows)
+        slow = f"prompts go one by one, which is slower: {reason}"
+        self.remark = slow if several and reason else None
+        rows = [] if reason else rows
         plan = plan_batches([row.length for row in rows], self.loaded.batch_tokens)
         batches = ([only(rows[i], wanted) for i in batch] for batch in plan)
         kept = ([row for row in batch if row.prompts] for batch in batches)
@@ -111,6 +124,10 @@ class Causal:
 
     def _logits(self, rows: list[Row]) -> "torch.Tensor":
         """Logits of the next token behind every end: float [rows, ends, vocabulary]."""
+        return self._run(*self._inputs(rows))
+
+    def _inputs(self, rows: list[Row]) -> "tuple[dict[str, Any], torch.Tensor]":
+        """What the model is given for rows, and the columns of the answers."""
         import torch
 
         model = self.loaded.model
@@ -123,8 +140,11 @@ class Causal:
         answers = torch.tensor(packed.answers, device=device)
         if "logits_to_keep" in self._takes:  # the vocabulary's matrix for the answers alone
             options["logits_to_keep"] = answers
-        ids = torch.from_numpy(packed.ids).to(device)
-        logits = model(input_ids=ids, use_cache=False, **options).logits
+        options["input_ids"] = torch.from_numpy(packed.ids).to(device)
+        return options, answers
+
+    def _run(self, options: dict[str, Any], answers: "torch.Tensor") -> "torch.Tensor":
+        logits = self.loaded.model(use_cache=False, **options).logits
         kept: torch.Tensor = logits if "logits_to_keep" in self._takes else logits[:, answers]
         return kept
 
@@ -141,36 +161,39 @@ class Causal:
         )
         return min((window for window in windows if window), default=inf)
 
-    def _shares(self, rows: list[Row]) -> bool:
-        """Whether this architecture heeds mask and positions: tried on two rows.
+    def _unshared(self, rows: list[Row]) -> str | None:
+        """Why prompts cannot share their beginning; None if they can: tried on two rows.
 
-        Some do not (ALiBi, state space models): they are asked one prompt at a time.
+        Some architectures do not heed mask or positions (ALiBi, state space models).
         """
         import torch
 
         shared = sorted((row for row in rows if len(row.ends) > 1), key=lambda row: row.length)
+        if not shared:
+            return "none that are alike fit into its window"
+        if "position_ids" not in self._takes:
+            return "the model takes no positions"
         with torch.inference_mode():
-            return bool(shared) and all(self._same(row) for row in (shared[0], shared[-1]))
+            return self._differs(shared[0]) or self._differs(shared[-1])
 
-    def _same(self, row: Row) -> bool:
+    def _differs(self, row: Row) -> str | None:
+        """Why the prompts of a row must not share it; None if the logits are the same."""
         import torch
 
-        model = self.loaded.model
-        if "position_ids" not in self._takes:
-            return False
+        model, inputs = self.loaded.model, self._inputs([row])
         try:
-            together = self._logits([row])[0].float()
-        except Exception as refusal:  # whatever it says to a mask of another shape (Falcon, ALiBi)
+            together = self._run(*inputs)[0].float()
+        except _NOT_TAKEN as refusal:
             if lacks_memory(refusal):
                 raise
-            return False
+            return f"the model does not take their mask ({type(refusal).__name__})"
         for i, end in enumerate(row.ends[:2]):
             ids = torch.tensor([row.beginning + end], device=model.device)
             alone = model(input_ids=ids, use_cache=False).logits[0, -1].float()
             error = (together[i] - alone).norm() / (alone - alone.mean()).norm()
             if error > TOLERANCE[str(model.dtype).removeprefix("torch.")]:
-                return False
-        return True
+                return "the model does not heed their mask and positions"
+        return None
 
 
 def share(prompts: Sequence[Prompt], ids: list[list[int]]) -> list[Row]:

@@ -4,10 +4,27 @@ All else in it is passed over; what is missing is a fault.
 """
 
 import math
+import re
+import unicodedata
 from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
+
+# What tokenizers write for a blank or a line end, and around a part of a word.
+_MARKS = re.compile(r"[ĠĊĉč▁]|<0x(?:09|0A|0D|20)>|^##|</w>$", re.IGNORECASE)
+_AROUND = " \t\r\n\"'`´“”‘’«»*_.,:;!?()[]{}\\"
+_TOKEN_ID = re.compile(r"token_id:\d+")  # vLLM's --return-tokens-as-token-ids
+_THINK = (
+    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratchpad|(?:begin|start)_of_thought)"
+)
+_OPENS = re.compile(
+    rf"\s*(?:<\|?(?:\w+:)?{_THINK}\b|<\|channel\|?|\[think\b|◁think▷)", re.IGNORECASE
+)
+_CLOSES = re.compile(
+    rf"</(?:\w+:)?{_THINK}>|<\|end_of_thought\|>|<\|channel\|>final|\[/think\]|◁/think▷",
+    re.IGNORECASE,
+)
 
 
 class Token(BaseModel):
@@ -16,9 +33,30 @@ class Token(BaseModel):
     token: str
     logprob: float
 
+    @property
+    def word(self) -> str:
+        """What it says, without its tokenizer's marks, quotes and stops: in lower case."""
+        plain = unicodedata.normalize("NFKC", _MARKS.sub(" ", self.token))
+        return plain.strip(_AROUND).casefold()
+
     def says(self, word: str) -> bool:
         """Whether the token is this word."""
-        return self.token.strip().casefold() == word.casefold()
+        return self.word == word.casefold()
+
+    @property
+    def is_id(self) -> bool:
+        """Whether the server gives a token's number in the place of its text."""
+        return bool(_TOKEN_ID.fullmatch(self.token))
+
+
+def opens_thought(text: str) -> bool:
+    """Whether a text, or a first token, begins with thoughts instead of an answer."""
+    return bool(_OPENS.match(text))
+
+
+def only_thought(text: str) -> bool:
+    """Whether a text is thoughts that do not end."""
+    return opens_thought(text) and not _CLOSES.search(text)
 
 
 class First(Token):
@@ -38,6 +76,9 @@ class Message(BaseModel):
 
     content: str | None = None
     refusal: str | None = None
+    # Thoughts that the server has taken out of the content: never read, but a sign of thinking.
+    reasoning_content: object = None
+    reasoning: object = None
 
 
 class Choice(BaseModel):
@@ -55,12 +96,40 @@ class Choice(BaseModel):
         listed = [token for token in first.top_logprobs or [] if token.logprob != -math.inf]
         return listed if len(listed) > 1 else None
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether there are thoughts, or nothing that was cut off, where an answer was wanted."""
+        text = (self.message.content or "").strip()
+        return only_thought(text) if text else self.finish_reason == "length" or self._reasoned
+
+    @property
+    def thinks(self) -> bool:
+        """Whether there is any sign of thoughts before an answer."""
+        return self.unanswered or self._reasoned or opens_thought(self.message.content or "")
+
+    @property
+    def _reasoned(self) -> bool:
+        return bool(self.message.reasoning_content or self.message.reasoning)
+
+
+class Spent(BaseModel):
+    """What the tokens of an answer went into."""
+
+    reasoning_tokens: int | None = None
+
 
 class Usage(BaseModel):
     """Tokens in and out."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    completion_tokens_details: Spent | None = None
+
+    @property
+    def thoughts(self) -> int:
+        """Tokens of thoughts, where the server counts them."""
+        details = self.completion_tokens_details
+        return details.reasoning_tokens or 0 if details else 0
 
 
 class Completion(BaseModel):

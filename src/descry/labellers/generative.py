@@ -5,6 +5,7 @@ log-probabilities of Yes and No, the other prompts by greedy generation. How p2'
 differs between encoder-decoders (seq2seq.py) and causal models (causal.py).
 """
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity
+from descry.labellers.completions import opens_thought
 from descry.models import (
     Checkpoint,
     in_parallel,
@@ -20,6 +22,7 @@ from descry.models import (
     pick_device,
     plan_batches,
     quiet,
+    special_as_text,
     within_memory,
 )
 from descry.prompts import NO, P2, WORDS, YES, Prompt, Task
@@ -38,6 +41,7 @@ _CLOCK = (
     + f"|replace('%-d','{_TODAY.day}')|replace('%-m','{_TODAY.month}')"
     + " }}{%- endmacro %}\n"
 )
+_OPEN_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")  # by the template itself
 _LEAST = -999.0  # a log-probability that has underflowed
 
 
@@ -68,7 +72,13 @@ class Loaded:
 
 
 class Scorer(Protocol):
-    """Scores Yes and No."""
+    """Scores Yes and No.
+
+    Attributes:
+        remark: what is worth a line about the way in which it does; None for nothing.
+    """
+
+    remark: str | None
 
     def score(
         self, prompts: Sequence[Prompt], ids: list[list[int]], wanted: Collection[int]
@@ -95,12 +105,15 @@ class GenerativeLabeller:
         max_new_tokens: int,
         batch_tokens: int,
         pickled: bool = False,
+        thinking: int | None = None,
     ) -> None:
         self.task: Task = task
         self.checkpoint = Checkpoint(model, revision, pickled)
         self.dtype, self.device = dtype, device
         self.max_tokens, self.max_new_tokens = max_tokens, max_new_tokens
         self.batch_tokens = batch_tokens
+        self.thinking = thinking
+        self._scores = task == "p2" and not thinking
 
     @cached_property
     def identity(self) -> Identity:
@@ -108,15 +121,19 @@ class GenerativeLabeller:
         how: dict[str, Any] = {"max_tokens": self.max_tokens}
         if self.task == "p2":
             how |= {"answers": [YES, NO]}
-        else:
+        if not self._scores:
             how |= {"do_sample": False, "max_new_tokens": self._budget}
+        if self.thinking:
+            how |= {"thinking": self.thinking}
         name, revision = self.checkpoint.name, self.checkpoint.revision
         return Identity(f"{name} ({self.dtype})", name, revision, self.dtype, canonical(how))
 
     @property
     def _budget(self) -> int:
-        """New tokens of an answer, at most: p2's is not written."""
-        return {"p1": self.max_new_tokens, "p2": 0}.get(self.task, WORDS)
+        """New tokens of an answer, at most: p2's is not written, but behind thoughts."""
+        if self._scores:
+            return 0
+        return (self.max_new_tokens if self.task == "p1" else WORDS) + (self.thinking or 0)
 
     @cached_property
     def frame(self) -> Frame:
@@ -131,16 +148,22 @@ class GenerativeLabeller:
                 chat_template=_CLOCK + self._tokenizer.get_chat_template(),
                 tokenize=False,
                 add_generation_prompt=True,
-                enable_thinking=False,  # the answer comes first, not behind a monologue
+                # Else the answer comes first, not behind a monologue.
+                enable_thinking=bool(self.thinking),  # Qwen and others
+                thinking=bool(self.thinking),  # DeepSeek, Granite
                 date_string=_TODAY.strftime("%d %b %Y"),
             )
         except TemplateError as error:
-            raise InputError(f"{self.checkpoint.model}: its chat template fails: {error}") from None
+            raise InputError(
+                f"{self.checkpoint.model}: its chat template fails: {error}"
+            ) from error
         before, *behind = text.split(_HOLE)
         if len(behind) != 1:
             fault = "repeats the prompt" if behind else "leaves the prompt out"
             raise InputError(f"{self.checkpoint.model}: its chat template {fault}")
-        return before, behind[0]
+        opened = _OPEN_THOUGHT.search(behind[0])
+        closed = f"</{opened[1]}>\n\n" if opened and not self.thinking else ""
+        return before, behind[0] + closed
 
     def answer(
         self, prompts: Sequence[Prompt], wanted: Collection[int]
@@ -148,7 +171,7 @@ class GenerativeLabeller:
         """Answer the wanted ones among the prompts, batch by batch."""
         ids, cuts = self._fitted(prompts)
         work: Iterator[list[tuple[int, JSON, int]]]
-        if self.task == "p2":
+        if self._scores:
             work = (
                 [(i, response, 1) for i, response in group]
                 for group in self._scorer.score(prompts, ids, wanted)
@@ -158,10 +181,25 @@ class GenerativeLabeller:
         advice = f"halve batch_tokens ({self.batch_tokens}); what was answered is kept"
         with within_memory(self.checkpoint.model, advice):
             for group in work:
-                yield [(i, Answer(r, (len(ids[i]), n), cuts[i])) for i, r, n in group]
+                remark = self._scorer.remark if self._scores else None
+                yield [
+                    (i, Answer(r, (len(ids[i]), n), cuts[i], _thought(r), remark))
+                    for i, r, n in group
+                ]
 
     @cached_property
     def _tokenizer(self) -> Any:
+        """The model's tokenizer, which knows the special tokens of its chat template."""
+        return self._new_tokenizer()
+
+    @cached_property
+    def _reader(self) -> Any:
+        """The same for texts of strangers, in which special tokens are text like any other."""
+        reader = self._new_tokenizer()
+        special_as_text(reader)
+        return reader
+
+    def _new_tokenizer(self) -> Any:
         quiet()
         from transformers import AutoTokenizer
 
@@ -172,6 +210,13 @@ class GenerativeLabeller:
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
+
+    @cached_property
+    def _special(self) -> re.Pattern[str]:
+        """The names of special tokens, in whatever case."""
+        tokens = self._tokenizer.added_tokens_decoder.values()
+        names = sorted({token.content for token in tokens if token.special and token.content})
+        return re.compile("|".join(map(re.escape, names)) or r"(?!)", re.IGNORECASE)
 
     @cached_property
     def _loaded(self) -> Loaded:
@@ -228,9 +273,33 @@ class GenerativeLabeller:
         encoded = self._tokenizer(texts, add_special_tokens=self.frame == NO_FRAME)
         return list(encoded["input_ids"])
 
+    def _ids(self, prompts: Sequence[Prompt]) -> list[list[int]]:
+        """Token ids of prompts in their frame; special tokens in a prompt itself are text."""
+        ids = self._tokens([self._render(prompt) for prompt in prompts])
+        for i, prompt in enumerate(prompts):
+            if self._special.search(prompt.text):
+                ids[i] = self._apart(prompt)
+        return ids
+
+    def _apart(self, prompt: Prompt) -> list[int]:
+        """The frame's special tokens and the text between them, each by its own tokenizer.
+
+        That is how the tokenizer parts a text itself: at special tokens, and nowhere else.
+        """
+        before, behind = self.frame
+        first = max((found.end() for found in self._special.finditer(before)), default=0)
+        last = next((found.start() for found in self._special.finditer(behind)), len(behind))
+        text = before[first:] + prompt.text + behind[:last]
+        plain = self.frame == NO_FRAME
+        middle: list[int] = self._reader(text, add_special_tokens=plain)["input_ids"]
+        if plain:
+            return middle
+        head, tail = self._tokens([before[:first], behind[last:]])
+        return head + middle + tail
+
     def _fitted(self, prompts: Sequence[Prompt]) -> tuple[list[list[int]], list[int]]:
         """Token ids within the limit, and by how many tokens each sentence was cut."""
-        ids, cuts = self._tokens([self._render(prompt) for prompt in prompts]), [0] * len(prompts)
+        ids, cuts = self._ids(prompts), [0] * len(prompts)
         for i, prompt in enumerate(prompts):
             if len(ids[i]) > self.max_tokens:
                 ids[i], cuts[i] = self._cut(prompt, len(ids[i]) - self.max_tokens)
@@ -238,7 +307,7 @@ class GenerativeLabeller:
 
     def _cut(self, prompt: Prompt, excess: int) -> tuple[list[int], int]:
         """Shorten the sentence (of several the longest), never the question, until it fits."""
-        encoded = self._tokenizer(
+        encoded = self._reader(
             list(prompt.shown), add_special_tokens=False, return_offsets_mapping=True
         )
         ends = [[end for _, end in offsets] for offsets in encoded["offset_mapping"]]
@@ -246,7 +315,7 @@ class GenerativeLabeller:
         while (most := _share_of(keep, [len(own) for own in ends])) > 0:
             lasts = [own[:most][-1] if own else 0 for own in ends]
             shorter = [text[:last] for text, last in zip(prompt.shown, lasts, strict=True)]
-            (ids,) = self._tokens([self._render(prompt.showing(shorter))])
+            (ids,) = self._ids([prompt.showing(shorter)])
             if len(ids) <= self.max_tokens:
                 pairs = zip(ends, lasts, strict=True)
                 return ids, sum(end > last for own, last in pairs for end in own)
@@ -335,6 +404,12 @@ def _written(tokenizer: Any, tokens: list[int], ends: set[int]) -> tuple[JSON, i
     finish = "length" if size is None else "stop"
     text = tokenizer.decode(tokens[:size], skip_special_tokens=True).strip()
     return {"text": text, "finish": finish}, len(tokens) if size is None else size + 1
+
+
+def _thought(response: JSON) -> str | None:
+    """Why a score is no answer, where the model would begin with thoughts."""
+    thinks = opens_thought(response.get("instead", ""))
+    return "thinks before it answers (write `thinking: 1024` below its model)" if thinks else None
 
 
 def _limit(config: Any, tokenizer: Any) -> int:

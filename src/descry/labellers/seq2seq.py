@@ -17,6 +17,8 @@ JSON = Any
 class Seq2Seq:
     """Scores Yes and No with an encoder-decoder."""
 
+    remark: str | None = None
+
     def __init__(self, loaded: Loaded, words: tuple[int, int]) -> None:
         self.loaded, self.words = loaded, words
         config = loaded.model.generation_config

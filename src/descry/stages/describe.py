@@ -11,7 +11,7 @@ from descry.asking import Asking, Progress, Tally, ask, stored_frame
 from descry.columns import Texts
 from descry.errors import InputError
 from descry.journals import opened
-from descry.labellers import JSON, NO_FRAME, Labeller, create
+from descry.labellers import JSON, NO_FRAME, Identity, Labeller, create
 from descry.prompts import Prompts, p1, p1_template
 from descry.shard import WHOLE, Shard
 from descry.splits import draw
@@ -66,9 +66,12 @@ def run(
                 )
             prompts = with_example(texts, max_descriptors, example)
             how = Asking("describe", cache, max_failures, replay, progress, shard, again)
-            identities, tallies = [worker.identity for worker in workers], []
+            identities, tallies = list[Identity](), list[Tally]()
             while workers:  # each is let go when it has answered: two large models need not fit
-                tallies.append(_ask(how, workers.pop(0), prompts, topics, ids, rows))
+                worker = workers.pop(0)
+                tallies.append(_ask(how, worker, prompts, topics, ids, rows))
+                identities.append(worker.identity)  # the way of asking may be another now
+                del worker
             frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
         counts = {name: sum(tally.brief[name] for tally in tallies) for name in Tally().brief}
         if shard != WHOLE:

@@ -107,7 +107,7 @@ def run(
     asked = [name for name in scorers if name != "simulation" or truth is not None]
     texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
     workers = labellers(labeller, asked, phrases, texts)
-    made["labellers"] = {name: worker.identity.as_json() for name, worker in workers.items()}
+    made["labellers"] = {}
     found: dict[str, list[Found]] = {}
     tallies = {name: Tally() for name in asked}
     with opened(cache_folder, journals) as cache:
@@ -115,8 +115,11 @@ def run(
             how = Asking(f"score {name}", cache, max_failures, replay, progress)
             prompts = prompts_of(name, tried, texts)
             # Let go when it has answered: two large models need not fit.
-            said = _said(how, workers.pop(name), prompts, name, min_mass, tallies[name])
+            worker = workers.pop(name)
+            said = _said(how, worker, prompts, name, min_mass, tallies[name])
             found[name] = [_score(name, trial, said, truth, i) for i, trial in enumerate(tried)]
+            made["labellers"][name] = worker.identity.as_json()
+            del worker, said
     means: dict[str, Any] = {name: {"undefined": NO_MATRIX} for name in scorers}
     for name in asked:
         failed = {"failed": tallies[name].failed}

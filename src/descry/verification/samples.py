@@ -8,6 +8,7 @@ import numpy as np
 
 from descry.annotations import read_annotations
 from descry.answers import parse_verdict
+from descry.asking import go_on
 from descry.audit.answers import Topics
 from descry.audit.project import Project
 from descry.cache import PromptCache
@@ -153,6 +154,7 @@ def _again(
     apart: Callable[[Any, Any], bool],
 ) -> Link:
     """Ask again, and hold what comes against what is stored."""
+    go_on(cache, worker)
     who = worker.identity
     keys = [who.request(prompt, frame).key for prompt in prompts]
     stored = cache.answers(keys)
