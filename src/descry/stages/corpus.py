@@ -59,17 +59,22 @@ def run(
         counts = {reason: n for reason, n in sorted(dropped.items()) if n}
         if first is None:
             why = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no reviews at all"
-            unit = "characters" if language in WITHOUT_BLANKS else "words between blanks"
             raise InputError(
-                f"{reviews[0]}: no review is left after filtering ({why}): corpus.min_words"
-                f" {min_words} and max_words {max_words} count {unit}, as corpus.language"
-                f" {language} has them"
+                f"{reviews[0]}: no review is left after filtering ({why}){_unit(counts, language)}"
             )
         made = provenance("corpus", section, reviews, PACKAGES) | {"dropped": counts}
         notes = _notes(noted)
         made |= {"noted": notes} if notes else {}
         write_batches(output, _SCHEMA, _groups(chain([first], sentences)), made)
     return {"kept": row_count(output, "corpus")} | counts | notes
+
+
+def _unit(counts: dict[str, int], language: str) -> str:
+    """What the limits count, where they leave reviews out."""
+    if not {"too short", "too long"} & counts.keys():
+        return ""
+    unit = "characters" if language in WITHOUT_BLANKS else "words between blanks"
+    return f": corpus.min_words and max_words count {unit} in corpus.language {language}"
 
 
 def _notes(noted: Counter[str]) -> dict[str, int]:
