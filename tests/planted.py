@@ -46,10 +46,11 @@ from descry.storage import (
     writing_hdf5,
 )
 
-# Written to steer a terminal (escapes, markup, links) or a browser.
+# Written to steer a terminal (escapes, markup, links) or a browser: to which <image> is <img>, and
+# reading leaves it, as no tag of HTML.
 HOSTILE = "\x1b[2J[red]:boom: <script>alert(1)</script>"
 HOSTILE_REVIEW = (
-    "\x1b[31m[bold]Sour[/bold] soup <img src=https://evil.example/x onerror=alert(1)> and the"
+    "\x1b[31m[bold]Sour[/bold] soup <image src=https://evil.example/x onerror=alert(1)> and the"
     " bread that came with it was as dry as a plank of wood."
 )
 HOSTILE_PAIR = HOSTILE_REVIEW, HOSTILE

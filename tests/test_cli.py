@@ -58,7 +58,7 @@ BAD_TEXTS = {
     "wrong encoding": ((GOOD + '{"reviewText": "caf\xe9"}\n').encode("latin-1"), "UTF-8"),
     "no text field": ('{"stars": 5, "body": "words"}\n', "body, stars"),
     "nothing left": ('{"reviewText": "too short"}\n', "1 too short"),
-    "empty": ("", "no reviews at all"),
+    "empty": ("", "1 empty file"),
 }
 
 
@@ -68,6 +68,18 @@ def test_bad_reviews(tmp_path, text, word):
     (tmp_path / "mine.jsonl").write_bytes(data)
     refused(corpus(tmp_path), "mine.jsonl", word)
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_what_a_folder_holds_besides_is_named(tmp_path):
+    words = "is the number of this review of ten words"
+    folder = tmp_path / "mine.jsonl"  # as `corpus` calls what it reads
+    (folder / "sub").mkdir(parents=True)
+    reviews = [json.dumps({"text": f"{i} {words} {i * 7}"}) for i in range(1, 9)]
+    (folder / "A.JSONL").write_text("\n".join(reviews))
+    (folder / "._A.JSONL").write_bytes(b"\0\5")
+    done = corpus(tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "passed over ._A.JSONL, sub/ (0 files)" in done.stdout
 
 
 def test_a_few_invalid_lines_are_counted(tmp_path):

@@ -21,7 +21,7 @@ from descry.reviews import Review
 from descry.spill import spilling
 from descry.splits import CALIBRATION, VALIDATION, draw, sentence_id, split_rows
 from descry.stages import corpus as stage
-from descry.storage import write_batches, write_table
+from descry.storage import table_provenance, write_batches, write_table
 
 OPINIONS = ["I like it a lot", "it broke within a week", "the price was fair", "my wife loves it"]
 THINGS = ["kettle", "dress", "guitar", "lamp", "shampoo", "novel", "tent", "camera", "puzzle"]
@@ -82,6 +82,40 @@ def test_reviews_too_short_or_too_long_are_dropped(words, reason):
     kept, dropped = choose([review(" ".join(LONG.split()[:words]))], max_words=10)
     assert len(kept) == (reason is None)
     assert dropped == ({reason: 1} if reason else {})
+
+
+CHINESE = "电池很耐用，充电也快，我每天都用它听音乐，非常满意，推荐大家购买。"
+TELLING = {
+    "zh": CHINESE,
+    "ja": "電池は長持ちして、充電も早く、毎日音楽を聴くのに使っています。",
+    "th": "แบตเตอรี่ใช้งานได้นานและชาร์จเร็วมาก ฉันใช้ฟังเพลงทุกวัน",
+}
+
+
+@pytest.mark.parametrize("language", TELLING)
+def test_a_language_without_blanks_counts_characters(language):
+    text = TELLING[language]
+    characters = sum(c.isalnum() for c in text)
+    assert 20 < characters < 60
+    for low, high, why in (
+        (characters, characters, {}),
+        (characters + 1, 99, {"too short": 1}),
+        (3, characters - 1, {"too long": 1}),
+    ):
+        kept, dropped = choose([review(text)], language=language, min_words=low, max_words=high)
+        assert (len(kept), dropped) == (not why, why)
+
+
+def test_near_duplicates_are_found_in_a_language_without_blanks():
+    other = "屏幕很清楚，字很大，老人看起来也不费力，送货很快，包装完好，价格便宜。"
+    copy = CHINESE.replace("购买", "购入")
+    kept, dropped = choose([review(t) for t in (CHINESE, other, copy)], language="zh")
+    assert (len(kept), dropped) == (2, {"near duplicate": 1})
+
+
+def test_a_language_that_cannot_be_told_is_refused():
+    with pytest.raises(InputError, match=r"corpus\.language: xx is not one that py3langid tells"):
+        choose([review(LONG)], language="xx")
 
 
 def test_the_first_of_exact_duplicates_is_kept():
@@ -304,6 +338,28 @@ def test_no_review_left_is_an_error_that_says_why(tmp_path, reviews):
     with pytest.raises(InputError, match=r"Toys\.jsonl: no review is left after filtering \("):
         written(tmp_path, reviews)
     assert not (tmp_path / "corpus.parquet").exists()
+
+
+def test_no_review_left_says_what_the_limits_count(tmp_path):
+    with pytest.raises(InputError, match=r"\(1 too short\): .*max_words count words between"):
+        written(tmp_path, [review(CHINESE.replace(" ", ""))])
+    with pytest.raises(InputError, match=r"\(1 too short\): .* count characters in .*language zh"):
+        written(tmp_path, [review("很好")], language="zh")
+
+
+def test_the_summary_names_the_fields_that_texts_came_from_and_values_that_are_none(tmp_path):
+    file, section = tmp_path / "Toys.jsonl", {"text_fields": ["reviewText", "text"]}
+    section |= {"max_invalid": 0.0} | SETTINGS
+    records = [{"text": one.text, "overall": "many"} for one in plain_reviews(4)]
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    counts = stage.run([file], tmp_path / "o", section=section, **section)
+    assert counts == {"kept": 4, "overall not a star rating": 4}
+    records[0]["reviewText"] = records[0].pop("text")
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    counts = stage.run([file], tmp_path / "o", section=section, **section)
+    noted = {"overall not a star rating": 4, "text of reviewText": 1, "text of text": 3}
+    assert counts == {"kept": 4} | noted
+    assert table_provenance(pq.read_table(tmp_path / "o"))["noted"] == noted
 
 
 CATEGORIES = st.lists(st.sampled_from("ABCDE"))

@@ -448,7 +448,7 @@ def test_markup_in_reviews_and_names_is_text(visit, place):
 
 def test_the_hostile_review_is_shown_as_it_is(visit):
     visit.open(f"#/sentence/{HOSTILE_ID}")
-    assert "<img src=https://evil.example/x onerror=alert(1)>" in visit.text()
+    assert "<image src=https://evil.example/x onerror=alert(1)>" in visit.text()
 
 
 def test_the_policy_forbids_what_is_no_file_of_the_folder(browser, site):

@@ -4,6 +4,7 @@ import json
 import math
 import subprocess
 import sys
+import time
 from functools import cache as once
 from functools import partial
 
@@ -802,6 +803,72 @@ def test_sentences_without_content_words_get_no_topics(embed, sentences):
 def test_a_sentence_without_content_words_takes_nothing_from_its_neighbours(embed):
     found = key_phrases(["Great battery.", "It is.", "Nice smell."], embed, 1)
     assert found == [["battery"], [], ["smell"]]
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        *(
+            "don't",
+            "DON’T",
+            "can`t",
+            "they´ll",
+            "I've",
+            "that's",
+            "would've",
+            "dont",
+            "thats",
+            "let's",
+        ),
+        *("do n't", "don ' t", "didn ’ t", "who'd"),
+        *(
+            "https://shop.example/lamp?id=kettle",
+            "www.lamp.example/kettle",
+            "amazon.com/dp/B07KETTLE",
+        ),
+        *("kettle.lamp@mail.example", "manual.pdf", ". com"),
+        *(
+            "<div class='lamp'>",
+            "</span>",
+            "<|lamp|>",
+            "&nbsp;",
+            "&#39;",
+            "[[VIDEOID:lamp]]",
+            "<!-- lamp -->",
+        ),
+        *("12345", "3.50", "B07XYZ123", "10x"),
+        *("电池很耐用充电也快", "とても良い", "แบตเตอรี่ดี"),
+    ],
+)
+def test_contractions_addresses_markup_and_numbers_are_no_topics(noise):
+    assert candidate_words(f"The battery {noise} screen") == ["battery", "screen"]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("My mother's lamp, the dog’s bowl", ["mother", "lamp", "dog", "bowl"]),
+        ("Great.It works", ["great", "works"]),
+        ("I <3 this lamp & the kettle > all", ["lamp", "kettle"]),
+        ("Rock'n'roll, café", ["café"]),
+    ],
+)
+def test_words_beside_what_is_no_topic_stay(sentence, words):
+    assert candidate_words(sentence) == words
+
+
+@pytest.mark.parametrize("hostile", ["a" * 200_000, "a." * 100_000, "a@" * 100_000, "<a" * 100_000])
+def test_topics_of_no_sentence_take_long(hostile):
+    began = time.process_time()
+    candidate_words(hostile)
+    assert time.process_time() - began < 2
+
+
+def test_sentences_of_a_script_without_blanks_are_refused(embed):
+    sentences = ["电池很耐用充电也快我每天都用它", "屏幕很清楚字很大", "The battery is good."]
+    with pytest.raises(InputError, match=r"words between blanks.*kind transformers or openai"):
+        key_phrases(sentences, embed, 5)
+    assert key_phrases([*sentences[1:], "Nice smell."], embed, 1) == [[], ["battery"], ["smell"]]
 
 
 @pytest.mark.usefixtures("model")

@@ -451,6 +451,19 @@ def test_breadth_is_not_judged_by_a_few_neurons(run):
     assert table_provenance(read_table(LABELS, "label"))["dropped"] == []
 
 
+def test_gold_that_does_not_count_as_it_stands_is_in_the_metrics(run, ids):
+    write_gold({ids[0]: ["Battery", "Prize"], "f" * 16: []})
+    with Path("gold.jsonl").open("a") as file:
+        file.write(json.dumps({"id": ids[0], "labels": ["price"]}) + "\n")
+    assert run_evaluate()["gold_file"] == {
+        "lines": 3,
+        "sentences": 2,
+        "united": 1,
+        "unknown": 1,
+        "no_descriptor": {"Prize": 1},
+    }
+
+
 @pytest.mark.parametrize("sample", [0, 1, 1000])
 def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sample):
     run_annotate(Toy(), scope="exemplars", neurons=2, sample=sample)

@@ -98,12 +98,13 @@ def _shard(part: str | None) -> Shard:
 def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
     """Reviews (files or folders) to filtered, deduplicated, split sentences."""
     from descry.progress import finished
-    from descry.reviews import review_files
+    from descry.reviews import passed_over, review_files
     from descry.stages import corpus as stage
 
     section = _section("corpus", params)
     files = [file for path in reviews for file in review_files(path)]
-    finished("corpus", stage.run(files, output, **section))
+    beside = passed_over([*reviews, Path(section["section"]["reviews"])], files)
+    finished("corpus", {**stage.run(files, output, **section), **beside})
 
 
 @app.command(rich_help_panel=STAGES)

@@ -5,7 +5,7 @@ import json
 import re
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
@@ -13,11 +13,14 @@ from tempfile import gettempdir
 import datasketch
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from descry.errors import InputError
 from descry.reviews import Review
 from descry.splits import HALVES, draw, sentence_id
 from descry.storage import guarded
 
 _WORD = re.compile(r"\w+")
+_CHARACTER = re.compile(r"\w")
+WITHOUT_BLANKS = frozenset({"zh", "ja", "th", "lo", "km", "my", "dz"})  # languages
 _KEY = 16  # bytes of a sha256 that are stored: two do not agree by chance
 _PERMUTATIONS = 128  # of the MinHash
 _WEIGHTS = (0.1, 0.9)  # of false finds, which are checked, and of misses: at a threshold of 0.8
@@ -48,14 +51,20 @@ def select(
     """The reviews that stay, at most `per_category` of each category, in the order drawn by `seed`.
 
     Length and exact duplicates are looked at for all reviews; language and near-duplicates only
-    until a category is full, in the order drawn.
+    until a category is full, in the order drawn. In languages that are written without blanks
+    characters stand for words: in `min_words` and `max_words`, and in near-duplicates.
 
     Args:
         database: an empty one, which holds the reviews meanwhile.
         dropped: counts the rest by reason; whole when the last review has been taken.
+
+    Raises:
+        InputError: the language is not one that can be told.
     """
-    _store_distinct(_fitting(reviews, min_words, max_words, dropped), seed, database, dropped)
-    speaks, near = _Language(language), _NearDuplicates(near_duplicate, database)
+    speaks, words = _Language(language), _words_of(language)
+    near = _NearDuplicates(near_duplicate, database, words)
+    fitting = _fitting(reviews, min_words, max_words, language, dropped)
+    _store_distinct(fitting, seed, database, dropped)
     taken: Counter[str] = Counter()
     drawn = "SELECT number, category FROM reviews ORDER BY draw, number"
     for number, category in database.execute(drawn):
@@ -72,11 +81,17 @@ def select(
             yield review
 
 
+def _words_of(language: str) -> Callable[[str], list[str]]:
+    """What takes a text apart into words, or into characters where no blanks part the words."""
+    return (_CHARACTER if language in WITHOUT_BLANKS else _WORD).findall
+
+
 def _fitting(
-    reviews: Iterable[Review], low: int, high: int, dropped: Counter[str]
+    reviews: Iterable[Review], low: int, high: int, language: str, dropped: Counter[str]
 ) -> Iterator[Review]:
+    split = _words_of(language) if language in WITHOUT_BLANKS else str.split
     for review in reviews:
-        words = len(review.text.split())
+        words = len(split(review.text))
         if words < low:
             dropped["too short"] += 1
         elif words > high:
@@ -119,6 +134,11 @@ class _Language:
         self.language = language
         with guarded(Path(gettempdir())):  # where it unpacks its model
             self.identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+        known = sorted({name for name in self.identifier.nb_classes if len(name) == 2})
+        if language not in known:
+            raise InputError(
+                f"corpus.language: {language} is not one that py3langid tells: {', '.join(known)}"
+            )
 
     def __call__(self, text: str) -> bool:
         # Short informal English is easily taken for a neighbour: only a sure answer drops it.
@@ -129,8 +149,11 @@ class _Language:
 class _NearDuplicates:
     """Texts whose sets of 3-word shingles have a Jaccard similarity above a threshold."""
 
-    def __init__(self, threshold: float, database: sqlite3.Connection) -> None:
+    def __init__(
+        self, threshold: float, database: sqlite3.Connection, words: Callable[[str], list[str]]
+    ) -> None:
         self.threshold = threshold
+        self.words = words
         self.database = database
         self.empty = datasketch.MinHash(num_perm=_PERMUTATIONS)
         plan = datasketch.MinHashLSH(threshold, num_perm=_PERMUTATIONS, weights=_WEIGHTS)
@@ -146,15 +169,19 @@ class _NearDuplicates:
 
     def seen(self, number: int, text: str) -> bool:
         """Whether a text seen before is near; if not, this one counts as seen from now on."""
-        shingles = _shingles(text)
+        shingles = self._shingles(text)
         hashes = self._hashes(shingles)
         for (other,) in self.database.execute(self.alike, hashes):
-            others = _shingles(json.loads(other)[0])
+            others = self._shingles(json.loads(other)[0])
             if len(shingles & others) > self.threshold * len(shingles | others):
                 return True
         rows = ((band, number) for band in hashes)
         self.database.executemany("INSERT OR IGNORE INTO bands VALUES (?, ?)", rows)
         return False
+
+    def _shingles(self, text: str) -> frozenset[str]:
+        words = self.words(text.lower())
+        return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
 
     def _hashes(self, shingles: frozenset[str]) -> list[int]:
         """One of each band of the MinHash: int64, so that two alike by chance are no matter."""
@@ -164,11 +191,6 @@ class _NearDuplicates:
         parts = (bytes([i]) + band.tobytes() for i, band in enumerate(bands))
         hashes = (hashlib.blake2b(part, digest_size=8).digest() for part in parts)
         return [int.from_bytes(one, "big", signed=True) for one in hashes]
-
-
-def _shingles(text: str) -> frozenset[str]:
-    words = _WORD.findall(text.lower())
-    return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
 
 
 def split(

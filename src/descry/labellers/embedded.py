@@ -20,7 +20,7 @@ from descry.models import Checkpoint, Embed, sentence_embedder
 from descry.prompts import HIGHEST_RATING, Prompt, descriptors_of
 from descry.storage import canonical, sha256_text
 
-VERSION = 4  # of the method: part of the cache key, to be raised when answers would change
+VERSION = 5  # of the method: part of the cache key, to be raised when answers would change
 _GROUP = 2048  # prompts answered together: what bounds the memory of p1
 
 

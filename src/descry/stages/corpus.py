@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from descry.corpus import Sentence, select, split
+from descry.corpus import WITHOUT_BLANKS, Sentence, select, split
 from descry.errors import InputError
 from descry.reviews import read_reviews
 from descry.spill import spilling
@@ -34,15 +34,17 @@ def run(
     """Write the corpus: a row per sentence, in the order of ids.
 
     Returns:
-        The number of reviews kept, and dropped by reason.
+        The number of reviews kept, and dropped by reason; and what is worth a note of those kept:
+        which field gave the text where several did, and values that are not what they should be.
 
     Raises:
         InputError: a bad review file, or no review left.
     """
     dropped: Counter[str] = Counter()
+    noted: Counter[str] = Counter()
     with spilling() as database:
         kept = select(
-            read_reviews(reviews, text_fields, max_invalid, dropped),
+            read_reviews(reviews, text_fields, max_invalid, dropped, noted),
             database,
             per_category=per_category,
             min_words=min_words,
@@ -57,10 +59,28 @@ def run(
         counts = {reason: n for reason, n in sorted(dropped.items()) if n}
         if first is None:
             why = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no reviews at all"
-            raise InputError(f"{reviews[0]}: no review is left after filtering ({why})")
+            raise InputError(
+                f"{reviews[0]}: no review is left after filtering ({why}){_unit(counts, language)}"
+            )
         made = provenance("corpus", section, reviews, PACKAGES) | {"dropped": counts}
+        notes = _notes(noted)
+        made |= {"noted": notes} if notes else {}
         write_batches(output, _SCHEMA, _groups(chain([first], sentences)), made)
-    return {"kept": row_count(output, "corpus")} | counts
+    return {"kept": row_count(output, "corpus")} | counts | notes
+
+
+def _unit(counts: dict[str, int], language: str) -> str:
+    """What the limits count, where they leave reviews out."""
+    if not {"too short", "too long"} & counts.keys():
+        return ""
+    unit = "characters" if language in WITHOUT_BLANKS else "words between blanks"
+    return f": corpus.min_words and max_words count {unit} in corpus.language {language}"
+
+
+def _notes(noted: Counter[str]) -> dict[str, int]:
+    """What is worth saying: not that all texts come from one field."""
+    fields = [name for name in noted if name.startswith("text of ")]
+    return {name: n for name, n in sorted(noted.items()) if len(fields) > 1 or name not in fields}
 
 
 def _groups(sentences: Iterator[Sentence]) -> Iterator[pa.Table]:

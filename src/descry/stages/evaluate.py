@@ -21,7 +21,7 @@ from descry.annotations import Annotations, read_annotations, read_judgements
 from descry.errors import InputError
 from descry.evaluation import pearson
 from descry.exemplars import HIGHEST
-from descry.gold import read_gold
+from descry.gold import read_gold, unused_gold
 from descry.label_scores import label_scores
 from descry.means import mean
 from descry.nulls import means_of, scores
@@ -86,6 +86,7 @@ def run(
     every = read_annotations(annotations)
     b = every.only(kept)
     truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
+    unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
     asked = {"gold": np.ones(len(sentences), dtype=bool)}
     yes, warnings = {"labeller": _yes(every)}, list(labelled["warnings"])
     if judge := read_judgements(judgements):
@@ -127,6 +128,7 @@ def run(
     value = {
         "made": made,
         "labeller": {name: _labeller(found, name) for name, found in agreed.items()},
+        "gold_file": unused._asdict(),
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
@@ -148,7 +150,7 @@ def run(
     )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
-    return _summary(rated, rule)
+    return _summary(rated, rule) | unused.notes()
 
 
 def _yes(b: Annotations) -> Row:
