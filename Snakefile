@@ -6,12 +6,20 @@ from shlex import quote
 sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.guard import reconcile
+from descry.previous import keep_previous
 from descry.workflow import Wiring
 
 
 # Lets Snakemake deploy the software with `--sdm apptainer`; unused otherwise.
 container: "docker://python:3.11"
 
+
+# A result stays where it is until the stage has made the next one, and if the stage fails.
+outputflags:
+    update,
+
+
+keep_previous()
 
 try:
     wiring = Wiring(job=not workflow.is_main_process)
