@@ -3,11 +3,13 @@ import os
 import sys
 from shlex import quote
 
+from snakemake.settings.enums import Quietness
+
 sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.guard import reconcile
 from descry.previous import keep_previous
-from descry.workflow import Wiring
+from descry.workflow import Wiring, name_failures
 
 
 # Lets Snakemake deploy the software with `--sdm apptainer`; unused otherwise.
@@ -20,6 +22,8 @@ outputflags:
 
 
 keep_previous()
+if Quietness.RULES in (workflow.output_settings.quiet or ()):
+    name_failures()
 
 try:
     wiring = Wiring(job=not workflow.is_main_process)

@@ -5,6 +5,7 @@ name; the names of its params are the sections of params.yaml that it depends on
 """
 
 import ast
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -142,6 +143,27 @@ def _files(module: str) -> Iterator[Path]:
         yield place.with_suffix(".py")
     elif (place / "__init__.py").is_file() and place != SOURCE:
         yield place / "__init__.py"
+
+
+def name_failures() -> None:
+    """Have Snakemake name each job that failed, and its log, in one line.
+
+    Its own report lists every input; `quiet: rules` hides that, and with it that a job failed.
+    """
+    from snakemake.logging import logger
+
+    logger.addFilter(_brief)
+
+
+def _brief(record: logging.LogRecord) -> bool:
+    """Make a job's error, or that of a group of jobs, a plain line; everything is logged."""
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+        jobs = vars(record).get("job_error_info") or [vars(record)]
+        failed = [f"stage {job['rule_name']} failed: see {', '.join(job['log'])}" for job in jobs]
+        vars(record).update(msg="\n".join(failed), event=None)
+    return True
 
 
 def dvc_yaml() -> str:
