@@ -9,6 +9,7 @@ sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.guard import reconcile
 from descry.previous import keep_previous
+from descry.startup import check_start
 from descry.workflow import Wiring, name_failures
 
 
@@ -29,6 +30,7 @@ try:
     wiring = Wiring(job=not workflow.is_main_process)
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
+        wiring.check_dvc_yaml()
         reconcile()
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -49,6 +51,17 @@ shell.prefix(
     f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH=src;"
     f" asking={quote(asking)}; "
 )
+
+
+# Before the first job: what the params of the stages that will run get wrong.
+onstart:
+    jobs = list(workflow.dag.needrun_jobs())
+    sections = {name for job in jobs for name, _ in job.rule.params._allitems()}
+    try:
+        check_start(wiring.params, sections, replay="--replay" in asking)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 rule all:

@@ -20,7 +20,7 @@ LAYERS = [
     | {"nulls", "figures"},
     {"study", "label_scores", "n2g"},
     {"explorer"},
-    {"stages", "audit", "pin", "workflow", "sheet"},
+    {"stages", "audit", "pin", "workflow", "sheet", "startup"},
     {"questions", "sweep"},
     {"forecast", "upkeep"},
     {"verification", "reproduction", "crate"},

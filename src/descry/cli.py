@@ -50,6 +50,7 @@ Part = Annotated[
 Parts = Annotated[
     list[Path] | None, typer.Argument(help="What the shards wrote, where there are some.")
 ]
+OptionalFile = Annotated[Path | None, typer.Argument()]
 Prices = Annotated[
     str | None,
     typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
@@ -120,7 +121,9 @@ def describe(
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
     from descry.progress import finished, reporting
     from descry.stages import describe as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     how = _section("describe", params) | {"replay": replay, "journals": journals}
     how |= {"shard": _shard(shard), "again": not parts}
     with reporting("describe") as progress:
@@ -129,7 +132,9 @@ def describe(
 
 
 @app.command(rich_help_panel=STAGES)
-def cluster(candidates: Path, edits: Path, output: Output, params: Params = None) -> None:
+def cluster(
+    candidates: Path, output: Output, edits: OptionalFile = None, params: Params = None
+) -> None:
     """Raw descriptors to descriptors, with the edits made by hand."""
     from descry.progress import finished
     from descry.stages import cluster as stage
@@ -214,7 +219,9 @@ def activations(
     from descry.processes import gpus, launch
     from descry.progress import counting, finished
     from descry.stages import activations as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     section = _section("activations", params, changes)
     section |= {"shard": _shard(shard), "parts": parts or []}
     if not parts and (number := gpus(section["device"])) > 1:
@@ -272,7 +279,9 @@ def graphs(
     """What neurons respond to, as graphs of tokens (N2G)."""
     from descry.progress import counting, finished
     from descry.stages import graphs as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     section = _section("graphs", params) | {"shard": _shard(shard), "parts": parts or []}
     made = _section("activations", activations)["section"]
     with counting("graphs") as progress:
@@ -309,7 +318,6 @@ def evaluate(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path,
     output: Output,
     curves: Annotated[Path, typer.Option(help="CSV: every score against t and K.")],
     nulls: Annotated[Path, typer.Option(help="CSV: every score by chance.")],
@@ -317,6 +325,7 @@ def evaluate(
     descriptors: Annotated[Path, typer.Option(help="CSV: the labeller, per descriptor.")],
     correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
     scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
+    gold: OptionalFile = None,
     params: Params = None,
 ) -> None:
     """Scores of the labels, each with its interval and beside its nulls."""
@@ -403,8 +412,8 @@ def report(
     trials: Annotated[Path, typer.Argument(help="scores.csv")],
     graphs: Path,
     graph_scores: Annotated[Path, typer.Argument(help="graphs.csv")],
-    gold: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    gold: OptionalFile = None,
     params: Params = None,
 ) -> None:
     """The explorer: all results as a static site."""
@@ -682,9 +691,9 @@ def dvc(
 ) -> None:
     """Write dvc.yaml from the Snakefile."""
     from descry.storage import write_text
-    from descry.workflow import dvc_yaml
+    from descry.workflow import DVC_YAML, dvc_yaml
 
-    path, text = Path("dvc.yaml"), dvc_yaml()
+    path, text = DVC_YAML, dvc_yaml()
     if not check:
         write_text(path, text)
     elif not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -8,15 +8,19 @@ import numpy as np
 from descry.errors import InputError
 
 
-def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:
+def read_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> np.ndarray:
     """Gold labels of the sentences: int8 [sentences, descriptors], 1 Yes, 0 No, -1 not judged.
 
     A line of the file is {"id": sentence id, "labels": [names]}; a sentence that is there was
     judged for every name that the file uses. Names are compared without regard to case.
 
+    Where there is no file, nothing was judged.
+
     Raises:
         InputError: the file is missing or a line is not of that form.
     """
+    if path is None:
+        return np.full((len(ids), len(descriptors)), -1, dtype=np.int8)
     labels: dict[str, set[str]] = {}
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

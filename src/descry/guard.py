@@ -34,6 +34,7 @@ from descry.lock import LOCK, Locked, md5, read_lock
 from descry.params import Shards
 from descry.previous import recover
 from descry.storage import read_yaml
+from descry.workflow import DVC_YAML, WIRING_ONLY
 
 PARAMS = Path("params.yaml")
 ROOT = Path()
@@ -42,7 +43,6 @@ LOCKED = (
     "this folder is locked: wait for the run that is under way; if there is none, one was killed:"
     " run `snakemake --unlock`, then the same command again"
 )
-ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
 
 
 def reconcile() -> None:
@@ -51,13 +51,13 @@ def reconcile() -> None:
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
     """
-    if os.environ.get(ADOPTING):
+    if os.environ.get(WIRING_ONLY):
         return
     if _locked():
         if "--unlock" not in sys.argv:
             print(LOCKED, file=sys.stderr)
         return  # a run is under way: its new outputs have no record yet
-    known = read_yaml(Path("dvc.yaml"))["stages"]
+    known = read_yaml(DVC_YAML)["stages"]
     every = [path for stage in known.values() for path in _outputs(stage)]
     recover(every)
     atexit.register(_recover_unlocked, every)  # after Ctrl-C, Snakemake restores nothing
@@ -182,7 +182,7 @@ def _touch(stages: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command, "--allowed-rules", *rules, "--", *stages],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, ADOPTING: "1"},
+        env={**os.environ, WIRING_ONLY: "1"},
     )
     if done.returncode:
         raise InputError(f"{', '.join(stages)}: not adopted, for the reason above: run again")

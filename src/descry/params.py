@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -29,6 +30,7 @@ Threshold = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 InputPath = Annotated[str, Field(min_length=1), InputFile()]
+OptionalPath = Annotated[Annotated[str, Field(min_length=1)] | None, InputFile()]
 Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$")]
 
 
@@ -138,7 +140,7 @@ class Cluster(Section):
     min_size: Count
     min_mentions: Count
     max_descriptors: Count
-    edits: InputPath
+    edits: OptionalPath
 
 
 class Scoped(Section):
@@ -253,7 +255,7 @@ class Label(Section):
 class Evaluate(Section):
     """Scores of the labels (section 5), each beside its nulls."""
 
-    gold: InputPath
+    gold: OptionalPath
     thresholds: Annotated[list[Threshold], Field(min_length=1)]
     rates: Annotated[list[Threshold], Field(min_length=1)]
     max_k: Count
@@ -548,14 +550,23 @@ def parse_numbers(text: str, option: str) -> list[float]:
 
 def arguments(section: Section) -> dict[str, Any]:
     """What a stage's `run` takes of its section: `section` whole, and each key but the paths."""
-    values, paths = section.model_dump(), input_paths(section)
+    values, paths = section.model_dump(), set(_path_keys(type(section)))
     return {"section": values} | {key: v for key, v in values.items() if key not in paths}
 
 
 def input_paths(model: Section) -> dict[str, str]:
-    """The parameters of a section that name input files: key -> path."""
-    return {
-        key: getattr(model, key)
-        for key, field in type(model).model_fields.items()
-        if any(isinstance(mark, InputFile) for mark in field.metadata)
-    }
+    """The parameters of a section that name input files: key -> path; null names none."""
+    paths = {key: getattr(model, key) for key in _path_keys(type(model))}
+    return {key: path for key, path in paths.items() if path is not None}
+
+
+def optional_paths(model: Section) -> list[str]:
+    """The parameters of a section that name an input file or, with null, none."""
+    fields = type(model).model_fields
+    return [key for key in _path_keys(type(model)) if NoneType in get_args(fields[key].annotation)]
+
+
+def _path_keys(model: type[Section]) -> Iterator[str]:
+    for key, field in model.model_fields.items():
+        if any(isinstance(mark, InputFile) for mark in field.metadata):
+            yield key

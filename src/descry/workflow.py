@@ -14,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from descry.errors import InputError
-from descry.params import Params, input_paths, load
+from descry.params import Params, input_paths, load, optional_paths
 from descry.reviews import review_files
-from descry.storage import canonical
+from descry.storage import canonical, read_yaml
 
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
     from snakemake.rules import Rule
 
 HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
+DVC_YAML = Path("dvc.yaml")
 SOURCE = Path("src/descry")
+WIRING_ONLY = "DESCRY_WIRING_ONLY"  # in the environment of a Snakemake that runs no job
+_OURS = ("Snakefile", "src/", "results/")  # inputs of stages that params.yaml does not name
 SHARDS = "results/shards"  # what shards write, until the stage itself has taken it in
 STARTED_WITH = "DESCRY_PARAMS"  # in the environment of a run's jobs: the params it started with
 _CUT = "threshold t, or false discovery rate"
@@ -65,13 +68,32 @@ class Wiring:
         return self._inputs[stage]
 
     def _files(self, stage: str) -> dict[str, list[str]]:
-        files = {}
-        for key, path in input_paths(getattr(self.params, stage)).items():
+        section = getattr(self.params, stage)
+        files: dict[str, list[str]] = {key: [] for key in optional_paths(section)}
+        for key, path in input_paths(section).items():
             if key != "reviews" and not Path(path).is_file():
                 raise InputError(f"{path}: no such file: set {stage}.{key} in params.yaml")
             found = review_files(Path(path)) if key == "reviews" else [Path(path)]
             files[key] = [file.as_posix() for file in found]
         return files
+
+    def check_dvc_yaml(self) -> None:
+        """Hold dvc.yaml's inputs that may be null against params.yaml.
+
+        Raises:
+            InputError: DVC would follow another file, or none.
+        """
+        if os.environ.get(WIRING_ONLY) or not DVC_YAML.exists():
+            return
+        stages = read_yaml(DVC_YAML)["stages"]
+        for name in Params.model_fields:
+            keys = optional_paths(getattr(self.params, name))
+            files = {file for key in keys for file in self._inputs[name][key]}
+            deps = set(stages[name]["deps"]) if keys else set()
+            stale = {dep for dep in deps if not dep.startswith((*_OURS, "$"))} - files
+            if stale or not files <= deps:
+                named = " and ".join(f"{name}.{key}" for key in keys)
+                raise InputError(f"{named} in params.yaml is another file now: run `descry dvc`")
 
     def shards(self, stage: str, suffix: str) -> list[str]:
         """What the shards of a stage write, in their order: nothing where it has one alone."""
@@ -202,7 +224,11 @@ def _rules() -> "list[Rule]":
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile")
         )
-        return list(workflow._workflow.rules)
+        os.environ[WIRING_ONLY] = "1"
+        try:
+            return list(workflow._workflow.rules)
+        finally:
+            del os.environ[WIRING_ONLY]
 
 
 def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
@@ -226,13 +252,17 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
 
 
 def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
-    """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it."""
+    """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it.
+
+    One that may be null stands as it is now: DVC cannot read a null there.
+    """
     others = [section for section in Params.model_fields if section not in sections]
     named = {
         file: f"${{{section}.{key}}}"
         for section in [*others, *sections]
         for key, files in wiring.inputs(section).items()
         for file in files
+        if key not in optional_paths(getattr(wiring.params, section))
     }
     for path in map(str, rule.input):
         if not _of_shards(path):

@@ -50,7 +50,7 @@ def run(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path,
+    gold: Path | None,
     metrics: Path,
     curves: Path,
     nulls: Path,
@@ -116,7 +116,7 @@ def run(
         every_label.append(of_labels)
         aligned += means
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
-    inputs += [labels, composed, gold]
+    inputs += [labels, composed] if gold is None else [labels, composed, gold]
     made = provenance("evaluate", section, inputs, PACKAGES)
     value = {
         "made": made,
