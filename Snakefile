@@ -378,6 +378,7 @@ rule evaluate:
         descriptors="results/descriptors.csv",
         correlation="results/correlation.csv",
         scored="results/label_scores.parquet",
+        brief="results/summary.json",
     log:
         "logs/evaluate.log",
     threads: ALL_CORES
@@ -389,7 +390,7 @@ rule evaluate:
         " -o {output.metrics}"
         " --curves {output.curves} --nulls {output.nulls} --alignment {output.alignment}"
         " --descriptors {output.descriptors} --correlation {output.correlation}"
-        " --scored {output.scored} -p {params:q} 2>&1 | tee {log}"
+        " --scored {output.scored} --brief {output.brief} -p {params:q} 2>&1 | tee {log}"
 
 
 rule score:

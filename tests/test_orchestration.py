@@ -180,7 +180,7 @@ def test_an_experiment_in_a_workspace_of_its_own(repo):
 
 
 def test_metrics_and_plots_can_be_compared(second):
-    assert "halves.jaccard.value" in second.sh("dvc metrics diff --all v1")
+    assert "halves_jaccard_corrected" in second.sh("dvc metrics diff --all v1")
     second.sh("dvc plots diff -o plots v1")
 
 

@@ -325,6 +325,7 @@ def evaluate(
     descriptors: Annotated[Path, typer.Option(help="CSV: the labeller, per descriptor.")],
     correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
     scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
+    brief: Annotated[Path, typer.Option(help="JSON: ten numbers, which `dvc metrics` compares.")],
     gold: OptionalFile = None,
     params: Params = None,
 ) -> None:
@@ -335,7 +336,7 @@ def evaluate(
     section = _section("evaluate", params)
     models = activations, exemplars, untrained
     inputs = (corpus, *models, annotations, judgements, labels, composed, gold)
-    outputs = (output, curves, nulls, alignment, descriptors, correlation, scored)
+    outputs = (output, curves, nulls, alignment, descriptors, correlation, scored, brief)
     finished("evaluate", stage.run(*inputs, *outputs, **section))
 
 

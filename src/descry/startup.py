@@ -1,4 +1,4 @@
-"""What can be known of a run before it works, when Snakemake starts and when the corpus is there."""
+"""What can be known of a run before it works: when Snakemake starts, and of the new corpus."""
 
 import os
 from collections.abc import Iterable, Iterator

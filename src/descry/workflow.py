@@ -244,8 +244,8 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
         # persist: DVC must not delete what Snakemake may find up to date.
         options = {"persist": True}
         kind = "outs"
-        if names[path] == "metrics" or path.endswith(".csv"):
-            kind = "metrics" if names[path] == "metrics" else "outs"
+        if names[path] in ("metrics", "brief") or path.endswith(".csv"):
+            kind = "metrics" if names[path] == "brief" else "outs"
             options["cache"] = False  # small text: kept in git, so that they can be compared
         stage.setdefault(kind, []).append({path: options})
     return stage
