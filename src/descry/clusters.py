@@ -41,10 +41,10 @@ class Edits:
             does not say.
     """
 
-    corpus: str | None = None
     rename: dict[str, str] = field(default_factory=dict)
     merge: dict[str, list[str]] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
+    corpus: str | None = None
 
     def __bool__(self) -> bool:
         """Whether anything is changed."""

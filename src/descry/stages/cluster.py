@@ -146,7 +146,7 @@ def read_edits(path: Path) -> Edits:
     if not isinstance(raw, dict) or not set(raw) <= {"corpus", "rename", "merge", "drop"}:
         raise InputError(f"{path}: its keys are corpus, rename, merge and drop, nothing else")
     changes = raw.get("rename") or {}, raw.get("merge") or {}, raw.get("drop") or []
-    edits = Edits(raw.get("corpus"), *changes)
+    edits = Edits(*changes, raw.get("corpus"))
     if edits.corpus is not None:
         _check(edits.corpus, str, path, f"corpus: {edits.corpus!r} is not text: put it in quotes")
     _check(edits.rename, dict, path, "rename: a mapping from a phrase to a name")
