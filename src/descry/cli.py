@@ -438,7 +438,9 @@ def show(
 ) -> None:
     """A neuron's labels and exemplar sentences, or the neurons with the strongest labels."""
     from descry.show import show_neuron, show_table
+    from descry.startup import check_made
 
+    check_made(results, "labels.parquet")
     if neuron is None:
         show_table(results, rows)
     else:
@@ -466,12 +468,14 @@ def graph(
     from descry.n2g.picture import write_picture
     from descry.n2g.store import read_graphs
     from descry.show_graphs import show_graph, show_like, show_subsets, show_token
+    from descry.startup import check_made
 
     path = results / "graphs.parquet"
     if sum(one is not None for one in (neuron, token, like, subsets_of)) != 1:
         raise InputError("graph: name one neuron, --token, --like or --subsets-of")
     if output is not None and neuron is None:
         raise InputError("graph: --output is of one neuron, such as L5:24")
+    check_made(results, "graphs.parquet")
     if token is not None:
         show_token(path, token, rows)
     elif like is not None:
@@ -511,8 +515,11 @@ def audit(
     from descry.audit.page import write_page
     from descry.audit.project import Project
     from descry.show import show_chain
+    from descry.startup import check_made
     from descry.storage import canonical
 
+    if diff is None:
+        check_made(results, "labels.parquet")
     subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
     found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
     if html is not None:
@@ -542,8 +549,10 @@ def verify_chain(
     from descry.audit.project import Project
     from descry.params import load
     from descry.show import show_link
+    from descry.startup import check_made
     from descry.verification.chain import verify
 
+    check_made(results, "labels.parquet")
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
     faults = 0
@@ -635,12 +644,14 @@ def sweep(
     from descry.params import load, parse_numbers
     from descry.progress import finished, reporting
     from descry.rules import Rule
+    from descry.startup import check_made
     from descry.sweep import Swept
     from descry.sweep import sweep as run
     from descry.tidy import write_csv
 
     if figure.suffix not in (".svg", ".png"):
         raise InputError(f"--figure {figure}: a picture is .svg or .png")
+    check_made(results, "annotations.h5")
     params = load(Path("params.yaml"))
     rule = Rule.of(params.label.model_dump())
     steps = params.evaluate.thresholds if rule.name == "composition" else params.evaluate.rates

@@ -381,7 +381,9 @@ def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
         if name not in ("base_url", "api_key_env"):
             advice += f", got {json.dumps(first['input'], default=str)[:80]}"
         if _is_percentage(first):
-            advice += f": it is a share, not percent: {first['input']}% is {first['input'] / 100:g}"
+            advice += (
+                f": it is a share, not percent: {first['input']:g}% is {first['input'] / 100:g}"
+            )
     return InputError(printable(f"{where}: {key}: {advice}"))
 
 
@@ -467,6 +469,14 @@ def changed(stage: str, section: Section, changes: list[str]) -> Section:
     return parse(stage, values, "--set")
 
 
+def _check_judge(params: Params, where: str) -> None:
+    if params.judge.labeller == params.annotate.labeller:
+        raise InputError(
+            f"{where}: judge.labeller is annotate.labeller, which would agree with itself: name"
+            " another, or null"
+        )
+
+
 def _checked(section: Section, where: str) -> Section:
     if isinstance(section, Activations) and (section.store, section.position) == (
         "exemplars",
@@ -494,6 +504,10 @@ def load(path: Path) -> Params:
     Raises:
         InputError: the file is missing, no YAML, or not of the models' form.
     """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file: this is no descry folder: go to a checkout of descry"
+        )
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: not a mapping of sections: see presets/sample.yaml")
@@ -503,6 +517,7 @@ def load(path: Path) -> Params:
         raise _explain(error, str(path)) from None
     for name in Params.model_fields:
         _checked(getattr(params, name), str(path))
+    _check_judge(params, str(path))
     return params
 
 

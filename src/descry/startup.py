@@ -47,6 +47,25 @@ def check_corpus(corpus: Path) -> None:
             exemplar_size(len(rows), sets.top_percent, sets.min_size)
 
 
+def check_made(results: Path, name: str) -> None:
+    """Refuse to look at a result before it was made, and say what makes it.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if (results / name).is_file():
+        return
+    if not (results.parent / "params.yaml").is_file():
+        raise InputError(
+            f"{results.parent.absolute().name}: not a descry folder: there is neither params.yaml"
+            f" nor {results / name}: go to a checkout of descry, or name results with --results"
+        )
+    raise InputError(
+        f"{results / name}: not made yet: run `make run`, or `snakemake --cores all` in the"
+        " environment"
+    )
+
+
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The models and labellers in a section, by dotted key."""
     if isinstance(value, dict):
