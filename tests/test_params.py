@@ -75,6 +75,23 @@ def test_params_are_the_sample_preset():
     assert (ROOT / "params.yaml").read_bytes() == SAMPLE.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["sample", "paper"])
+def test_dvc_changes_one_line_of_a_params_file_if_it_sets_one_value(tmp_path, name):
+    """As `dvc exp run -S` does: lists in blocks, null as nothing, a comment one blank behind."""
+    from dvc.utils.hydra import apply_overrides
+
+    before = (ROOT / f"presets/{name}.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(before, encoding="utf-8")
+    apply_overrides(path, ["label.broad=0.9"])
+    after = path.read_text(encoding="utf-8")
+    lines = zip(before.splitlines(), after.splitlines(), strict=True)
+    assert [(old, new) for old, new in lines if old != new] == [
+        (line := next(line for line in before.splitlines() if line.startswith("  broad: ")),
+         line.replace("0.8", "0.9"))
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("key", "value"),
     [
