@@ -89,7 +89,7 @@ class Wiring:
         for name in Params.model_fields:
             keys = optional_paths(getattr(self.params, name))
             files = {file for key in keys for file in self._inputs[name][key]}
-            deps = set(stages[name]["deps"]) if keys else set()
+            deps = set(stages.get(name, {}).get("deps", ())) if keys else set()
             stale = {dep for dep in deps if not dep.startswith((*_OURS, "$"))} - files
             if stale or not files <= deps:
                 named = " and ".join(f"{name}.{key}" for key in keys)
