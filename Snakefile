@@ -3,20 +3,34 @@ import os
 import sys
 from shlex import quote
 
+from snakemake.settings.enums import Quietness
+
 sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.guard import reconcile
-from descry.workflow import Wiring
+from descry.previous import keep_previous
+from descry.startup import check_start
+from descry.workflow import Wiring, name_failures
 
 
 # Lets Snakemake deploy the software with `--sdm apptainer`; unused otherwise.
 container: "docker://python:3.11"
 
 
+# A result stays where it is until the stage has made the next one, and if the stage fails.
+outputflags:
+    update,
+
+
+keep_previous()
+if Quietness.RULES in (workflow.output_settings.quiet or ()):
+    name_failures()
+
 try:
     wiring = Wiring(job=not workflow.is_main_process)
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
+        wiring.check_dvc_yaml()
         reconcile()
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
@@ -37,6 +51,17 @@ shell.prefix(
     f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH=src;"
     f" asking={quote(asking)}; "
 )
+
+
+# Before the first job: what the params of the stages that will run get wrong.
+onstart:
+    jobs = list(workflow.dag.needrun_jobs())
+    sections = {name for job in jobs for name, _ in job.rule.params._allitems()}
+    try:
+        check_start(wiring.params, sections, replay="--replay" in asking)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 rule all:
@@ -353,6 +378,7 @@ rule evaluate:
         descriptors="results/descriptors.csv",
         correlation="results/correlation.csv",
         scored="results/label_scores.parquet",
+        brief="results/summary.json",
     log:
         "logs/evaluate.log",
     threads: ALL_CORES
@@ -364,7 +390,7 @@ rule evaluate:
         " -o {output.metrics}"
         " --curves {output.curves} --nulls {output.nulls} --alignment {output.alignment}"
         " --descriptors {output.descriptors} --correlation {output.correlation}"
-        " --scored {output.scored} -p {params:q} 2>&1 | tee {log}"
+        " --scored {output.scored} --brief {output.brief} -p {params:q} 2>&1 | tee {log}"
 
 
 rule score:

@@ -108,6 +108,7 @@ CURVES = RESULTS / "curves.csv"
 NULLS = RESULTS / "nulls.csv"
 ALIGNMENT = RESULTS / "alignment.csv"
 SCORED = RESULTS / "label_scores.parquet"
+BRIEF = RESULTS / "summary.json"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
@@ -312,7 +313,7 @@ def run_evaluate(**changes):
     knobs |= {"permutations": 5, "bootstraps": 2, "seed": 0} | changes
     models = ACTIVATIONS, EXEMPLARS, UNTRAINED
     inputs = (CORPUS, *models, ANNOTATIONS, JUDGEMENTS, LABELS, COMPOSED, GOLD)
-    outputs = (METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED)
+    outputs = (METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED, BRIEF)
     section = {"gold": GOLD.as_posix()} | knobs
     evaluate.run(*inputs, *outputs, section=section, **knobs)
     return read_json(METRICS, "evaluate")

@@ -132,9 +132,11 @@ def test_k_or_t_out_of_range(tmp_path, stage, changes):
     refused(done, f"{stage}.{key}")
 
 
-def test_a_missing_result_names_the_stage_that_makes_it(tmp_path):
-    refused(descry("show", folder=tmp_path), "results/labels.parquet", "descry label")
-    refused(descry("audit", "L0:0", folder=tmp_path), "results/corpus.parquet", "descry corpus")
+@pytest.mark.parametrize("command", ["show", "audit L0:0", "verify"])
+def test_without_results_the_command_that_makes_them_is_named(tmp_path, command):
+    refused(descry(*command.split(), folder=tmp_path), "not a descry folder", "--results")
+    (tmp_path / "params.yaml").touch()
+    refused(descry(*command.split(), folder=tmp_path), "labels.parquet: not made yet", "make run")
 
 
 def test_presets(tmp_path):

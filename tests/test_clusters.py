@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,10 +16,18 @@ from descry.clusters import (
     describe,
     medoid,
 )
+from descry.columns import Texts
 from descry.errors import InputError
+from descry.models import MINILM, MINILM_COMMIT
 from descry.neighbours import alike
-from descry.stages.cluster import count, read_edits
-from descry.storage import write_table
+from descry.params import arguments, load
+from descry.reviews import review_files
+from descry.splits import corpus_id
+from descry.stages import corpus
+from descry.stages.cluster import count, read_edits, run
+from descry.storage import read_json, write_table
+
+ROOT = Path(__file__).parent.parent
 
 both_methods = pytest.mark.parametrize("method", ["community", "agglomerative"])
 
@@ -279,9 +289,9 @@ def test_no_edits_are_fine(read, text):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("- fit", "its keys are rename, merge and drop"),
-        ("drop", "its keys are rename, merge and drop"),
-        ("remove: [fit]", "its keys are rename, merge and drop"),
+        ("- fit", "its keys are corpus, rename, merge and drop"),
+        ("drop", "its keys are corpus, rename, merge and drop"),
+        ("remove: [fit]", "its keys are corpus, rename, merge and drop"),
         ("rename: [fit]", "rename: a mapping from a phrase to a name"),
         ("rename: {fit: [Size]}", "is not text: put it in quotes"),
         ("rename: {fit: }", "None is not text: put it in quotes"),
@@ -292,11 +302,92 @@ def test_no_edits_are_fine(read, text):
         ("drop: {fit: Size}", "drop: a list of phrases"),
         ("drop: [no]", "False is not text: put it in quotes"),
         ("drop: [fit\n", "line 2: not valid YAML"),
+        ("corpus: 1234567890123456", "1234567890123456 is not text: put it in quotes"),
+        ("corpus: [any]", "is not text: put it in quotes"),
     ],
 )
 def test_malformed_edits_are_named(read, text, message):
     with pytest.raises(InputError, match=rf"descriptors\.yaml: .*{message}"):
         read(text)
+
+
+def test_the_edits_that_acted_are_named_with_the_clusters_that_they_changed():
+    wishes = {"merge": {"Looks": ["fit", "hue"]}, "rename": {"price": "price", "taste": "Taste"}}
+    assert apply_edits(FOUND, Edits(**wishes)).applied == {"Looks": ["size", "colour"]}
+    assert apply_edits(FOUND, Edits(drop=["fit"])).applied == {}
+
+
+# The stage: edits are for one corpus
+
+MINE, THEIRS = "0123456789abcdef", "fedcba9876543210"
+SECTION = {
+    "embedder": {"model": MINILM, "revision": MINILM_COMMIT},
+    "method": "community",
+    "threshold": 0.5,
+    "min_size": 1,
+    "min_mentions": 1,
+    "max_descriptors": 9,
+}
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """Run the stage on a corpus's candidates with a file of edits (None: none)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_with(text):
+        candidates, edits = Path("candidates.parquet"), Path("edits.yaml")
+        phrases = ["breakfast", "night", "carpet", "price"]
+        write_table(candidates, pa.table({"phrase": phrases}), {"corpus_id": MINE})
+        if text is not None:
+            edits.write_text(text)
+        section = SECTION | {"edits": None if text is None else str(edits)}
+        given = None if text is None else edits
+        told = run(candidates, given, Path("out.json"), section=section, **SECTION)
+        return told, read_json(Path("out.json"), "cluster")
+
+    return run_with
+
+
+def descriptors(made):
+    return {entry["name"] for entry in made["descriptors"]}
+
+
+@pytest.mark.parametrize("named", [MINE, "any"])
+def test_edits_for_this_corpus_or_any_act_and_are_listed(edited, named):
+    told, made = edited(f'corpus: "{named}"\nmerge: {{Food: [breakfast]}}\ndrop: [price, days]\n')
+    assert descriptors(made) == {"Food", "night", "carpet"}
+    assert made["edits_applied"] == {"Food": ["breakfast"]}
+    assert told["edits applied"] == "2 (Food ← breakfast; dropped price)"
+    assert told["edits of no cluster"] == 1
+
+
+def test_edits_for_another_corpus_do_nothing_and_the_summary_says_how_to_turn_them_on(edited):
+    told, made = edited(f'corpus: "{THEIRS}"\nmerge: {{Food: [breakfast]}}\ndrop: [price]\n')
+    assert descriptors(made) == {"breakfast", "night", "carpet", "price"}
+    assert made["edits_applied"] == {}
+    for words in (THEIRS, "edits.yaml", f'corpus: "{MINE}"', "corpus: any"):
+        assert words in told["edits"] and words in made["edits_passed_over"]
+
+
+def test_edits_that_name_no_corpus_are_refused_with_the_line_to_add(edited):
+    with pytest.raises(InputError, match=f'edits.yaml: .*write `corpus: "{MINE}"`'):
+        edited("drop: [price]\n")
+
+
+@pytest.mark.parametrize("text", [None, "", "drop: []\n", f'corpus: "{THEIRS}"\n'])
+def test_without_edits_there_need_be_no_corpus_and_no_file(edited, text):
+    told, made = edited(text)
+    assert len(descriptors(made)) == 4
+    assert (told["edits applied"], made["edits_passed_over"]) == (0, None)
+
+
+def test_the_shipped_edits_are_for_the_shipped_reviews(tmp_path):
+    section = load(ROOT / "params.yaml").corpus
+    made = tmp_path / "corpus.parquet"
+    corpus.run(review_files(ROOT / section.reviews), made, **arguments(section))
+    known = corpus_id(Texts(made, "corpus", "id"))
+    assert read_edits(ROOT / "data/descriptors.yaml").corpus == known
 
 
 def test_missing_edits_are_named(tmp_path):

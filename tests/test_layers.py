@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
     {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"}
-    | {"unwrapping"},
+    | {"unwrapping", "previous"},
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"}
     | {"topics"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
@@ -22,7 +22,7 @@ LAYERS = [
     | {"nulls", "figures"},
     {"study", "label_scores", "n2g", "chance"},
     {"explorer"},
-    {"stages", "audit", "pin", "workflow", "sheet"},
+    {"stages", "audit", "pin", "workflow", "sheet", "startup"},
     {"questions", "sweep"},
     {"forecast", "upkeep"},
     {"verification", "reproduction", "crate"},

@@ -180,8 +180,55 @@ def test_an_experiment_in_a_workspace_of_its_own(repo):
 
 
 def test_metrics_and_plots_can_be_compared(second):
-    assert "halves.jaccard.value" in second.sh("dvc metrics diff --all v1")
+    said = second.sh("dvc metrics diff --all v1")
+    assert "halves_jaccard_corrected" in said
+    assert {line.split()[0] for line in said.splitlines()[1:]} == {"results/summary.json"}
+    assert len(said.splitlines()) <= 11
     second.sh("dvc plots diff -o plots v1")
+
+
+def test_what_the_readme_says_to_commit_is_all_that_git_should_have(repo):
+    command = re.search("`(git add dvc.lock [^`]*)`", (ROOT / "README.md").read_text())[1]
+    repo.sh("git rm -rq --cached dvc.lock results && git commit -qm none")
+    assert "results/" in repo.sh("git status --porcelain")
+    repo.sh(f"{command} && git commit -qm run")
+    assert repo.sh("git status --porcelain") == ""
+    assert "failed to load" not in repo.sh("dvc metrics diff && dvc plots diff -o plots HEAD")
+
+
+def test_a_labeller_that_is_down_leaves_the_previous_answers(repo):
+    before = repo.results()
+    down = {"kind": "openai", "model": "m", "revision": "m", "dtype": "q4", "price": None}
+    down |= {"base_url": "http://127.0.0.1:9/v1", "api_key_env": None, "max_new_tokens": 8}
+    old = yaml.safe_load((repo.path / "params.yaml").read_text())["annotate"]["labeller"]
+    down |= {"concurrency": 1, "timeout": 1.0, "retries": 0}
+    repo.set(**{"annotate.labeller": down})
+    said = repo.sh("dvc repro annotate", status=255)
+    assert "stage annotate failed: see logs/annotate.log" in said
+    assert repo.results() == before
+    repo.sh("descry show")
+    assert repo.due() >= {"annotate"}
+    repo.set(**{"annotate.labeller": old})
+    assert repo.settled()
+
+
+def test_a_job_may_have_more_gpus_than_one(repo):
+    repo.set(**{"annotate.max_failures": 0.02})
+    said = repo.sh("snakemake -n --quiet host --cores all annotate --set-resources annotate:gpu=4")
+    assert "gpu=4" in said
+
+
+def test_without_edits_and_gold_labels_dvc_follows_neither(repo):
+    repo.set(**{"cluster.edits": None, "evaluate.gold": None})
+    assert "run `descry dvc`" in repo.sh("snakemake -n --cores all", status=2)
+    repo.sh("descry dvc && rm data/descriptors.yaml data/gold.jsonl")
+    assert repo.ran("dvc repro cluster") == {"cluster"}
+    assert "edits applied 0" in (repo.path / "logs/cluster.log").read_text()
+    repo.sh("descry dvc --check")
+    stages = yaml.safe_load((repo.path / "dvc.yaml").read_text())["stages"]
+    assert not [
+        dep for stage in stages.values() for dep in stage["deps"] if dep.startswith("data/")
+    ]
 
 
 def test_dvc_lock_says_which_file_made_which(built):

@@ -1,10 +1,19 @@
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
 from descry.errors import InputError
-from descry.params import Params, input_paths, load, parse, parse_price
+from descry.params import (
+    Params,
+    arguments,
+    input_paths,
+    load,
+    optional_paths,
+    parse,
+    parse_price,
+)
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "presets/sample.yaml"
@@ -64,6 +73,23 @@ def test_presets_are_valid(name):
 
 def test_params_are_the_sample_preset():
     assert (ROOT / "params.yaml").read_bytes() == SAMPLE.read_bytes()
+
+
+@pytest.mark.parametrize("name", ["sample", "paper"])
+def test_dvc_changes_one_line_of_a_params_file_if_it_sets_one_value(tmp_path, name):
+    """As `dvc exp run -S` does: lists in blocks, null as nothing, a comment one blank behind."""
+    from dvc.utils.hydra import apply_overrides
+
+    before = (ROOT / f"presets/{name}.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "params.yaml"
+    path.write_text(before, encoding="utf-8")
+    apply_overrides(path, ["label.broad=0.9"])
+    after = path.read_text(encoding="utf-8")
+    lines = zip(before.splitlines(), after.splitlines(), strict=True)
+    assert [(old, new) for old, new in lines if old != new] == [
+        (line := next(line for line in before.splitlines() if line.startswith("  broad: ")),
+         line.replace("0.8", "0.9"))
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -184,6 +210,116 @@ def test_a_value_in_range_is_taken_as_it_is(changed, key, value):
 def test_an_unknown_key_is_named(changed, key):
     with pytest.raises(InputError, match=key.replace(".", r"\.") + ": unknown key"):
         load(changed(key, 1))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("exemplars.top_precent", "top_percent"),
+        ("exemplar", "exemplars"),
+        ("activations.target.modle", "model"),
+        ("cluster.embeder", "embedder"),
+        ("describe.labellers.0.revison", "revision"),
+        ("label.Threshold", "threshold"),
+    ],
+)
+@pytest.mark.parametrize("instead", [True, False])
+def test_a_misspelt_key_is_named_with_the_one_that_is_meant(changed, wrong, right, instead):
+    *place, _ = wrong.split(".")
+    value = 1
+    if instead:
+        raw = yaml.safe_load(SAMPLE.read_text(encoding="utf-8"))
+        for part in place:
+            raw = raw[int(part) if part.isdigit() else part]
+        value = raw[right]
+    path = changed(wrong, value)
+    if instead:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        inner = raw
+        for part in place:
+            inner = inner[int(part) if part.isdigit() else part]
+        del inner[right]
+        path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(InputError, match=rf"{wrong}: unknown key: did you mean {right}\?$"):
+        load(path)
+
+
+def test_a_misspelt_option_of_a_labeller_is_named_with_the_one_of_its_kind(changed):
+    spec = LABELLERS["openai"] | {"concurency": 3}
+    del spec["concurrency"]
+    with pytest.raises(InputError, match=r"labeller\.concurency: .* mean concurrency\?$"):
+        load(changed("annotate.labeller", spec))
+
+
+def test_of_a_key_that_is_like_no_other_no_other_is_named(changed):
+    with pytest.raises(InputError, match=r"label\.zzz: unknown key: remove it"):
+        load(changed("label.zzz", 1))
+
+
+@pytest.mark.parametrize("kind", ["transformers", "openai"])
+def test_a_missing_option_of_a_labeller_comes_with_an_example_that_is_valid(changed, kind):
+    for key in LABELLERS[kind].keys() - {"kind", "model"}:
+        spec = LABELLERS[kind] | {}
+        del spec[key]
+        with pytest.raises(InputError, match=rf"{key}: missing key: .*`{key}: .*`") as error:
+            load(changed("annotate.labeller", spec))
+        example = re.search("`(.*)`", str(error.value))[1]
+        load(changed("annotate.labeller", spec | yaml.safe_load(example)))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "share"),
+    [
+        ("label.threshold", 20, "20% is 0.2"),
+        ("label.broad", 80.0, "80% is 0.8"),
+        ("label.fdr", 1.5, "1.5% is 0.015"),
+        ("corpus.max_invalid", 3, "3% is 0.03"),
+        ("evaluate.thresholds", [0.1, 20], "20% is 0.2"),
+        ("graphs.drop", 50, "50% is 0.5"),
+    ],
+)
+def test_percent_in_the_place_of_a_share_are_named_as_such(changed, key, value, share):
+    with pytest.raises(InputError, match=f"{key}.*it is a share, not percent: {share}$"):
+        load(changed(key, value))
+
+
+@pytest.mark.parametrize("value", [-1, 0, 1.0, 300])
+def test_what_is_no_percentage_is_not_called_one(changed, value):
+    with pytest.raises(InputError, match=r"label\.threshold: must be") as error:
+        load(changed("label.threshold", value))
+    assert "a share" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("activations.site", "mlp", "ffn_output, ffn_hidden, attention_output or residual"),
+        ("corpus.language", "english", "two letters"),
+        ("annotate.neurons", ["5:24"], "names such as L5:24"),
+        ("activations.target.revision", "main", "descry pin"),
+        ("activations.device", "gpu", "cuda:1"),
+    ],
+)
+def test_the_form_of_a_value_is_said_in_words(changed, key, value, words):
+    with pytest.raises(InputError, match=words) as error:
+        load(changed(key, value))
+    assert "pattern" not in str(error.value)
+
+
+def test_a_judge_that_is_the_labeller_is_refused(changed):
+    labeller = load(SAMPLE).annotate.labeller.model_dump()
+    with pytest.raises(InputError, match=r"judge\.labeller is annotate\.labeller"):
+        load(changed("judge.labeller", labeller))
+
+
+@pytest.mark.parametrize("key", ["cluster.edits", "evaluate.gold"])
+def test_an_optional_file_may_be_null_but_not_empty(changed, key):
+    section, name = key.split(".")
+    found = getattr(load(changed(key, None)), section)
+    assert input_paths(found) == {} and optional_paths(found) == [name]
+    assert name not in arguments(found)
+    with pytest.raises(InputError, match=key):
+        load(changed(key, ""))
 
 
 @pytest.mark.parametrize("key", ["corpus.seed", "cluster.embedder.revision", "report"])

@@ -50,6 +50,7 @@ Part = Annotated[
 Parts = Annotated[
     list[Path] | None, typer.Argument(help="What the shards wrote, where there are some.")
 ]
+OptionalFile = Annotated[Path | None, typer.Argument()]
 Prices = Annotated[
     str | None,
     typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
@@ -121,7 +122,9 @@ def describe(
     """Raw descriptors of every sentence: prompt p1 to every labeller."""
     from descry.progress import finished, reporting
     from descry.stages import describe as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     how = _section("describe", params) | {"replay": replay, "journals": journals}
     how |= {"shard": _shard(shard), "again": not parts}
     with reporting("describe") as progress:
@@ -130,7 +133,9 @@ def describe(
 
 
 @app.command(rich_help_panel=STAGES)
-def cluster(candidates: Path, edits: Path, output: Output, params: Params = None) -> None:
+def cluster(
+    candidates: Path, output: Output, edits: OptionalFile = None, params: Params = None
+) -> None:
     """Raw descriptors to descriptors, with the edits made by hand."""
     from descry.progress import finished
     from descry.stages import cluster as stage
@@ -215,7 +220,9 @@ def activations(
     from descry.processes import gpus, launch
     from descry.progress import counting, finished
     from descry.stages import activations as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     section = _section("activations", params, changes)
     section |= {"shard": _shard(shard), "parts": parts or []}
     if not parts and (number := gpus(section["device"])) > 1:
@@ -273,7 +280,9 @@ def graphs(
     """What neurons respond to, as graphs of tokens (N2G)."""
     from descry.progress import counting, finished
     from descry.stages import graphs as stage
+    from descry.startup import check_corpus
 
+    check_corpus(corpus)
     section = _section("graphs", params) | {"shard": _shard(shard), "parts": parts or []}
     made = _section("activations", activations)["section"]
     with counting("graphs") as progress:
@@ -310,7 +319,6 @@ def evaluate(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path,
     output: Output,
     curves: Annotated[Path, typer.Option(help="CSV: every score against t and K.")],
     nulls: Annotated[Path, typer.Option(help="CSV: every score by chance.")],
@@ -318,6 +326,8 @@ def evaluate(
     descriptors: Annotated[Path, typer.Option(help="CSV: the labeller, per descriptor.")],
     correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
     scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
+    brief: Annotated[Path, typer.Option(help="JSON: ten numbers, which `dvc metrics` compares.")],
+    gold: OptionalFile = None,
     params: Params = None,
 ) -> None:
     """Scores of the labels, each with its interval and beside its nulls."""
@@ -327,7 +337,7 @@ def evaluate(
     section = _section("evaluate", params)
     models = activations, exemplars, untrained
     inputs = (corpus, *models, annotations, judgements, labels, composed, gold)
-    outputs = (output, curves, nulls, alignment, descriptors, correlation, scored)
+    outputs = (output, curves, nulls, alignment, descriptors, correlation, scored, brief)
     finished("evaluate", stage.run(*inputs, *outputs, **section))
 
 
@@ -404,8 +414,8 @@ def report(
     trials: Annotated[Path, typer.Argument(help="scores.csv")],
     graphs: Path,
     graph_scores: Annotated[Path, typer.Argument(help="graphs.csv")],
-    gold: Path,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
+    gold: OptionalFile = None,
     params: Params = None,
 ) -> None:
     """The explorer: all results as a static site."""
@@ -429,7 +439,9 @@ def show(
 ) -> None:
     """A neuron's labels and exemplar sentences, or the neurons with the strongest labels."""
     from descry.show import show_neuron, show_table
+    from descry.startup import check_made
 
+    check_made(results, "labels.parquet")
     if neuron is None:
         show_table(results, rows)
     else:
@@ -457,12 +469,14 @@ def graph(
     from descry.n2g.picture import write_picture
     from descry.n2g.store import read_graphs
     from descry.show_graphs import show_graph, show_like, show_subsets, show_token
+    from descry.startup import check_made
 
     path = results / "graphs.parquet"
     if sum(one is not None for one in (neuron, token, like, subsets_of)) != 1:
         raise InputError("graph: name one neuron, --token, --like or --subsets-of")
     if output is not None and neuron is None:
         raise InputError("graph: --output is of one neuron, such as L5:24")
+    check_made(results, "graphs.parquet")
     if token is not None:
         show_token(path, token, rows)
     elif like is not None:
@@ -502,8 +516,11 @@ def audit(
     from descry.audit.page import write_page
     from descry.audit.project import Project
     from descry.show import show_chain
+    from descry.startup import check_made
     from descry.storage import canonical
 
+    if diff is None:
+        check_made(results, "labels.parquet")
     subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
     found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
     if html is not None:
@@ -533,8 +550,10 @@ def verify_chain(
     from descry.audit.project import Project
     from descry.params import load
     from descry.show import show_link
+    from descry.startup import check_made
     from descry.verification.chain import verify
 
+    check_made(results, "labels.parquet")
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
     faults = 0
@@ -626,12 +645,14 @@ def sweep(
     from descry.params import load, parse_numbers
     from descry.progress import finished, reporting
     from descry.rules import Rule
+    from descry.startup import check_made
     from descry.sweep import Swept
     from descry.sweep import sweep as run
     from descry.tidy import write_csv
 
     if figure.suffix not in (".svg", ".png"):
         raise InputError(f"--figure {figure}: a picture is .svg or .png")
+    check_made(results, "annotations.h5")
     params = load(Path("params.yaml"))
     rule = Rule.of(params.label.model_dump())
     steps = params.evaluate.thresholds if rule.name == "composition" else params.evaluate.rates
@@ -683,9 +704,9 @@ def dvc(
 ) -> None:
     """Write dvc.yaml from the Snakefile."""
     from descry.storage import write_text
-    from descry.workflow import dvc_yaml
+    from descry.workflow import DVC_YAML, dvc_yaml
 
-    path, text = Path("dvc.yaml"), dvc_yaml()
+    path, text = DVC_YAML, dvc_yaml()
     if not check:
         write_text(path, text)
     elif not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -14,6 +14,7 @@ from descry.neighbours import Alike, alike
 
 AGGLOMERATIVE = 18_000  # raw descriptors, whose distances the method holds twice: 2.6 GB
 _HELD = 2**24  # pairs whose groups are found at a time
+ANY = "any"  # edits that act on every corpus
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -33,11 +34,25 @@ class Descriptor:
 
 @dataclass
 class Edits:
-    """What people change by hand (data/descriptors.yaml); any phrase of a cluster names it."""
+    """What people change by hand (data/descriptors.yaml); any phrase of a cluster names it.
+
+    Attributes:
+        corpus: the `corpus_id` of the corpus that the edits were made for, ANY, or None if the file
+            does not say.
+    """
 
     rename: dict[str, str] = field(default_factory=dict)
     merge: dict[str, list[str]] = field(default_factory=dict)
     drop: list[str] = field(default_factory=list)
+    corpus: str | None = None
+
+    def __bool__(self) -> bool:
+        """Whether anything is changed."""
+        return bool(self.rename or self.merge or self.drop)
+
+    def are_for(self, corpus: str | None) -> bool:
+        """Whether they were made for a corpus, or for any."""
+        return self.corpus in (ANY, corpus)
 
 
 def cluster(
@@ -151,11 +166,12 @@ def _frequent_first(member: tuple[str, int]) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Edited:
-    """What became of the descriptors, and which edits came to nothing.
+    """What became of the descriptors, which edits acted, and which came to nothing.
 
     Attributes:
         kept: the descriptors that stay, the most mentioned first.
         dropped: those dropped by hand.
+        applied: a name given by hand to the names of the clusters that have it now.
         unknown: phrases in the edits that are in no cluster.
         overruled: phrases whose cluster an earlier line of the edits had sent elsewhere. No error:
             edits outlive a threshold or a corpus, and clusters run together.
@@ -163,6 +179,7 @@ class Edited:
 
     kept: list[Descriptor]
     dropped: list[Descriptor]
+    applied: dict[str, list[str]]
     unknown: list[str]
     overruled: list[str]
 
@@ -197,7 +214,11 @@ def apply_edits(descriptors: Sequence[Descriptor], edits: Edits) -> Edited:
             if fate.get(i, "") is not None
         ]
     )
-    return Edited(kept, dropped, unknown, overruled)
+    applied: dict[str, list[str]] = {}
+    for row, name in sorted(fate.items()):
+        if name not in (None, descriptors[row].name):
+            applied.setdefault(str(name), []).append(descriptors[row].name)
+    return Edited(kept, dropped, applied, unknown, overruled)
 
 
 def _merge(descriptors: Sequence[Descriptor]) -> list[Descriptor]:

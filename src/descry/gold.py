@@ -27,18 +27,20 @@ class _Gold(NamedTuple):
     lines: Counter[str]
 
 
-def read_gold(path: Path, ids: list[str], descriptors: list[str]) -> np.ndarray:
+def read_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> np.ndarray:
     """Gold labels of the sentences: int8 [sentences, descriptors], 1 Yes, 0 No, -1 not judged.
 
     A line of the file is {"id": sentence id, "labels": [names]}; a sentence may have several, whose
     labels are united. A sentence that is there was judged for every name that the file uses. Names
     are compared without regard to case and outer blanks.
 
+    Where there is no file, nothing was judged.
+
     Raises:
         InputError: the file is missing or a line is not of that form.
     """
     labels = _read(path).labels
-    judged = set().union(*labels.values())
+    judged: set[str] = set().union(*labels.values())
     gold = np.full((len(ids), len(descriptors)), -1, dtype=np.int8)
     for row, sentence in enumerate(ids):
         if sentence in labels:
@@ -77,7 +79,7 @@ class Unused(NamedTuple):
         return {note: value for note, value in found.items() if value}
 
 
-def unused_gold(path: Path, ids: list[str], descriptors: list[str]) -> Unused:
+def unused_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> Unused:
     """What of the file does not count as it stands there.
 
     Raises:
@@ -95,8 +97,10 @@ def unused_gold(path: Path, ids: list[str], descriptors: list[str]) -> Unused:
     )
 
 
-def _read(path: Path) -> _Gold:
+def _read(path: Path | None) -> _Gold:
     gold = _Gold({}, {}, Counter())
+    if path is None:
+        return gold
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:

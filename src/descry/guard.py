@@ -10,10 +10,15 @@ So every output whose time is not the recorded one is held against dvc.lock:
 * anything else: the output is made older than its inputs and its record goes, so that the stage
   reruns. (Snakemake passes over an output whose inputs are missing: so these must be there.)
 
+Snakemake also writes a record when a job failed, with the params of that job, and the previous
+result is there again (previous.py). Such a result is older than the start of the job on record: it
+is made older than its inputs, its record goes, and then the above holds.
+
 An output that is a folder has its time in a file of Snakemake's own, which DVC leaves there when it
 puts other files beside it: so what is in the folder is looked at as well.
 """
 
+import atexit
 import base64
 import json
 import os
@@ -27,7 +32,9 @@ from descry.errors import InputError
 from descry.folders import files_of
 from descry.lock import LOCK, Locked, md5, read_lock
 from descry.params import Shards
+from descry.previous import recover
 from descry.storage import read_yaml
+from descry.workflow import DVC_YAML, WIRING_ONLY
 
 PARAMS = Path("params.yaml")
 ROOT = Path()
@@ -36,7 +43,6 @@ LOCKED = (
     "this folder is locked: wait for the run that is under way; if there is none, one was killed:"
     " run `snakemake --unlock`, then the same command again"
 )
-ADOPTING = "DESCRY_ADOPTING"  # set for the touching Snakemake, which must not come back here
 
 
 def reconcile() -> None:
@@ -45,15 +51,21 @@ def reconcile() -> None:
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
     """
-    if os.environ.get(ADOPTING):
+    if os.environ.get(WIRING_ONLY):
         return
-    if any(Path(".snakemake/locks").glob("*")):
+    if _locked():
         if "--unlock" not in sys.argv:
             print(LOCKED, file=sys.stderr)
         return  # a run is under way: its new outputs have no record yet
+    known = read_yaml(DVC_YAML)["stages"]
+    every = [path for stage in known.values() for path in _outputs(stage)]
+    recover(every)
+    atexit.register(_recover_unlocked, every)  # after Ctrl-C, Snakemake restores nothing
+    for path in map(Path, every):
+        if path.exists() and _outlived(path):
+            _forget(path)
     if not LOCK.exists():
         return
-    known = read_yaml(Path("dvc.yaml"))["stages"]
     stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
     adopt = []
     for name, stage in stages.items():
@@ -66,6 +78,17 @@ def reconcile() -> None:
             _age(strange, stage, in_git)
     if adopt:
         _touch(_with_followers(adopt, stages))
+
+
+def _locked() -> bool:
+    """Whether a run is under way in this folder, or was killed."""
+    return any(Path(".snakemake/locks").glob("*"))
+
+
+def _recover_unlocked(outputs: list[str]) -> None:
+    """Put back what this run replaced in part, unless another run has begun."""
+    if not _locked():
+        recover(outputs)
 
 
 def _with_followers(adopt: list[str], stages: dict[str, Locked]) -> list[str]:
@@ -92,15 +115,34 @@ def _record(path: Path) -> Path:
     return Path(".snakemake/metadata") / name
 
 
+def _times(path: Path) -> tuple[float, float] | None:
+    """When the job on Snakemake's record of an output began, and when the output changed last."""
+    try:
+        record = json.loads(_record(path).read_text(encoding="utf-8"))
+        return float(record["starttime"]), float(record["endtime"])
+    except (FileNotFoundError, KeyError, TypeError, ValueError):
+        return None
+
+
 def _foreign(path: Path) -> bool:
     """Whether an existing output is not the file or folder that Snakemake's record is about."""
     if not path.exists():
         return False
-    try:
-        ended = json.loads(_record(path).read_text(encoding="utf-8"))["endtime"]
-    except (FileNotFoundError, KeyError, json.JSONDecodeError):
-        return True
-    return abs(_time(path) - float(ended)) > 1e-3
+    times = _times(path)
+    return times is None or abs(_time(path) - times[1]) > 1e-3
+
+
+def _outlived(path: Path) -> bool:
+    """Whether the job on Snakemake's record of an output failed, and left the previous result."""
+    times = _times(path)
+    return times is not None and times[1] < times[0]
+
+
+def _forget(path: Path) -> None:
+    """Remove Snakemake's record of an output, and make it older than its inputs."""
+    _record(path).unlink(missing_ok=True)
+    stamp = path / STAMP
+    os.utime(stamp if stamp.exists() else path, (1, 1))
 
 
 def _time(path: Path) -> float:
@@ -126,13 +168,10 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
     for out in strange:
         if missing and out.as_posix() not in in_git:
             raise InputError(f"{out} is here without {missing}: run `dvc pull`, or delete {out}")
-        _record(out).unlink(missing_ok=True)
-        if not missing:
-            stamp = out / STAMP
-            os.utime(stamp if stamp.exists() else out, (1, 1))
-        elif out.is_dir():
+        _forget(out)
+        if missing and out.is_dir():
             shutil.rmtree(out)
-        else:
+        elif missing:
             out.unlink()
 
 
@@ -143,7 +182,7 @@ def _touch(stages: list[str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *command, "--allowed-rules", *rules, "--", *stages],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, ADOPTING: "1"},
+        env={**os.environ, WIRING_ONLY: "1"},
     )
     if done.returncode:
         raise InputError(f"{', '.join(stages)}: not adopted, for the reason above: run again")

@@ -5,8 +5,11 @@ The file itself is the only place where a value is written, with its unit and th
 """
 
 import json
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from types import NoneType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
@@ -15,6 +18,9 @@ from descry.errors import InputError
 from descry.hostile import printable
 from descry.storage import read_yaml, yaml_value
 from descry.topics import clean_concept
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 
 class InputFile:
@@ -26,6 +32,7 @@ Threshold = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 InputPath = Annotated[str, Field(min_length=1), InputFile()]
+OptionalPath = Annotated[Annotated[str, Field(min_length=1)] | None, InputFile()]
 Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$")]
 
 
@@ -100,6 +107,7 @@ class Human(Section):
 Describer = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
 Labeller = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
 _KINDS = ("embedded", "transformers", "openai", "human", "Model")
+_TAGS = ", ".join(map(repr, _KINDS[:-1]))
 
 
 class Corpus(Section):
@@ -149,7 +157,7 @@ class Cluster(Section):
     min_size: Count
     min_mentions: Count
     max_descriptors: Count
-    edits: InputPath
+    edits: OptionalPath
 
 
 class Scoped(Section):
@@ -264,7 +272,7 @@ class Label(Section):
 class Evaluate(Section):
     """Scores of the labels (section 5), each beside its nulls."""
 
-    gold: InputPath
+    gold: OptionalPath
     thresholds: Annotated[list[Threshold], Field(min_length=1)]
     rates: Annotated[list[Threshold], Field(min_length=1)]
     max_k: Count
@@ -338,19 +346,107 @@ class Params(Section):
     shards: Shards
 
 
+# What a value must look like, by key, where pydantic would show a regular expression.
+_WORDS = {
+    "site": "must be ffn_output, ffn_hidden, attention_output or residual, or the path of a module"
+    " such as encoder.layer.*.output.dense",
+    "device": "must be auto, cpu, mps, cuda, or one of several such as cuda:1",
+    "language": "must be two letters such as en",
+    "revision": "must be a commit of 40 hex digits or the sha256 of a folder, or `unpinned`, which"
+    " `descry pin` replaces",
+    "neurons": "must be names such as L5:24",
+    "base_url": "must be http:// or https://, with no user name, password or query",
+    "api_key_env": "must be the name of an environment variable such as OPENAI_API_KEY, or null",
+}
+# Keys of labellers other than the default one, which presets/sample.yaml does not show.
+_EXAMPLES = {
+    "api_key_env": "null",
+    "base_url": "http://localhost:8000/v1",
+    "batch_tokens": "4096",
+    "concurrency": "8",
+    "device": "auto",
+    "dtype": "float32",
+    "max_new_tokens": "64",
+    "max_tokens": "512",
+    "price": "null",
+    "retries": "5",
+    "revision": "unpinned",
+    "timeout": "120.0",
+}
+
+
 def _explain(error: ValidationError, where: str, *outer: str) -> InputError:
-    first = error.errors()[0]
+    """One line for the first error; a key that is unknown comes before what is missing for it."""
+    errors = error.errors()
+    absent = [one["loc"] for one in errors if one["type"] == "missing"]
+    first = min(errors, key=lambda one: one["type"] != "extra_forbidden")
     # pydantic names the branch of a union, too, which is no key of the file.
     keys = [str(part) for part in first["loc"] if part not in _KINDS and "[" not in str(part)]
     key = ".".join([*outer, *keys]) or "the whole"
-    # Where people paste a key or a password, it is not printed.
-    secret = keys[-1:] in (["base_url"], ["api_key_env"])
-    got = json.dumps(first["input"], default=str)
-    advice = {
-        "extra_forbidden": "unknown key: remove it or mend its spelling",
-        "missing": "missing key: add it (presets/sample.yaml has every key)",
-    }.get(first["type"], first["msg"] + ("" if secret else f", got {got[:80]}"))
+    if first["type"] == "extra_forbidden":
+        advice = _unknown([*outer, *first["loc"]], [[*outer, *loc] for loc in absent])
+    elif first["type"] == "missing":
+        advice = _missing([*outer, *keys])
+    elif first["type"].startswith("union_tag"):
+        advice = f"its kind must be one of {first['ctx'].get('expected_tags', _TAGS)}"
+        advice += f", got {first['ctx'].get('tag', 'none')!r}"
+    else:
+        name = next((part for part in reversed(keys) if not part.isdigit()), "")
+        advice = _WORDS.get(name, "") if first["type"] == "string_pattern_mismatch" else ""
+        advice = advice or first["msg"].replace("Input should be", "must be")
+        # Where people paste a key or a password, it is not printed.
+        if name not in ("base_url", "api_key_env"):
+            advice += f", got {json.dumps(first['input'], default=str)[:80]}"
+        if _is_percentage(first):
+            advice += (
+                f": it is a share, not percent: {first['input']:g}% is {first['input'] / 100:g}"
+            )
     return InputError(printable(f"{where}: {key}: {advice}"))
+
+
+def _is_percentage(error: "ErrorDetails") -> bool:
+    """Whether somebody wrote percent in the place of a share."""
+    limits = error.get("ctx", {})
+    most = limits.get("lt", limits.get("le"))
+    return isinstance(most, int | float) and most <= 1 < error["input"] <= 100
+
+
+def _unknown(loc: list[int | str], absent: list[list[int | str]]) -> str:
+    """What to do with a key that is unknown: one that is absent may be meant, or another."""
+    *place, key = loc
+    missing = [str(last) for *beside, last in absent if beside == place]
+    for name in get_close_matches(str(key), missing or _keys(place), n=1):
+        return f"unknown key: did you mean {name}?"
+    return "unknown key: remove it or mend its spelling"
+
+
+def _keys(place: list[int | str]) -> list[str]:
+    """The keys that params may have at a place, as pydantic names it."""
+    models: list[type[Section]] = [Params]
+    for part in place:
+        if part in _KINDS:
+            models = [one for one in models if part in (one.__name__, one.__name__.lower())]
+        elif isinstance(part, str) and "[" not in part:
+            fields = [one.model_fields[part] for one in models if part in one.model_fields]
+            models = [inner for field in fields for inner in _sections(field.annotation)]
+    return [name for one in models for name in one.model_fields]
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """The sections in a type."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)
+
+
+def _missing(keys: list[str]) -> str:
+    """What to write for a key that is missing."""
+    key = keys[-1]
+    if not {"labeller", "labellers"} & {*keys}:
+        return "missing key: add it (presets/sample.yaml has every key)"
+    example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
+    return f"missing key: add it{example} (README.md, Your own LLM, has every key of a labeller)"
 
 
 def parse(section: str, value: object, where: str) -> Section:
@@ -390,6 +486,14 @@ def changed(stage: str, section: Section, changes: list[str]) -> Section:
     return parse(stage, values, "--set")
 
 
+def _check_judge(params: Params, where: str) -> None:
+    if params.judge.labeller == params.annotate.labeller:
+        raise InputError(
+            f"{where}: judge.labeller is annotate.labeller, which would agree with itself: name"
+            " another, or null"
+        )
+
+
 def _checked(section: Section, where: str) -> Section:
     if isinstance(section, Activations) and (section.store, section.position) == (
         "exemplars",
@@ -417,6 +521,10 @@ def load(path: Path) -> Params:
     Raises:
         InputError: the file is missing, no YAML, or not of the models' form.
     """
+    if not path.is_file():
+        raise InputError(
+            f"{path}: no such file: this is no descry folder: go to a checkout of descry"
+        )
     raw = read_yaml(path)
     if not isinstance(raw, dict):
         raise InputError(f"{path}: not a mapping of sections: see presets/sample.yaml")
@@ -426,6 +534,7 @@ def load(path: Path) -> Params:
         raise _explain(error, str(path)) from None
     for name in Params.model_fields:
         _checked(getattr(params, name), str(path))
+    _check_judge(params, str(path))
     return params
 
 
@@ -473,14 +582,23 @@ def parse_numbers(text: str, option: str) -> list[float]:
 
 def arguments(section: Section) -> dict[str, Any]:
     """What a stage's `run` takes of its section: `section` whole, and each key but the paths."""
-    values, paths = section.model_dump(), input_paths(section)
+    values, paths = section.model_dump(), set(_path_keys(type(section)))
     return {"section": values} | {key: v for key, v in values.items() if key not in paths}
 
 
 def input_paths(model: Section) -> dict[str, str]:
-    """The parameters of a section that name input files: key -> path."""
-    return {
-        key: getattr(model, key)
-        for key, field in type(model).model_fields.items()
-        if any(isinstance(mark, InputFile) for mark in field.metadata)
-    }
+    """The parameters of a section that name input files: key -> path; null names none."""
+    paths = {key: getattr(model, key) for key in _path_keys(type(model))}
+    return {key: path for key, path in paths.items() if path is not None}
+
+
+def optional_paths(model: Section) -> list[str]:
+    """The parameters of a section that name an input file or, with null, none."""
+    fields = type(model).model_fields
+    return [key for key in _path_keys(type(model)) if NoneType in get_args(fields[key].annotation)]
+
+
+def _path_keys(model: type[Section]) -> Iterator[str]:
+    for key, field in model.model_fields.items():
+        if any(isinstance(mark, InputFile) for mark in field.metadata):
+            yield key

@@ -5,7 +5,7 @@ that one review more does not reshuffle the others.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,6 +17,14 @@ SPLITS = ("all", *HALVES)
 def sentence_id(text: str) -> str:
     """The id of a sentence: the first 16 hex digits of the sha256 of its text."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def corpus_id(ids: Iterable[str]) -> str:
+    """What a corpus is known by: a hash of its sentences' ids, in their order (16 hex digits)."""
+    found = hashlib.sha256()
+    for sentence in ids:
+        found.update(sentence.encode() + b"\n")
+    return found.hexdigest()[:16]
 
 
 def draw(seed: int, name: str) -> bytes:

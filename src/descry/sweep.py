@@ -97,7 +97,8 @@ def _annotated(
 ) -> Path:
     """B of other clusters."""
     descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
-    files = results / "candidates.parquet", Path(params.cluster.edits), descriptors
+    edits = None if params.cluster.edits is None else Path(params.cluster.edits)
+    files = results / "candidates.parquet", edits, descriptors
     cluster.run(*files, **arguments(clustering))
     read = results / "corpus.parquet", descriptors, results / "exemplars.h5"
     how = arguments(params.annotate)

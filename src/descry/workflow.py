@@ -5,6 +5,7 @@ name; the names of its params are the sections of params.yaml that it depends on
 """
 
 import ast
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +14,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from descry.errors import InputError
-from descry.params import Params, input_paths, load
+from descry.params import Params, input_paths, load, optional_paths
 from descry.reviews import review_files
-from descry.storage import canonical
+from descry.storage import canonical, read_yaml
 
 if TYPE_CHECKING:
     from snakemake.io import Wildcards
     from snakemake.rules import Rule
 
 HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
+DVC_YAML = Path("dvc.yaml")
 SOURCE = Path("src/descry")
+WIRING_ONLY = "DESCRY_WIRING_ONLY"  # in the environment of a Snakemake that runs no job
+_OURS = ("Snakefile", "src/", "results/")  # inputs of stages that params.yaml does not name
 SHARDS = "results/shards"  # what shards write, until the stage itself has taken it in
 STARTED_WITH = "DESCRY_PARAMS"  # in the environment of a run's jobs: the params it started with
 _CUT = "threshold t, or false discovery rate"
@@ -64,13 +68,32 @@ class Wiring:
         return self._inputs[stage]
 
     def _files(self, stage: str) -> dict[str, list[str]]:
-        files = {}
-        for key, path in input_paths(getattr(self.params, stage)).items():
+        section = getattr(self.params, stage)
+        files: dict[str, list[str]] = {key: [] for key in optional_paths(section)}
+        for key, path in input_paths(section).items():
             if key != "reviews" and not Path(path).is_file():
                 raise InputError(f"{path}: no such file: set {stage}.{key} in params.yaml")
             found = review_files(Path(path)) if key == "reviews" else [Path(path)]
             files[key] = [file.as_posix() for file in found]
         return files
+
+    def check_dvc_yaml(self) -> None:
+        """Hold dvc.yaml's inputs that may be null against params.yaml.
+
+        Raises:
+            InputError: DVC would follow another file, or none.
+        """
+        if os.environ.get(WIRING_ONLY) or not DVC_YAML.exists():
+            return
+        stages = read_yaml(DVC_YAML)["stages"]
+        for name in Params.model_fields:
+            keys = optional_paths(getattr(self.params, name))
+            files = {file for key in keys for file in self._inputs[name][key]}
+            deps = set(stages.get(name, {}).get("deps", ())) if keys else set()
+            stale = {dep for dep in deps if not dep.startswith((*_OURS, "$"))} - files
+            if stale or not files <= deps:
+                named = " and ".join(f"{name}.{key}" for key in keys)
+                raise InputError(f"{named} in params.yaml is another file now: run `descry dvc`")
 
     def shards(self, stage: str, suffix: str) -> list[str]:
         """What the shards of a stage write, in their order: nothing where it has one alone."""
@@ -144,6 +167,27 @@ def _files(module: str) -> Iterator[Path]:
         yield place / "__init__.py"
 
 
+def name_failures() -> None:
+    """Have Snakemake name each job that failed, and its log, in one line.
+
+    Its own report lists every input; `quiet: rules` hides that, and with it that a job failed.
+    """
+    from snakemake.logging import logger
+
+    logger.addFilter(_brief)
+
+
+def _brief(record: logging.LogRecord) -> bool:
+    """Make a job's error, or that of a group of jobs, a plain line; everything is logged."""
+    from snakemake_interface_logger_plugins.common import LogEvent
+
+    if getattr(record, "event", None) in (LogEvent.JOB_ERROR, LogEvent.GROUP_ERROR):
+        jobs = vars(record).get("job_error_info") or [vars(record)]
+        failed = [f"stage {job['rule_name']} failed: see {', '.join(job['log'])}" for job in jobs]
+        vars(record).update(msg="\n".join(failed), event=None)
+    return True
+
+
 def dvc_yaml() -> str:
     """The text of dvc.yaml for the Snakefile in the current folder."""
     wiring = Wiring(job=False)
@@ -180,7 +224,11 @@ def _rules() -> "list[Rule]":
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile")
         )
-        return list(workflow._workflow.rules)
+        os.environ[WIRING_ONLY] = "1"
+        try:
+            return list(workflow._workflow.rules)
+        finally:
+            del os.environ[WIRING_ONLY]
 
 
 def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
@@ -196,21 +244,25 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
         # persist: DVC must not delete what Snakemake may find up to date.
         options = {"persist": True}
         kind = "outs"
-        if names[path] == "metrics" or path.endswith(".csv"):
-            kind = "metrics" if names[path] == "metrics" else "outs"
+        if names[path] in ("metrics", "brief") or path.endswith(".csv"):
+            kind = "metrics" if names[path] == "brief" else "outs"
             options["cache"] = False  # small text: kept in git, so that they can be compared
         stage.setdefault(kind, []).append({path: options})
     return stage
 
 
 def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
-    """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it."""
+    """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it.
+
+    One that may be null stands as it is now: DVC cannot read a null there.
+    """
     others = [section for section in Params.model_fields if section not in sections]
     named = {
         file: f"${{{section}.{key}}}"
         for section in [*others, *sections]
         for key, files in wiring.inputs(section).items()
         for file in files
+        if key not in optional_paths(getattr(wiring.params, section))
     }
     for path in map(str, rule.input):
         if not _of_shards(path):

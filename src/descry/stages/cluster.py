@@ -4,17 +4,26 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from descry.clusters import Descriptor, Edits, apply_edits, cluster, describe
+from descry.clusters import ANY, Descriptor, Edited, Edits, apply_edits, cluster, describe
 from descry.errors import InputError
 from descry.models import Checkpoint, sentence_embedder
-from descry.storage import ROW_GROUP, formed, provenance, read_blocks, read_yaml, write_json
+from descry.storage import (
+    ROW_GROUP,
+    formed,
+    provenance,
+    provenance_of,
+    read_blocks,
+    read_yaml,
+    write_json,
+)
 
+_SHOWN = 8  # edits named in the summary
 PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
 
 
 def run(
     candidates: Path,
-    edits: Path,
+    edits: Path | None,
     output: Path,
     *,
     section: dict[str, Any],
@@ -24,13 +33,16 @@ def run(
     min_size: int,
     min_mentions: int,
     max_descriptors: int,
-) -> dict[str, int]:
+) -> dict[str, int | str]:
     """Write the descriptors, the most mentioned first, and what was dropped with the reason.
 
+    Edits that were made for another corpus are passed over, and the counts say so.
+
     Raises:
-        InputError: the edits are malformed, no cluster is large enough, or there are too many raw
-            descriptors for the method.
+        InputError: the edits are malformed or do not say for which corpus they are, no cluster is
+            large enough, or there are too many raw descriptors for the method.
     """
+    wishes, passed_over = _edits_for(candidates, edits)
     counts = count(candidates)
     if not counts:
         raise InputError(f"{candidates}: no raw descriptor: no answer to p1 names a topic")
@@ -39,7 +51,7 @@ def run(
     vectors = sentence_embedder(checkpoint)(phrases)
     found = describe(phrases, counts, vectors, cluster(vectors, method, threshold))
     large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]
-    edited = apply_edits(large, read_edits(edits))
+    edited = apply_edits(large, wishes)
     ranked = sorted(edited.kept, key=lambda d: not d.edits)  # those named by hand come first
     chosen, beyond = {d.name for d in ranked[:max_descriptors]}, ranked[max_descriptors:]
     kept = [descriptor for descriptor in edited.kept if descriptor.name in chosen]
@@ -48,15 +60,18 @@ def run(
             f"{candidates}: {len(kept)} clusters of at least {min_size} raw descriptors and"
             f" {min_mentions} mentions: lower cluster.min_size, min_mentions or threshold"
         )
+    inputs = [candidates] if edits is None else [candidates, edits]
     dropped = [_entry(d) | {"reason": "dropped by hand"} for d in edited.dropped]
     dropped += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
     write_json(
         output,
         {
-            "made": provenance("cluster", section, [candidates, edits], PACKAGES),
+            "made": provenance("cluster", section, inputs, PACKAGES),
             "descriptors": [_entry(d) for d in kept],
             "dropped": dropped,
             "too_small": len(found) - len(large),
+            "edits_passed_over": passed_over,
+            "edits_applied": edited.applied,
             "edits_of_no_cluster": edited.unknown,
             "edits_overruled": edited.overruled,
         },
@@ -65,6 +80,36 @@ def run(
         "raw descriptors": len(phrases),
         "clusters": len(large),
         "descriptors": len(kept),
+    } | _told(edited, passed_over)
+
+
+def _edits_for(candidates: Path, path: Path | None) -> tuple[Edits, str | None]:
+    """The edits that act on a corpus's candidates, and why those in the file do not, if so.
+
+    Raises:
+        InputError: the file does not say for which corpus its edits are.
+    """
+    edits = Edits() if path is None else read_edits(path)
+    corpus = provenance_of(candidates, "describe").get("corpus_id")
+    if not edits or edits.are_for(corpus):
+        return edits, None
+    turned_on = f'write `corpus: "{corpus}"` (this corpus) or `corpus: {ANY}` in it'
+    if edits.corpus is None:
+        raise InputError(f"{path}: does not say for which corpus its edits are: {turned_on}")
+    return Edits(), (
+        f"{path} is for another corpus ({edits.corpus}) and was passed over; to use it, {turned_on}"
+    )
+
+
+def _told(edited: Edited, passed_over: str | None) -> dict[str, int | str]:
+    """What the summary of the stage says of the edits."""
+    if passed_over:
+        return {"edits": passed_over}
+    applied = [f"{name} ← {', '.join(old)}" for name, old in edited.applied.items()]
+    applied += [f"dropped {descriptor.name}" for descriptor in edited.dropped]
+    more = f"; {len(applied) - _SHOWN} more in descriptors.json" if len(applied) > _SHOWN else ""
+    return {
+        "edits applied": f"{len(applied)} ({'; '.join(applied[:_SHOWN])}{more})" if applied else 0,
         "edits of no cluster": len(edited.unknown),
         "edits overruled": len(edited.overruled),
     }
@@ -97,12 +142,15 @@ def read_edits(path: Path) -> Edits:
     """Read data/descriptors.yaml.
 
     Raises:
-        InputError: it is not of the form {rename: {a: b}, merge: {b: [a]}, drop: [a]}.
+        InputError: it is not of the form {corpus: c, rename: {a: b}, merge: {b: [a]}, drop: [a]}.
     """
     raw = read_yaml(path) or {}
-    if not isinstance(raw, dict) or not set(raw) <= {"rename", "merge", "drop"}:
-        raise InputError(f"{path}: its keys are rename, merge and drop, nothing else")
-    edits = Edits(raw.get("rename") or {}, raw.get("merge") or {}, raw.get("drop") or [])
+    if not isinstance(raw, dict) or not set(raw) <= {"corpus", "rename", "merge", "drop"}:
+        raise InputError(f"{path}: its keys are corpus, rename, merge and drop, nothing else")
+    changes = raw.get("rename") or {}, raw.get("merge") or {}, raw.get("drop") or []
+    edits = Edits(*changes, raw.get("corpus"))
+    if edits.corpus is not None:
+        _check(edits.corpus, str, path, f"corpus: {edits.corpus!r} is not text: put it in quotes")
     _check(edits.rename, dict, path, "rename: a mapping from a phrase to a name")
     _check(edits.merge, dict, path, "merge: a mapping from a name to a list of phrases")
     _check(edits.drop, list, path, "drop: a list of phrases")

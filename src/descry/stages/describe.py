@@ -14,7 +14,7 @@ from descry.journals import opened
 from descry.labellers import JSON, NO_FRAME, Identity, Labeller, create
 from descry.prompts import Prompts, p1, p1_template
 from descry.shard import WHOLE, Shard
-from descry.splits import draw
+from descry.splits import corpus_id, draw
 from descry.storage import ROW_GROUP, provenance, regrouped, write_batches, write_json
 from descry.topics import Topics, read_topics
 
@@ -79,7 +79,7 @@ def run(
             return counts
         who = zip(identities, frames, strict=True)
         made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
-        made |= {"example": example, "failed": counts["failed"]}
+        made |= {"example": example, "failed": counts["failed"], "corpus_id": corpus_id(ids)}
         write_batches(output, _Rows.SCHEMA, rows.tables(), made)
         found = {"no topics": rows.empty, "phrases left out": rows.left_out}
         found |= {"descriptors": rows.number, "distinct": len(rows.distinct)}

@@ -39,6 +39,14 @@ from descry.study import Grid, Study
 from descry.tidy import Row, defined, write_csv
 from descry.yes_share import one_sided
 
+BRIEF = {  # name: labels held against, score, and what of it
+    "halves_jaccard": ("halves", "jaccard", "value"),
+    "halves_jaccard_null": ("halves", "jaccard", "null"),
+    "halves_jaccard_corrected": ("halves", "jaccard", "corrected"),
+    "halves_precision_at_2": ("halves", "precision_at_k", "value"),
+    "gold_precision": ("gold", "precision", "value"),
+    "gold_recall": ("gold", "recall", "value"),
+}
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 
 
@@ -51,7 +59,7 @@ def run(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path,
+    gold: Path | None,
     metrics: Path,
     curves: Path,
     nulls: Path,
@@ -59,6 +67,7 @@ def run(
     descriptors: Path,
     correlation: Path,
     scored: Path,
+    brief: Path,
     *,
     section: dict[str, Any],
     thresholds: list[float],
@@ -75,7 +84,8 @@ def run(
     are any, and those of the calibration half with the validation half's (`halves`); those of the
     lowest activations likewise (`lowest_halves` and so on). Each score stands beside its nulls.
     `scored` has a row a label: how well it predicts its neuron over all sentences of the half that
-    did not choose it; `alignment` the means of that.
+    did not choose it; `alignment` the means of that. `brief` has about ten numbers, to compare runs
+    by.
     """
     sentences = read_table(corpus, "corpus")
     rows = split_rows(sentences["split"].to_pylist())
@@ -123,7 +133,7 @@ def run(
         every_label.append(of_labels)
         aligned += means
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
-    inputs += [labels, composed, gold]
+    inputs += [labels, composed] if gold is None else [labels, composed, gold]
     made = provenance("evaluate", section, inputs, PACKAGES)
     value = {
         "made": made,
@@ -150,6 +160,7 @@ def run(
     )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
+    write_json(brief, defined(_brief(labels, rated, aligned, rule)))
     return _summary(rated, rule) | unused.notes()
 
 
@@ -201,6 +212,26 @@ def _composed(formulas: pa.Table) -> Row:
         numbers = {name: row[f"{column}_mean"] for column, name in names.items()}
         nested.setdefault(row["end"], {})[f"chosen by {row['split']}"] = numbers
     return nested
+
+
+def _brief(labels: Path, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:
+    """The scores by which runs are compared, of the highest activations; undefined ones left out.
+
+    `auroc` is the mean over the two halves.
+    """
+    whole = (pc.field("end") == HIGHEST) & (pc.field("split") == "all") & pc.field("assigned")
+    own = read_table(labels, "label", ["layer", "neuron", "descriptor"], only=whole)
+    found: Row = {
+        "labels": len(own),
+        "labelled_neurons": own.group_by(["layer", "neuron"]).aggregate([]).num_rows,
+        "descriptors": pc.count_distinct(own["descriptor"]).as_py(),
+    }
+    rows = {(row["against"], row["score"]): row for row in rated if row["at"] in (rule.cut, 2)}
+    for name, (against, score, part) in BRIEF.items():
+        found[name] = rows.get((against, score), {}).get(part, math.nan)
+    halves = [row["value"] for row in aligned if (row["end"], row["score"]) == (HIGHEST, "auroc")]
+    found["auroc"] = mean(halves)
+    return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 def _by_end(aligned: list[Row]) -> Row:

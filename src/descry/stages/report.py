@@ -55,7 +55,7 @@ def run(
     trials: Path,
     graphs: Path,
     graph_scores: Path,
-    gold: Path,
+    gold: Path | None,
     output: Path,
     *,
     section: dict[str, Any],

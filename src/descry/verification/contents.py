@@ -13,6 +13,7 @@ from descry.annotations import Annotations
 from descry.audit.answers import SAYS, Topics, Verdicts
 from descry.audit.project import Project
 from descry.cache import PromptCache
+from descry.clusters import Edits
 from descry.differences import content_difference
 from descry.labellers import JSON
 from descry.params import Params, arguments
@@ -89,7 +90,8 @@ def clusters(project: Project) -> Link:
     counts = Counter(read_table(project.result("describe"), "describe")["phrase"].to_pylist())
     whole = read_json(project.result("cluster"), "cluster")
     entries = [*whole["descriptors"], *whole["dropped"]]
-    edits = read_edits(project.place(project.made["cluster"]["params"]["edits"]))
+    path = project.made["cluster"]["params"]["edits"]
+    edits = Edits() if path is None else read_edits(project.place(path))
     names = {*edits.rename.values(), *edits.merge}
     faults = (
         fault
