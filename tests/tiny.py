@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import (
     Tokenizer,
     decoders,
@@ -233,6 +234,17 @@ def make(name: str, folder: Path, chat: bool | str = False, words: list[str] = W
     if name == "bart":
         model.generation_config.forced_bos_token_id = 3
     model.save_pretrained(folder)
+    return folder
+
+
+def make_silent(folder: Path, silent: int) -> Path:
+    """An OPT whose first so many neurons of every feed-forward layer are below 0, and so 0."""
+    make("opt", folder, words=WORDS)
+    weights = load_file(folder / "model.safetensors")
+    for name, values in weights.items():
+        if name.endswith("fc1.bias"):
+            values[:silent] = -1e4
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     return folder
 
 
