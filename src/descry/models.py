@@ -296,6 +296,11 @@ def special_as_text(tokenizer: Any) -> None:
         _forget(tokenizer.backend_tokenizer, left)
 
 
+def vocabulary_size(tokenizer: Any) -> int:
+    """One more than the highest id of a tokenizer's tokens."""
+    return 1 + int(max(tokenizer.get_vocab().values()))
+
+
 def _reaches(tokenizer: Any, name: str, token: int) -> bool:
     """Whether a token's name within a text still becomes the token."""
     found = tokenizer([name, f"a {name} a"], add_special_tokens=False)["input_ids"]
