@@ -111,6 +111,7 @@ SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
+CUT = np.arange(1000, dtype=np.int32) % 5 % 2 * 3  # tokens of each sentence that were not seen
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
@@ -205,10 +206,11 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
     params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
     made = provenance("activations", params | {"block": 16}, [CORPUS], ["h5py", "numpy"])
     made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls", "layers": list(layers)}
-    made |= {"tokenizer": "1" * 64}
+    made |= {"tokenizer": "1" * 64, "max_tokens": 8}
     with writing_hdf5(path, made) as file:
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
         file.create_dataset("activations", data=data, chunks=(len(table), 1, WIDTH))
+        file.create_dataset("cut", data=CUT[: len(table)])
 
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):

@@ -9,7 +9,7 @@ import pytest
 
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
-    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline"},
+    {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "numerals"},
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}

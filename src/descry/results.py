@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST
 from descry.labels import Neurons
+from descry.matrix import CUT
+from descry.numerals import PLACES, fixed, places
 from descry.splits import HALVES, SPLITS
-from descry.storage import JSON, formed, provenance_of, read_table, reading_hdf5
+from descry.storage import JSON, formed, hdf5_provenance, provenance_of, read_table, reading_hdf5
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
 
@@ -88,9 +90,47 @@ class NeuronExemplars:
 SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
 
 
+class Cut(NamedTuple):
+    """What the target model has not seen of the sentences.
+
+    Attributes:
+        most: tokens that it sees of a sentence.
+        tokens: int [sentences], those of each that it has not seen.
+    """
+
+    most: int
+    tokens: np.ndarray
+
+    def mark(self, row: int) -> str | None:
+        """Of a sentence that the model has not seen whole, how much it saw."""
+        return seen(self.most, int(self.tokens[row]))
+
+
+def seen(most: int, cut: int) -> str | None:
+    """How much of a sentence the model saw, if not all of it."""
+    return f"the model saw the first {most} of {most + cut} tokens" if cut else None
+
+
+@formed("activations")
+def read_cut(path: Path) -> Cut:
+    """Read from activations.h5 what the model has not seen."""
+    with reading_hdf5(path, "activations") as file:
+        return Cut(int(hdf5_provenance(file)["max_tokens"]), file[CUT][:])
+
+
 def spread(distribution: Mapping[str, Any]) -> str:
     """A neuron's distribution in words."""
-    return ", ".join(f"{name} {float(distribution[name]):.3f}" for name in SPREAD)
+    digits = activation_places(distribution)
+    shapes = ("skewness", "kurtosis")  # pure numbers
+    return ", ".join(
+        f"{name} {fixed(float(distribution[name]), PLACES if name in shapes else digits)}"
+        for name in SPREAD
+    )
+
+
+def activation_places(distribution: Mapping[str, Any]) -> int:
+    """Digits behind the point of a neuron's activations."""
+    return places(float(distribution["deviation"]), float(distribution["highest"]))
 
 
 @formed("exemplars")

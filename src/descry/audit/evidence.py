@@ -72,12 +72,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One of the sentences that excite a neuron most; rank 1 is the first."""
+    """One of the sentences that excite a neuron most; rank 1 is the first.
+
+    Attributes:
+        seen: where the target model has not seen all of the sentence, how much of it.
+    """
 
     rank: int
     activation: float
     review: Review
     answer: Answer
+    seen: str | None
 
 
 @dataclass(frozen=True)

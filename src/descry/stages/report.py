@@ -16,7 +16,7 @@ from descry.explorer.site import write_site
 from descry.git import head
 from descry.gold import read_gold
 from descry.n2g.records import read_records
-from descry.results import labelled_ends, read_ends, read_labels, read_shown
+from descry.results import labelled_ends, read_cut, read_ends, read_labels, read_shown
 from descry.splits import SPLITS
 from descry.storage import provenance_of, read_json, read_table, reading_hdf5
 from descry.tidy import Row, read_csv
@@ -52,7 +52,7 @@ def run(
     output: Path,
     *,
     section: dict[str, Any],
-    title: str,
+    title: str | None,
     exemplars_shown: int,
 ) -> dict[str, int]:
     """Write the site: the page, and packs of data that it loads when they are looked at.
@@ -61,6 +61,7 @@ def run(
         rated: descriptors.csv, how well the labeller did on each.
         trials: scores.csv.
         output: the folder, replaced as a whole.
+        title: heading of the page; None: what the neurons of the target respond to.
         exemplars_shown: sentences shown of a neuron and half.
 
     Raises:
@@ -78,9 +79,11 @@ def run(
     if {row["descriptor"] for row in per_descriptor} != kept:
         raise InputError(f"{rated}: not of these labels: run `descry evaluate` again")
     sizes, sets = _sets(exemplars)
+    made = {stage: provenance_of(path, stage) for stage, path in stages.items()}
+    model = made["activations"]["params"]["target"]["model"].rstrip("/").rpartition("/")[2]
     found = Run(
-        title=title,
-        made={stage: provenance_of(path, stage) for stage, path in stages.items()},
+        title=f"What the neurons of {model} respond to" if title is None else title,
+        made=made,
         corpus=read_table(corpus, "corpus"),
         b=b,
         judge=judge,
@@ -104,6 +107,7 @@ def run(
         number=exemplars_shown,
         sizes=sizes,
         sets=sets,
+        cut=read_cut(activations),
         graphs=read_records(graphs)[0],
     )
     written = write_site(output, found.packs(), _commit())

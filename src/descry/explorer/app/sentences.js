@@ -22,8 +22,8 @@
       {
         title: "activation",
         number: true,
-        of: (row) => row.activation,
-        show: (row) => descry.number(row.activation, 3),
+        of: (row) => Number(row.activation),
+        show: (row) => row.activation,
       },
       {
         title: "labels of the neuron",
@@ -44,6 +44,7 @@
           { class: "whole" },
           sentence.summary ? h("p", {}, h("b", {}, sentence.summary)) : null,
           h("p", {}, sentence.text),
+          sentence.cut ? h("p", {}, descry.cutMark(sentence)) : null,
         ),
         descry.facts([
           ["category", descry.category(sentence)],
