@@ -112,6 +112,7 @@ PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
 CUT = np.arange(1000, dtype=np.int32) % 5 % 2 * 3  # tokens of each sentence that were not seen
+UNREAD = [int(row == 4) * 2 for row in range(1000)]  # tokens that the labeller did not read
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
@@ -185,7 +186,7 @@ def write_annotations(table, answer, score):
     rows, columns = np.indices(answer.shape).reshape(2, -1)
     with writing_annotations(ANNOTATIONS, table["id"].to_pylist(), NAMES, every, every) as b:
         b.put(rows, columns, answer.ravel() == 1, score.ravel())
-        b.sign(made, LABELLER.as_json(), NO_FRAME)
+        b.sign(made, LABELLER.as_json(), NO_FRAME, UNREAD[: len(table)])
 
 
 def activations_of(table, rng, lowest=False):

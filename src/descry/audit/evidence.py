@@ -52,6 +52,7 @@ class Answer:
         in_cache: whether the answer is in the cache of this audit; what follows is from there.
         follows: whether the key is that of this very prompt and labeller.
         agrees: whether the response says what the result has; None where it is not in the cache.
+        cut: tokens of the prompt's sentence that the labeller did not read, where that is known.
         made: when it was stored (UTC).
         versions: packages then.
     """
@@ -68,6 +69,7 @@ class Answer:
     made: str | None
     versions: JSON
     server: JSON
+    cut: int = 0
 
 
 @dataclass(frozen=True)

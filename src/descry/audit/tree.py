@@ -96,6 +96,7 @@ def answer(node: Node, it: Answer) -> Node:
     below = node.add(
         f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
         f" {who['revision']}, {who['dtype']}"
+        + (f"; the prompt's sentence was cut by {it.cut} tokens" if it.cut else "")
     )
     below.add(prompt(it.prompt))
     wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"

@@ -93,6 +93,8 @@ def sentence_packs(
             record |= dict(zip(columns, values, strict=True))
         for row in np.flatnonzero(cut[rows]).tolist():
             records[row]["cut"] = int(cut[rows.start + row])
+        for row in np.flatnonzero(b.cut[rows]).tolist():
+            records[row]["unread"] = int(b.cut[rows.start + row])
         for row, labels in enumerate(_places(gold[rows] == 1)):
             if (gold[rows.start + row] >= 0).any():
                 records[row]["gold"] = labels

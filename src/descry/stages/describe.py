@@ -73,7 +73,7 @@ def run(
             return counts
         who = zip(identities, frames, strict=True)
         made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
-        made |= {"example": example, "failed": counts["failed"]}
+        made |= {"example": example, "failed": counts["failed"], "cut": counts["cut"]}
         write_batches(output, _Rows.SCHEMA, rows.tables(), made)
         found = {"descriptors": rows.number, "distinct": len(rows.distinct)}
         return {"sentences": len(ids)} | counts | found

@@ -130,9 +130,10 @@ def run(
         value[against] = _headline(rated, against, rule)
     value["alignment"] = _by_end(aligned)
     cut = read_cut(activations)
-    value["target"] = {
-        "most_tokens": cut.most,
-        "sentences_cut": int(np.count_nonzero(cut.tokens)),
+    value["cut"] = {
+        "target_tokens": cut.most,
+        "target_sentences": int(np.count_nonzero(cut.tokens)),
+        "labeller_sentences": int(np.count_nonzero(b.cut)),
     }
     value["composed"] = _composed(read_table(composed, "label"))
     write_json(metrics, defined(value))

@@ -59,6 +59,17 @@
           "answers",
           "What it talks about",
           h("p", {}, "The labeller's Yes, with its probability."),
+          sentence.unread
+            ? h(
+                "p",
+                {},
+                h(
+                  "span",
+                  { class: "cut" },
+                  `the labeller did not read ${descry.count(sentence.unread)} of its tokens`,
+                ),
+              )
+            : null,
           descry.answers(sentence),
           sentence.gold
             ? h(
