@@ -113,6 +113,8 @@ SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
+CUT = np.arange(1000, dtype=np.int32) % 5 % 2 * 3  # tokens of each sentence that were not seen
+UNREAD = [int(row == 4) * 2 for row in range(1000)]  # tokens that the labeller did not read
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
@@ -186,7 +188,7 @@ def write_annotations(table, answer, score):
     rows, columns = np.indices(answer.shape).reshape(2, -1)
     with writing_annotations(ANNOTATIONS, table["id"].to_pylist(), NAMES, every, every) as b:
         b.put(rows, columns, answer.ravel() == 1, score.ravel())
-        b.sign(made, LABELLER.as_json(), NO_FRAME)
+        b.sign(made, LABELLER.as_json(), NO_FRAME, UNREAD[: len(table)])
 
 
 def activations_of(table, rng, lowest=False):
@@ -207,10 +209,11 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
     params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
     made = provenance("activations", params | {"block": 16}, [CORPUS], ["h5py", "numpy"])
     made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls", "layers": list(layers)}
-    made |= {"tokenizer": "1" * 64}
+    made |= {"tokenizer": "1" * 64, "max_tokens": 8}
     with writing_hdf5(path, made) as file:
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
         file.create_dataset("activations", data=data, chunks=(len(table), 1, WIDTH))
+        file.create_dataset("cut", data=CUT[: len(table)])
 
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):

@@ -114,9 +114,10 @@ def test_rows_are_the_sentences_in_the_order_of_the_corpus(tmp_path, models, mix
     told = section(models[name], batch_tokens=200, **changes)
     counts = compute(mixed, tmp_path / "a.h5", told)
     wanted = np.concatenate(one_by_one(told, MIXED))
-    assert counts == dict(zip(("sentences", "layers", "neurons"), wanted.shape, strict=True))
+    sizes = dict(zip(("sentences", "layers", "neurons"), wanted.shape, strict=True))
+    assert counts == sizes | {"most tokens": 64, "sentences cut": 0}
     with h5py.File(tmp_path / "a.h5") as file:
-        assert sorted(file) == ["activations", "id", "split", "written"]
+        assert sorted(file) == ["activations", "cut", "id", "split", "written"]
         assert_near(file["activations"][:], wanted)
         assert file["activations"].dtype == np.float32
         assert file["id"][:].tolist() == [sha256_text(text)[:16].encode() for text in MIXED]
@@ -140,9 +141,34 @@ def test_several_blocks_have_the_values_of_one(tmp_path, gpt2):
 
 def test_a_longer_sentence_is_cut_at_max_tokens(tmp_path, gpt2):
     corpus = write_corpus(tmp_path / "corpus.parquet", ["price" + " price" * n for n in (30, 7)])
-    compute(corpus, tmp_path / "a.h5", section(gpt2, max_tokens=8))
+    counts = compute(corpus, tmp_path / "a.h5", section(gpt2, max_tokens=8))
+    assert (counts["most tokens"], counts["sentences cut"]) == (8, 1)
     with h5py.File(tmp_path / "a.h5") as file:
         assert_near(file["activations"][:1], file["activations"][1:])
+        assert (file["cut"][:].tolist(), file["cut"].dtype) == ([23, 0], np.int32)
+        assert file.attrs["max_tokens"] == 8
+
+
+def test_tokens_that_the_model_does_not_see_are_counted_whatever_is_stored(tmp_path, models):
+    texts = [f"price{' price' * (row % 11)} {row}" for row in range(BLOCK + 40)]
+    corpus = write_corpus(tmp_path / "corpus.parquet", texts)
+    told = section(models["bert"], max_tokens=8)
+    tokenizer = target(told).tokenizer
+    wanted = [max(0, len(tokenizer(text)["input_ids"]) - 8) for text in texts]
+    assert 0 < np.count_nonzero(wanted) < len(texts)
+    for changes in ({}, {"position": "tokens"}, {"store": "exemplars"}):
+        counts = compute(corpus, tmp_path / "a.h5", told | changes)
+        assert counts["sentences cut"] == np.count_nonzero(wanted)
+        with h5py.File(tmp_path / "a.h5") as file:
+            assert file["cut"][:].tolist() == wanted
+
+
+def test_that_the_model_takes_fewer_tokens_than_asked_for_is_said(tmp_path, models):
+    corpus = write_corpus(tmp_path / "corpus.parquet", ["price " * (tiny.LIMIT + 3), "great"])
+    counts = compute(corpus, tmp_path / "a.h5", section(models["bert"], max_tokens=9999))
+    assert counts["most tokens"] == f"{tiny.LIMIT} (all that the model takes, not 9999)"
+    with h5py.File(tmp_path / "a.h5") as file:
+        assert file["cut"][:].tolist() == [5, 0]
 
 
 def test_layers_are_the_ones_asked_for(tmp_path, models, mixed):
@@ -170,6 +196,7 @@ def test_the_file_says_what_made_it(tmp_path, models, mixed):
         "position": "cls",
         "dtype": "float32",
         "corpus": sha256_file(mixed),
+        "max_tokens": 64,
     }
     assert {name: names[name] for name in wanted} == wanted
     assert (names["layers"].tolist(), made["layers"]) == ([0, 1, 2], [0, 1, 2])
@@ -359,6 +386,21 @@ def test_killed_at_any_moment_the_matrix_is_gone_on_with(
     assert computed == []
     assert output.read_bytes() == undisturbed["matrix"]
     assert files(tmp_path) == ["a.h5"]
+
+
+@pytest.mark.parametrize("store", ["matrix", "exemplars"])
+def test_killed_at_any_moment_what_was_cut_is_known(tmp_path, six, gpt2, store):
+    told = section(gpt2, store=store, max_tokens=6)
+    counts = compute(six, tmp_path / "whole.h5", told)
+    assert 0 < counts["sentences cut"] < SIX
+    stage = "descry.stages.activations"
+    place = ("descry.matrix", "_sync") if store == "matrix" else (stage, "writing_hdf5")
+    for call in (2, 3):
+        with forked(extracting.killed, six, tmp_path / "a.h5", told, *place, call) as process:
+            process.join()
+        assert process.exitcode == -9
+    assert compute(six, tmp_path / "a.h5", told) == counts
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
 
 
 def until(ready, process):

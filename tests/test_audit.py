@@ -16,6 +16,7 @@ from planted import (
     CACHE,
     CANDIDATES,
     CORPUS,
+    CUT,
     EXEMPLARS,
     HOSTILE,
     HOSTILE_REVIEW,
@@ -40,11 +41,11 @@ from planted import (
 from descry.annotations import read_annotations
 from descry.audit import files
 from descry.audit.chain import ALL, audit
-from descry.audit.evidence import as_json
+from descry.audit.evidence import Answer, as_json
 from descry.audit.inquiry import inquire
 from descry.audit.page import write_page
 from descry.audit.project import Project
-from descry.audit.tree import tree
+from descry.audit.tree import answer, tree
 from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
 from descry.audit.uses import of_descriptor, of_prompt, of_review
 from descry.cache import PromptCache
@@ -108,6 +109,33 @@ def test_its_exemplars_have_rank_activation_sentence_and_place(run):
         assert (it.review.text, it.review.id) == (sentence["text"], sentence["id"])
         assert (it.review.source, it.review.line) == ("reviews.jsonl", sentence["line"])
         assert it.review.sha256 == sha256_file(REVIEWS)
+
+
+def test_an_exemplar_that_was_not_seen_whole_is_marked(run, capsys):
+    (label,) = of(rows=ALL).labels
+    rows = read_exemplars(EXEMPLARS, "all")[0, 2]
+    mark = "the model saw the first 8 of 11 tokens"
+    wanted = [mark if CUT[row] else None for row in rows]
+    assert {mark, None} == set(wanted)
+    assert [it.seen for it in label.exemplars] == wanted
+    assert lines(rows=ALL).count(mark) == wanted.count(mark)
+    show_neuron(RESULTS, "L0:2", len(rows))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("[the model saw the first") == wanted.count(mark)
+
+
+def test_show_does_without_the_activations(run, capsys):
+    (RESULTS / "activations.h5").unlink()
+    show_neuron(RESULTS, "L0:2", 3)
+    assert "exemplars" in capsys.readouterr().out
+
+
+def test_an_answer_says_by_how_many_tokens_its_sentence_was_cut():
+    told = {"name": "l", "model": "m", "revision": "r", "dtype": "float32"}
+    one = Answer("Yes", 1.0, "p", "k", told, False, True, None, None, None, None, None, 7)
+    top = answer(Node("top"), one)
+    assert top.text.endswith("; the prompt's sentence was cut by 7 tokens")
+    assert "cut" not in answer(Node("top"), replace(one, cut=0)).text
 
 
 def test_as_many_exemplars_are_followed_as_asked_those_with_a_yes_first(run):

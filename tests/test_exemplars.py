@@ -379,7 +379,7 @@ class Study:
         running.lay_out(flat[:BLOCK])
         for start in range(0, SENTENCES, BLOCK):
             rows = np.arange(start, min(start + BLOCK, SENTENCES), dtype=np.int32)
-            running.add(flat[rows], rows, self.halves[rows])
+            running.add(flat[rows], rows, self.halves[rows], np.zeros(len(rows), dtype=np.int32))
         with writing_hdf5(self.state, self.made(keep=keep)) as file:
             for name, values in running.state().items():
                 file.create_dataset(name, data=values)

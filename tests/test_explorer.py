@@ -7,15 +7,19 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path as File
 
+import numpy as np
 import planted
 import pytest
 from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 
+from descry.explorer.packs import numbers
 from descry.n2g.graph import make_graph
 from descry.n2g.paths import TURN, Path, Step
 from descry.n2g.records import PREDICTORS, Record, Tokens, write_records
 from descry.n2g.scoring import Score
 from descry.n2g.summary import COLUMNS, layer_rows
+from descry.numerals import fixed, places, small
+from descry.results import activation_places, read_neuron_exemplars
 from descry.splits import sentence_id
 from descry.storage import provenance, read_table
 from descry.tidy import write_csv
@@ -325,6 +329,47 @@ def test_a_descriptor_has_its_cluster_neurons_company_and_sentences(visit):
     assert "Battery words" in tab.locator("#cluster ~ ul").inner_text()
     assert "L0:1" in tab.locator("#neurons ~ .table").inner_text()
     assert tab.locator("#examples ~ ol .exemplar").count() == 10
+
+
+def test_a_sentence_that_the_model_has_not_seen_whole_is_marked(visit, site):
+    table = read_table(site.parent / "corpus.parquet", "corpus", ["id"])["id"].to_pylist()
+    cut, whole = (next(i for i, c in enumerate(planted.CUT) if (c > 0) == flag) for flag in (1, 0))
+    mark = "the model saw the first 8 of 11 tokens"
+    visit.open(f"#/sentence/{table[cut]}")
+    assert mark in visit.text()
+    visit.open(f"#/sentence/{table[whole]}")
+    assert "the model saw" not in visit.text()
+    tab = visit.open("#/neuron/L0:0")
+    assert mark in tab.locator(".exemplar .cut").first.inner_text()
+    visit.open()
+    assert "24 of which the target model saw the first 8 tokens only" in visit.text()
+
+
+VALUES = [sign * k / 64 * scale for sign in (1, -1) for k in range(130) for scale in (1, 0.01, 7)]
+VALUES += [7.4478, -0.53152, 0.00042, 1.005, 0.0451234, 3e-7, 0.0009995, 0.9995, 123456.789]
+
+
+def test_the_page_rounds_as_the_terminal_does(visit):
+    shown = """values => values.map(x => [
+        descry.number(x, 1), descry.number(x, 3), descry.small(Math.abs(x)),
+        descry.places({deviation: Math.abs(x), highest: 1})])"""
+    sent = numbers(np.array(VALUES))
+    wanted = [[fixed(x, 1), fixed(x, 3), small(abs(x)), places(abs(x), 1)] for x in VALUES]
+    assert visit.open().evaluate(shown, VALUES) == wanted
+    some = [k for k, x in enumerate(VALUES) if abs(x) < 100]  # whose digits are all sent
+    found = visit.tab.evaluate(shown, [sent[k] for k in some])
+    assert found == [wanted[k] for k in some]
+
+
+def test_a_neurons_numbers_are_those_of_the_terminal(visit, site):
+    found = read_neuron_exemplars(site.parent / "exemplars.h5", 0, 0, ["highest"])
+    digits = activation_places(found.distribution)
+    tab = visit.open("#/neuron/L0:0")
+    strongest = fixed(found.sets["highest"][1][0], digits)
+    assert strongest in tab.locator(".exemplar .number").all_inner_texts()
+    for name in ("mean", "deviation", "skewness", "lowest"):
+        value = fixed(float(found.distribution[name]), 3 if name == "skewness" else digits)
+        assert f"{name}\n{value}" in visit.text()
 
 
 def test_a_sentence_has_its_answers_and_the_neurons_that_it_excites(visit):

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from pathlib import Path
 
 import h5py
@@ -48,6 +48,7 @@ from descry.explorer import APP, similar, site
 from descry.explorer.packs import Pack, numbers, plain, script, whole_numbers
 from descry.explorer.sentences import Excited
 from descry.explorer.words import PATTERN, SHARE, Index, index, word_packs
+from descry.numerals import fixed
 from descry.results import read_labels
 from descry.splits import HALVES, SPLITS
 from descry.storage import read_json, read_table
@@ -79,12 +80,21 @@ FLOATS = st.floats(-1e300, 1e300, allow_subnormal=False)
 
 
 @given(st.lists(FLOATS | st.floats(-10, 10, allow_subnormal=False), min_size=1))
-def test_numbers_keep_four_digits_and_are_the_nearest_of_those(values):
+def test_numbers_keep_six_digits_by_which_they_are_rounded_as_by_all(values):
     for value, found in zip(values, numbers(np.array(values)), strict=True):
         exact, short = Decimal(value), Decimal(repr(found))
-        assert len(short.normalize().as_tuple().digits) <= 4
-        last = Decimal(f"1e{exact.adjusted() - 3}") if value else Decimal(0)
-        assert abs(short - exact) <= last / 2 * Decimal("1.000000000001")  # a tie goes either way
+        last = Decimal(f"1e{exact.adjusted() - 5}") if value else Decimal(0)
+        assert abs(short - exact) <= last
+        assert found == value or len(short.normalize().as_tuple().digits) <= 6
+        for digits in range(5):
+            context = Context(prec=digits + 1, rounding=ROUND_HALF_UP)
+            assert context.create_decimal_from_float(found) == context.create_decimal(exact)
+            assert f"{plain(value) or value:.{digits}e}" == f"{value:.{digits}e}"
+
+
+def test_a_number_is_not_rounded_twice():
+    for value, shown in ((7.4478, "7.4"), (0.06449, "0.1"), (2.25, "2.3")):
+        assert fixed(numbers(np.array([value]), 3)[0], 1) == fixed(value, 1) == shown
 
 
 def test_what_is_undefined_is_null():
@@ -93,7 +103,7 @@ def test_what_is_undefined_is_null():
     assert whole_numbers(np.array([0.1234, 2.0]), 100) == [12, 200]
     assert numbers(np.array([12345, 7])) == [12345, 7]
     assert plain({"a": [NAN, 12345.0, 0.123456, "text", True, None, 3]}) == {
-        "a": [None, 12345, 0.1235, "text", True, None, 3]
+        "a": [None, 12345, 0.123456, "text", True, None, 3]
     }
 
 
@@ -202,12 +212,12 @@ def test_a_sentence_has_the_neurons_that_rank_it_highest():
     rng = np.random.default_rng(0)
     sets = np.array([rng.permutation(20)[:6] for _ in range(15)], dtype=np.int32)
     activations = -np.sort(-rng.normal(size=sets.shape)).astype(np.float32)
-    found = Excited.by(sets, activations, 20)
+    found = Excited.by(sets, activations, 20, [3, 4, 5] * 5)
     leading = list(found.of(slice(0, 20), 4))
     assert list(found.of(slice(7, 9), 4)) == leading[7:9]
     for row in range(20):
         places = [(k + 1, n) for n in range(15) for k in range(6) if sets[n, k] == row]
-        expected = [[n, k, numbers(activations[n, [k - 1]], 3)[0]] for k, n in sorted(places)]
+        expected = [[n, k, fixed(activations[n, k - 1], 3 + n % 3)] for k, n in sorted(places)]
         assert leading[row] == expected[:4]
         assert found.excites[row] == len(places)
 
@@ -229,6 +239,7 @@ def test_the_run_is_counted_and_named(packs):
     assert sorted(run["categories"]) == [[f"topic {t}", 12] for t in range(5)]
     target = {"model": "toy/bert", "revision": "abc123", "dtype": "float32", "width": WIDTH}
     target |= {"weights": "0" * 64, "tokenizer": "1" * 64, "layers": [0, 1]}
+    target |= {"most": 8, "cut": 24}
     assert run["target"] == target | {"site": "ffn_output", "position": "cls"}
     assert run["labeller"] == planted.LABELLER.as_json() == run["describers"][0]
     assert run["judge"] is run["graphs"] is None

@@ -385,7 +385,7 @@ def test_activations_without_memory_name_the_parameter_to_lower(gpt2, monkeypatc
     target = target_of(gpt2)
     monkeypatch.setattr(target, "activations", partial(lacking(error), target.activations))
     ids = target.tokenize(["great price", "works"])
-    block = Block(0, ids, np.arange(2), 2, np.array(["calibration", "validation"]))
+    block = Block(0, ids, np.arange(2), 2, np.array(["calibration", "validation"]), np.zeros(2))
     with pytest.raises(InputError, match=r"out of memory: halve activations.batch_tokens \(512\)"):
         list(extract(target, [block], 512, "float32"))
 

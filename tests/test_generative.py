@@ -1123,6 +1123,13 @@ def test_a_cut_review_is_counted_and_recorded(folder, tmp_path):
     with PromptCache(tmp_path) as cache:
         records = [json.loads(text) for _, text in cache.records()]
     assert sorted(record.get("cut", 0) for record in records) == sorted(cuts)
+    most: dict[str, int] = {}
+    for record in records:
+        most[record["sentence"]] = max(most.get(record["sentence"], 0), record.get("cut", 0))
+    wanted = {sentence: cut for sentence, cut in most.items() if cut}
+    _, again = put(tmp_path, labeller)  # all from the cache
+    assert tally.shortened == again.shortened == wanted
+    assert (again.brief["cut"], again.asked) == (len(wanted), 0)
 
 
 # Devices

@@ -151,7 +151,8 @@ def test_every_neuron_has_a_graph_with_the_strings_of_its_tokens(model, corpus, 
     counts = make(corpus, model, tmp_path)
     rows = table(tmp_path)
     assert [(row["layer"], row["neuron"]) for row in rows] == [(0, 3), (1, 0), (1, 5)]
-    assert counts == {"neurons": 3, "with a path": sum(row["nodes"] > 0 for row in rows)}
+    with_path = sum(row["nodes"] > 0 for row in rows)
+    assert counts == {"neurons": 3, "with a path": with_path, "sentences cut": 0}
     assert counts["with a path"] > 0
     vocabulary = target_of(model).tokenizer.get_vocab()
     for row in rows:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from transformers import AutoTokenizer
 
 from descry import asking
 from descry.answers import parse_intruder, parse_rating, parse_verdict
@@ -878,6 +879,25 @@ def test_a_sentence_without_topics_is_a_failure_not_data(tmp_path):
     responses, tally = put(tmp_path, labeller, prompts("It is."), check=check, max_failures=1.0)
     assert responses == [None]
     assert tally.failures == {"empty answer": 1}
+
+
+def test_a_sentence_beyond_what_the_embedder_reads_is_counted(model, tmp_path):
+    long = "The battery is great. " * 80
+    prompts = p1([long, "The battery is great."], TEMPLATE)
+    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
+    (group,) = labeller.answer(prompts, {0, 1})
+    tokens = AutoTokenizer.from_pretrained(CHECKPOINT.folder)(long)["input_ids"]
+    assert [answer.cut for _, answer in group] == [len(tokens) - 256, 0]
+    for _ in range(2):  # asked, then from the cache
+        _, tally = put(tmp_path, labeller, prompts)
+        assert tally.shortened == {sentence_id(long): len(tokens) - 256}
+
+
+def test_special_tokens_are_text_for_the_embedder(embed):
+    vectors = embed(["It [MASK] works [SEP].", "It ( mask ) works ( sep ).", "It works."])
+    plain = AutoTokenizer.from_pretrained(CHECKPOINT.folder)
+    assert plain.mask_token_id in plain("It [MASK] works")["input_ids"]
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
 
 
 # p2: matching

@@ -10,7 +10,7 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
     {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"}
-    | {"unwrapping", "previous"},
+    | {"unwrapping", "previous", "numerals"},
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"}
     | {"topics"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import descry.matrix
 from descry.errors import InputError
-from descry.matrix import COLUMNS, DATA, ROWS, WRITTEN, Layout, Writer, begin, neuron_blocks
+from descry.matrix import COLUMNS, CUT, DATA, ROWS, WRITTEN, Layout, Writer, begin, neuron_blocks
 from descry.storage import canonical, part_of
 
 MADE = {"stage": "activations", "params": {"block": 1024, "layers": [0, 2]}, "weights": "abc"}
@@ -44,12 +44,13 @@ def start(path, layout, made=MADE):
     return begin(path, made, NAMES, layout, index(layout))
 
 
-def write(path, layout, values, blocks=None):
+def write(path, layout, values, blocks=None, cut=None):
     """Write some blocks, in the order given."""
     with closing(Writer(start(path, layout))) as writer:
         for block in range(layout.blocks) if blocks is None else blocks:
             first = block * layout.block
-            writer.write(block, first, values[first : first + layout.block])
+            rows = slice(first, first + layout.block)
+            writer.write(block, first, values[rows], None if cut is None else cut[rows])
 
 
 def names(folder):
@@ -77,14 +78,16 @@ def layouts(draw):
 @given(layouts(), st.randoms(use_true_random=False))
 def test_plain_h5py_reads_what_was_written_in_whatever_order(layout, lots):
     values, blocks = random(layout), list(range(layout.blocks))
+    cut = np.arange(layout.rows) % 3
     lots.shuffle(blocks)
     with folder() as here:
-        write(here / "a.h5", layout, values, blocks)
+        write(here / "a.h5", layout, values, blocks, cut)
         with h5py.File(part_of(here / "a.h5")) as file:
             data = file[DATA]
             assert (data.shape, data.dtype) == (layout[:3], np.dtype(layout.dtype))
             assert np.array_equal(data[:], values)
             assert file[WRITTEN][:].tolist() == [1] * layout.blocks
+            assert (file[CUT][:].tolist(), file[CUT].dtype) == (cut.tolist(), np.int32)
             # One place each: nothing is compressed, moved or left out.
             rows, _, width = data.chunks
             across = -(-layout.neurons // width)
@@ -143,7 +146,7 @@ def test_the_last_block_may_be_shorter(rows, block, blocks):
 def test_attributes_and_further_datasets_are_there_from_the_beginning(tmp_path):
     with h5py.File(start(tmp_path / "a.h5", SMALL)) as file:
         assert dict(file.attrs) == NAMES | {"descry": canonical(MADE)}
-        assert sorted(file) == sorted([DATA, WRITTEN, "id", "length"])
+        assert sorted(file) == sorted([DATA, WRITTEN, CUT, "id", "length"])
         for name, values in index(SMALL).items():
             assert np.array_equal(file[name][:], values)
         assert file[WRITTEN][:].tolist() == [0, 0, 0]

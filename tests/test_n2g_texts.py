@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
+from descry.models import special_as_text
 from descry.n2g.texts import make_text, read
 
 TOKENIZERS = {
@@ -14,6 +15,8 @@ TOKENIZERS = {
     "t5": tiny.sentencepiece(),
     "llama": tiny.byte_pairs(name="llama"),
 }
+for tokenizer in TOKENIZERS.values():
+    special_as_text(tokenizer)
 every = pytest.mark.parametrize("name", TOKENIZERS)
 
 
@@ -48,12 +51,13 @@ def test_no_special_token_is_put_around_a_text(name):
 
 
 @every
-def test_special_tokens_that_somebody_wrote_are_left_out(name):
+def test_special_tokens_that_somebody_wrote_are_text(name):
     tokenizer = TOKENIZERS[name]
     written = [f"great {token} price" for token in tokenizer.all_special_tokens]
-    for text in read(written, tokenizer, limit=20):
-        assert set(pieces(text)) - {""} <= {"great", "price", " "}
-        assert not set(text.tokens) & set(tokenizer.all_special_ids)
+    special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+    for text, string in zip(read(written, tokenizer, limit=20), written, strict=True):
+        assert "".join(pieces(text)).replace(" ", "") == string.replace(" ", "")
+        assert not set(text.tokens) & special
 
 
 def test_what_the_tokenizer_does_not_know_is_a_token_all_the_same():
@@ -68,6 +72,7 @@ def test_a_text_beyond_the_limit_is_cut():
     assert len(whole.tokens) == 80
     assert cut.tokens == whole.tokens[:5]
     assert cut.string == whole.string
+    assert (whole.cut, cut.cut) == (0, 75)
 
 
 def test_a_slow_tokenizer_is_refused():

@@ -365,8 +365,8 @@ def computed(corpus, output, told, **how):
 )
 def test_activations_are_the_same_of_any_number_of_shards(model, corpus, tmp_path, changes, number):
     """Five blocks, of tokens more: of nine shards some have nothing to do."""
-    told = section(model) | changes
-    compute(corpus, tmp_path / "activations.h5", told)
+    told = section(model, max_tokens=5) | changes
+    assert compute(corpus, tmp_path / "activations.h5", told)["sentences cut"] > 0
     whole = (tmp_path / "activations.h5").read_bytes()
     parts = [tmp_path / "shards" / f"{i}.h5" for i in range(number)]
     for shard, part in zip(shards(number), parts, strict=True):

@@ -1,7 +1,8 @@
 """annotations.h5 and judgements.h5: B, and what is behind it.
 
 `yes` and `answered` are packed columns, uint8 [descriptor, ceil(sentences / 8)]; `score` is float32
-[descriptor, sentence]. In plain h5py and numpy, bool [descriptor, sentence]:
+[descriptor, sentence]. `cut` int32 [sentence] says how many tokens of it the labeller did not read;
+it is empty where it read all of all. In plain h5py and numpy, bool [descriptor, sentence]:
 
     file = h5py.File("annotations.h5")
     yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
@@ -72,6 +73,11 @@ class Annotations:
         return _read_score(self.path, self.places)
 
     @cached_property
+    def cut(self) -> np.ndarray:
+        """Of each sentence how many tokens the labeller did not read, int32 [sentences]."""
+        return _read_cut(self.path, len(self.asked))
+
+    @cached_property
     def ids(self) -> list[str]:
         """Of the sentences, row by row."""
         return read_ids(self.path, 0, len(self.asked))
@@ -134,6 +140,14 @@ def _read_score(path: Path, places: Sequence[int]) -> np.ndarray:
 
 
 @formed("annotate")
+def _read_cut(path: Path, sentences: int) -> np.ndarray:
+    with reading_hdf5(path, "annotate") as file:
+        if len(found := file["cut"][:]) not in (0, sentences):
+            raise ValueError("its `cut` is not of its sentences")
+        return np.asarray(found if len(found) else np.zeros(sentences, dtype=np.int32))
+
+
+@formed("annotate")
 def read_ids(path: Path, start: int, stop: int) -> list[str]:
     """The ids of some sentences of annotations.h5."""
     with reading_hdf5(path, "annotate") as file:
@@ -183,9 +197,16 @@ class AnnotationsWriter:
             at = columns[here], rows[here] % _BLOCK
             self._yes[at], self._answered[at], self._score[at] = yes[here], True, odds[here]
 
-    def sign(self, made: JSON, labeller: JSON, frame: Sequence[str]) -> None:
-        """Write what is left, and say what made the file, who answered, and in which frame."""
+    def sign(
+        self, made: JSON, labeller: JSON, frame: Sequence[str], cut: Sequence[int] = ()
+    ) -> None:
+        """Write what is left, and say what made the file, who answered, and in which frame.
+
+        Args:
+            cut: tokens of each sentence that the labeller did not read; nothing where it read all.
+        """
         self._flush()
+        self._file.create_dataset("cut", data=np.array(cut, dtype=np.int32))
         self._file.attrs[PROVENANCE] = canonical(made)
         self._file.attrs["labeller"] = canonical(labeller)
         self._file.attrs["frame"] = canonical(list(frame))

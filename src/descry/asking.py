@@ -50,6 +50,9 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # of a failure, by its reason
     remarks: Counter[str] = field(default_factory=Counter)  # on how answers were got
+    # By the id of each sentence that the labeller has not read whole, in an answer now or before:
+    # the most tokens that were cut.
+    shortened: dict[str, int] = field(default_factory=dict)
     forecast: str = ""  # what is about to be spent; empty while nothing was missing
     asking: float = 0.0  # seconds spent on asking
 
@@ -88,7 +91,13 @@ class Tally:
     @property
     def brief(self) -> dict[str, int]:
         """What is told at the end."""
-        return {name: getattr(self, name) for name in ("cached", "asked", "failed", "cut")}
+        counts = {name: getattr(self, name) for name in ("cached", "asked", "failed")}
+        return counts | {"cut": len(self.shortened)}
+
+    def shorten(self, sentence: str | list[str], cut: int) -> None:
+        """Take in by how many tokens a prompt's sentence was cut, if it was."""
+        if cut and isinstance(sentence, str):
+            self.shortened[sentence] = max(cut, self.shortened.get(sentence, 0))
 
     def counts(self) -> dict[str, Any]:
         """What is worth keeping after the run."""
@@ -187,7 +196,10 @@ def _slab(
     identity = labeller.identity
     part = _part(prompts, start)
     keys = [identity.request(prompt, frame).key for prompt in part]
-    answers = how.cache.answers(keys)
+    stored = how.cache.stored(keys)
+    answers = {key: record["response"] for key, record in stored.items()}
+    for record in stored.values():
+        tally.shorten(record.get("sentence", []), record.get("cut", 0))
     distinct, often = dict(zip(keys, part, strict=True)), Counter(keys)
     missing = {key for key in distinct if key not in answers}
     tally.cached += len(keys) - len(missing)
@@ -271,6 +283,7 @@ def _ask_missing(
             reason = answer.fault or _fault(answer.response, check)
             if reason is None:
                 good[keys[i]] = record
+                tally.shorten(record["sentence"], answer.cut)
             else:
                 # As repr: what failed need not be JSON (a NaN is not).
                 bad[keys[i]] = {"reason": reason, "sentence": record["sentence"]}

@@ -241,10 +241,12 @@ class PromptCache:
 
     def answers(self, keys: Sequence[str]) -> dict[str, JSON]:
         """The stored responses among the keys: {key: response}."""
+        return {key: record["response"] for key, record in self.stored(keys).items()}
+
+    def stored(self, keys: Sequence[str]) -> dict[str, JSON]:
+        """The records of those among the keys that have an answer: {key: record}."""
         rows = self._rows([_ANSWER + key for key in keys])
-        return {
-            key.removeprefix(_ANSWER): self._read(key, text)["response"] for key, text, _ in rows
-        }
+        return {key.removeprefix(_ANSWER): self._read(key, text) for key, text, _ in rows}
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that have an answer."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from descry.errors import InputError
+from descry.matrix import CUT
 from descry.models import in_parallel, plan_batches, within_memory
 from descry.storage import read_blocks
 from descry.targets import Target
@@ -32,6 +33,7 @@ class Block:
         places: int64 [texts], each text's first row in the block.
         rows: number of rows.
         halves: of the corpus, the one that each text belongs to.
+        cut: int32 [texts], how many tokens of each the model does not see.
     """
 
     number: int
@@ -39,6 +41,7 @@ class Block:
     places: np.ndarray
     rows: int
     halves: np.ndarray
+    cut: np.ndarray
 
 
 def sentence_blocks(
@@ -48,9 +51,9 @@ def sentence_blocks(
 
     def tokenized(numbered: "tuple[int, pyarrow.Table]") -> Block:
         number, table = numbered
-        tokens = model.tokenize(table["text"].to_pylist())
+        tokens, cut = model.fit(table["text"].to_pylist())
         halves = np.array(table["split"].to_pylist())
-        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves)
+        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, cut)
 
     tables = enumerate(read_blocks(corpus, "corpus", ["text", "split"], size))
     return ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
@@ -63,8 +66,9 @@ class TokenRows(NamedTuple):
 
     Attributes:
         blocks: all of them.
-        datasets: `start` int64 and `length` int32 [sentences], the rows of each sentence;
-            `sentence` and `token` int32 [rows], -1 where a block's last rows are not used.
+        datasets: `start` int64 and `length` int32 [sentences], the rows of each sentence, and
+            `cut` int32 [sentences]; `sentence` and `token` int32 [rows], -1 where a block's last
+            rows are not used.
     """
 
     blocks: list[Block]
@@ -79,7 +83,9 @@ def token_rows(corpus: Path, model: Target, size: int) -> TokenRows:
     """
     whole = list(sentence_blocks(corpus, model, size, lambda _: True))
     tokens = [np.asarray(ids, dtype=np.int32) for block in whole for ids in block.tokens]
-    halves = np.concatenate([block.halves for block in whole])
+    halves, cut = (
+        np.concatenate([getattr(block, name) for block in whole]) for name in ("halves", "cut")
+    )
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int32)
     if lengths.max() > size:
         raise InputError(
@@ -108,10 +114,11 @@ def token_rows(corpus: Path, model: Target, size: int) -> TokenRows:
             start[chosen] - number * size,
             min(size, rows - number * size),
             halves[chosen],
+            cut[chosen],
         )
         for number, chosen in enumerate(members)
     ]
-    datasets: dict[str, np.ndarray] = {"start": start, "length": lengths}
+    datasets: dict[str, np.ndarray] = {"start": start, "length": lengths, CUT: cut}
     datasets |= {"sentence": owner, "token": token}
     return TokenRows(blocks, datasets)
 

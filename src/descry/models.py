@@ -192,8 +192,25 @@ def pick_device(device: str) -> str:
     return device
 
 
-def sentence_embedder(checkpoint: Checkpoint) -> Embed:
-    """A function from texts to unit vectors: float32 [texts, dimension]."""
+@dataclass(frozen=True)
+class Embedder:
+    """A function from texts to unit vectors: float32 [texts, dimension].
+
+    Attributes:
+        embed: it.
+        cut: how many tokens of each text it does not see.
+    """
+
+    embed: Embed
+    cut: Callable[[Sequence[str]], list[int]]
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        """The vectors of some texts."""
+        return self.embed(texts)
+
+
+def sentence_embedder(checkpoint: Checkpoint) -> Embedder:
+    """A model of the library sentence-transformers; special tokens in texts are text."""
     quiet()
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import batch_to_device
@@ -207,6 +224,15 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
             trust_remote_code=False,
             model_kwargs={"use_safetensors": checkpoint.safetensors},
         ).eval()
+    tokenizer, limit = model.tokenizer, model.max_seq_length
+    if hasattr(tokenizer, "added_tokens_decoder"):  # of the transformers library
+        special_as_text(tokenizer)
+
+    def cut(texts: Sequence[str]) -> list[int]:
+        if not limit or not texts:
+            return [0] * len(texts)
+        lengths = map(len, tokenizer(list(texts))["input_ids"])
+        return [max(0, length - limit) for length in lengths]
 
     def unit(features: dict[str, Any]) -> np.ndarray:
         vectors = model(batch_to_device(features, device))["sentence_embedding"]
@@ -222,7 +248,7 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embed:
                 vectors[rows] = found
         return vectors
 
-    return embed
+    return Embedder(embed, cut)
 
 
 @contextmanager
@@ -294,6 +320,11 @@ def special_as_text(tokenizer: Any) -> None:
     left = {name for name, i in specials.items() if len(name) > 1 and _reaches(tokenizer, name, i)}
     if left:  # sentencepiece's are pieces of its vocabulary, too: T5, XLM-R, ALBERT
         _forget(tokenizer.backend_tokenizer, left)
+
+
+def vocabulary_size(tokenizer: Any) -> int:
+    """One more than the highest id of a tokenizer's tokens."""
+    return 1 + int(max(tokenizer.get_vocab().values()))
 
 
 def _reaches(tokenizer: Any, name: str, token: int) -> bool:

@@ -310,7 +310,7 @@ class Figures(Section):
 class Report(Section):
     """The explorer."""
 
-    title: str
+    title: str | None
     exemplars_shown: Count
 
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from descry.errors import InputError
 from descry.exemplars import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
 from descry.labels import Neurons
+from descry.matrix import CUT
+from descry.numerals import PLACES, fixed, places
 from descry.splits import HALVES, SPLITS
-from descry.storage import JSON, formed, provenance_of, read_table, reading_hdf5
+from descry.storage import JSON, formed, hdf5_provenance, provenance_of, read_table, reading_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -141,13 +143,53 @@ class NeuronExemplars:
 SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
 
 
+class Cut(NamedTuple):
+    """What the target model has not seen of the sentences.
+
+    Attributes:
+        most: tokens that it sees of a sentence.
+        tokens: int [sentences], those of each that it has not seen.
+    """
+
+    most: int
+    tokens: np.ndarray
+
+    def mark(self, row: int) -> str | None:
+        """Of a sentence that the model has not seen whole, how much it saw."""
+        return seen(self.most, int(self.tokens[row]))
+
+
+def seen(most: int, cut: int) -> str | None:
+    """How much of a sentence the model saw, if not all of it."""
+    return f"the model saw the first {most} of {most + cut} tokens" if cut else None
+
+
+@formed("activations")
+def read_cut(path: Path) -> Cut:
+    """Read from activations.h5 what the model has not seen."""
+    with reading_hdf5(path, "activations") as file:
+        return Cut(int(hdf5_provenance(file)["max_tokens"]), file[CUT][:])
+
+
 def spread(distribution: Mapping[str, Any]) -> str:
     """A neuron's distribution in words."""
-    values = {name: distribution[name] for name in SPREAD}
+    digits = activation_places(distribution)
+    shapes = ("skewness", "kurtosis")  # pure numbers, undefined where nothing varies
     return ", ".join(
-        f"{name} undefined" if value is None or np.isnan(value) else f"{name} {float(value):.3f}"
-        for name, value in values.items()
+        f"{name} {fixed(_known(distribution[name]), PLACES if name in shapes else digits)}"
+        for name in SPREAD
     )
+
+
+def activation_places(distribution: Mapping[str, Any]) -> int:
+    """Digits behind the point of a neuron's activations."""
+    deviation, highest = (_known(distribution[name]) for name in ("deviation", "highest"))
+    return places(deviation or 0.0, highest or 0.0)
+
+
+def _known(value: Any) -> float | None:
+    """A number of a distribution; None where it is undefined."""
+    return None if value is None or np.isnan(value) else float(value)
 
 
 @formed("exemplars")

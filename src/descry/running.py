@@ -1,7 +1,7 @@
 """What is kept of activations that are never written: the leaders of each half, and distributions.
 
-Memory does not grow with the number of sentences. The state can be saved and gone on with after a
-kill, and states of several processes can be joined.
+Memory does not grow with the number of sentences, but for the few that were cut. The state can be
+saved and gone on with after a kill, and states of several processes can be joined.
 """
 
 from collections.abc import Mapping
@@ -12,6 +12,7 @@ import numpy as np
 
 from descry.distribution import Distribution
 from descry.exemplars import ENDS, HIGHEST, LOWEST, Leaders, merged
+from descry.matrix import CUT
 from descry.splits import HALVES
 
 Arrays = dict[str, np.ndarray]
@@ -22,6 +23,8 @@ class Running:
 
     Attributes:
         next: the number of the block that comes next.
+        seen: one more than the highest row so far.
+        cut: by the row of each sentence that the model has not seen whole, tokens that were cut.
         distribution: None before the first block of all has laid out its bins.
     """
 
@@ -30,20 +33,24 @@ class Running:
         # One more than any set has places: whether the last of a set has an equal beyond it.
         self.leaders = {name: Leaders(neurons, keep + 1) for name in names}
         self.distribution: Distribution | None = None
-        self.next = 0
+        self.next = self.seen = 0
+        self.cut: dict[int, int] = {}
 
     def lay_out(self, first: np.ndarray) -> None:
         """Lay out the bins by the first block of all [sentences, neurons]."""
         self.distribution = Distribution.around(first)
 
-    def add(self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray) -> None:
+    def add(self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray, cut: np.ndarray) -> None:
         """Take in activations float32 [sentences, neurons] of ever higher rows.
 
         Args:
             rows: of the sentences in the corpus.
             halves: the name of the half that each belongs to.
+            cut: int [sentences], tokens that the model has not seen of each.
         """
         assert self.distribution
+        self.seen = int(rows[-1]) + 1
+        self.cut |= zip(rows[cut > 0].tolist(), cut[cut > 0].tolist(), strict=True)
         self.distribution.add(block)
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
@@ -53,7 +60,8 @@ class Running:
 
     def state(self) -> Arrays:
         """All of it, as arrays by name; activations of the lowest are negated."""
-        found: Arrays = {"next": np.asarray(self.next)}
+        found: Arrays = {"next": np.asarray(self.next), CUT: np.zeros(self.seen, dtype=np.int32)}
+        found[CUT][list(self.cut)] = list(self.cut.values())
         for (half, end), kept in self.leaders.items():
             found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.settle()
         values = self.distribution.state() if self.distribution else {}
@@ -65,6 +73,7 @@ class Running:
             kept.restore(*read_leaders(state, *name))
         self.distribution = read_distribution(state)
         self.next = int(state["next"][()])
+        self._take_cut(state)
 
     def join(self, state: Mapping[str, Any]) -> None:
         """Take in what another process kept of its rows."""
@@ -73,6 +82,13 @@ class Running:
         assert self.distribution
         self.distribution.join(read_distribution(state))
         self.next = max(self.next, int(state["next"][()]))
+        self._take_cut(state)
+
+    def _take_cut(self, state: Mapping[str, Any]) -> None:
+        cut = state[CUT][:]
+        rows = np.flatnonzero(cut)
+        self.cut |= zip(rows.tolist(), cut[rows].tolist(), strict=True)
+        self.seen = max(self.seen, len(cut))
 
 
 def read_leaders(state: Mapping[str, Any], half: str, end: str) -> tuple[np.ndarray, np.ndarray]:

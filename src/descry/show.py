@@ -21,10 +21,14 @@ from descry.exemplars import ENDS, HIGHEST, REASONS, in_common
 from descry.forecast import Forecast
 from descry.hostile import printable
 from descry.labellers import JSON, Price
+from descry.numerals import fixed
 from descry.outline import Node
 from descry.results import (
+    Cut,
     Labels,
+    activation_places,
     labelled_ends,
+    read_cut,
     read_ends,
     read_exemplars,
     read_labels,
@@ -81,7 +85,7 @@ def describe(labels: Labels, layer: int, index: int) -> list[str]:
     f, lift = split.f[layer, index], split.lift[layer, index]
     columns = np.flatnonzero(split.assigned[layer, index])
     return [
-        f"{labels.descriptors[c]} {f[c]:.2f}, {lift[c]:.1f}x"
+        f"{labels.descriptors[c]} {fixed(f[c], 2)}, {fixed(lift[c], 1)}x"
         for c in sorted(columns, key=lambda c: -f[c])
     ]
 
@@ -100,6 +104,9 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
     found = read_neuron_exemplars(results / "exemplars.h5", layer, index, ends)
     b = read_annotations(results / "annotations.h5")
     texts = read_table(results / "corpus.parquet", "corpus", ["text"])["text"]
+    digits = activation_places(found.distribution)
+    activations = results / "activations.h5"  # large: may have been left where it was made
+    cut = read_cut(activations) if activations.exists() else None
     for end in ends:
         labels = read_labels(path, end)
         of = "" if end == HIGHEST else f", {end} activations"
@@ -109,7 +116,7 @@ def show_neuron(results: Path, neuron: str, rows: int) -> None:
             continue
         console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))
         kept = b.only(labels.descriptors)
-        console().print(_sentences(texts, kept, *found.sets[end], rows))
+        console().print(_sentences(texts, kept, *found.sets[end], rows, digits, cut))
     console().print(f"activations of {len(texts)} sentences: {spread(found.distribution)}")
 
 
@@ -123,7 +130,7 @@ def _labels(labels: Labels, layer: int, index: int, title: str) -> Table:
     for c in np.flatnonzero(shown):
         for name, split in labels.splits.items():
             numbers = [x[layer, index, c] for x in (split.f, split.base_rate, split.lift)]
-            f, base, lift = (f"{number:.3f}" for number in numbers)
+            f, base, lift = (fixed(number) for number in numbers)
             count, assigned = str(split.count[layer, index, c]), split.assigned[layer, index, c]
             verdict = "yes" if assigned else "no"
             table.add_row(plain(labels.descriptors[c]), name, f, count, base, lift, verdict)
@@ -131,14 +138,23 @@ def _labels(labels: Labels, layer: int, index: int, title: str) -> Table:
 
 
 def _sentences(
-    texts: Any, b: Annotations, exemplars: np.ndarray, values: np.ndarray, rows: int
+    texts: Any,
+    b: Annotations,
+    exemplars: np.ndarray,
+    values: np.ndarray,
+    rows: int,
+    places: int,
+    cut: Cut | None,
 ) -> Table:
     table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
     for column in ("activation", "sentence", "descriptors"):
         table.add_column(column)
     for row, value in list(zip(exemplars, values, strict=True))[:rows]:
         names = [b.descriptors[c] for c in np.flatnonzero(b.answer[row] == 1)]
-        table.add_row(f"{value:.3f}", plain(texts[int(row)].as_py()), plain(", ".join(names)))
+        told = [texts[int(row)].as_py()]
+        if cut and (mark := cut.mark(int(row))):
+            told.append(f"[{mark}]")
+        table.add_row(fixed(value, places), plain("\n".join(told)), plain(", ".join(names)))
     return table
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import Checkpoint, loadable, pick_device, quiet
+from descry.models import Checkpoint, loadable, pick_device, quiet, special_as_text
 from descry.sites import find_site
 from descry.storage import canonical, sha256_text
 
@@ -75,6 +75,8 @@ class Target:
         self.device = pick_device(device)
         self.tokenizer, self.model = _load(checkpoint, dtype, self.device, untrained)
         self.tokenizer_sha256 = _tokenizer_sha256(self.tokenizer)
+        special_as_text(self.tokenizer)
+        self.before, self.behind = around(self.tokenizer)
         self.max_tokens = min(max_tokens, _positions(self.model, max_tokens))
         self.padding = _padding(self.model.config, self.tokenizer)
         self._check_cls()
@@ -84,23 +86,34 @@ class Target:
         self.neurons = widths[self.layers[0]]
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids, cut at `max_tokens`, special tokens included.
+        """Token ids, cut at `max_tokens`, the special tokens around a text included.
 
         Raises:
             InputError: a text has no token.
         """
+        return self.fit(texts)[0]
+
+    def fit(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids as `tokenize`, and how many tokens of each text were cut: int32 [texts].
+
+        Raises:
+            InputError: a text has no token, or none has room.
+        """
+        room = self.max_tokens - len(self.before) - len(self.behind)
+        if room < 1:
+            raise InputError(f"{self.name}: max_tokens {self.max_tokens} leaves no token of a text")
         encoded = self.tokenizer(
             list(texts),
-            truncation=True,
-            max_length=self.max_tokens,
+            add_special_tokens=False,
             return_attention_mask=False,
             return_token_type_ids=False,
         )
-        ids: list[list[int]] = encoded["input_ids"]
+        whole: list[list[int]] = encoded["input_ids"]
+        ids = [[*self.before, *tokens[:room], *self.behind] for tokens in whole]
         if not all(ids):
             text = texts[next(row for row, tokens in enumerate(ids) if not tokens)]
             raise InputError(f"{self.name}: no token in the text {text[:80]!r}")
-        return ids
+        return ids, np.array([max(0, len(tokens) - room) for tokens in whole], dtype=np.int32)
 
     def activations(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
         """Activations of a batch of token ids: float32 [texts, layers, neurons].
@@ -196,7 +209,7 @@ class Target:
         if self.position != "cls":
             return
         cls = self.tokenizer.cls_token_id
-        if cls is None or self.tokenizer("a")["input_ids"][:1] != [cls]:
+        if cls is None or self.before[:1] != (cls,):
             raise InputError(
                 f"activations.position cls: {self.name} has no [CLS] token at the start of a text:"
                 " take last, mean or max"
@@ -270,6 +283,14 @@ def _tokenizer_sha256(tokenizer: Any) -> str:
     """sha256 of what the tokenizer does, whatever files it came in."""
     fast = getattr(tokenizer, "backend_tokenizer", None)
     return sha256_text(fast.to_str() if fast else canonical(tokenizer.get_vocab()))
+
+
+def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens that a tokenizer puts before and behind a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    own = [place for place, flag in enumerate(special) if not flag]
+    return tuple(ids[: own[0]]), tuple(ids[own[-1] + 1 :])
 
 
 def _padding(config: Any, tokenizer: Any) -> int:

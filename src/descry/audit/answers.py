@@ -130,4 +130,5 @@ def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> An
         made=known["made"],
         versions=known["origin"].get("versions"),
         server=known["origin"].get("server"),
+        cut=known.get("cut", 0),
     )

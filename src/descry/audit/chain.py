@@ -30,7 +30,7 @@ from descry.audit.evidence import (
 from descry.audit.files import steps
 from descry.audit.project import Project
 from descry.exemplars import ENDS
-from descry.results import SPREAD, read_neuron_exemplars, read_neurons
+from descry.results import SPREAD, Cut, read_cut, read_neuron_exemplars, read_neurons
 from descry.splits import SPLITS
 from descry.storage import JSON, read_json, read_table
 
@@ -174,7 +174,11 @@ class _Evidence:
         ]
         found = zip(shown, reviews, answers(self.project, asked), strict=True)
         for it, review, answer in found:
-            yield Exemplar(it.rank + 1, it.activation, review, answer)
+            yield Exemplar(it.rank + 1, it.activation, review, answer, self._cut.mark(it.row))
+
+    @cached_property
+    def _cut(self) -> Cut:
+        return read_cut(self.project.result("activations"))
 
     @cached_property
     def _clusters(self) -> dict[str, Cluster]:

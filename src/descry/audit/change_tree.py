@@ -2,7 +2,8 @@
 
 from descry.audit.changes import Changes, LabelChange
 from descry.audit.evidence import Numbers
-from descry.audit.tree import at_end, number
+from descry.audit.tree import at_end
+from descry.numerals import fixed, small
 from descry.outline import Node
 
 
@@ -37,4 +38,4 @@ def _label(label: LabelChange) -> str:
 def _numbers(numbers: Numbers | None) -> str:
     if numbers is None:
         return "no such descriptor"
-    return f"f {number(numbers.f)}, q {number(numbers.q, '.2g')}"
+    return f"f {fixed(numbers.f)}, q {small(numbers.q)}"

@@ -52,6 +52,7 @@ class Answer:
         in_cache: whether the answer is in the cache of this audit; what follows is from there.
         follows: whether the key is that of this very prompt and labeller.
         agrees: whether the response says what the result has; None where it is not in the cache.
+        cut: tokens of the prompt's sentence that the labeller did not read, where that is known.
         made: when it was stored (UTC).
         versions: packages then.
     """
@@ -68,16 +69,22 @@ class Answer:
     made: str | None
     versions: JSON
     server: JSON
+    cut: int = 0
 
 
 @dataclass(frozen=True)
 class Exemplar:
-    """One of the sentences that excite a neuron most; rank 1 is the first."""
+    """One of the sentences that excite a neuron most; rank 1 is the first.
+
+    Attributes:
+        seen: where the target model has not seen all of the sentence, how much of it.
+    """
 
     rank: int
     activation: float
     review: Review
     answer: Answer
+    seen: str | None
 
 
 @dataclass(frozen=True)

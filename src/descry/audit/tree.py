@@ -15,8 +15,9 @@ from descry.audit.evidence import (
 )
 from descry.audit.files import UNCHANGED
 from descry.exemplars import HIGHEST
+from descry.numerals import fixed, small
 from descry.outline import Node
-from descry.results import spread
+from descry.results import activation_places, spread
 from descry.storage import JSON, flat
 
 FEW = 4  # files of a stage that are listed one by one
@@ -31,7 +32,7 @@ def tree(audit: Audit) -> Node:
     )
     top.add(f"activations of {audit.sentences} sentences: {spread(audit.spread)}")
     for label in audit.labels:
-        _label(top, label)
+        _label(top, label, activation_places(audit.spread))
     for end, nearest in audit.strongest.items():
         top.add(f"{at_end(end)}no label; nearest to one: {_nearest(nearest)}")
     for end, why in audit.silent.items():
@@ -51,36 +52,33 @@ def at_end(end: str) -> str:
 
 
 def _nearest(nearest: JSON) -> str:
-    return f"{nearest['descriptor']}, f {number(nearest['f'])}, q {number(nearest['q'], '.2g')}"
+    return f"{nearest['descriptor']}, f {fixed(nearest['f'])}, q {small(nearest['q'])}"
 
 
-def number(value: float | None, form: str = ".3f") -> str:
-    """A number, or that it is undefined."""
-    return "undefined" if value is None else format(value, form)
-
-
-def _label(top: Node, label: Label) -> None:
+def _label(top: Node, label: Label, digits: int) -> None:
     node = top.add(f"{at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
     for split, numbers in label.splits.items():
         node.add(f"{split}: {_numbers(numbers)}")
     below = node.add(f"{label.tagged} of {label.size} exemplars have it")
     for exemplar in label.exemplars:
-        _exemplar(below, exemplar)
+        _exemplar(below, exemplar, digits)
     cluster(node, label.cluster)
 
 
 def _numbers(n: Numbers) -> str:
     return (
-        f"{'assigned' if n.assigned else 'not assigned'}, f {number(n.f)} ({n.count} exemplars),"
-        f" base rate {number(n.base_rate)}, lift {number(n.lift, '.1f')},"
-        f" p {number(n.p, '.2g')}, q {number(n.q, '.2g')}"
+        f"{'assigned' if n.assigned else 'not assigned'}, f {fixed(n.f)} ({n.count} exemplars),"
+        f" base rate {fixed(n.base_rate)}, lift {fixed(n.lift, 1)},"
+        f" p {small(n.p)}, q {small(n.q)}"
     )
 
 
-def _exemplar(node: Node, exemplar: Exemplar) -> None:
+def _exemplar(node: Node, exemplar: Exemplar, digits: int) -> None:
     review = exemplar.review
-    line = f"exemplar {exemplar.rank}, activation {exemplar.activation:.4f}: {review.text}"
-    below = node.add(line)
+    value = fixed(exemplar.activation, digits)
+    below = node.add(f"exemplar {exemplar.rank}, activation {value}: {review.text}")
+    if exemplar.seen:
+        below.add(exemplar.seen)
     below.add(place(review))
     answer(below, exemplar.answer)
 
@@ -98,10 +96,11 @@ def place(review: Review) -> str:
 def answer(node: Node, it: Answer) -> Node:
     """Add a labeller's answer, with its prompt and key."""
     who = it.labeller
-    odds = ", in words" if it.score is None else f", log-odds {it.score:.3f}"
+    odds = ", in words" if it.score is None else f", log-odds {fixed(it.score)}"
     below = node.add(
         f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
         f" {who['revision']}, {who['dtype']}"
+        + (f"; the prompt's sentence was cut by {it.cut} tokens" if it.cut else "")
     )
     below.add(prompt(it.prompt))
     wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from descry.audit.tree import answer, at_end, cluster, place, prompt
 from descry.audit.uses import DescriptorUse, Given, PromptUse, ReviewUse, Support
+from descry.numerals import fixed
 from descry.outline import Node
 from descry.storage import canonical
 
@@ -75,7 +76,7 @@ def _supported(top: Node, labels: Sequence[Support], text: str) -> None:
         below = answer(node, counted[0].answer)
         for it in counted:
             line = f"{it.neuron}: {at_end(it.end)}{it.descriptor}"
-            below.add(f"{line} (exemplar {it.rank}, activation {it.activation:.4f})")
+            below.add(f"{line} (exemplar {it.rank}, activation {fixed(it.activation, it.digits)})")
 
 
 Of = TypeVar("Of", Given, Support)

@@ -16,14 +16,24 @@ from descry.audit.project import Project
 from descry.errors import InputError
 from descry.exemplars import HIGHEST
 from descry.rendered import request_of, shown
-from descry.results import exemplar_group, labelled_ends, read_neurons
+from descry.results import (
+    SPREAD,
+    activation_places,
+    exemplar_group,
+    labelled_ends,
+    read_neurons,
+)
 from descry.splits import SPLITS
 from descry.storage import JSON, read_json, read_table, reading_hdf5
 
 
 @dataclass(frozen=True)
 class Support:
-    """A label that counts a review among the exemplars that the labeller said Yes of."""
+    """A label that counts a review among the exemplars that the labeller said Yes of.
+
+    Attributes:
+        digits: behind the point of the neuron's activations.
+    """
 
     neuron: str
     end: str
@@ -31,6 +41,7 @@ class Support:
     rank: int
     activation: float
     answer: Answer
+    digits: int
 
 
 @dataclass(frozen=True)
@@ -125,12 +136,17 @@ def of_review(project: Project, sentence: str, descriptor: str | None = None) ->
 
 
 class _Place(NamedTuple):
-    """Where a sentence is an exemplar: of which neuron and end, rank and activation."""
+    """Where a sentence is an exemplar: of which neuron and end, rank and activation.
+
+    Attributes:
+        digits: behind the point of the neuron's activations.
+    """
 
     neuron: str
     end: str
     rank: int
     activation: float
+    digits: int
 
 
 def _supported(
@@ -155,7 +171,7 @@ def _supported(
     ]
     said = [verdicts.asked(review.text, row, tagged[label]) for _, label in counted]
     return [
-        Support(place.neuron, place.end, label, place.rank, place.activation, answer)
+        Support(place.neuron, place.end, label, place.rank, place.activation, answer, place.digits)
         for (place, label), answer in zip(counted, answers(project, said), strict=True)
     ]
 
@@ -169,7 +185,9 @@ def _places(project: Project, row: int) -> Iterator[_Place]:
             group = file[exemplar_group("all", end)]
             for index, rank in np.argwhere(group["row"][layer] == row):
                 value = float(group["activation"][layer, index, rank])
-                yield _Place(neurons.name(layer, int(index)), end, int(rank) + 1, value)
+                of = {k: v[layer, index] for k, v in file["distribution"].items() if k in SPREAD}
+                name, digits = neurons.name(layer, int(index)), activation_places(of)
+                yield _Place(name, end, int(rank) + 1, value, digits)
 
 
 def _assigned(project: Project) -> dict[tuple[str, str], list[str]]:

@@ -19,8 +19,9 @@ from descry.tidy import Row
 
 SIZE = 32  # neurons of a pack
 _FREQUENT = 6  # descriptors shown of a neuron whether they are labels or not
-# Of a descriptor in a split, with the digits that are worth keeping.
-_NUMBERS = {"f": 4, "count": 0, "lift": 3, "p": 3, "q": 3, "assigned": 0}
+# Of a descriptor in a split, with the digits that are worth keeping: one more than are shown.
+_NUMBERS = {"f": 5, "count": 0, "lift": 6, "p": 4, "q": 4, "assigned": 0}
+_SINGLE = 8  # digits of an activation: those of float32
 _OF_FORMULA = ("split", "formula", "iou", "other_iou", "other_single", "other_null")
 _CORRECTED = ("corrected", "corrected_low", "corrected_high")
 _OF_LABEL = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine", *_CORRECTED)
@@ -101,7 +102,7 @@ class Portraits:
 
     def _portraits(self, span: slice) -> list[JSON]:
         sets = {name: _pairs(*found, span) for name, found in self.shown.sets.items()}
-        spread = {name: numbers(v[span]) for name, v in self.shown.distribution.items()}
+        spread = {name: numbers(v[span], _SINGLE) for name, v in self.shown.distribution.items()}
         ends = {end: self._of_end(of, span) for end, of in self.ends.items()}
         return [
             {
@@ -131,7 +132,7 @@ class Portraits:
 
 def _pairs(rows: np.ndarray, activations: np.ndarray, span: slice) -> list[list[JSON]]:
     """Rows of sentences with their activations, neuron by neuron."""
-    sides = zip(rows[span].tolist(), numbers(activations[span]), strict=True)
+    sides = zip(rows[span].tolist(), numbers(activations[span], _SINGLE), strict=True)
     return [[[row, x] for row, x in zip(*one, strict=True) if row >= 0] for one in sides]
 
 

@@ -9,13 +9,14 @@ import json
 import math
 import zlib
 from collections.abc import Iterator
+from decimal import ROUND_05UP, Context
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from descry.storage import JSON
 
-DIGITS = 4  # significant ones of a number
+DIGITS = 6  # significant ones of a number, one more than any page shows
 _LEVEL = 6  # of compression: 9 takes three times as long for 1% less
 _GZIP = 31  # zlib's word for its largest window in gzip's format
 _POWERS = 10.0 ** np.arange(-18, 23)
@@ -40,27 +41,42 @@ def script(pack: Pack) -> str:
 
 
 def numbers(values: np.ndarray, digits: int = DIGITS) -> list[Any]:
-    """An array as nested lists: floats rounded to significant digits, NaN as None."""
+    """An array as nested lists: floats with so many significant digits, NaN as None.
+
+    The page rounds them to fewer, which must be as if it had all digits: 7.4478 is 7.4, not 7.45
+    and then 7.5. So what is left off is never rounded to 0 or 5 (decimal.ROUND_05UP does the same).
+    """
     if not np.issubdtype(values.dtype, np.floating):
         return list(values.tolist())
-    found = _rounded(values.astype(np.float64), digits)
-    if np.isfinite(found).all():
+    defined = np.isfinite(values)
+    found = _leading(np.where(defined, values, 0.0).astype(np.float64), digits)
+    if defined.all():
         return list(found.tolist())
     whole = found.astype(object)
-    whole[~np.isfinite(found)] = None
+    whole[~defined] = None
     return list(whole.tolist())
 
 
-def _rounded(values: np.ndarray, digits: int) -> np.ndarray:
-    """Floats rounded, each the nearest to its decimal number."""
+def _leading(values: np.ndarray, digits: int) -> np.ndarray:
+    """Floats cut to their leading digits, each the nearest to its decimal number."""
     size = np.abs(values)
     exponent = np.searchsorted(_POWERS, size, side="right") - 18 - digits
     up, down = 10.0 ** np.maximum(-exponent, 0), 10.0 ** np.maximum(exponent, 0)
-    # Powers of ten up to 1e22 are exact, and so is all that is done with them but one division.
-    found = np.asarray(np.rint(values * up / down) * down / up)
+    # Powers of ten up to 1e22 are exact.
+    scaled = values * up / down
+    whole = np.trunc(scaled)
+    whole += np.where((whole != scaled) & (whole % 5 == 0), np.copysign(1, values), 0)
+    found = np.where(whole == scaled, values, whole * down / up)
     for place in zip(*np.nonzero(((size < 1e-15) & (size > 0)) | (size > 1e15)), strict=True):
-        found[place] = float(f"{values[place]:.{digits}g}")
-    return found
+        found[place] = _cut(float(values[place]), digits)
+    return np.asarray(found)
+
+
+def _cut(value: float, digits: int = DIGITS) -> float:
+    """One float with its leading digits; those that a person wrote stay as they are."""
+    if float(f"{value:.{digits}g}") == value:
+        return value
+    return float(Context(prec=digits, rounding=ROUND_05UP).create_decimal_from_float(value))
 
 
 def whole_numbers(values: np.ndarray, times: int) -> list[Any]:
@@ -83,7 +99,7 @@ def plain(value: Any) -> JSON:
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
-        return int(value) if value.is_integer() else float(f"{value:.{DIGITS}g}")
+        return int(value) if value.is_integer() else _cut(value)
     return value
 
 

@@ -20,7 +20,8 @@ from descry.explorer.sentences import Excited, examples, sentence_packs
 from descry.explorer.similar import by_chance, similar
 from descry.explorer.words import Index, index, word_packs
 from descry.n2g.records import Record
-from descry.results import Labels, Shown
+from descry.numerals import places
+from descry.results import Cut, Labels, Shown
 from descry.splits import HALVES
 from descry.storage import JSON
 from descry.tidy import Row
@@ -48,6 +49,7 @@ class Run:
         sets: exemplars of the whole corpus and their activations, [neurons, size].
         silent: by end, why neurons have no exemplars, by their numbers.
         set_sizes: by end, of each neuron's set of the whole corpus, int [neurons].
+        cut: what the target has not seen of the sentences.
         graphs: of graphs.parquet.
     """
 
@@ -70,6 +72,7 @@ class Run:
     sets: tuple[np.ndarray, np.ndarray]
     silent: Mapping[str, Mapping[int, str]]
     set_sizes: Mapping[str, np.ndarray]
+    cut: Cut
     graphs: Sequence[Record]
 
     def packs(self) -> Iterator[Pack]:
@@ -94,6 +97,7 @@ class Run:
         rule = overview.rule(self.made["label"], self.made["exemplars"], self.sizes)
         value: JSON = {"title": self.title, "version": overview.descry_version()}
         value |= overview.sentences(self.corpus, self.made["corpus"])
+        target |= {"most": self.cut.most, "cut": int(np.count_nonzero(self.cut.tokens))}
         value |= {"target": target, "rule": rule, "broad": table.made["dropped"]}
         value |= overview.labellers(self.made["describe"], self.b, self.judge)
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
@@ -157,5 +161,9 @@ class Run:
         yield shown_pack(self.shown, HALVES)
 
     def _of_sentences(self) -> Iterator[Pack]:
-        excited = Excited.by(*self.sets, len(self.corpus))
-        yield from sentence_packs(self.corpus, self.b, self.gold, excited, IN_SENTENCE)
+        spread = self.shown.distribution
+        digits = [places(*one) for one in zip(spread["deviation"], spread["highest"], strict=True)]
+        excited = Excited.by(*self.sets, len(self.corpus), digits)
+        yield from sentence_packs(
+            self.corpus, self.b, self.gold, excited, IN_SENTENCE, self.cut.tokens
+        )

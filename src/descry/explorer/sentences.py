@@ -9,11 +9,11 @@ import pyarrow as pa
 from scipy.special import expit
 
 from descry.annotations import Annotations
-from descry.explorer.packs import Pack, numbers, plain, slices, whole_numbers
+from descry.explorer.packs import Pack, plain, slices, whole_numbers
+from descry.numerals import fixed
 from descry.storage import JSON
 
 SIZE = 64  # sentences of a pack
-_DIGITS = 3  # of an activation beside a sentence: there are very many
 _COLUMNS = ["id", "text", "summary", "category", "overall", "split", "source", "line"]
 
 
@@ -24,21 +24,26 @@ class Excited:
     Attributes:
         start: int64 [sentences + 1], where each sentence's part of the others begins.
         neuron, rank, activation: numbers of neurons, places in their sets from 1, activations.
+        places: of each neuron, digits behind the point of its activations.
     """
 
     start: np.ndarray
     neuron: np.ndarray
     rank: np.ndarray
     activation: np.ndarray
+    places: list[int]
 
     @classmethod
-    def by(cls, sets: np.ndarray, activations: np.ndarray, sentences: int) -> "Excited":
+    def by(
+        cls, sets: np.ndarray, activations: np.ndarray, sentences: int, places: list[int]
+    ) -> "Excited":
         """Turn exemplar sets round; ties by the neuron.
 
         Args:
             sets: int [neurons, size], rows of the corpus, highest activation first, -1 behind the
                 end of a smaller set.
             activations: float32 of the same shape.
+            places: as above.
         """
         neurons = len(sets)
         rows = sets.T.ravel()  # in the order of rank and neuron, which a stable sort keeps
@@ -46,15 +51,16 @@ class Excited:
         order = np.argsort(rows, kind="stable").astype(np.int32)[nobody:]
         start = np.concatenate([[0], np.cumsum(np.bincount(rows[order], minlength=sentences))])
         rank, neuron = order // neurons, order % neurons
-        return cls(start, neuron, rank + 1, activations[neuron, rank])
+        return cls(start, neuron, rank + 1, activations[neuron, rank], places)
 
     def of(self, rows: slice, most: int) -> Iterator[list[list[Any]]]:
-        """Of each of some sentences neuron, rank and activation of the leading ones."""
+        """Of each of some sentences neuron, rank and activation (in words) of the leading ones."""
         start, number = self.start[rows], self.excites[rows]
         kept = np.minimum(number, most)
         places = np.repeat(start - np.cumsum(kept) + kept, kept) + np.arange(kept.sum())
-        values = numbers(self.activation[places], _DIGITS)
-        columns = self.neuron[places].tolist(), self.rank[places].tolist(), values
+        neurons, values = self.neuron[places].tolist(), self.activation[places].tolist()
+        told = [fixed(x, self.places[n]) for n, x in zip(neurons, values, strict=True)]
+        columns = neurons, self.rank[places].tolist(), told
         return _parted([list(one) for one in zip(*columns, strict=True)], kept)
 
     @property
@@ -64,7 +70,7 @@ class Excited:
 
 
 def sentence_packs(
-    corpus: pa.Table, b: Annotations, gold: np.ndarray, excited: Excited, most: int
+    corpus: pa.Table, b: Annotations, gold: np.ndarray, excited: Excited, most: int, cut: np.ndarray
 ) -> Iterator[Pack]:
     """All sentences.
 
@@ -73,6 +79,7 @@ def sentence_packs(
         b: the labeller's answers, of the descriptors in the order of the run.
         gold: int8 [sentences, descriptors], as `read_gold` gives it.
         most: neurons of a sentence.
+        cut: int [sentences], tokens that the target has not seen.
     """
     table = corpus.select(_COLUMNS)
     for number, rows in enumerate(slices(len(table), SIZE)):
@@ -86,6 +93,10 @@ def sentence_packs(
         records = plain(table.slice(rows.start, rows.stop - rows.start).to_pylist())
         for record, *values in zip(records, *columns.values(), strict=True):
             record |= dict(zip(columns, values, strict=True))
+        for row in np.flatnonzero(cut[rows]).tolist():
+            records[row]["cut"] = int(cut[rows.start + row])
+        for row in np.flatnonzero(b.cut[rows]).tolist():
+            records[row]["unread"] = int(b.cut[rows.start + row])
         for row, labels in enumerate(_places(gold[rows] == 1)):
             if (gold[rows.start + row] >= 0).any():
                 records[row]["gold"] = labels

@@ -16,7 +16,7 @@ import numpy as np
 
 from descry.errors import InputError
 from descry.labellers import JSON, NO_FRAME, Answer, Frame, Identity
-from descry.models import Checkpoint, Embed, sentence_embedder
+from descry.models import Checkpoint, Embedder, sentence_embedder
 from descry.prompts import HIGHEST_RATING, Prompt, descriptors_of
 from descry.storage import canonical, sha256_text
 
@@ -71,10 +71,17 @@ class EmbeddedLabeller:
         for start in range(0, len(rows), _GROUP):
             group = rows[start : start + _GROUP]
             asked = [prompts[row] for row in group]
-            yield list(zip(group, answers[asked[0].task](asked), strict=True))
+            found = zip(answers[asked[0].task](asked), self._cut(asked), strict=True)
+            yield list(zip(group, (answer._replace(cut=cut) for answer, cut in found), strict=True))
+
+    def _cut(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Of each prompt the tokens of its sentences that the embedder does not see."""
+        texts = list(dict.fromkeys(text for prompt in prompts for text in prompt.shown))
+        cut = dict(zip(texts, self._embed.cut(texts), strict=True))
+        return [sum(cut[text] for text in prompt.shown) for prompt in prompts]
 
     @cached_property
-    def _embed(self) -> Embed:
+    def _embed(self) -> Embedder:
         return sentence_embedder(self.checkpoint)
 
     def _topics(self, prompts: Sequence[Prompt]) -> list[Answer]:

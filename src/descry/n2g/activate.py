@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import in_parallel, plan_batches, within_memory
+from descry.models import in_parallel, plan_batches, vocabulary_size, within_memory
 from descry.n2g.plans import Prompt
-from descry.targets import Target
+from descry.targets import Target, around
 
 _PROBE = 8  # tokens by which it is seen whether what follows counts
 _NOISE = 1e-5  # of the largest value: what another order of additions changes
@@ -75,7 +75,8 @@ class LayerNeurons:
     def _reads_on(self) -> bool:
         """Whether the last token of a prompt changes the activations of those before it."""
         special = set(self.target.tokenizer.all_special_ids)
-        words = [token for token in range(len(self.target.tokenizer)) if token not in special]
+        size = vocabulary_size(self.target.tokenizer)
+        words = [token for token in range(size) if token not in special]
         pair = words[len(words) // 2 :][:2]  # at both ends a vocabulary has tokens never trained
         size = min(_PROBE, self.limit)
         one, other = ((*[pair[0]] * (size - 1), last) for last in pair)
@@ -86,10 +87,7 @@ class LayerNeurons:
 
 def _around(tokenizer: Any, bos: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The special tokens that stand before and behind a prompt."""
-    encoded = tokenizer("a", return_special_tokens_mask=True)
-    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
-    own = [place for place, flag in enumerate(special) if not flag]
-    before, behind = tuple(ids[: own[0]]), tuple(ids[own[-1] + 1 :])
+    before, behind = around(tokenizer)
     if before or not bos:
         return before, behind
     named = (tokenizer.bos_token_id, tokenizer.cls_token_id, tokenizer.eos_token_id)

@@ -20,6 +20,7 @@ class Sentences:
 
     Attributes:
         number: how many there are.
+        cut: how many of those that `blocks` has gone through have more tokens than the limit.
     """
 
     def __init__(self, corpus: Path, tokenizer: Any, limit: int) -> None:
@@ -29,16 +30,19 @@ class Sentences:
             limit: tokens of a sentence; what is beyond is cut.
         """
         self.corpus, self.tokenizer, self.limit = corpus, tokenizer, limit
-        self.number = row_count(corpus, "corpus")
+        self.number, self.cut = row_count(corpus, "corpus"), 0
         self._strings = read_table(corpus, "corpus", ["text"])["text"]
 
     def blocks(self) -> Iterator[list[Prompt]]:
         """The tokens of all sentences, some at a time."""
 
-        def tokens(table: "pyarrow.Table") -> list[Prompt]:
-            return [text.tokens for text in self._read(table["text"].to_pylist())]
+        def read_block(table: "pyarrow.Table") -> list[Text]:
+            return self._read(table["text"].to_pylist())
 
-        return ahead(tokens, read_blocks(self.corpus, "corpus", ["text"], BLOCK), 1)
+        self.cut = 0
+        for texts in ahead(read_block, read_blocks(self.corpus, "corpus", ["text"], BLOCK), 1):
+            self.cut += sum(text.cut > 0 for text in texts)
+            yield [text.tokens for text in texts]
 
     def texts(self, rows: Sequence[int]) -> list[Text]:
         """Some sentences whole."""

@@ -13,10 +13,13 @@ from descry.models import (
     pick_device,
     plan_batches,
     quiet,
+    special_as_text,
+    vocabulary_size,
     within_memory,
 )
 from descry.n2g.augment import Gap, suitable
 from descry.n2g.plans import Prompt
+from descry.targets import around
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +30,7 @@ _WORD_PIECE = "##"  # BERT's mark of one that does not
 
 def whole_words(tokenizer: Any) -> dict[int, str]:
     """The tokens of a vocabulary that are alphabetic words, without the tokenizer's word marks."""
-    pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    pieces = tokenizer.convert_ids_to_tokens(list(range(vocabulary_size(tokenizer))))
     named = [piece or "" for piece in pieces]
     special = set(tokenizer.all_special_tokens)
     mark = next((m for m in _WORD_START if any(p.startswith(m) for p in named)), None)
@@ -86,6 +89,8 @@ class MaskedLanguageModel:
         self.name, self.number, self.probability = checkpoint.model, number, probability
         self.device, self.batch_tokens = pick_device(device), batch_tokens
         self.tokenizer, self.model = _load(checkpoint, self.device)
+        special_as_text(self.tokenizer)
+        self.before, self.behind = around(self.tokenizer)
         self.words = whole_words(self.tokenizer)
 
     def __call__(self, gaps: Sequence[Gap]) -> list[list[str]]:
@@ -105,20 +110,15 @@ class MaskedLanguageModel:
         return found
 
     def _encoded(self, gap: Gap) -> tuple[list[int], int | None]:
-        """Token ids with a mask in the gap, and its place: somebody may have written others."""
-        encoded = self.tokenizer(
-            gap.before + self.tokenizer.mask_token + gap.after,
-            truncation=True,
-            return_offsets_mapping=True,
-        )
-        ids: list[int] = encoded["input_ids"]
-        first = len(gap.before)
-        for place, (token, (start, end)) in enumerate(
-            zip(ids, encoded["offset_mapping"], strict=True)
-        ):
-            if token == self.tokenizer.mask_token_id and start <= first < end:
-                return ids, place
-        return ids, None
+        """Token ids with a mask in the gap, and its place, if the model reads as far."""
+        token = self.tokenizer.mask_token_id
+        mask = self.tokenizer.added_tokens_decoder[token]
+        before = gap.before.rstrip() if mask.lstrip else gap.before
+        after = gap.after.lstrip() if mask.rstrip else gap.after
+        first, last = self.tokenizer([before, after], add_special_tokens=False)["input_ids"]
+        room = self.tokenizer.model_max_length - len(self.before) - len(self.behind)
+        ids = [*self.before, *[*first, token, *last][:room], *self.behind]
+        return ids, len(self.before) + len(first) if len(first) < room else None
 
     def _ranked(self, batch: Sequence[tuple[list[int], int | None]]) -> list[Iterator[str]]:
         """The words for the gaps of a batch, the likeliest first."""

@@ -22,20 +22,22 @@ class Text:
         tokens: ids.
         spans: of each token, its characters in `string`, without white space around them.
         sentences: of each token, the number of its sentence.
+        cut: how many tokens were cut.
     """
 
     string: str
     tokens: tuple[int, ...]
     spans: tuple[Span, ...]
     sentences: tuple[int, ...]
+    cut: int = 0
 
 
-def make_text(string: str, tokens: Sequence[int], spans: Sequence[Span]) -> Text:
+def make_text(string: str, tokens: Sequence[int], spans: Sequence[Span], cut: int = 0) -> Text:
     """A text whose tokens stand at these characters."""
     trimmed = tuple(_trimmed(string, span) for span in spans)
     ends = [found.end() for found in _BOUNDARY.finditer(string)]
     sentences = tuple(sum(end <= first for end in ends) for first, _ in trimmed)
-    return Text(string, tuple(tokens), trimmed, sentences)
+    return Text(string, tuple(tokens), trimmed, sentences, cut)
 
 
 def _trimmed(string: str, span: Span) -> Span:
@@ -50,9 +52,8 @@ def _trimmed(string: str, span: Span) -> Span:
 def read(strings: Sequence[str], tokenizer: Any, *, limit: int) -> list[Text]:
     """Tokenise strings with a fast tokenizer of the transformers library.
 
-    Special tokens are left out, also those that somebody wrote into a string by name.
-
     Args:
+        tokenizer: one that reads special tokens as text (`models.special_as_text`).
         limit: tokens of a text; what is beyond is cut.
 
     Raises:
@@ -64,17 +65,9 @@ def read(strings: Sequence[str], tokenizer: Any, *, limit: int) -> list[Text]:
         list(strings),
         add_special_tokens=False,
         return_offsets_mapping=True,
-        truncation=True,
-        max_length=limit,
     )
-    written, texts = set(tokenizer.all_special_tokens), []
-    for string, ids, spans in zip(
-        strings, encoded["input_ids"], encoded["offset_mapping"], strict=True
-    ):
-        kept = [
-            (token, (first, last))
-            for token, (first, last) in zip(ids, spans, strict=True)
-            if string[first:last].strip() not in written
-        ]
-        texts.append(make_text(string, [token for token, _ in kept], [span for _, span in kept]))
-    return texts
+    whole = zip(strings, encoded["input_ids"], encoded["offset_mapping"], strict=True)
+    return [
+        make_text(string, ids[:limit], spans[:limit], max(0, len(ids) - limit))
+        for string, ids, spans in whole
+    ]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from descry.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
-from descry.matrix import DATA, WRITTEN, Layout, Writer, begin, refuse_another
+from descry.matrix import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
 from descry.models import Checkpoint
 from descry.processes import Share, share
 from descry.running import Running
@@ -29,6 +29,7 @@ from descry.targets import Position, Target
 from descry.threads import ahead
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
+_NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")
 SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 Progress = Callable[[str, int, int], None]
 
@@ -54,13 +55,14 @@ def run(
     untrained: int | None = None,
     shard: Shard = WHOLE,
     parts: Sequence[Path] = (),
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write activations.h5, or a shard of it.
 
     With store `matrix`: dataset `activations` [sentence, layer, neuron], rows in the order of the
     corpus, and `id`, `split` of the sentences. At position `tokens` a row is a token: `sentence`
     and `token` say which, `start` and `length` where each sentence's are. With store `exemplars`:
-    what `running` keeps. A killed run is gone on with.
+    what `running` keeps. Dataset `cut` int32 [sentence] says how many tokens of each the model has
+    not seen; attribute `max_tokens`, how many it sees. A killed run is gone on with.
 
     Args:
         untrained: the seed of random weights in the place of the trained ones.
@@ -88,14 +90,24 @@ def run(
         "site": site,
         "position": position,
         "layers": model.layers,
+        "max_tokens": model.max_tokens,
     }
     job = _Job(corpus, output, made, model, own, batch_tokens, block, shard, parts, progress)
     if store == "matrix":
         job.matrix(store_dtype)
     else:
         job.exemplars(keep)
-    sentences = row_count(corpus, "corpus")
-    return {"sentences": sentences, "layers": len(model.layers), "neurons": model.neurons}
+    counts: dict[str, Any] = {"sentences": row_count(corpus, "corpus")}
+    counts |= {"layers": len(model.layers)}
+    counts |= {"neurons": model.neurons, "most tokens": model.max_tokens}
+    if model.max_tokens < max_tokens:
+        counts["most tokens"] = f"{model.max_tokens} (all that the model takes, not {max_tokens})"
+    return counts | ({"sentences cut": _sentences_cut(output)} if own.main else {})
+
+
+def _sentences_cut(path: Path) -> int:
+    with reading_hdf5(path, "activations") as file:
+        return int(np.count_nonzero(file[CUT][:])) if CUT in file else 0
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class _Job:
             "revision": params["target"]["revision"],
             "dtype": params["dtype"],
             "corpus": corpus,
-        } | {name: made[name] for name in ("weights", "tokenizer", "site", "position", "layers")}
+        } | {name: made[name] for name in _NAMES}
 
     def matrix(self, dtype: str) -> None:
         """Write the matrix, block by block."""
@@ -137,7 +149,9 @@ class _Job:
             with writing_hdf5(self.output, self.made):
                 return
         if self.own.main:
-            index = self._index(tokens) if self.shard == WHOLE else {}
+            index = {CUT: tokens.datasets[CUT]} if tokens else {}
+            if self.shard == WHOLE:
+                index |= self._index(tokens)
             layout = Layout(*shape, dtype, self.block)
             begin(self.output, self.made, self.names, layout, index)
         self.own.wait()
@@ -167,9 +181,10 @@ class _Job:
             return self._has(number) and not writer.written[number // self.shard.number]
 
         def write(computed: tuple[Block, np.ndarray]) -> int:
-            place = computed[0].number // self.shard.number
-            writer.write(place, place * self.block, computed[1])
-            return len(computed[0].tokens)
+            block, values = computed
+            place = block.number // self.shard.number
+            writer.write(place, place * self.block, values, None if tokens else block.cut)
+            return len(block.tokens)
 
         blocks = (
             (block for block in tokens.blocks if wanted(block.number))
@@ -203,7 +218,8 @@ class _Job:
                     number = place * len(self.parts) + first
                     rows = slice(place * self.block, (place + 1) * self.block)
                     if not writer.written[number]:
-                        writer.write(number, number * self.block, file[DATA][rows])
+                        cut = None if self.model.position == "tokens" else file[CUT][rows]
+                        writer.write(number, number * self.block, file[DATA][rows], cut)
 
     def exemplars(self, keep: int) -> None:
         """Write what is kept of the activations; only some blocks of them are ever held."""
@@ -224,7 +240,7 @@ class _Job:
             if not self._has(block.number):
                 return 0
             rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
-            running.add(values, rows, block.halves)
+            running.add(values, rows, block.halves, block.cut)
             running.next = block.number + 1
             if time.monotonic() - saved > SAVE:
                 self._save(running, self._unfinished(self.own.index), {})
@@ -264,7 +280,9 @@ class _Job:
         with writing_hdf5(path, self.made) as file:
             file.attrs.update(names)
             for name, values in running.state().items():
-                file.create_dataset(name, data=values)
+                # Nearly all of it is 0.
+                packed = {"compression": "gzip"} if name == CUT and len(values) else {}
+                file.create_dataset(name, data=values, **packed)
 
     def _join(self, running: Running) -> None:
         """Write the file, out of all processes' shares."""

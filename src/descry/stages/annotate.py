@@ -86,7 +86,9 @@ def run(
                     counts[name] += int(flags.sum())
             frame = stored_frame(cache, who.identity) or NO_FRAME
             of_b = {name: counts[name] for name in ("other word likelier", "near ties")}
-            b.sign(made | {"failed": tally.failed} | of_b, who.identity.as_json(), frame)
+            cut = [tally.shortened.get(name, 0) for name in ids] if tally.shortened else []
+            of_b |= {"cut": len(tally.shortened)}
+            b.sign(made | {"failed": tally.failed} | of_b, who.identity.as_json(), frame, cut)
     warning = one_sided(who.identity.name, *said)
     told: dict[str, object] = {"sentences": len(rows), **tally.brief, **counts}
     return told | ({"warnings": [warning]} if warning else {})

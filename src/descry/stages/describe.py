@@ -79,7 +79,8 @@ def run(
             return counts
         who = zip(identities, frames, strict=True)
         made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
-        made |= {"example": example, "failed": counts["failed"], "corpus_id": corpus_id(ids)}
+        made |= {"example": example, "failed": counts["failed"], "cut": counts["cut"]}
+        made |= {"corpus_id": corpus_id(ids)}
         write_batches(output, _Rows.SCHEMA, rows.tables(), made)
         found = {"no topics": rows.empty, "phrases left out": rows.left_out}
         found |= {"descriptors": rows.number, "distinct": len(rows.distinct)}

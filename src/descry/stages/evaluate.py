@@ -25,7 +25,7 @@ from descry.gold import read_gold, unused_gold
 from descry.label_scores import label_scores
 from descry.means import mean
 from descry.nulls import means_of, scores
-from descry.results import has_exemplars, read_ends
+from descry.results import has_exemplars, read_cut, read_ends
 from descry.rules import Rule
 from descry.splits import HALVES, split_rows
 from descry.storage import (
@@ -150,6 +150,12 @@ def run(
     for against in dict.fromkeys(row["against"] for row in rated):
         value[against] = _headline(rated, against, rule)
     value["alignment"] = _by_end(aligned)
+    cut = read_cut(activations)
+    value["cut"] = {
+        "target_tokens": cut.most,
+        "target_sentences": int(np.count_nonzero(cut.tokens)),
+        "labeller_sentences": int(np.count_nonzero(b.cut)),
+    }
     value["composed"] = _composed(read_table(composed, "label"))
     write_json(metrics, defined(value))
     write_csv(curves, rated)

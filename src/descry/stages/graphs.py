@@ -113,7 +113,7 @@ def run(
     )
     counts = _write(output, scores, job.with_firing(records), made)
     unfinished.clear()
-    return counts
+    return counts | {"sentences cut": job.sentences.cut}
 
 
 def _write(

@@ -18,6 +18,7 @@ from descry.gold import read_gold
 from descry.n2g.records import read_records
 from descry.results import (
     labelled_ends,
+    read_cut,
     read_ends,
     read_exemplars,
     read_labels,
@@ -59,7 +60,7 @@ def run(
     output: Path,
     *,
     section: dict[str, Any],
-    title: str,
+    title: str | None,
     exemplars_shown: int,
 ) -> dict[str, int]:
     """Write the site: the page, and packs of data that it loads when they are looked at.
@@ -68,6 +69,7 @@ def run(
         rated: descriptors.csv, how well the labeller did on each.
         trials: scores.csv.
         output: the folder, replaced as a whole.
+        title: heading of the page; None: what the neurons of the target respond to.
         exemplars_shown: sentences shown of a neuron and half.
 
     Raises:
@@ -85,9 +87,11 @@ def run(
     if {row["descriptor"] for row in per_descriptor} != kept:
         raise InputError(f"{rated}: not of these labels: run `descry evaluate` again")
     sizes, sets = _sets(exemplars)
+    made = {stage: provenance_of(path, stage) for stage, path in stages.items()}
+    model = made["activations"]["params"]["target"]["model"].rstrip("/").rpartition("/")[2]
     found = Run(
-        title=title,
-        made={stage: provenance_of(path, stage) for stage, path in stages.items()},
+        title=f"What the neurons of {model} respond to" if title is None else title,
+        made=made,
         corpus=read_table(corpus, "corpus"),
         b=b,
         judge=judge,
@@ -113,6 +117,7 @@ def run(
         sets=sets,
         silent={end: read_silent(exemplars, end).words for end in tables},
         set_sizes={end: _taken(read_exemplars(exemplars, "all", end)) for end in tables},
+        cut=read_cut(activations),
         graphs=read_records(graphs)[0],
     )
     written = write_site(output, found.packs(), _commit())

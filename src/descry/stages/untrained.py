@@ -24,7 +24,7 @@ def run(
     enabled: bool,
     seed: int,
     progress: Progress,
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write exemplar sets as stage exemplars does; where it is not enabled, a file that says so.
 
     The matrix is not kept.
@@ -39,8 +39,8 @@ def run(
     kept = output.with_suffix(".activations.h5")
     made = extraction | {"store": "exemplars"}
     whole = made | {"untrained": seed}
-    activations.run(corpus, kept, section=whole, **made, untrained=seed, progress=progress)
+    seen = activations.run(corpus, kept, section=whole, **made, untrained=seed, progress=progress)
     recorded = {"untrained": section, "activations": extraction, "exemplars": selection}
     counts = exemplars.run(corpus, kept, output, section=recorded, passing=True, **selection)
     kept.unlink()
-    return counts
+    return counts | {name: seen[name] for name in ("most tokens", "sentences cut")}

@@ -22,6 +22,13 @@ descry.h = (tag, attributes = {}, ...children) => {
 descry.number = (value, digits = 3) =>
   value === null || value === undefined || Number.isNaN(value) ? "–" : value.toFixed(digits);
 
+/** Digits behind the point of a neuron's activations, as numerals.py has it: three of the deviation's. */
+descry.places = ({ deviation, highest }) => {
+  const size = Math.abs(deviation || highest || 1);
+  const exponent = Number(size.toExponential(2).split("e")[1]);
+  return Math.min(Math.max(3, 2 - exponent), 12);
+};
+
 descry.count = (value) => (value ?? 0).toLocaleString("en");
 
 /** A p or q value: small ones as powers. */

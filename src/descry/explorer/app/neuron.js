@@ -304,7 +304,10 @@
             descry.facts(
               ["mean", "deviation", "skewness", "kurtosis", "lowest", "highest"].map((key) => [
                 key,
-                descry.number(distribution[key], 3),
+                descry.number(
+                  distribution[key],
+                  ["skewness", "kurtosis"].includes(key) ? 3 : descry.places(distribution),
+                ),
               ]),
             ),
           ),

@@ -271,6 +271,18 @@
           "Target",
           `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}, ${target.dtype}`,
         ],
+        [
+          "Sentences cut",
+          target.cut
+            ? `${descry.count(target.cut)} of which the target model saw the first ${descry.count(target.most)} tokens only`
+            : null,
+        ],
+        [
+          "Not read whole",
+          run.metrics.cut?.labeller_sentences
+            ? `${descry.some(run.metrics.cut.labeller_sentences, "sentence")}, by the labeller`
+            : null,
+        ],
         ["Weights (sha256)", h("code", { class: "hash" }, target.weights)],
         ["Raw descriptors by", run.describers.map((one) => one.name).join("; ")],
         [

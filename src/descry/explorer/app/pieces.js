@@ -60,6 +60,17 @@ descry.answers = (sentence, own = new Set()) => {
   return h("ul", { class: "answers", "aria-label": "The labeller's answers" }, said, missing, none);
 };
 
+/** That the model has not seen all of a sentence; nothing where it has. */
+descry.cutMark = ({ cut }) => {
+  if (!cut) return null;
+  const { most } = descry.run.target;
+  return descry.h(
+    "span",
+    { class: "cut" },
+    `the model saw the first ${descry.count(most)} of ${descry.count(most + cut)} tokens`,
+  );
+};
+
 /** A sentence with how strongly it excites a neuron. */
 descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }) => {
   const { h } = descry;
@@ -78,7 +89,7 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
       { class: "measure" },
       rank ? h("span", {}, `${rank}.`) : null,
       bar,
-      h("span", { class: "number", title: away }, descry.number(activation, 3)),
+      h("span", { class: "number", title: away }, descry.number(activation, descry.places(distribution))),
       h(
         "a",
         {
@@ -87,6 +98,7 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
         },
         descry.category(sentence),
       ),
+      descry.cutMark(sentence),
     ),
     h("blockquote", {}, descry.marked(sentence.text, words)),
     descry.answers(sentence, own),

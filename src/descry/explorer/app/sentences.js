@@ -22,8 +22,8 @@
       {
         title: "activation",
         number: true,
-        of: (row) => row.activation,
-        show: (row) => descry.number(row.activation, 3),
+        of: (row) => Number(row.activation),
+        show: (row) => row.activation,
       },
       {
         title: "labels of the neuron",
@@ -44,6 +44,7 @@
           { class: "whole" },
           sentence.summary ? h("p", {}, h("b", {}, sentence.summary)) : null,
           h("p", {}, sentence.text),
+          sentence.cut ? h("p", {}, descry.cutMark(sentence)) : null,
         ),
         descry.facts([
           ["category", descry.category(sentence)],
@@ -58,6 +59,17 @@
           "answers",
           "What it talks about",
           h("p", {}, "The labeller's Yes, with its probability."),
+          sentence.unread
+            ? h(
+                "p",
+                {},
+                h(
+                  "span",
+                  { class: "cut" },
+                  `the labeller did not read ${descry.count(sentence.unread)} of its tokens`,
+                ),
+              )
+            : null,
           descry.answers(sentence),
           sentence.gold
             ? h(
