@@ -150,7 +150,8 @@ _NONE = re.compile(
     r"(?:the )?(?:none|n[/.]?a|nil|null|nothing|empty|not applicable|no topics?"
     r"|etc|(?:and )?so on|keine?s?|keine themen|aucune?|ning[uú]no|nessuno|なし|无|無|없음)"
     r"|(?:none|nothing)(?: \w+){1,6}"
-    rf"|(?:it (?:seems|appears) (?:that )?)?(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
+    r"|(?:it (?:seems|appears) (?:that )?)?"
+    r"(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
     rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}} {_OF}(?: [\w,'-]+){{0,12}}"
     rf"|there (?:is|are)n['’]t any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
     r"|(?:the|this) (?:sentence|review|text)(?: \w+){0,2} (?:not|n['’]t|no)(?: [\w,'-]+){0,4}"
@@ -484,7 +485,7 @@ def _of_marked(marked: list[_Marked], max_words: int) -> Iterator[str]:
 # Lists without
 
 _SEPARATORS = re.compile(
-    r"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘])|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s"
+    r"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s"
 )
 _SLASHES = re.compile(r"\s/\s")
 _EXPLAINED = re.compile(r"\s?:(?=\s|$)|\s[-–—]+\s|\s?—\s?|\s[(\[]|\s?(?:->|=>|→|⇒)\s?|\s=\s")
