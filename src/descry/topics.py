@@ -92,7 +92,8 @@ _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
 _KEPT_AT_END = "+%"
 # A sentence, or a part of one: no topic has these words.
 _CLAUSE = re.compile(
-    r"^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
+    r"^(?:first|second|third)(?:ly)?$|^(?:finally|lastly|overall|however|also|additionally)$"
+    r"|^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
     r"|\s(?:is|are|was|were|am|isn['’]t|aren['’]t|wasn['’]t|has|had|does|did|doesn['’]t|don['’]t"
     r"|didn['’]t|it['’]s|that['’]s)\b|\s(?:it|them)$|^in (?:this|the) (?:sentence|review|text)\b"
     r"|^(?:the|this|that|a)\s(?:sentence|review|reviewer|customer|user|text|author|writer|speaker"
@@ -130,7 +131,8 @@ def _may_end(letter: str) -> bool:
 
 
 def _usable(phrase: str) -> bool:
-    return any(letter.isalpha() for letter in phrase) and not _UNUSABLE.search(phrase)
+    balanced = phrase.count("(") == phrase.count(")")
+    return balanced and any(map(str.isalpha, phrase)) and not _UNUSABLE.search(phrase)
 
 
 def clean_concept(concept: str) -> bool:
@@ -146,10 +148,12 @@ def clean_concept(concept: str) -> bool:
 _OF = r"(?:topics?|concepts?|descriptors?|key\s?words?|key\s?phrases?|themes?|aspects?)"
 _NONE = re.compile(
     r"(?:the )?(?:none|n[/.]?a|nil|null|nothing|empty|not applicable|no topics?"
-    r"|keine?s?|keine themen|aucune?|ning[uú]no|nessuno|なし|无|無|없음)"
+    r"|etc|(?:and )?so on|keine?s?|keine themen|aucune?|ning[uú]no|nessuno|なし|无|無|없음)"
     r"|(?:none|nothing)(?: \w+){1,6}"
-    rf"|(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
+    r"|(?:it (?:seems|appears) (?:that )?)?"
+    r"(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
     rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}} {_OF}(?: [\w,'-]+){{0,12}}"
+    rf"|there (?:is|are)n['’]t any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
     r"|(?:the|this) (?:sentence|review|text)(?: \w+){0,2} (?:not|n['’]t|no)(?: [\w,'-]+){0,4}"
     rf" {_OF}(?: [\w,'-]+){{0,12}}"
     rf"|i (?:can ?not|can['’]t|do not|don['’]t|did not|could not) (?:see|find|identify)"
@@ -245,6 +249,7 @@ _STEPS |= {ord("、"): ", ", ord("،"): ", ", ord("﹑"): ", ", ord("。"): ". "
 _KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3")
 _BOLD_LINE = re.compile(r"(?m)(?:^|(?<=: ))[ \t]*(\*\*|__)([^*_\n]{1,200})\1[ \t]*:?[ \t]*$")
 _EMPHASIS = re.compile(r"\*\*+|__+|`+|(?<=\s)[*_](?=[^\W_])|^[*_](?=[^\W_][^*_\n]*[*_])", re.M)
+_TABS = re.compile(r"(?<=[^\s\t])\t+(?=\S)")
 _RULE = re.compile(r"(?m)^[ \t]*[-=_*~]{3,}[ \t]*$")
 
 
@@ -261,6 +266,8 @@ def _items(text: str, max_words: int) -> _Items:
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
         told = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
         return _Items(told) if told else _NO_TOPICS
+    if text.lower() in ("true", "false"):
+        raise UnparsableError(_OTHER_JSON)
     if _is_none(clean(text)):
         return _NO_TOPICS
     if refuses(text):
@@ -279,7 +286,7 @@ def _plain(text: str) -> str:
     text = _TAGS.sub(lambda tag: "" if tag[2].lower() in _INLINE else "\n", text)
     text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_STEPS)))
     text = _BOLD_LINE.sub(r"## \2", text)
-    return _RULE.sub("", _EMPHASIS.sub("", text)).replace("\t", " ")
+    return _RULE.sub("", _EMPHASIS.sub("", _TABS.sub(", ", text))).replace("\t", " ")
 
 
 def _line(item: str) -> str:
@@ -319,12 +326,15 @@ _BARE_LABEL = re.compile(rf"(?:[\w'’-]+ ){{0,5}}{_OF}(?: (?:in|of|for|from)\b[
 _COPULA = re.compile(
     rf"[^,;:\n]{{0,80}}\b(?:{_OF}|answer)\b[^,;:\n]{{0,60}}?\b(?:are|is|were|includes?)\s+", re.I
 )
+_SAME_LABEL = re.compile(rf"(?im)^[ \t]*(?:[\w-]+ )?{_OF}[ ]?:")  # of each topic
 _LABEL_WORDS = 14  # of a line that introduces a list, at the most
 
 
 def _behind_labels(text: str) -> str:
     """What follows pleasantries and "Topics:"-like labels; a label may stand behind prose."""
     text = text.strip()
+    if len(_SAME_LABEL.findall(text)) > 1:
+        return _SAME_LABEL.sub("- ", text)
     if polite := _PLEASANTRY.match(text + "\n"):
         text = dedented(text[polite.end() :])
     for start in _line_starts(text):
@@ -379,7 +389,9 @@ _KINDS = {
     "bullet": re.compile(r"^\s*(?:[-*+–—](?!\d)|[•‣▪▫●◦○·・►▶▸➤➢→✓✔☑»■□★☆✅◆◇∙⁃])+\s*"),
 }
 _CHECKBOX = re.compile(r"^\[[ xX]\]\s*")
-_ENUMERATORS = re.compile(r"(?:^|(?<=[\s,;]))[(\[]?(\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})[.)\]]:?(?!\d)")
+_ENUMERATORS = re.compile(
+    r"(?:^|(?<=[\s,;]))[(\[]?(\d{1,3}|[A-Za-z]|[ivxIVX]{2,5})(?:[.)\]]:?|:(?=\s))(?!\d)"
+)
 _ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"]
 _DASHES = re.compile(r"\s+[-–—*]\s+")
 _BULLETS = re.compile(r"\s*[•‣▪▫●◦○·・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*")
@@ -415,7 +427,8 @@ def _marked(lines: list[str]) -> list[_Marked]:
 
 
 def _is_label(text: str) -> bool:
-    return _BARE_LABEL.fullmatch(text.strip(" :.")) is not None
+    bare = text.strip(" :.")
+    return (_BARE_LABEL.fullmatch(bare) or re.fullmatch(_GROUPS, bare, re.I)) is not None
 
 
 def _mark_of(line: str) -> _Marked | None:
@@ -471,7 +484,9 @@ def _of_marked(marked: list[_Marked], max_words: int) -> Iterator[str]:
 
 # Lists without
 
-_SEPARATORS = re.compile(r"[,;|]|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s")
+_SEPARATORS = re.compile(
+    r"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s"
+)
 _SLASHES = re.compile(r"\s/\s")
 _EXPLAINED = re.compile(r"\s?:(?=\s|$)|\s[-–—]+\s|\s?—\s?|\s[(\[]|\s?(?:->|=>|→|⇒)\s?|\s=\s")
 _SENTENCE_END = re.compile(
@@ -484,7 +499,11 @@ _AFTERWORD = re.compile(
 )
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 _LAST_AND = re.compile(r"\s(?:and|&)\s", re.IGNORECASE)
+_LABELLED = re.compile(r"\w\s?:\s")
 _SHORT = 3  # words on each side of such an "and"
+_REMARK = re.compile(r" \([^()\n]{0,200}\)")  # with commas of its own
+_GROUPS = r"(?:pros?|cons?|positives?|negatives?|strengths?|weaknesses|advantages|disadvantages)"
+_GROUP = re.compile(rf"(?im)^\s*{_GROUPS}(?: {_OF})?\s?:|[;,]\s?(?:sentiment|polarity)\s?:[^,;\n]*")
 _HASHTAGS = re.compile(r"(?:#[^\W\d]\w*[\s,]*)+")
 
 
@@ -512,16 +531,24 @@ def _unmarked(text: str) -> _Items:
         return _Items(_column(text))
     if afterword := _AFTERWORD.search(text, 1):
         text = text[: afterword.start()]
-    bracketed = _BRACKETED.findall(text)
-    inner = [part for part in bracketed if text.startswith("[") or _SEPARATORS.search(part)]
+    inner = [part for part in _BRACKETED.findall(text) if _SEPARATORS.search(part)]
     if inner:
         return _Items([part for within in inner for part in _parts(within)])
+    if text.startswith("["):
+        text = text.replace("[", "").replace("]", "")
+    text = _GROUP.sub("", _REMARK.sub("", text))
     lines = _first_block(text.lstrip("[("))
     if len(lines) > 1 and not any(_SEPARATORS.search(_head(line)) for line in lines):
+        numbers = [line.split()[0] for line in lines]
+        if numbers == [str(i + 1) for i in range(len(lines))]:
+            lines = [line.split(maxsplit=1)[-1] for line in lines]
         return _Items([_head(line) for line in lines])
     body = " ".join(lines)
     head, *rest = _SENTENCE_END.split(body, 1)
     parts = _parts(head, ands=True)
+    explained = [bool(_LABELLED.search(part)) for part in parts]
+    if len(parts) > 1 and explained[0] and not any(explained[1:]):
+        raise UnparsableError("a list under a name that is not known")
     if len(parts) == 1:
         if rest:
             raise UnparsableError(_PROSE)

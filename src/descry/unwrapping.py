@@ -143,9 +143,26 @@ _NEXT_TURN = re.compile(
     r"\n[ \t]*(?:#{1,3} *)?(?:user|human|instruction|question|q) *:", re.IGNORECASE
 )
 
+# The conversation told again from its beginning.
+_OTHERS_TURN = re.compile(
+    r"\s*(?:<[^<>\n]{1,40}>\s*){0,4}(?:\[INST\]|<\|(?:user|system|human)\|>|"
+    r"(?:user|system|human)\s{0,2}(?::|\n|<))",
+    re.IGNORECASE,
+)
+_OWN_TURN = re.compile(
+    r"\[/INST\]|<\|(?:assistant|model)\|>"
+    r"|[\n>]\s{0,3}(?:assistant|model)\s{0,2}(?::|\n|<[^<>\n]{1,40}>)",
+    re.IGNORECASE,
+)
+
 
 def _first_turn(text: str) -> str:
     """The first turn of a model that goes on with others, without the marks around it."""
+    if _OTHERS_TURN.match(text):
+        answer = _OWN_TURN.search(text)
+        if answer is None:
+            raise UnparsableError("no turn of its own")
+        text = text[answer.end() :]
     start, marks = 0, list(_MARK.finditer(text))
     for mark in marks:
         between = text[start : mark.start()]
