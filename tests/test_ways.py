@@ -10,17 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import MODEL, Reply, completion, error, serving
 
-from descry.asking import Asking, Tally, ask, go_on
+from descry.asking import Asking, Tally, ask, go_on, survey
 from descry.cache import PromptCache
 from descry.errors import InputError
-from descry.labellers import Identity, OtherWayError, create
+from descry.labellers import NO_FRAME, Identity, OtherWayError, create
 from descry.labellers.completions import Token, opens_thought
-from descry.labellers.endpoint import TOO_LONG, reported_model
+from descry.labellers.endpoint import ONLY_THOUGHTS, TOO_LONG, reported_model
 from descry.progress import reporting
 from descry.prompts import p1, p1_template, p2, parse_topics, parse_verdict
+from descry.questions import _frame
 from descry.splits import sentence_id
 from descry.stages import describe
 from descry.storage import provenance_of, write_table
+from descry.verification.samples import _again
 
 TOP = {"Yes": -0.2, "No": -2.0, "Maybe": -6.0}
 THOUGHTS = {"<think>": -0.001, "Okay": -8.0, "Yes": -9.0, "No": -10.0}
@@ -300,6 +302,21 @@ def test_with_tokens_to_think_the_answer_is_read_from_the_words(tmp_path, task):
     assert json.loads(who.identity.decoding)["thinking"] == 500
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        completion("<think>Okay, they want", finish="length"),
+        completion("<think>"),
+        completion(message={"content": None, "reasoning": "Okay, they"}, finish="length"),
+    ],
+)
+@pytest.mark.parametrize("task", ["p1", "p2"])
+def test_thoughts_that_use_up_their_tokens_are_a_failure_with_the_remedy(tmp_path, task, reply):
+    with serving(lambda body, before: Reply(reply)) as server:
+        _, tally = put(tmp_path, labeller(server.url, task, thinking=9), questions(task))
+    assert tally.failures == {ONLY_THOUGHTS: len(TEXTS)}
+
+
 def test_thoughts_that_a_server_keeps_apart_are_no_answer(tmp_path):
     def script(body, before):
         message = {"content": "No", "reasoning_content": "Yes? Yes, or rather no."}
@@ -564,3 +581,24 @@ def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path)
 
 def _named(who):
     return {name: value for name, value in who.items() if name != "frame"}
+
+
+def test_a_verification_asks_again_in_the_way_of_the_stored_answers(tmp_path):
+    prompts = questions("p2")
+    with serving(refusing("temperature")) as server, PromptCache(tmp_path) as cache:
+        put(tmp_path, labeller(server.url, "p2"), prompts)
+        server.bodies.clear()
+        who = labeller(server.url, "p2")
+        link = _again("annotate", who, prompts, cache, NO_FRAME, lambda one, two: one != two)
+        assert not any("temperature" in body for body in server.bodies)
+    assert link.fault is None and link.checked.startswith("5 answers")
+
+
+def test_a_forecast_finds_the_answers_of_the_way_that_was_found(tmp_path):
+    prompts = questions("p2")
+    with serving(refusing("temperature")) as server:
+        put(tmp_path, labeller(server.url, "p2"), prompts)
+    with PromptCache(tmp_path) as cache:
+        who = labeller(GONE, "p2")
+        frame = _frame(cache, who)
+        assert survey(cache, who.identity, frame, prompts).missing == 0

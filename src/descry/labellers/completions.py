@@ -97,10 +97,16 @@ class Choice(BaseModel):
         return listed if len(listed) > 1 else None
 
     @property
-    def unanswered(self) -> bool:
-        """Whether there are thoughts, or nothing that was cut off, where an answer was wanted."""
+    def only_thoughts(self) -> bool:
+        """Whether there are thoughts and no answer."""
         text = (self.message.content or "").strip()
-        return only_thought(text) if text else self.finish_reason == "length" or self._reasoned
+        return only_thought(text) if text else self._reasoned
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there are only thoughts, or nothing at all before the tokens came to an end."""
+        text = (self.message.content or "").strip()
+        return self.only_thoughts or (not text and self.finish_reason == "length")
 
     @property
     def thinks(self) -> bool:

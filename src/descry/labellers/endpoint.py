@@ -93,6 +93,7 @@ _MODERATED = re.compile(
     r"|responsible[_ ]?ai|data_?inspection_?failed|prohibited_content|blocked by (?:the )?safety",
     re.IGNORECASE,
 )
+ONLY_THOUGHTS = "thoughts and no answer (write, or raise, `thinking`: tokens for thoughts)"
 TOO_LONG = "too long for the server (shorten by corpus.max_words, or raise max_failures)"
 _SAME = ("model", "revision", "dtype")  # besides the decoding
 # Strings that chat templates write as control tokens, in the forms of the common families.
@@ -452,7 +453,8 @@ class EndpointLabeller:
         text, finish = choice.message.content, self._line(choice.finish_reason or "none")
         if text is None and finish != "length":  # that is thoughts that were cut off
             return Answer(None, fault="no text")
-        return Answer({"text": self._clean(text or ""), "finish": finish})
+        fault = ONLY_THOUGHTS if choice.only_thoughts else None
+        return Answer({"text": self._clean(text or ""), "finish": finish}, fault=fault)
 
     def _scored(self, listed: list[Token]) -> Answer:
         """Log-probabilities of Yes, No and the rest, from those of the likeliest first tokens.
