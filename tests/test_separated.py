@@ -224,6 +224,14 @@ def test_a_tsv_that_a_program_wrote_has_the_quotes_of_csv(read, text, columns, q
     assert found.texts == [*ROWS, " ".join(text.split()), "after"]
 
 
+@pytest.mark.parametrize("header", ["text\tstars", '"text"\t"stars"'])
+def test_a_quote_left_open_in_a_tsv_with_a_quoted_column_is_an_error(read, header):
+    lines = rows(True, "\t")
+    lines[20] = f'"{ROWS[20]}\t5'
+    with pytest.raises(InputError, match=r"a\.tsv: line 22: a quote opens here and"):
+        read("a.tsv", "\n".join([header, *lines]), max_invalid=1.0)
+
+
 def test_a_row_of_tsv_with_too_few_cells_is_invalid_and_the_others_stay(read):
     lines = [*AMAZON[:10], 'US\t1\t"cut', *AMAZON[10:]]
     found = read("a.tsv", "\n".join(lines), max_invalid=0.1)

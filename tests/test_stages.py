@@ -948,7 +948,6 @@ def test_sentences_that_people_have_not_judged_count_for_nothing(run, ids):
     [
         "not JSON",
         "[]",
-        "",
         '{"id": "a"}',
         '{"labels": []}',
         '{"id": "a", "labels": null}',

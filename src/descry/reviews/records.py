@@ -10,7 +10,7 @@ from descry.errors import InputError
 from descry.hostile import printable
 from descry.reviews.files import SUFFIXES, packed, suffix, unknown_format
 from descry.reviews.lines import BrokenFileError, Entry, json_lines
-from descry.reviews.separated import follows_csv, form_of, rows
+from descry.reviews.separated import follows_csv, form_of, quotes_a_column, rows
 
 _SHOWN = 200  # characters shown of what a file says
 _UTF_16 = "UTF-16: convert it with `iconv -f UTF-16 -t UTF-8`"
@@ -99,7 +99,10 @@ def _rows(path: Path, text_fields: Sequence[str], suffix: str) -> Iterator[Entry
     plain = False
     if form.delimiter == "\t" and not form.quoted:
         with _opened(path) as file:
-            plain = not follows_csv(file, form)
+            quoted = quotes_a_column(file, form)
+        if not quoted:
+            with _opened(path) as file:
+                plain = not follows_csv(file, form)
     with _opened(path) as file:
         yield from rows(file, form, plain=plain)
 

@@ -5,8 +5,8 @@ notice. Here that is an error that names the line where the quote opens. A quote
 within one line spoils that line alone.
 
 Text files of tabs come with quotes as CSV has them (pandas), or with quotes that are plain
-characters (Amazon's of 2015). Whoever calls reads them by CSV's rules if the whole file follows
-those, else as plain: see `follows_csv`.
+characters (Amazon's of 2015). Whoever calls reads them by CSV's rules if a whole column is quoted
+or the whole file follows the rules, else as plain: see `quotes_a_column` and `follows_csv`.
 """
 
 import csv
@@ -14,12 +14,14 @@ import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import IO, Any, NamedTuple
 
 from descry.hostile import printable
 from descry.reviews.lines import BrokenFileError, Entry
 
 _SEPARATOR_LINE = re.compile(r"sep=(.)\s*", re.I)  # the first line that Excel may write
+_LOOKED_AT, _TELLING = 1_000, 10  # lines that tell whether a column is quoted: at most, at least
 _ALIKE = 5  # lines that look like rows although no column holds codes: prose has commas too
 csv.field_size_limit(2**24)
 
@@ -103,6 +105,17 @@ def rows(file: IO[str], form: Form, *, plain: bool) -> Iterator[Entry]:
             yield Entry(line, None, taken, "a null byte")
         else:
             yield Entry(line, dict(zip(header, row, strict=True)), taken)
+
+
+def quotes_a_column(file: IO[str], form: Form) -> bool:
+    """Whether nearly all cells of some column begin with a quote, as far as the first lines tell.
+
+    Then quotes are those of CSV, and one that is wrong is an error.
+    """
+    cells = [line.split(form.delimiter) for line in islice(file, form.skip + 1, _LOOKED_AT)]
+    number = max(map(len, cells), default=0)
+    quoted = [sum(row[i].startswith('"') for row in cells if i < len(row)) for i in range(number)]
+    return len(cells) >= _TELLING and max(quoted) >= 0.95 * len(cells)
 
 
 def follows_csv(file: IO[str], form: Form) -> bool:
