@@ -225,6 +225,18 @@ def test_a_sentence_has_the_neurons_that_rank_it_highest():
 # What the packs say of the planted run
 
 
+def test_without_a_title_the_page_is_headed_by_its_target(run):
+    assert planted.run_report(title=None)["run"]["title"] == "What the neurons of bert respond to"
+
+
+def test_what_was_not_seen_or_read_of_a_sentence_stands_with_it(packs):
+    records = packs["sentences-0"]
+    assert [row.get("cut", 0) for row in records] == planted.CUT[: len(records)].tolist()
+    assert [row.get("unread", 0) for row in records] == planted.UNREAD[: len(records)]
+    cut = {"target_tokens": 8, "target_sentences": 24, "labeller_sentences": 1}
+    assert packs["run"]["metrics"]["cut"] == cut
+
+
 def test_there_is_a_pack_for_everything(packs):
     layers = {f"map-highest-{row}" for row in range(LAYERS)}
     labels = {"table-highest", "map-highest", "phrases", "shown"} | layers

@@ -665,6 +665,37 @@ def test_special_tokens_are_within_the_cut(folder, target, name):
     assert (len(ids), ids[0], ids[-1]) == (5, tokenizer.cls_token_id, tokenizer.sep_token_id)
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_special_tokens_that_somebody_wrote_are_text(folder, target, name):
+    model = target(name)
+    special = set(model.tokenizer.all_special_ids) - {model.tokenizer.unk_token_id}
+    written = f"great {' '.join(model.tokenizer.all_special_tokens)} price"
+    (ids,) = model.tokenize([written])
+    inner = ids[len(model.before) : len(ids) - len(model.behind)]
+    assert special.isdisjoint(inner) and len(inner) > 2
+    assert (tuple(ids[: len(model.before)]), tuple(ids[len(ids) - len(model.behind) :])) == (
+        model.before,
+        model.behind,
+    )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_other_texts_have_the_tokens_that_the_library_gives_them(folder, target, name):
+    plain = AutoTokenizer.from_pretrained(folder(name))
+    for most in (9, 64):
+        wanted = plain([*TEXTS, LONG], truncation=True, max_length=most)["input_ids"]
+        ids, cut = target(name, max_tokens=most).fit([*TEXTS, LONG])
+        assert ids == wanted
+        whole = plain([*TEXTS, LONG])["input_ids"]
+        assert cut.tolist() == [max(0, len(tokens) - most) for tokens in whole]
+
+
+def test_a_limit_without_room_for_a_token_is_refused(target, folder):
+    with pytest.raises(InputError) as caught:
+        target("bert", max_tokens=2).tokenize(["great"])
+    assert str(caught.value) == f"{folder('bert')}: max_tokens 2 leaves no token of a text"
+
+
 def test_a_text_without_a_token_is_refused(target, folder):
     with pytest.raises(InputError) as caught:
         target("gpt2").tokenize(["great", "", "cheap"])
