@@ -311,13 +311,13 @@ def run_label(**changes):
     return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, *outputs, section=section, **section)
 
 
-def run_evaluate(**changes):
+def run_evaluate(gold=GOLD, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
     knobs |= {"permutations": 5, "bootstraps": 2, "seed": 0} | changes
     models = ACTIVATIONS, EXEMPLARS, UNTRAINED
-    inputs = (CORPUS, *models, ANNOTATIONS, JUDGEMENTS, LABELS, COMPOSED, GOLD)
+    inputs = (CORPUS, *models, ANNOTATIONS, JUDGEMENTS, LABELS, COMPOSED, gold)
     outputs = (METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED, BRIEF)
-    section = {"gold": GOLD.as_posix()} | knobs
+    section = {"gold": gold and gold.as_posix()} | knobs
     evaluate.run(*inputs, *outputs, section=section, **knobs)
     return read_json(METRICS, "evaluate")
 

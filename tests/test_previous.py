@@ -1,6 +1,7 @@
 """A job that fails or is killed leaves the previous results, which pass for nothing newer."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -117,20 +118,33 @@ def test_where_there_was_no_result_a_failure_leaves_none(project):
     assert (project.path / "results/page/index.html").read_text() == "old\n"
 
 
-def test_a_backup_is_a_link_and_restoring_it_twice_is_restoring_it_once(tmp_path, monkeypatch):
+@pytest.fixture
+def result(tmp_path, monkeypatch):
+    """A result with a backup, and another one in its place."""
     monkeypatch.chdir(tmp_path)
-
-    class Started:
-        def _get_recorded_starttime(self, _):
-            return path.stat().st_mtime + 1
-
-    path = tmp_path.relative_to(tmp_path) / "results.txt"
+    path = Path("results.txt")
     path.write_text("old")
-    old = path.stat()
     previous._back_up(None, path)
-    assert (previous.BACKUPS / path).stat().st_ino == old.st_ino
+    assert (previous.BACKUPS / path).stat().st_ino == path.stat().st_ino  # a link
     path.unlink()
     path.write_text("new")
+    return path
+
+
+def test_restoring_twice_as_node_and_main_process_do_is_restoring_once(result):
     for _ in range(2):
-        assert previous._restored(Started(), path)
-        assert (path.read_text(), path.stat().st_mtime) == ("old", old.st_mtime)
+        assert previous._restored(None, result)
+        assert result.read_text() == "old"
+    assert list(previous.outlasting([str(result)])) == [result]
+    assert list(previous.outlasting([str(result)])) == []
+
+
+def test_a_result_that_was_made_after_a_failure_is_its_jobs_own(result):
+    previous._restored(None, result)
+    previous._back_up(None, result)
+    result.unlink()
+    result.write_text("new")
+    previous._forgotten(None, result)
+    assert list(previous.outlasting([str(result)])) == []
+    assert not previous._restored(None, result)  # of a job without a backup it is no earlier result
+    assert result.read_text() == "new"

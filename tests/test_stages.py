@@ -14,6 +14,7 @@ from planted import (
     ACTIVATIONS,
     ALIGNMENT,
     ANNOTATIONS,
+    BRIEF,
     BROAD,
     CACHE,
     CANDIDATES,
@@ -78,6 +79,7 @@ from descry.results import Labels, SplitLabels, read_exemplars, read_labels
 from descry.show import show_chain, show_neuron, show_table
 from descry.splits import SPLITS, split_rows
 from descry.stages import cluster, describe
+from descry.stages import evaluate as evaluate_stage
 from descry.storage import (
     hdf5_provenance,
     read_json,
@@ -823,6 +825,45 @@ def test_the_jaccard_of_the_halves_is_that_of_the_label_table(run):
     found = read_json(METRICS, "evaluate")["halves"]["jaccard"]
     assert found["value"] == pytest.approx(shares.mean(), abs=1e-6)
     assert found["defined"] == len(shares)
+
+
+def test_without_a_file_of_gold_labels_all_is_as_with_an_empty_one(run):
+    GOLD.write_text("")
+    empty = run_evaluate()
+    GOLD.unlink()
+    none = run_evaluate(gold=None)
+    assert GOLD.as_posix() not in none.pop("made")["inputs"]
+    assert GOLD.as_posix() in empty.pop("made")["inputs"]
+    assert none == empty
+
+
+def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
+    write_gold(own_topic(ids))
+    found = run_evaluate()
+    summary = read_json(BRIEF, "evaluate")
+    assert set(summary) == {
+        "labels",
+        "labelled_neurons",
+        "descriptors",
+        "auroc",
+        *evaluate_stage.BRIEF,
+    }
+    assert all(isinstance(value, int | float) for value in summary.values())
+    assert summary["halves_jaccard_corrected"] == found["halves"]["jaccard"]["corrected"]
+    assert summary["halves_precision_at_2"] == found["halves"]["precision_at_k_2"]["value"]
+    assert summary["gold_recall"] == found["gold"]["recall"]["value"]
+    means = found["alignment"]["highest"].values()
+    assert summary["auroc"] == pytest.approx(
+        np.mean([half["auroc"]["value"] for half in means]), 1e-5
+    )
+    labels = read_table(LABELS, "label").to_pylist()
+    whole = [row for row in labels if row["split"] == "all" and row["assigned"]]
+    whole = [row for row in whole if row["end"] == "highest"]
+    assert summary["labels"] == len(whole)
+    assert summary["labelled_neurons"] == len({(row["layer"], row["neuron"]) for row in whole})
+    write_gold({})
+    run_evaluate()
+    assert read_json(BRIEF, "evaluate").keys() == summary.keys() - {"gold_precision", "gold_recall"}
 
 
 def test_without_gold_labels_scores_against_them_are_undefined(run):

@@ -10,9 +10,9 @@ So every output whose time is not the recorded one is held against dvc.lock:
 * anything else: the output is made older than its inputs and its record goes, so that the stage
   reruns. (Snakemake passes over an output whose inputs are missing: so these must be there.)
 
-Snakemake also writes a record when a job failed, with the params of that job, and the previous
-result is there again (previous.py). Such a result is older than the start of the job on record: it
-is made older than its inputs, its record goes, and then the above holds.
+Snakemake also writes a record when a job failed, with the params of that job, although the previous
+result is there again. previous.py notes which these are: such a result is made older than its
+inputs, its record goes, and then the above holds.
 
 An output that is a folder has its time in a file of Snakemake's own, which DVC leaves there when it
 puts other files beside it: so what is in the folder is looked at as well.
@@ -32,7 +32,7 @@ from descry.errors import InputError
 from descry.folders import files_of
 from descry.lock import LOCK, Locked, md5, read_lock
 from descry.params import Shards
-from descry.previous import recover
+from descry.previous import outlasting, recover
 from descry.storage import read_yaml
 from descry.workflow import DVC_YAML, WIRING_ONLY
 
@@ -61,9 +61,8 @@ def reconcile() -> None:
     every = [path for stage in known.values() for path in _outputs(stage)]
     recover(every)
     atexit.register(_recover_unlocked, every)  # after Ctrl-C, Snakemake restores nothing
-    for path in map(Path, every):
-        if path.exists() and _outlived(path):
-            _forget(path)
+    for path in outlasting(every):
+        _forget(path)
     if not LOCK.exists():
         return
     stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
@@ -115,27 +114,15 @@ def _record(path: Path) -> Path:
     return Path(".snakemake/metadata") / name
 
 
-def _times(path: Path) -> tuple[float, float] | None:
-    """When the job on Snakemake's record of an output began, and when the output changed last."""
-    try:
-        record = json.loads(_record(path).read_text(encoding="utf-8"))
-        return float(record["starttime"]), float(record["endtime"])
-    except (FileNotFoundError, KeyError, TypeError, ValueError):
-        return None
-
-
 def _foreign(path: Path) -> bool:
     """Whether an existing output is not the file or folder that Snakemake's record is about."""
     if not path.exists():
         return False
-    times = _times(path)
-    return times is None or abs(_time(path) - times[1]) > 1e-3
-
-
-def _outlived(path: Path) -> bool:
-    """Whether the job on Snakemake's record of an output failed, and left the previous result."""
-    times = _times(path)
-    return times is not None and times[1] < times[0]
+    try:
+        ended = json.loads(_record(path).read_text(encoding="utf-8"))["endtime"]
+    except (FileNotFoundError, KeyError, json.JSONDecodeError):
+        return True
+    return abs(_time(path) - float(ended)) > 1e-3
 
 
 def _forget(path: Path) -> None:

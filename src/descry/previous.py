@@ -2,24 +2,26 @@
 
 Snakemake does that for outputs flagged `update`: it leaves them, copies them aside before the job,
 and restores the copies after a failure. Here the copies are hard links, which cost nothing however
-large a result is: stages put whole files in place and never write into an old one. A link also
-keeps the file's time, which tells the guard that the failed job did not make the file.
+large a result is: stages put whole files in place and never write into an old one. Snakemake then
+records the restored file as if the failed job had made it, so a note of it is left for the guard.
 """
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 BACKUPS = Path(".snakemake/backups")
+FAILED = Path(".snakemake/failed")  # a note for each output that was restored
 
 
 def keep_previous() -> None:
-    """Have Snakemake back outputs up by hard links, and restore them with their times."""
+    """Have Snakemake back outputs up by hard links, and note which ones it restored."""
     from snakemake.persistence import FileBackupMixin
 
     FileBackupMixin.backup_output = _back_up
     FileBackupMixin.restore_output = _restored
+    FileBackupMixin.cleanup_backup = _forgotten
 
 
 def recover(outputs: Iterable[str]) -> None:
@@ -27,6 +29,18 @@ def recover(outputs: Iterable[str]) -> None:
     for output in outputs:
         _put_back(Path(output))
     shutil.rmtree(BACKUPS, ignore_errors=True)
+
+
+def outlasting(outputs: Iterable[str]) -> Iterator[Path]:
+    """The results that outlasted a failed job, which Snakemake has on record as their maker.
+
+    The note of each goes when the next one is asked for.
+    """
+    for path in map(Path, outputs):
+        if (FAILED / path).exists():
+            if path.exists():
+                yield path
+            (FAILED / path).unlink()
 
 
 def _back_up(_: Any, path: Path) -> None:
@@ -39,14 +53,23 @@ def _back_up(_: Any, path: Path) -> None:
         _link(path, backup)
 
 
-def _restored(persistence: Any, path: Path) -> bool:
+def _restored(_: Any, path: Path) -> bool:
     """Put a failed job's output back, and say whether an earlier job's result is in place.
 
-    On a cluster the node has put it back already when the main process comes to it.
+    On a cluster the node has put it back when the main process comes to it: the note says so.
     """
-    _put_back(path)
-    started = persistence._get_recorded_starttime(path.as_posix())
-    return path.exists() and started is not None and path.stat().st_mtime < started
+    note = FAILED / path
+    if (BACKUPS / path).exists():
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+        _put_back(path)
+    return note.exists() and path.exists()
+
+
+def _forgotten(_: Any, path: Path) -> None:
+    """Remove the backup of an output that was made again."""
+    _remove(BACKUPS / path)
+    (FAILED / path).unlink(missing_ok=True)
 
 
 def _put_back(path: Path) -> None:
