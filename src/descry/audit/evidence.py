@@ -1,6 +1,6 @@
 """What the evidence for a neuron's labels consists of."""
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from descry.storage import JSON
@@ -183,7 +183,8 @@ class Audit:
         spread: mean, deviation and so on of the neuron's activations.
         strongest: where there is no label, what came nearest to one, by end.
         dropped: descriptors that are no label of any neuron, with the reason.
-        commit: that is checked out; `changed` files are not as in it.
+        commit: that is checked out; `changed` files are not as in it (None: not known).
+        unknown: why git could not tell all of this.
     """
 
     neuron: str
@@ -195,4 +196,5 @@ class Audit:
     dropped: list[JSON]
     steps: list[Step]
     commit: str | None
-    changed: list[str] = field(default_factory=list)
+    changed: list[str] | None = None
+    unknown: str | None = None
