@@ -7,7 +7,7 @@ from typing import Any, Literal
 from descry.clusters import Descriptor, Edits, apply_edits, cluster, describe
 from descry.errors import InputError
 from descry.models import Checkpoint, sentence_embedder
-from descry.storage import ROW_GROUP, formed, provenance, read_blocks, read_yaml, write_json
+from descry.storage import ROW_GROUP, provenance, read_blocks, read_yaml, write_json
 
 PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
 
@@ -68,7 +68,6 @@ def run(
     }
 
 
-@formed("describe")
 def count(candidates: Path) -> Counter[str]:
     """How often each raw descriptor was given.
 
