@@ -24,7 +24,7 @@ LAYERS = [
     {"questions", "sweep"},
     {"forecast", "upkeep"},
     {"verification", "reproduction", "crate"},
-    {"show", "guard", "progress"},
+    {"show", "guard", "progress", "telling"},
     {"show_graphs"},
     {"cli"},
     {"__main__"},

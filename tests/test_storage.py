@@ -258,9 +258,7 @@ def test_a_file_of_another_kind_is_never_told_to_be_removed(tmp_path, name, text
 def test_reviews_in_the_place_of_a_corpus_are_known_for_what_they_are(tmp_path):
     reviews = tmp_path / "reviews.csv"
     reviews.write_text("stars,review\n5,Good\n")
-    with pytest.raises(
-        InputError, match=r"not Parquet: .*`descry corpus` writes; reviews are"
-    ):
+    with pytest.raises(InputError, match=r"not Parquet: .*`descry corpus` writes; reviews are"):
         read_table(reviews, "corpus")
 
 
