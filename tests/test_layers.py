@@ -10,7 +10,8 @@ import pytest
 SOURCE = Path(__file__).parent.parent / "src" / "descry"
 LAYERS = [
     {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline"},
-    {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"},
+    {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"}
+    | {"read_only"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
     | {"neighbours", "spill", "columns", "annotations"},

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from descry.cache import PromptCache
+from descry.cache import PromptCache, read_only
 from descry.errors import InputError
 from descry.labellers import NO_FRAME, Answer, Frame, Identity, Labeller, Price
 from descry.prompts import Prompt, UnparsableError
@@ -152,6 +152,8 @@ def _slab(
         tally.failures.update(failed[key] for key in keys if key in failed)
         missing -= failed.keys()
         tally.done += len(failed)
+    if missing and how.cache.read_only and not how.replay:
+        raise read_only(how.cache.folder)  # before anything is spent
     if missing and not tally.forecast:
         _forecast(how, labeller, frame, prompts, start, tally)
     how.progress(identity.name, tally)

@@ -98,7 +98,7 @@ def _section(stage: str, text: str | None, changes: list[str] | None = None) -> 
         try:
             model = parse(stage, json.loads(text), "--params")
         except json.JSONDecodeError as error:
-            raise InputError(f"--params: not valid JSON ({error})") from None
+            raise InputError(f"--params: not valid JSON ({error})") from error
     if changes:
         from descry.pin import pinned
 

@@ -94,8 +94,8 @@ def _commit(model: str) -> str:
 
     try:
         commit = HfApi().model_info(model, timeout=30).sha
-    except (RepositoryNotFoundError, HFValidationError):
-        raise InputError(f"{model}: no such model on the hub: mend its name") from None
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise InputError(f"{model}: no such model on the hub: mend its name") from error
     except (
         Exception
     ) as error:  # the hub client's HTTP library, and so its errors, has changed twice

@@ -95,9 +95,9 @@ def guarded(path: Path) -> Iterator[None]:
             error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             or "no space" in str(error).lower()
         ):
-            raise InputError(f"{path}: the disk is full: free some space and run again") from None
+            raise InputError(f"{path}: the disk is full: free some space and run again") from error
         if error.errno in _UNWRITABLE:
-            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno)})") from None
+            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno)})") from error
         raise
 
 
@@ -619,10 +619,10 @@ def read_yaml(path: Path) -> JSON:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such file") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
     return yaml_value(text, str(path))
 
 
@@ -639,4 +639,4 @@ def yaml_value(text: str, where: str) -> JSON:
         problem = getattr(error, "problem", None) or str(error)
         reason = f"line {mark.line + 1}: " if mark else ""
         reason += f"not valid YAML ({problem})"
-        raise InputError(f"{where}: {' '.join(reason.split())}") from None
+        raise InputError(f"{where}: {' '.join(reason.split())}") from error

@@ -174,7 +174,7 @@ def _fetch(root: Path, commit: str, name: str, folder: Path) -> Path:
         raise InputError(
             f"results/{name} of {commit[:10]} cannot be had ({reason}): `dvc fetch` brings it from"
             " a remote"
-        ) from None
+        ) from error
     return path
 
 

@@ -150,7 +150,7 @@ def _new_folder(root: Path, scratch: Path | None) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="descry-reproduce-", dir=place))
     except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{place}: cannot be written ({error.strerror})") from error
 
 
 def _rebuilt(

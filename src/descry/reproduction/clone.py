@@ -156,7 +156,7 @@ def copy_database(source: Path, target: Path) -> None:
         ):
             opened.backup(copy)
     except sqlite3.Error as error:
-        raise InputError(f"{source}: not a usable prompt cache ({error})") from None
+        raise InputError(f"{source}: not a usable prompt cache ({error})") from error
 
 
 def rebuild(
