@@ -190,9 +190,9 @@ def lose_a_column(file):
     [
         (put_a_yes_without_an_answer, "it has a Yes that is no answer"),
         (put_an_answer_after_the_last_sentence, "its answers are not of its sentences"),
-        (make_it_a_matrix, "its answers are not packed columns"),
-        (lose_a_sentence, "its datasets are not of the same sentences and descriptors"),
-        (lose_a_column, "its datasets are not of the same sentences and descriptors"),
+        (make_it_a_matrix, "dataset yes is of another shape or type"),
+        (lose_a_sentence, "dataset asked is of another shape or type"),
+        (lose_a_column, "dataset yes is of another shape or type"),
     ],
 )
 def test_a_spoilt_file_is_refused(simple, spoil, reason):
@@ -213,3 +213,17 @@ def test_of_no_descriptor_there_is_a_file(tmp_path):
     empty = np.zeros((3, 0))
     found = read_annotations(write(tmp_path / "b.h5", empty.astype(np.int8), empty))
     assert (found.answer.shape, found.score.shape) == ((3, 0), (3, 0))
+
+
+BUGS = [AttributeError, TypeError, KeyError, IndexError, ValueError, RuntimeError, AssertionError]
+
+
+@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("place", ["_read_bits", "hdf5_provenance"])
+def test_a_bug_of_the_reader_is_not_laid_to_the_file(simple, monkeypatch, place, bug):
+    def planted(*_):
+        raise bug("planted")
+
+    monkeypatch.setattr(f"descry.annotations.{place}", planted)
+    with pytest.raises(bug, match="planted"):
+        read_annotations(simple)

@@ -324,7 +324,7 @@ def git(*arguments):
 
 
 def test_the_commit_and_whether_the_tree_is_clean(run):
-    assert (of().commit, of().changed) == (None, [])
+    assert (of().commit, of().changed, of().unknown) == (None, None, None)
     assert "no git commit here" in lines()
     git("init", "-q")
     Path(".gitignore").write_text("cache/\n")
@@ -336,6 +336,11 @@ def test_the_commit_and_whether_the_tree_is_clean(run):
     write_gold({"a": []})
     assert of().changed == ["gold.jsonl"]
     assert lines()[-2:] == [f"git commit {head}, 1 files changed since", "gold.jsonl"]
+    Path(".git/index").write_bytes(b"spoilt")
+    assert (of().commit, of().changed) == (head, None)
+    assert lines()[-1].startswith(f"git commit {head}, files changed since: not known (git: ")
+    Path(".git/HEAD").write_bytes(b"")
+    assert lines()[-1].startswith("git commit not known (git: not a git repository")
 
 
 def test_a_run_made_elsewhere_is_audited_as_it_was_there(run, tmp_path, monkeypatch):

@@ -431,6 +431,11 @@ def test_in_git_it_has_the_commit_its_date_and_what_has_changed_since(project, t
     (project / "LICENSE").write_text("Another\n")
     export(project, tmp_path / "changed")
     assert graph(tmp_path / "changed")["#git/tree"]["value"] == "changed: LICENSE"
+    (project / ".git/index").write_bytes(b"spoilt")
+    export(project, tmp_path / "unknown")
+    entities = graph(tmp_path / "unknown")
+    assert entities["#git/commit"]["value"] == sha
+    assert entities["#git/tree"]["value"].startswith("not known (git: ")
 
 
 def test_outside_of_git_it_has_the_date_of_dvc_lock(project, tmp_path):

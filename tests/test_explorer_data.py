@@ -518,14 +518,17 @@ def test_the_same_run_gives_the_same_bytes_on_any_number_of_cores(run, monkeypat
 
 
 def test_the_commit_is_a_note_beside_the_data(run):
-    assert packs_of(SITE)["commit"] == {"sha": None, "clean": None}
+    assert packs_of(SITE)["commit"] == {"sha": None, "clean": None, "unknown": None}
     without = contents(SITE)
     for command in ("init -q", "add reviews.jsonl", "commit -qm first"):
         subprocess.run(["git", *command.split()], check=True)
     sha = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout
-    assert run_report()["commit"] == {"sha": sha.strip(), "clean": True}
+    assert run_report()["commit"] == {"sha": sha.strip(), "clean": True, "unknown": None}
     Path("reviews.jsonl").write_text("")
     assert run_report()["commit"]["clean"] is False
+    Path(".git/index").write_bytes(b"spoilt")
+    damaged = run_report()["commit"]
+    assert (damaged["clean"], bool(damaged["unknown"])) == (None, True)
     note = Path("data/commit.js")
     assert {p: b for p, b in contents(SITE).items() if p != note} == {
         p: b for p, b in without.items() if p != note

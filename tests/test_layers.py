@@ -12,7 +12,7 @@ LAYERS = [
     {"errors", "hostile", "bits", "enrichment", "means", "alike", "outline", "yes_share"}
     | {"unwrapping", "previous", "numerals"},
     {"storage", "prompts", "splits", "threads", "sites", "shard", "git", "sets", "composed"}
-    | {"topics"},
+    | {"topics", "read_only"},
     {"params", "reviews", "cache", "models", "matrix", "distribution", "exemplars", "labels"}
     | {"gold", "tidy", "drawing", "folders", "whole_folders", "dvc_cache", "processes"}
     | {"neighbours", "spill", "columns", "annotations", "answers"},
@@ -26,7 +26,7 @@ LAYERS = [
     {"questions", "sweep"},
     {"forecast", "upkeep"},
     {"verification", "reproduction", "crate"},
-    {"show", "guard", "progress"},
+    {"show", "guard", "progress", "telling"},
     {"show_graphs"},
     {"cli"},
     {"__main__"},

@@ -3,27 +3,35 @@ import hashlib
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
 from descry.storage import (
+    MalformedError,
     atomic,
+    attribute,
     canonical,
+    dataset,
     digests,
     hdf5_provenance,
     md5_file,
+    names,
     provenance,
     provenance_of,
+    read_blocks,
     read_json,
     read_table,
     reading_hdf5,
     sha256_file,
     sha256_text,
     table_provenance,
+    texts,
     unlike,
     write_json,
     write_table,
@@ -192,7 +200,7 @@ def test_what_made_a_result_is_read_of_every_kind(tmp_path):
 
 
 def test_json_comes_back(tmp_path):
-    value = {"b": [1, 2.5, None, "é\u2028"], "a": {}}
+    value = {"b": [1, 2.5, None, "é\u2028"], "a": {}, "made": MADE}
     write_json(tmp_path / "a.json", value)
     assert read_json(tmp_path / "a.json", "cluster") == value
 
@@ -234,6 +242,73 @@ def test_a_truncated_file_is_named(tmp_path, name, share):
     path.write_bytes(content[: int(share * len(content))])
     with pytest.raises(InputError, match=rf"{name}: cannot be read"):
         READERS[name](path)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.h5", "a.json"])
+@pytest.mark.parametrize("text", ["id,text\n1,Good\n", "[]", "\0" * 100])
+def test_a_file_of_another_kind_is_never_told_to_be_removed(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"expected is what `descry \w+` writes") as told:
+        READERS[name](path)
+    assert f"{name}: not " in str(told.value)
+    assert "remove" not in str(told.value)
+
+
+def test_reviews_in_the_place_of_a_corpus_are_known_for_what_they_are(tmp_path):
+    reviews = tmp_path / "reviews.csv"
+    reviews.write_text("stars,review\n5,Good\n")
+    with pytest.raises(InputError, match=r"not Parquet: .*`descry corpus` writes; reviews are"):
+        read_table(reviews, "corpus")
+
+
+def write_foreign_table(path):
+    pq.write_table(pa.table({"id": ["a"], "text": ["Good"]}), path)
+
+
+def write_foreign_hdf5(path):
+    with h5py.File(path, "w") as file:
+        file["values"] = MATRIX
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.parquet", write_foreign_table),
+        ("a.h5", write_foreign_hdf5),
+        ("a.json", lambda path: path.write_text('{"a": 1}')),
+    ],
+)
+def test_a_file_of_another_program_is_told_from_a_damaged_one(tmp_path, name, write):
+    write(tmp_path / name)
+    with pytest.raises(InputError, match=r"no file of descry's, .* `descry \w+` writes"):
+        READERS[name](tmp_path / name)
+
+
+def test_the_result_of_another_stage_is_known_by_what_it_says(tmp_path):
+    write_table(tmp_path / "a.parquet", TABLE, MADE)
+    with pytest.raises(InputError, match=r"a\.parquet: made by `descry corpus`: expected"):
+        read_table(tmp_path / "a.parquet", "label")
+    with pytest.raises(InputError, match=r"a\.parquet: cannot be read \(no column none\)"):
+        list(read_blocks(tmp_path / "a.parquet", "corpus", ["none"], 10))
+
+
+def test_a_dataset_is_of_the_shape_and_type_that_its_reader_looks_for(tmp_path):
+    write_hdf5(tmp_path / "a.h5")
+    with reading_hdf5(tmp_path / "a.h5", "activations") as file:
+        assert dataset(file, "whole", MATRIX.shape).shape == MATRIX.shape
+        assert dataset(file, "whole", (None, None), "f").shape == MATRIX.shape
+        for shape, kinds in (((None,), "f"), ((None, 1000), "f"), ((None, None), "iu")):
+            with pytest.raises(MalformedError, match="dataset whole is of another shape or type"):
+                dataset(file, "whole", shape, kinds)
+        for ask in (
+            lambda: dataset(file, "none", (None,)),
+            lambda: texts(file, "whole"),
+            lambda: attribute(file, "none"),
+            lambda: names(file, "whole"),
+        ):
+            with pytest.raises(MalformedError, match=r"(dataset|attribute|group) \w+: "):
+                ask()
 
 
 def test_json_that_is_not_utf8_is_named(tmp_path):

@@ -8,7 +8,6 @@ it is empty where it read all of all. In plain h5py and numpy, bool [descriptor,
     yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -22,10 +21,13 @@ from descry.bits import Answers, Bits
 from descry.storage import (
     JSON,
     PROVENANCE,
+    MalformedError,
+    attribute,
     canonical,
-    formed,
+    dataset,
     hdf5_provenance,
     reading_hdf5,
+    texts,
     writing_hdf5,
 )
 
@@ -96,33 +98,32 @@ class Annotations:
         return self.keep([i for i, name in enumerate(self.descriptors) if name in descriptors])
 
 
-@formed("annotate")
 def read_annotations(path: Path) -> Annotations:
     """Read annotations.h5: a bit or two of each answer, no more until it is wanted."""
     with reading_hdf5(path, "annotate") as file:
-        names = file["descriptor"].asstr()[:].tolist()
+        names = texts(file, "descriptor")
         made = hdf5_provenance(file)
-        labeller, frame = (json.loads(file.attrs[name]) for name in ("labeller", "frame"))
-        bits, asked, sampled = _read_bits(file), file["asked"][:], file["sampled"][:]
+        labeller, frame = (attribute(file, name) for name in ("labeller", "frame"))
+        if not isinstance(labeller, dict) or not isinstance(frame, list):
+            raise MalformedError("it does not say who answered")
+        bits = _read_bits(file, len(names))
         number = bits.yes.sentences
-        shapes = file["score"].shape, len(bits.yes), asked.shape, sampled.shape
-    if shapes != ((len(names), number), len(names), (number,), (number,)):
-        raise ValueError("its datasets are not of the same sentences and descriptors")
-    if not isinstance(labeller, dict) or not isinstance(frame, list):
-        raise ValueError("it does not say who answered")
+        dataset(file, "score", (len(names), number), "f")
+        asked, sampled = (dataset(file, n, (number,), "b")[:] for n in ("asked", "sampled"))
     places = list(range(len(names)))
     return Annotations(path, names, places, bits, asked, sampled, labeller, (*frame,), made)
 
 
-def _read_bits(file: "h5py.File") -> Answers:
-    number = len(file["id"])
-    yes, answered = (file[name][:] for name in ("yes", "answered"))
-    if {yes.dtype, answered.dtype} != {np.dtype(np.uint8)} or yes.shape != answered.shape:
-        raise ValueError("its answers are not packed columns")
-    if yes.shape[1] != -(-number // 8) or (answered & ~_every(number)).any():
-        raise ValueError("its answers are not of its sentences")
+def _read_bits(file: "h5py.File", descriptors: int) -> Answers:
+    (number,) = dataset(file, "id", (None,), "OS").shape
+    shape = descriptors, -(-number // 8)
+    yes, answered = (dataset(file, name, shape, "u")[:] for name in ("yes", "answered"))
+    if {yes.dtype, answered.dtype} != {np.dtype(np.uint8)}:
+        raise MalformedError("its answers are not packed columns")
+    if (answered & ~_every(number)).any():
+        raise MalformedError("its answers are not of its sentences")
     if (yes & ~answered).any():
-        raise ValueError("it has a Yes that is no answer")
+        raise MalformedError("it has a Yes that is no answer")
     return Answers(Bits(yes, number), Bits(answered, number))
 
 
@@ -130,32 +131,29 @@ def _every(sentences: int) -> np.ndarray:
     return np.packbits(np.ones(sentences, dtype=bool))
 
 
-@formed("annotate")
 def _read_score(path: Path, places: Sequence[int]) -> np.ndarray:
     with reading_hdf5(path, "annotate") as file:
-        found = np.empty((file["score"].shape[1], len(places)), dtype=np.float32)
+        score = dataset(file, "score", (None, None), "f")
+        found = np.empty((score.shape[1], len(places)), dtype=np.float32)
         for column, place in enumerate(places):
-            found[:, column] = file["score"][place]
+            found[:, column] = score[place]
     return found
 
 
-@formed("annotate")
 def _read_cut(path: Path, sentences: int) -> np.ndarray:
     with reading_hdf5(path, "annotate") as file:
-        if len(found := file["cut"][:]) not in (0, sentences):
-            raise ValueError("its `cut` is not of its sentences")
+        found = dataset(file, "cut", (None,), "iu")[:]
+        if len(found) not in (0, sentences):
+            raise MalformedError("its `cut` is not of its sentences")
         return np.asarray(found if len(found) else np.zeros(sentences, dtype=np.int32))
 
 
-@formed("annotate")
 def read_ids(path: Path, start: int, stop: int) -> list[str]:
     """The ids of some sentences of annotations.h5."""
     with reading_hdf5(path, "annotate") as file:
-        ids: list[str] = file["id"].asstr()[start:stop].tolist()
-    return ids
+        return texts(file, "id", start, stop)
 
 
-@formed("judge")
 def read_judgements(path: Path) -> Annotations | None:
     """Read judgements.h5; None where there was no judge."""
     with reading_hdf5(path, "judge") as file:

@@ -10,7 +10,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from descry.cache import PromptCache
+from descry.cache import PromptCache, read_only
 from descry.errors import InputError
 from descry.labellers import (
     NO_FRAME,
@@ -211,6 +211,8 @@ def _slab(
             tally.fail(record["reason"], often[key], distinct[key], said)
         missing -= failed.keys()
         tally.done += len(failed)
+    if missing and how.cache.read_only and not how.replay:
+        raise read_only(how.cache.folder)  # before anything is spent
     if missing and not tally.forecast:
         _forecast(how, labeller, frame, prompts, start, tally)
     how.progress(identity.name, tally)

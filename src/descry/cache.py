@@ -9,6 +9,7 @@ A row is an answer, a failure, an origin (who answered, and to which template: w
 have in common) or the counts of a stage's last run.
 """
 
+import errno
 import hashlib
 import json
 import sqlite3
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
 import diskcache
 
 from descry.errors import InputError
+from descry.read_only import ReadOnly, can_write
 from descry.storage import canonical, sha256_text
 
 JSON = Any
@@ -36,10 +38,12 @@ _SETTINGS = {
     "tag_index": 0,
     "disk_min_file_size": 2**62,  # rows stay in the database: one file to copy, no open calls
 }
+_DATABASE = "cache.db"
 _ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
 _SHOWN = 100  # characters shown of what SQLite says
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)  # the latter before a row is written
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _SPOILT = ""  # for a text that is not the one that was stored: it is no JSON
 _IN = 900  # SQLite takes at most 999 variables in a statement
 # What /proc/mounts calls file systems of other machines: SQLite's locks do not hold there.
@@ -129,13 +133,24 @@ def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:
-        if getattr(error, "sqlite_errorcode", None) in _FULL:
-            raise InputError(f"{folder}: the disk is full: free some space and run again") from None
+        if (
+            getattr(error, "errno", None) in _FORBIDDEN
+            or _code(error) & 0xFF == sqlite3.SQLITE_READONLY
+        ):
+            raise InputError(f"{folder}: cannot be written ({error})") from error
+        if _code(error) in _FULL:
+            raise InputError(
+                f"{folder}: the disk is full: free some space and run again"
+            ) from error
         reason = str(error)[:_SHOWN]
         raise InputError(
             f"{folder}: not a usable prompt cache ({reason}): if it is damaged, move it away: what"
             " was exported comes back by `descry cache import`"
-        ) from None
+        ) from error
+
+
+def _code(error: Exception) -> int:
+    return getattr(error, "sqlite_errorcode", 0)
 
 
 def _clearly(
@@ -175,38 +190,68 @@ def _refuse_network(folder: Path) -> None:
         )
 
 
+class _Unwritable:
+    """What is used of diskcache's Cache, on a database that can only be read."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.disk = _TextDisk(str(folder))
+        self._database = ReadOnly(folder / _DATABASE)
+        self._sql = self._database.connection.execute
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise read_only(self._folder)
+
+
+def read_only(folder: Path) -> InputError:
+    """That a cache's answers can be read, and no others be stored."""
+    return InputError(
+        f"{folder}: is read-only: what is in it can be read (--replay), and nothing be stored: copy"
+        " it to a folder that can be written (--cache)"
+    )
+
+
 class PromptCache:
-    """Answers by request in a local folder; use as a context manager.
+    """Answers by request in a local folder, which may be read-only; use as a context manager.
 
     Attributes:
         journal: what is told of every new row, if anything.
+        read_only: whether nothing can be stored.
     """
 
     def __init__(self, folder: Path) -> None:
         self.journal: Journal | None = None
+        self.folder = folder
+        database = folder / _DATABASE
         with _usable(folder):
+            self.read_only = database.is_file() and not can_write(database)
+            if self.read_only:
+                self._cache: Any = _Unwritable(folder)
+                self._check_settings(self._cache._database.connection)
+                return
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             _refuse_network(folder)
-            self._check_settings(folder / "cache.db")
+            if database.exists():
+                # as_uri quotes the name: a "?" or "#" would make SQLite open another file.
+                address = f"{database.absolute().as_uri()}?mode=ro"
+                with closing(sqlite3.connect(address, uri=True, timeout=60)) as connection:
+                    self._check_settings(connection)
             self._cache = diskcache.Cache(str(folder), disk=_TextDisk, timeout=60, **_SETTINGS)
-        self.folder = folder
 
-    @staticmethod
-    def _check_settings(database: Path) -> None:
+    def _check_settings(self, connection: sqlite3.Connection) -> None:
         """Somebody's careless opening with other settings would evict rows: refuse to go on."""
-        if not database.exists():
-            return
-        # as_uri quotes the name: a "?" or "#" in it would make SQLite open another file.
-        address = f"{database.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=60)) as connection:
-            if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
-                return  # another process is making it just now
-            found = dict(connection.execute("SELECT key, value FROM Settings"))
+        if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            return  # another process is making it just now
+        found = dict(connection.execute("SELECT key, value FROM Settings"))
         for name, wanted in _SETTINGS.items():
             if name in found and found[name] != wanted:
                 raise InputError(
-                    f"{database}: opened by another program with {name}={found[name]!r}, so answers"
-                    " may have been lost: check it, and move it away or restore a copy"
+                    f"{self.folder / _DATABASE}: opened by another program with"
+                    f" {name}={found[name]!r}, so answers may have been lost: check it, and move it"
+                    " away or restore a copy"
                 )
 
     def __enter__(self) -> "PromptCache":
@@ -280,7 +325,7 @@ class PromptCache:
         try:
             value = json.loads(text)
         except ValueError as error:
-            raise self._damaged(key, str(error)) from None
+            raise self._damaged(key, str(error)) from error
         if not isinstance(value, dict):
             raise self._damaged(key, "not a JSON object")
         if key.startswith(_ANSWER) and not {"response", "origin"} <= value.keys():
@@ -391,7 +436,9 @@ class PromptCache:
 
     @_clearly
     def finish(self, run: str, counts: JSON) -> None:
-        """Keep the counts of a stage's and labeller's last run."""
+        """Keep the counts of a stage's and labeller's last run, where they can be kept."""
+        if self.read_only:
+            return  # a replay has nothing else to store
         self._put(_RUN + run, canonical(counts))
 
     @_clearly

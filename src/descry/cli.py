@@ -1,6 +1,7 @@
 """The command line `descry`: reads arguments and params, calls one function, prints; no logic."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from descry.errors import InputError
-from descry.hostile import printable
 from descry.shard import WHOLE, Shard
+from descry.telling import TRACEBACK, told
 
 app = typer.Typer(
     name="descry",
@@ -58,19 +59,34 @@ Prices = Annotated[
 CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
 
 
+Traceback = Annotated[
+    bool,
+    typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error comes from, in full."),
+]
+
+
+@app.callback()
+def _options(traceback: Traceback = False) -> None:
+    """What stands before the command."""
+    if traceback:
+        os.environ[TRACEBACK] = "1"  # also of the processes that this one starts
+
+
 def main() -> None:
-    """Run the command line; bad input gives one line and exit status 2."""
+    """Run the command line.
+
+    Bad input, and what this machine lacks, give one line and exit status 2; what nobody foresaw is
+    a bug: its traceback, and exit status 1.
+    """
     try:
         app()
-    except InputError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except MemoryError:
-        print("error: out of memory (docs/benchmarks.md: what stages take)", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        lines, status = told(error)
+        print(lines, file=sys.stderr)
+        sys.exit(status)
 
 
 def _section(stage: str, text: str | None, changes: list[str] | None = None) -> dict[str, Any]:
@@ -83,7 +99,7 @@ def _section(stage: str, text: str | None, changes: list[str] | None = None) -> 
         try:
             model = parse(stage, json.loads(text), "--params")
         except json.JSONDecodeError as error:
-            raise InputError(f"--params: not valid JSON ({error})") from None
+            raise InputError(f"--params: not valid JSON ({error})") from error
     if changes:
         from descry.pin import pinned
 

@@ -24,7 +24,7 @@ def config(folder: Path) -> "Config":
     try:
         return Config(str(folder / ".dvc"))
     except ConfigError as error:
-        raise InputError(f"{folder}/.dvc/config: {' '.join(str(error).split())}") from None
+        raise InputError(f"{folder}/.dvc/config: {' '.join(str(error).split())}") from error
 
 
 def cache_of(root: Path) -> Path:

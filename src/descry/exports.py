@@ -66,11 +66,11 @@ def export(cache: PromptCache, folder: Path) -> dict[str, int]:
         for key, text in chain(first, rows):
             try:
                 name = files[json.loads(text)["origin"]]
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError) as error:
                 raise InputError(
                     f"{cache.folder}: the answer {key} is damaged, or its origin is: run"
                     " `descry cache verify`"
-                ) from None
+                ) from error
             out[name].write(answer_line(key, text))
             counts[name] += 1
     return counts | _export_failures(cache, folder, list(counts))
@@ -160,7 +160,7 @@ def _batches(path: Path) -> Iterator[tuple[dict[str, JSON], dict[str, str], dict
             text = canonical(value)
             text.encode()  # half a surrogate pair is JSON, but no text
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{path}: line {number}: not of an export ({error})") from None
+            raise InputError(f"{path}: line {number}: not of an export ({error})") from error
         if len(records) + len(failures) >= BATCH or name in records:
             yield origins, records, failures
             origins, records, failures = {}, {}, {}
@@ -184,7 +184,7 @@ def _lines(path: Path) -> Iterator[bytes]:
                 if line.endswith(b"\n") or not path.name.endswith(JOURNAL):
                     yield line
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _parsed(line: bytes, known: set[str]) -> tuple[str, str, JSON]:

@@ -1,72 +1,159 @@
-"""What git knows of a project: commits, and whether the tree is clean."""
+"""What git knows of a project: commits, and whether the tree is clean.
 
+What git cannot tell is not known: a git that fails is told apart from a folder without a
+repository, a file that a commit does not have, a revision that there is not.
+"""
+
+import os
+import re
 import subprocess
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from descry.errors import InputError
 
+# What git sets for its hooks would lead git from one project to another.
+LEADING_ASTRAY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_COMMON_DIR",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_PREFIX",
+)
+_FOLDERS = re.compile(r"(?<![\w.])/[^\s':]*/")
+_VERIFY = ("rev-parse", "--verify", "--quiet", "--end-of-options")
+_NONE_SUCH = 1  # its exit status where there is no such revision
 
-class Commit(NamedTuple):
-    """The commit that is checked out.
+
+class GitError(InputError):
+    """Git could not tell."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is checked out in a folder.
 
     Attributes:
-        changed: tracked files that are no longer as in it.
+        sha: of the commit; None: there is no repository or commit, or else `unknown` says why git
+            could not tell.
+        changed: tracked files that are no longer as in it; None: not known.
+        unknown: why git could not tell all of it; folders of this machine are not in it.
     """
 
-    sha: str
-    changed: list[str]
+    sha: str | None = None
+    changed: list[str] | None = None
+    unknown: str | None = None
 
 
-def head(root: Path) -> Commit | None:
-    """The commit that is checked out in a folder; None where there is no repository or commit."""
-    sha = _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    if sha is None:
-        return None
-    status = _git(root, "status", "--porcelain", "--untracked-files=no", "-z") or ""
-    return Commit(sha.strip(), [entry[3:] for entry in status.split("\0") if entry[2:3] == " "])
+def head(root: Path) -> Head:
+    """What is checked out in a folder, which need not be under git."""
+    top = _top(root)
+    if top is None:
+        return Head()
+    status = ("status", "--porcelain=v2", "--branch", "--untracked-files=no", "--no-renames", "-z")
+    try:
+        lines = _git(root, *status).split("\0")
+    except GitError as error:
+        unknown = _FOLDERS.sub("", str(error).removeprefix("git: ").replace(str(top), "."))
+        return Head(_revision(root, "HEAD"), None, unknown)
+    branch = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    if branch["branch.oid"] == "(initial)":
+        broken = branch["branch.head"] == "(unknown)"
+        return Head(unknown="the branch that HEAD names is damaged" if broken else None)
+    changed = [_path(line) for line in lines if line[:2] in ("1 ", "u ")]
+    return Head(branch["branch.oid"], changed)
+
+
+def _path(entry: str) -> str:
+    """The path of a line of `git status --porcelain=v2`: behind 8 fields, or 10 of a conflict."""
+    return entry.split(" ", 10 if entry.startswith("u") else 8)[-1]
 
 
 def commit_of(root: Path, revision: str) -> str:
     """The commit that a revision or the name of a DVC experiment means.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or git fails.
     """
-    sha = _git(
-        root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
-    )
-    if sha is None:
-        refs = _git(root, "for-each-ref", "refs/exps", "--format=%(objectname) %(refname)") or ""
+    if _top(root) is None:
+        raise InputError(f"{revision}: no such commit or DVC experiment here: not under git")
+    sha = _git(root, *_VERIFY, f"{revision}^{{commit}}", none_such=_NONE_SUCH)
+    if not sha:
+        refs = _git(root, "for-each-ref", "refs/exps", "--format=%(objectname) %(refname)")
         lines = (line.split(" ", 1) for line in refs.splitlines())
-        sha = next((s for s, ref in lines if ref.rpartition("/")[2] == revision), None)
-    if sha is None:
+        sha = next((s for s, ref in lines if ref.rpartition("/")[2] == revision), "")
+    if not sha:
         raise InputError(f"{revision}: no such commit or DVC experiment here")
     return sha.strip()
 
 
 def made_at(root: Path, commit: str) -> str:
-    """When a commit was made (ISO 8601, UTC)."""
-    seconds = _git(root, "show", "--no-patch", "--format=%ct", commit) or "0"
+    """When a commit was made (ISO 8601, UTC).
+
+    Raises:
+        GitError: git fails.
+    """
+    seconds = _git(root, "show", "--no-patch", "--format=%ct", commit)
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
 def log(root: Path, first: str, second: str, path: str) -> list[str]:
-    """The commits that changed a file on the way from one to the other, a line each."""
-    return (_git(root, "log", "--oneline", f"{first}..{second}", "--", path) or "").splitlines()
+    """The commits that changed a file on the way from one to the other, a line each.
+
+    Raises:
+        GitError: git fails.
+    """
+    return _git(root, "log", "--oneline", f"{first}..{second}", "--", path).splitlines()
 
 
 def text_at(root: Path, commit: str, path: str) -> str | None:
-    """A file's text in a commit; None if the commit has no such file."""
+    """A file's text in a commit; None if the commit has no such file.
+
+    Raises:
+        GitError: git fails.
+    """
+    if not _git(root, "ls-tree", "--full-tree", "-z", commit, "--", path):
+        return None
     return _git(root, "show", f"{commit}:{path}")
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints; None where it fails."""
+def _revision(root: Path, name: str) -> str | None:
+    """The commit that a name stands for, as far as git can still tell."""
+    try:
+        return _git(root, *_VERIFY, name, none_such=_NONE_SUCH).strip() or None
+    except GitError:
+        return None
+
+
+def _top(root: Path) -> Path | None:
+    """The folder, or one around it, that has a repository, usable or not."""
+    here = root.resolve()
+    return next((place for place in (here, *here.parents) if os.path.lexists(place / ".git")), None)
+
+
+def _git(root: Path, *arguments: str, none_such: int | None = None) -> str:
+    """What git prints; nothing where it ends with `none_such` and has no complaint.
+
+    Raises:
+        GitError: git fails, or is not installed.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
+    kept["LC_ALL"] = "C"
+    if top := _top(root):  # a repository that is damaged must not be passed over for one around it
+        kept["GIT_CEILING_DIRECTORIES"] = str(top.parent)
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
+        done = subprocess.run(command, capture_output=True, env=kept)
+    except FileNotFoundError as error:
+        raise GitError("git: not installed") from error
+    except OSError as error:
+        raise GitError(f"git: cannot be run ({error.strerror})") from error
+    said = done.stderr.decode(errors="replace").strip()
+    if done.returncode and (said or done.returncode != none_such):
+        lines = said.splitlines() or [f"exit status {done.returncode}"]
+        worst = next((line for line in lines if line.startswith("fatal: ")), lines[0])
+        raise GitError(f"git: {worst.removeprefix('fatal: ').removeprefix('error: ')}")
     return done.stdout.decode(errors="replace")

@@ -60,10 +60,10 @@ def parse_lock(text: str, where: str) -> dict[str, Locked]:
 def _stages(lock: Any, where: str) -> dict[str, Locked]:
     try:
         return {name: _stage(name, entry) for name, entry in (lock or {})["stages"].items()}
-    except (KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError) as error:
         if not lock:
             return {}
-        raise InputError(f"{where}: not a dvc.lock: restore it from git") from None
+        raise InputError(f"{where}: not a dvc.lock: restore it from git") from error
 
 
 def _stage(name: str, entry: Any) -> Locked:

@@ -161,8 +161,8 @@ class Writer:
 
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # HDF5's own is another kind
-        except OSError:
-            raise InputError(f"{self._part}: another run is writing it") from None
+        except OSError as error:
+            raise InputError(f"{self._part}: another run is writing it") from error
 
     def write(
         self, block: int, first: int, values: np.ndarray, cut: np.ndarray | None = None

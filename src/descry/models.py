@@ -114,7 +114,7 @@ class Checkpoint:
             )
         except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.model} @ {self.revision}: cannot be had ({reason})") from None
+            raise InputError(f"{self.model} @ {self.revision}: cannot be had ({reason})") from error
 
     @cached_property
     def weights(self) -> str:
@@ -264,7 +264,7 @@ def loadable(checkpoint: Checkpoint) -> Iterator[None]:
         raise
     except Exception as error:  # a broken file is told by an exception of its reader's own
         reason = printable(shorten(str(error), 300, placeholder="...")) or type(error).__name__
-        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from None
+        raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from error
 
 
 @contextmanager
@@ -282,7 +282,7 @@ def within_memory(name: str, advice: str) -> Iterator[None]:
         yield
     except Exception as error:
         if lacks_memory(error):
-            raise InputError(f"{name}: out of memory: {advice}") from None
+            raise InputError(f"{name}: out of memory: {advice}") from error
         raise
 
 

@@ -460,7 +460,7 @@ def parse(section: str, value: object, where: str) -> Section:
     try:
         return _checked(model.model_validate(value, strict=True), where)
     except ValidationError as error:
-        raise _explain(error, where, section) from None
+        raise _explain(error, where, section) from error
 
 
 def changed(stage: str, section: Section, changes: list[str]) -> Section:
@@ -531,7 +531,7 @@ def load(path: Path) -> Params:
     try:
         params = Params.model_validate(raw, strict=True)
     except ValidationError as error:
-        raise _explain(error, str(path)) from None
+        raise _explain(error, str(path)) from error
     for name in Params.model_fields:
         _checked(getattr(params, name), str(path))
     _check_judge(params, str(path))
@@ -547,7 +547,7 @@ def parse_human(person: str, round: str) -> dict[str, str]:
     try:
         return Human(kind="human", model=person, revision=round).model_dump()
     except ValidationError as error:
-        raise _explain(error, "--import and --round") from None
+        raise _explain(error, "--import and --round") from error
 
 
 def parse_price(text: str | None) -> tuple[float, float] | None:
@@ -560,8 +560,8 @@ def parse_price(text: str | None) -> tuple[float, float] | None:
         return None
     try:
         tokens_in, tokens_out = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--price {text}: not two numbers such as 0.15,0.60") from None
+    except ValueError as error:
+        raise InputError(f"--price {text}: not two numbers such as 0.15,0.60") from error
     return tokens_in, tokens_out
 
 

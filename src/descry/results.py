@@ -16,7 +16,17 @@ from descry.labels import Neurons
 from descry.matrix import CUT
 from descry.numerals import PLACES, fixed, places
 from descry.splits import HALVES, SPLITS
-from descry.storage import JSON, formed, hdf5_provenance, provenance_of, read_table, reading_hdf5
+from descry.storage import (
+    JSON,
+    MalformedError,
+    dataset,
+    hdf5_provenance,
+    names,
+    provenance_of,
+    read_table,
+    reading_hdf5,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     import h5py
@@ -29,42 +39,65 @@ def exemplar_group(split: str, end: str) -> str:
     return split if end == HIGHEST else f"{end}/{split}"
 
 
-@formed("untrained")
 def has_exemplars(path: Path) -> bool:
     """Whether a file has exemplar sets: untrained.h5 has none where that null is not enabled."""
     with reading_hdf5(path, "untrained") as file:
         return exemplar_group("all", HIGHEST) in file
 
 
-@formed("exemplars")
 def read_ends(path: Path) -> tuple[str, ...]:
     """The ends that exemplars.h5 has sets of."""
     with reading_hdf5(path, "exemplars") as file:
         return tuple(end for end in ENDS if exemplar_group("all", end) in file)
 
 
-@formed("exemplars")
 def read_neurons(path: Path) -> Neurons:
     """The neurons of exemplars.h5."""
     with reading_hdf5(path, "exemplars") as file:
-        return Neurons(tuple(file["layer"][:].tolist()), int(file["all/row"].shape[1]))
+        return _neurons(file)
 
 
-@formed("exemplars")
+def _neurons(file: "h5py.File") -> Neurons:
+    layers = tuple(dataset(file, "layer", (None,), "iu")[:].tolist())
+    _, width, _ = dataset(file, "all/row", (len(layers), None, None), "iu").shape
+    return Neurons(layers, width)
+
+
+def _rows(file: "h5py.File", group: str) -> "h5py.Dataset":
+    """The rows of the corpus in a group's sets: [layers, neurons, size]."""
+    neurons = _neurons(file)
+    return dataset(file, f"{group}/row", (len(neurons.layers), neurons.width, None), "iu")
+
+
+def _activations(file: "h5py.File", group: str) -> "h5py.Dataset":
+    """The activations that belong to them."""
+    return dataset(file, f"{group}/activation", _rows(file, group).shape, "f")
+
+
+def _distribution(file: "h5py.File") -> dict[str, "h5py.Dataset"]:
+    """Datasets by what they tell of each neuron: [layers, neurons] or [layers, neurons, bins]."""
+    neurons = _neurons(file)
+    shape = len(neurons.layers), neurons.width
+    found = {name: file[f"distribution/{name}"] for name in names(file, "distribution")}
+    for name, values in found.items():
+        if getattr(values, "shape", ())[:2] != shape:
+            raise MalformedError(f"dataset distribution/{name} is of another shape")
+    return found
+
+
 def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
     """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus.
 
     Behind the end of a set that is smaller than others is -1, and nothing else where there is none.
     """
     with reading_hdf5(path, "exemplars") as file:
-        return np.asarray(file[f"{exemplar_group(split, end)}/row"][:])
+        return np.asarray(_rows(file, exemplar_group(split, end))[:])
 
 
-@formed("exemplars")
 def read_exemplar_block(path: Path, split: str, end: str, layer: int, neurons: slice) -> np.ndarray:
     """The sets of some neurons of the layer in that row: int32 [neurons, size]."""
     with reading_hdf5(path, "exemplars") as file:
-        return np.asarray(file[f"{exemplar_group(split, end)}/row"][layer, neurons])
+        return np.asarray(_rows(file, exemplar_group(split, end))[layer, neurons])
 
 
 def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[np.ndarray]:
@@ -74,7 +107,7 @@ def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[
         members: about so many rows of the corpus at a time.
     """
     with reading_hdf5(path, "exemplars") as file:
-        layers, width, size = file[f"{exemplar_group(split, end)}/row"].shape
+        layers, width, size = _rows(file, exemplar_group(split, end)).shape
     step = max(1, members // max(1, size))
     for layer in range(layers):
         for start in range(0, width, step):
@@ -94,7 +127,6 @@ class Silent:
     counts: dict[str, int]
 
 
-@formed("exemplars")
 def read_silent(path: Path, end: str = HIGHEST) -> Silent:
     """Which neurons of exemplars.h5 have no set at an end, and why.
 
@@ -102,9 +134,10 @@ def read_silent(path: Path, end: str = HIGHEST) -> Silent:
         InputError: it was written before that was kept.
     """
     with reading_hdf5(path, "exemplars") as file:
-        rows = file[f"{exemplar_group('all', end)}/row"]
+        rows = _rows(file, exemplar_group("all", end))
         without = np.flatnonzero(rows[:, :, 0].ravel() < 0)
-        found = {name: _flat(file[f"distribution/{name}"][:])[without] for name in _counts(file)}
+        spread = _distribution(file)
+        found = {name: _flat(spread[name][:])[without] for name in _counts(file)}
         of = found, _sentences(file), rows.shape[2], end
     counts = Counter(REASONS[reason] for reason in reasons(*of))
     words = dict(zip(without.tolist(), in_words(*of), strict=True))
@@ -113,7 +146,7 @@ def read_silent(path: Path, end: str = HIGHEST) -> Silent:
 
 def _counts(file: "h5py.File") -> tuple[str, ...]:
     """The datasets of the distribution that say why a neuron has no set."""
-    if "distribution/at_lowest" not in file:
+    if "at_lowest" not in names(file, "distribution"):
         raise InputError(
             f"{file.filename}: does not say how many sentences share an activation: run `descry"
             " exemplars` again"
@@ -122,7 +155,7 @@ def _counts(file: "h5py.File") -> tuple[str, ...]:
 
 
 def _sentences(file: "h5py.File") -> int:
-    return int(file["distribution/counts"][0, 0].sum())
+    return int(dataset(file, "distribution/counts", (None, None, None), "iu")[0, 0].sum())
 
 
 @dataclass(frozen=True)
@@ -164,11 +197,13 @@ def seen(most: int, cut: int) -> str | None:
     return f"the model saw the first {most} of {most + cut} tokens" if cut else None
 
 
-@formed("activations")
 def read_cut(path: Path) -> Cut:
     """Read from activations.h5 what the model has not seen."""
     with reading_hdf5(path, "activations") as file:
-        return Cut(int(hdf5_provenance(file)["max_tokens"]), file[CUT][:])
+        most = hdf5_provenance(file).get("max_tokens")
+        if not isinstance(most, int):
+            raise MalformedError("it does not say how many tokens the model sees")
+        return Cut(most, dataset(file, CUT, (None,), "iu")[:])
 
 
 def spread(distribution: Mapping[str, Any]) -> str:
@@ -192,7 +227,6 @@ def _known(value: Any) -> float | None:
     return None if value is None or np.isnan(value) else float(value)
 
 
-@formed("exemplars")
 def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str]) -> NeuronExemplars:
     """Read one neuron of exemplars.h5, at the ends that have labels.
 
@@ -206,10 +240,10 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
         )
     with reading_hdf5(path, "exemplars") as file:
         sets, silent = {}, {}
-        found = {name: values[row, index] for name, values in file["distribution"].items()}
+        found = {name: values[row, index] for name, values in _distribution(file).items()}
         for end in ends:
-            group = file[exemplar_group("all", end)]
-            rows, values = group["row"][row, index], group["activation"][row, index]
+            group = exemplar_group("all", end)
+            rows, values = _rows(file, group)[row, index], _activations(file, group)[row, index]
             sets[end] = rows[rows >= 0], values[rows >= 0]
             if not len(sets[end][0]):
                 own = {name: found[name][None] for name in _counts(file)}
@@ -231,7 +265,6 @@ class Shown:
     distribution: dict[str, np.ndarray]
 
 
-@formed("exemplars")
 def read_shown(path: Path, number: int) -> Shown:
     """Read so many sentences of each set of exemplars.h5, and the distributions.
 
@@ -241,12 +274,15 @@ def read_shown(path: Path, number: int) -> Shown:
     with reading_hdf5(path, "exemplars") as file:
         if BOTTOM_GROUP not in file:
             raise InputError(f"{path}: no lowest activations: run `descry exemplars` again")
-        groups = {half: file[half] for half in HALVES} | {LOWEST: file[BOTTOM_GROUP]}
+        groups = {half: half for half in HALVES} | {LOWEST: BOTTOM_GROUP}
         sets = {
-            name: (_flat(g["row"][:, :, :number]), _flat(g["activation"][:, :, :number]))
+            name: (
+                _flat(_rows(file, g)[:, :, :number]),
+                _flat(_activations(file, g)[:, :, :number]),
+            )
             for name, g in groups.items()
         }
-        spread = {name: _flat(values[:]) for name, values in file["distribution"].items()}
+        spread = {name: _flat(values[:]) for name, values in _distribution(file).items()}
     return Shown(sets, spread)
 
 
@@ -294,18 +330,19 @@ class Labels:
         return [divmod(int(row), self.neurons.width) for row in order if strength[row] >= 0]
 
 
-@formed("label")
 def read_labels(path: Path, end: str = HIGHEST) -> Labels:
     """Read one end's rows of labels.parquet into arrays, a split at a time."""
     keys = _label_rows(path, end, "all", ["layer", "descriptor"])
     layers, descriptors = (pc.unique(keys[name]).to_pylist() for name in keys.column_names)
-    names = [field.name for field in fields(SplitLabels)]
+    columns = [field.name for field in fields(SplitLabels)]
     shape = len(layers), -1, len(descriptors)
     splits = {}
     for split in SPLITS:
-        part = _label_rows(path, end, split, names)
-        columns = {name: part[name].to_numpy().reshape(shape) for name in names}
-        splits[split] = SplitLabels(**columns)
+        part = _label_rows(path, end, split, columns)
+        if len(part) != len(keys) or len(keys) % max(1, len(layers) * len(descriptors)):
+            raise unreadable(path, "label", f"its rows of {split} are not of every neuron")
+        values = {name: part[name].to_numpy().reshape(shape) for name in columns}
+        splits[split] = SplitLabels(**values)
     width = splits["all"].f.shape[1]
     return Labels(descriptors, Neurons(tuple(layers), width), splits, provenance_of(path, "label"))
 
@@ -315,7 +352,6 @@ def _label_rows(path: Path, end: str, split: str, columns: list[str]) -> pa.Tabl
     return read_table(path, "label", columns, only)
 
 
-@formed("label")
 def labelled_ends(path: Path) -> list[str]:
     """The ends that labels.parquet has rows of."""
     found = pc.unique(read_table(path, "label", ["end"])["end"]).to_pylist()

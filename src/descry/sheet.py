@@ -240,18 +240,18 @@ def _rows(sheet: Path) -> Iterator[_Row]:
             line = reader.line_num + 1
     except csv.Error as error:
         reason = str(error).replace("\t", "\\t")  # it quotes the separator
-        raise _fault(sheet, reader.line_num, f"not valid CSV ({reason})") from None
+        raise _fault(sheet, reader.line_num, f"not valid CSV ({reason})") from error
 
 
 def _text(sheet: Path) -> str:
     try:
         return sheet.read_bytes().decode("utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{sheet}: no such file") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{sheet}: no such file") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{sheet}: not UTF-8 text (byte {error.start}): save it as CSV UTF-8"
-        ) from None
+        ) from error
 
 
 def _fault(sheet: Path, line: int, reason: str) -> InputError:

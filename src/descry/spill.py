@@ -33,7 +33,7 @@ def spilling() -> Iterator[sqlite3.Connection]:
         try:
             yield database
         except sqlite3.OperationalError as error:
-            raise _clear(error) from None
+            raise _clear(error) from error
 
 
 def _clear(error: sqlite3.OperationalError) -> Exception:

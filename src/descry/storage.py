@@ -9,13 +9,12 @@ import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 JSON = Any
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-_Read = Callable[Concatenate[Path, _P], _T]
 _SHOWN = 200  # characters shown of why a file cannot be read
 _BLOCK = 2**22  # bytes read at a time
 ROW_GROUP = 2**16  # rows of a Parquet file that are held in memory together
@@ -37,6 +33,9 @@ _HEAP = b"GCOL\x01\0\0\0"  # how HDF5 begins a heap of texts
 _HEAPS = 2**24  # bytes of a file's beginning that they are looked for in: they come before the data
 _HDF5_READING = re.compile(r"\W?(Can't|Unable to) (synchronously )?(?!write|create|set|flush)")
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
+ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
+# How files of a kind begin; one that does not was never a result.
+_BEGINS = {"Parquet": b"PAR1", "HDF5": b"\x89HDF\r\n\x1a\n", "JSON": b"{"}
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
@@ -96,9 +95,9 @@ def guarded(path: Path) -> Iterator[None]:
             error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             or "no space" in str(error).lower()
         ):
-            raise InputError(f"{path}: the disk is full: free some space and run again") from None
+            raise InputError(f"{path}: the disk is full: free some space and run again") from error
         if error.errno in _UNWRITABLE:
-            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno)})") from None
+            raise InputError(f"{path}: cannot be written ({os.strerror(error.errno)})") from error
         raise
 
 
@@ -174,38 +173,80 @@ def versions(packages: Iterable[str]) -> dict[str, str]:
     return {name: version(name) for name in ["descry", *packages]}
 
 
+class MalformedError(Exception):
+    """What a file holds is not of the form that its reader looks for."""
+
+
 @contextmanager
-def _readable(path: Path, made_by: str) -> Iterator[None]:
+def _readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
+    """Name the file where a library cannot read it: around the library's calls, nothing of ours.
+
+    Raises:
+        InputError: it is missing, of another kind, or damaged.
+    """
     if not path.is_file():
         raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
     try:
+        if made_by != ANY:
+            _refuse_another_kind(path, made_by, kind)
         yield
-    except (OSError, LookupError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
+    except Exception as error:
+        if not _is_library_s(error):
+            raise
+        raise unreadable(path, made_by, error) from error
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    lines = printable(str(error).partition("\n")[0])
-    reason = lines[:_SHOWN] or type(error).__name__
-    return InputError(f"{path}: cannot be read ({reason}): remove it and run the stage again")
+def _is_library_s(error: Exception) -> bool:
+    """Whether a library throws such an exception at a damaged file, as far as known."""
+    arrow = type(error).__module__.partition(".")[0] == "pyarrow"
+    return arrow or isinstance(
+        error, (MalformedError, OSError, LookupError, ValueError, RuntimeError)
+    )
 
 
-def formed(made_by: str) -> Callable[[_Read[_P, _T]], _Read[_P, _T]]:
-    """A reader of a result, which refuses a file that is not of the form it looks for.
+def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
+    """That a result is damaged or not of its form, and what to do."""
+    lines = printable(str(why).partition("\n")[0])
+    reason = lines[:_SHOWN] or type(why).__name__
+    advice = f"make it again: `descry {made_by}`"
+    if _is_unfinished(path):
+        advice = "remove it and run the stage again"
+    if made_by == ANY:
+        advice = "it is damaged"
+    return InputError(f"{path}: cannot be read ({reason}): {advice}")
 
-    Args:
-        made_by: the command that makes it.
+
+def _another(path: Path, made_by: str, what: str) -> InputError:
+    reviews = "; reviews are named by corpus.reviews in params.yaml" if made_by == "corpus" else ""
+    return InputError(f"{path}: {what}: expected is what `descry {made_by}` writes{reviews}")
+
+
+def _refuse_another_kind(path: Path, made_by: str, kind: str) -> None:
+    beginning = _BEGINS[kind]
+    with path.open("rb") as file:
+        found = file.read(len(beginning))
+    if not beginning.startswith(found) and not _is_unfinished(path):
+        raise _another(path, made_by, f"not {kind}")
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a killed run left it, as the name of it or of its folder says (`part_of`)."""
+    return any(name.startswith(".") and name.endswith(".part") for name in path.parts)
+
+
+def _made(path: Path, made_by: str, text: str | bytes | None) -> JSON:
+    """What made a file, as it says itself.
+
+    Raises:
+        InputError: it does not say so: descry did not write it.
+        MalformedError: that is damaged.
     """
-
-    def decorate(read: _Read[_P, _T]) -> _Read[_P, _T]:
-        @wraps(read)
-        def checked(path: Path, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-            with _readable(path, made_by):
-                return read(path, *args, **kwargs)
-
-        return checked
-
-    return decorate
+    if text is None:
+        raise _another(path, made_by, "no file of descry's, which would say what made it")
+    made = json.loads(text)
+    if not isinstance(made, dict):
+        raise MalformedError("it does not say what made it")
+    return made
 
 
 def write_text(path: Path, text: str) -> None:
@@ -224,10 +265,13 @@ def read_json(path: Path, made_by: str) -> JSON:
     """Read JSON.
 
     Raises:
-        InputError: the file is missing or not JSON.
+        InputError: the file is missing, not JSON, or does not say what made it.
     """
     with _readable(path, made_by):
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+    if made_by != ANY and not (isinstance(value, dict) and isinstance(value.get("made"), dict)):
+        raise _another(path, made_by, "no file of descry's, which would say what made it")
+    return value
 
 
 def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
@@ -261,8 +305,24 @@ def read_table(
     """
     import pyarrow.parquet as pq
 
-    with _readable(path, made_by):
+    _check_columns(path, made_by, columns)
+    with _readable(path, made_by, "Parquet"):
         return pq.read_table(path, columns=columns, filters=only, use_threads=False)
+
+
+def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
+    """Refuse a Parquet file that another stage or program wrote, or without one of the columns."""
+    import pyarrow.parquet as pq
+
+    with _readable(path, made_by, "Parquet"):
+        schema = pq.read_schema(path)
+        if made_by == ANY:
+            return
+        made = _made(path, made_by, (schema.metadata or {}).get(PROVENANCE.encode()))
+    if absent := set(columns or ()) - set(schema.names):
+        raise unreadable(path, made_by, f"no column {min(absent)}")
+    if columns is None and (stage := made.get("stage", made_by)) != made_by:
+        raise _another(path, made_by, f"made by `descry {stage}`")
 
 
 def row_count(path: Path, made_by: str) -> int:
@@ -273,7 +333,7 @@ def row_count(path: Path, made_by: str) -> int:
     """
     import pyarrow.parquet as pq
 
-    with _readable(path, made_by):
+    with _readable(path, made_by, "Parquet"):
         return int(pq.read_metadata(path).num_rows)
 
 
@@ -285,7 +345,7 @@ def row_groups(path: Path, made_by: str) -> list[int]:
     """
     import pyarrow.parquet as pq
 
-    with _readable(path, made_by):
+    with _readable(path, made_by, "Parquet"):
         found = pq.read_metadata(path)
         return [found.row_group(group).num_rows for group in range(found.num_row_groups)]
 
@@ -298,7 +358,11 @@ def read_group(path: Path, made_by: str, column: str, group: int) -> "pyarrow.Ch
     """
     import pyarrow.parquet as pq
 
-    with _readable(path, made_by), pq.ParquetFile(path, pre_buffer=False) as file:
+    _check_columns(path, made_by, [column])
+    with (
+        _readable(path, made_by, "Parquet"),
+        pq.ParquetFile(path, pre_buffer=False) as file,
+    ):
         return file.read_row_group(group, columns=[column], use_threads=False)[column]
 
 
@@ -312,8 +376,16 @@ def read_blocks(
     """
     import pyarrow.parquet as pq
 
-    with _readable(path, made_by), pq.ParquetFile(path, pre_buffer=False) as file:
-        yield from regrouped(file.iter_batches(rows, columns=columns, use_threads=False), rows)
+    _check_columns(path, made_by, columns)
+
+    def batches() -> Iterator["pyarrow.RecordBatch"]:
+        with (
+            _readable(path, made_by, "Parquet"),
+            pq.ParquetFile(path, pre_buffer=False) as file,
+        ):
+            yield from file.iter_batches(rows, columns=columns, use_threads=False)
+
+    yield from regrouped(batches(), rows)
 
 
 def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["pyarrow.Table"]:
@@ -345,13 +417,13 @@ def provenance_of(path: Path, made_by: str) -> JSON:
     if path.suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        with _readable(path, made_by):
-            return json.loads((pq.read_schema(path).metadata or {})[PROVENANCE.encode()])
+        with _readable(path, made_by, "Parquet"):
+            metadata = pq.read_schema(path).metadata or {}
+            return _made(path, made_by, metadata.get(PROVENANCE.encode()))
     if path.suffix == ".h5":
-        with reading_hdf5(path, made_by) as file, _readable(path, made_by):
+        with reading_hdf5(path, made_by) as file:
             return hdf5_provenance(file)
-    with _readable(path, made_by):
-        return read_json(path, made_by)["made"]
+    return read_json(path, made_by)["made"]
 
 
 class _Unfailing(io.FileIO):
@@ -396,20 +468,94 @@ def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
     """An existing HDF5 file.
 
     Raises:
-        InputError: the file is missing or damaged, which may come out while it is read.
+        InputError: the file is missing, of another form or damaged, which may come out while it is
+            read: the library's errors are known by their words, those of `dataset` and its like by
+            their type; others are not laid to the file.
     """
     import h5py
 
-    with _readable(path, made_by):
+    with _readable(path, made_by, "HDF5"):
         _refuse_endless(path)
         file = h5py.File(path, "r")
+        foreign = made_by != ANY and PROVENANCE not in file.attrs
     with file:
+        if foreign:
+            raise _another(path, made_by, "no file of descry's, which would say what made it")
         try:
             yield file
+        except MalformedError as error:
+            raise unreadable(path, made_by, error) from error
         except (OSError, LookupError, ValueError, RuntimeError) as error:
             if _HDF5_READING.match(str(error)):
-                raise _unreadable(path, error) from error
+                raise unreadable(path, made_by, error) from error
             raise
+
+
+def dataset(
+    file: "h5py.Group", name: str, shape: tuple[int | None, ...], kinds: str = "biuf"
+) -> "h5py.Dataset":
+    """A dataset of numbers.
+
+    Args:
+        shape: None stands for any size.
+        kinds: of numbers, as numpy's dtypes call them.
+
+    Raises:
+        MalformedError: there is none of this shape and kind.
+    """
+    import h5py
+
+    with _told(f"dataset {name}"):
+        found = file[name]
+        sizes, kind = found.shape, found.dtype.kind
+    fits = len(sizes) == len(shape) and all(
+        want is None or size == want for size, want in zip(sizes, shape, strict=True)
+    )
+    if not isinstance(found, h5py.Dataset) or kind not in kinds or not fits:
+        raise MalformedError(f"dataset {name} is of another shape or type")
+    return found
+
+
+def texts(file: "h5py.Group", name: str, start: int = 0, stop: int | None = None) -> list[str]:
+    """A dataset of texts in one row, or some of them.
+
+    Raises:
+        MalformedError: there is none, or a text is damaged.
+    """
+    with _told(f"dataset {name}"):
+        found: list[str] = file[name].asstr()[start:stop].tolist()
+    if not all(isinstance(text, str) for text in found):
+        raise MalformedError(f"dataset {name} is of another shape or type")
+    return found
+
+
+def names(file: "h5py.Group", group: str) -> list[str]:
+    """What there is in a group.
+
+    Raises:
+        MalformedError: there is no such group.
+    """
+    with _told(f"group {group}"):
+        return list(file[group].keys())
+
+
+def attribute(file: "h5py.Group", name: str) -> JSON:
+    """An attribute that holds JSON.
+
+    Raises:
+        MalformedError: there is none.
+    """
+    with _told(f"attribute {name}"):
+        return json.loads(file.attrs[name])
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Name the part of a file at which a library stumbles: around the library's calls alone."""
+    try:
+        yield
+    except Exception as error:
+        raise MalformedError(f"{what}: {error}") from error
 
 
 def _refuse_endless(path: Path) -> None:
@@ -428,7 +574,7 @@ def _refuse_endless(path: Path) -> None:
             size = int.from_bytes(data[place + 8 : place + 16], "little")
             step = 16 + (size + 7) // 8 * 8 if used else size
             if not step:
-                raise ValueError("its texts are damaged")
+                raise MalformedError("its texts are damaged")
             place += step
         heap = data.find(_HEAP, heap + len(_HEAP))
 
@@ -437,14 +583,11 @@ def hdf5_provenance(file: "h5py.File") -> JSON:
     """What made an HDF5 file.
 
     Raises:
-        InputError: the file does not say so.
+        MalformedError: the file does not say so.
     """
-    try:
-        made = json.loads(file.attrs[PROVENANCE])
-        if not isinstance(made, dict):
-            raise ValueError("it does not say what made it")
-    except (OSError, LookupError, ValueError, RuntimeError) as error:
-        raise _unreadable(Path(file.filename), error) from error
+    made = attribute(file, PROVENANCE)
+    if not isinstance(made, dict):
+        raise MalformedError("it does not say what made it")
     return made
 
 
@@ -476,10 +619,10 @@ def read_yaml(path: Path) -> JSON:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError(f"{path}: no such file") from None
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise InputError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from None
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
     return yaml_value(text, str(path))
 
 
@@ -496,4 +639,4 @@ def yaml_value(text: str, where: str) -> JSON:
         problem = getattr(error, "problem", None) or str(error)
         reason = f"line {mark.line + 1}: " if mark else ""
         reason += f"not valid YAML ({problem})"
-        raise InputError(f"{where}: {' '.join(reason.split())}") from None
+        raise InputError(f"{where}: {' '.join(reason.split())}") from error

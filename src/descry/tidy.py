@@ -50,10 +50,10 @@ def read_csv(path: Path, made_by: str, numbers: Sequence[str]) -> list[Row]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             rows: list[Row] = list(reader)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: make it with `descry {made_by}`") from None
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file: make it with `descry {made_by}`") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no CSV ({error}): run `descry {made_by}` again") from None
+        raise InputError(f"{path}: no CSV ({error}): run `descry {made_by}` again") from error
     if missing := set(numbers) - set(reader.fieldnames or []):
         raise InputError(f"{path}: no column {min(missing)}: run `descry {made_by}` again")
     for line, row in enumerate(rows, start=2):
@@ -65,5 +65,5 @@ def read_csv(path: Path, made_by: str, numbers: Sequence[str]) -> list[Row]:
 def _number(text: str | None, where: str) -> float:
     try:
         return float(text) if text else math.nan
-    except ValueError:
-        raise InputError(f"{where}: no number: {str(text)[:40]!r}") from None
+    except ValueError as error:
+        raise InputError(f"{where}: no number: {str(text)[:40]!r}") from error

@@ -122,7 +122,7 @@ class _Evidence:
     def audit(self) -> Audit:
         made = self.project.made["activations"]
         target = made["params"]["target"] | {n: made[n] for n in ("weights", "site", "position")}
-        commit = self.project.commit
+        head = self.project.head
         labels = [
             self._label(end, descriptor)
             for end, descriptors in self._numbers.items()
@@ -145,8 +145,9 @@ class _Evidence:
             self.project.made["label"].get("warnings", []),
             self.project.made["label"].get("dropped", []),
             steps(self.project),
-            commit and commit.sha,
-            commit.changed if commit else [],
+            head.sha,
+            head.changed,
+            head.unknown,
         )
 
     def _label(self, end: str, descriptor: str) -> Label:

@@ -18,7 +18,7 @@ from descry.audit.chain import label_table
 from descry.audit.evidence import Numbers
 from descry.audit.project import STAGES, Project
 from descry.errors import InputError
-from descry.git import commit_of, log, text_at
+from descry.git import GitError, commit_of, log, text_at
 from descry.lock import Locked, in_order, parse_lock
 from descry.results import read_neuron_exemplars, read_neurons
 from descry.storage import (
@@ -174,7 +174,7 @@ def _fetch(root: Path, commit: str, name: str, folder: Path) -> Path:
         raise InputError(
             f"results/{name} of {commit[:10]} cannot be had ({reason}): `dvc fetch` brings it from"
             " a remote"
-        ) from None
+        ) from error
     return path
 
 
@@ -214,11 +214,19 @@ def _causes(project: Project, one: _Version, two: _Version) -> Iterator[Cause]:
             continue
         own = [*_params(before, stage), *_files(before, stage, made)]
         for kind, what, path in own:
-            commits = log(project.root, one.name, two.name, path) if path and not two.here else []
+            commits = _commits(project.root, one, two, path) if path and not two.here else []
             yield Cause(stage.name, kind, what, effective, commits)
         same_inputs = all(before.deps.get(p) == stage.deps.get(p) for p in made & {*stage.deps})
         if effective and same_inputs and not own:
             yield Cause(stage.name, "answers or packages", _versions(one, two, stage), True, [])
+
+
+def _commits(root: Path, one: _Version, two: _Version, path: str) -> list[str]:
+    """The commits that changed a file, a line each; or one line that says why git cannot tell."""
+    try:
+        return log(root, one.name, two.name, path)
+    except GitError as error:
+        return [f"not known ({error})"]
 
 
 def _params(before: Locked, after: Locked) -> Iterator[tuple[str, str, None]]:

@@ -1,6 +1,6 @@
 """What the evidence for a neuron's labels consists of."""
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from descry.storage import JSON
@@ -192,7 +192,8 @@ class Audit:
         silent: where there are no exemplars, why not, by end.
         warnings: what speaks against the labels of the run.
         dropped: descriptors that are no label of any neuron, with the reason.
-        commit: that is checked out; `changed` files are not as in it.
+        commit: that is checked out; `changed` files are not as in it (None: not known).
+        unknown: why git could not tell all of this.
     """
 
     neuron: str
@@ -206,4 +207,5 @@ class Audit:
     dropped: list[JSON]
     steps: list[Step]
     commit: str | None
-    changed: list[str] = field(default_factory=list)
+    changed: list[str] | None = None
+    unknown: str | None = None

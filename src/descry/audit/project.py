@@ -5,7 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from descry.cache import PromptCache
-from descry.git import Commit, head
+from descry.git import Head, head
 from descry.lock import Locked, read_lock
 from descry.storage import JSON, flat, provenance_of, read_yaml, recorded
 
@@ -79,8 +79,8 @@ class Project:
         return read_lock(self.root / "dvc.lock")
 
     @cached_property
-    def commit(self) -> Commit | None:
-        """The commit that is checked out."""
+    def head(self) -> Head:
+        """What is checked out."""
         return head(self.root)
 
     def records(self, keys: list[str]) -> dict[str, JSON]:

@@ -167,10 +167,13 @@ def _files(node: Node, word: str, files: Sequence[File]) -> None:
 
 
 def _commit(top: Node, audit: Audit) -> None:
+    why = f"not known (git: {audit.unknown})"
     if audit.commit is None:
-        top.add("no git commit here")
-        return
-    clean = f"{len(audit.changed)} files changed since" if audit.changed else "clean"
-    node = top.add(f"git commit {audit.commit}, {clean}")
-    for path in audit.changed:
-        node.add(path)
+        top.add(f"git commit {why}" if audit.unknown else "no git commit here")
+    elif audit.changed is None:
+        top.add(f"git commit {audit.commit}, files changed since: {why}")
+    else:
+        clean = f"{len(audit.changed)} files changed since" if audit.changed else "clean"
+        node = top.add(f"git commit {audit.commit}, {clean}")
+        for path in audit.changed:
+            node.add(path)

@@ -60,13 +60,20 @@ def _describe_workflow(crate: ROCrate, run: Run, engine: str) -> None:
     workflow.properties()["@type"].append("HowTo")  # it has steps
     workflow["conformsTo"] = {"@id": BIOSCHEMAS}
     workflow["programmingLanguage"]["version"] = engine
-    if run.commit is not None:
-        workflow["version"] = run.commit.sha
-        state = f"changed: {', '.join(run.commit.changed)}" if run.commit.changed else "clean"
+    head = run.head
+    if head.sha is not None:
+        workflow["version"] = head.sha
+    if head.sha is not None or head.unknown is not None:
+        why = f"not known (git: {head.unknown})"
+        state = why if head.changed is None else _state(head.changed)
         crate.root_dataset["additionalProperty"] = [
-            add_value(crate, local("git", "commit"), "git commit", run.commit.sha),
+            add_value(crate, local("git", "commit"), "git commit", head.sha or why),
             add_value(crate, local("git", "tree"), "tracked files at the export", state),
         ]
+
+
+def _state(changed: list[str]) -> str:
+    return f"changed: {', '.join(changed)}" if changed else "clean"
 
 
 def _compact(crate: ROCrate) -> None:

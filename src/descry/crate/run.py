@@ -12,7 +12,7 @@ import yaml
 from descry.crate.private import Private, private_of
 from descry.differences.pictures import png_made
 from descry.errors import InputError
-from descry.git import Commit, head, made_at
+from descry.git import Head, head, made_at
 from descry.lock import LOCK, Locked, in_order, parse_lock, read_lock
 from descry.storage import JSON, flat, provenance_of, read_yaml, reading_hdf5
 
@@ -31,8 +31,8 @@ class Run:
         places: where each of their inputs and outputs is on this machine.
         about: what each stage does, in words.
         lock: dvc.lock, and `params` params.yaml, as a crate may have them.
-        commit: of the project; None outside of git.
-        date: of the commit, or of dvc.lock (ISO 8601).
+        head: the project's commit.
+        date: of the commit if git can tell, or of dvc.lock (ISO 8601).
     """
 
     root: Path
@@ -42,7 +42,7 @@ class Run:
     about: Mapping[str, str]
     lock: str
     params: str
-    commit: Commit | None
+    head: Head
     date: str
 
     @cached_property
@@ -93,7 +93,7 @@ def read_run(root: Path) -> Run:
     whole = read_yaml(root / LOCK)
     whole["stages"] = {name: stage for name, stage in whole["stages"].items() if name in locked}
     lock = _yaml(private.clean(whole))
-    commit = head(root)
+    checked_out = head(root)
     return Run(
         root=root,
         private=private,
@@ -102,8 +102,8 @@ def read_run(root: Path) -> Run:
         about=_descriptions(root),
         lock=lock,
         params=_yaml(private.clean(params)),
-        commit=commit,
-        date=_date(root, commit),
+        head=checked_out,
+        date=_date(root, checked_out),
     )
 
 
@@ -165,7 +165,7 @@ def _labellers(root: Path, stage: Locked) -> list[dict[str, str]]:
     return [who for row, who in enumerate(found) if who not in found[:row]]
 
 
-def _date(root: Path, commit: Commit | None) -> str:
-    if commit is not None:
-        return made_at(root, commit.sha)
+def _date(root: Path, head: Head) -> str:
+    if head.sha is not None and head.unknown is None:
+        return made_at(root, head.sha)
     return datetime.fromtimestamp((root / LOCK).stat().st_mtime, UTC).date().isoformat()

@@ -13,7 +13,6 @@ import numpy as np
 
 from descry.errors import InputError
 
-STAGE = "STAGE"  # for words about a missing file, which is found before any is read
 _SHOWN = 60  # characters of a value
 _DAMAGE = (
     *(OSError, EOFError, RuntimeError, KeyError, ValueError, SyntaxError),

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descry.differences.account import (
-    STAGE,
     Account,
     other_layout,
     partings,
@@ -17,7 +16,7 @@ from descry.differences.account import (
     reading,
     versus,
 )
-from descry.storage import JSON, PROVENANCE, hdf5_provenance, reading_hdf5
+from descry.storage import ANY, JSON, PROVENANCE, hdf5_provenance, reading_hdf5
 
 if TYPE_CHECKING:
     import h5py
@@ -31,7 +30,7 @@ _BESIDE = {PROVENANCE, "corpus"}  # attributes: what made a file, and the hash o
 
 def hdf5_made(path: Path) -> JSON:
     """What made an HDF5 file; {} if it does not say."""
-    with reading_hdf5(path, STAGE) as file, reading(path):
+    with reading_hdf5(path, ANY) as file, reading(path):
         return hdf5_provenance(file) if PROVENANCE in file.attrs else {}
 
 
@@ -41,7 +40,7 @@ def hdf5_difference(expected: Path, found: Path) -> str | None:
     Before that datasets that only one file has, or that are of another type or shape.
     """
     paths, account = (expected, found), Account()
-    with reading_hdf5(expected, STAGE) as left, reading_hdf5(found, STAGE) as right:
+    with reading_hdf5(expected, ANY) as left, reading_hdf5(found, ANY) as right:
         ours, theirs = _objects(left, expected), _objects(right, found)
         layouts = ({name: _layout(one) for name, one in all_.items()} for all_ in (ours, theirs))
         if other := other_layout("dataset", *layouts):

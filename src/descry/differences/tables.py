@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from descry.differences.account import (
-    STAGE,
     Account,
     equal,
     identified,
@@ -16,7 +15,7 @@ from descry.differences.account import (
     reading,
     versus,
 )
-from descry.storage import JSON, PROVENANCE, read_blocks, row_count
+from descry.storage import ANY, JSON, PROVENANCE, read_blocks, row_count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +36,8 @@ def table_difference(expected: Path, found: Path) -> str | None:
     columns = [{column.name: str(column.type) for column in _schema(path)} for path in both]
     if other := other_layout("column", *columns):
         return other
-    rows = [row_count(path, STAGE) for path in both]
-    blocks = (read_blocks(path, STAGE, list(columns[0]), _ROWS) for path in both)
+    rows = [row_count(path, ANY) for path in both]
+    blocks = (read_blocks(path, ANY, list(columns[0]), _ROWS) for path in both)
     account = Account()
     for number, (ours, theirs) in enumerate(zip(*blocks, strict=False)):
         shorter = min(len(ours), len(theirs))

@@ -9,7 +9,6 @@ from typing import Any
 
 from descry.differences.account import (
     NOTHING,
-    STAGE,
     Account,
     equal,
     identified,
@@ -17,14 +16,14 @@ from descry.differences.account import (
     plain,
     reading,
 )
-from descry.storage import JSON, read_json
+from descry.storage import ANY, JSON, read_json
 
 MADE = "made"  # the key by which a JSON file says what made it
 
 
 def json_made(path: Path) -> JSON:
     """What made a JSON file; {} if it does not say."""
-    value = read_json(path, STAGE)
+    value = read_json(path, ANY)
     return value.get(MADE, {}) if isinstance(value, dict) else {}
 
 
@@ -42,7 +41,7 @@ def value_difference(expected: JSON, found: JSON) -> str | None:
 
 
 def _content(path: Path) -> JSON:
-    value = read_json(path, STAGE)
+    value = read_json(path, ANY)
     return {k: v for k, v in value.items() if k != MADE} if isinstance(value, dict) else value
 
 

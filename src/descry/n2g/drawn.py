@@ -5,6 +5,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from descry.errors import InputError
 from descry.n2g.paths import IGNORE, TURN, Path, Step
 from descry.storage import JSON
 
@@ -87,5 +88,14 @@ def drawn_json(nodes: Iterable[Drawn]) -> JSON:
 
 
 def drawn_of(value: JSON) -> list[Drawn]:
-    """The nodes that `drawn_json` wrote."""
+    """The nodes that `drawn_json` wrote.
+
+    Raises:
+        InputError: they are none.
+    """
+    fields = set(Drawn._fields)
+    if not isinstance(value, list) or not all(
+        isinstance(node, dict) and node.keys() == fields for node in value
+    ):
+        raise InputError("n2g: not the nodes of a picture")
     return [Drawn(**node) for node in value]

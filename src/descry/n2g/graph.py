@@ -90,12 +90,11 @@ def graph_of(value: JSON) -> Graph:
     Raises:
         InputError: it is none, or of another version.
     """
-    try:
-        told = dict(value)
-        version = told.pop("version")
-        if version != VERSION:
-            raise InputError(f"n2g: a graph of version {version}, not {VERSION}")
-        trie, drawn = trie_of(told.pop("trie")), drawn_of(told.pop("drawn"))
-        return Graph(**told, trie=trie, drawn=drawn)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"n2g: not a graph ({type(error).__name__}: {error})") from None
+    if not isinstance(value, dict) or "version" not in value:
+        raise InputError("n2g: not a graph (no version)")
+    if value["version"] != VERSION:
+        raise InputError(f"n2g: a graph of version {value['version']}, not {VERSION}")
+    told = {name: part for name, part in value.items() if name != "version"}
+    if strange := told.keys() ^ set(Graph.__dataclass_fields__):
+        raise InputError(f"n2g: not a graph ({min(strange)})")
+    return Graph(**told | {"trie": trie_of(told["trie"]), "drawn": drawn_of(told["drawn"])})

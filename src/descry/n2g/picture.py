@@ -110,10 +110,10 @@ def svg(graph: Graph, words: Mapping[int, str]) -> str:
 
     try:
         drawn = _digraph(graph, words).pipe(format="svg", encoding="utf-8", quiet=True)
-    except graphviz.ExecutableNotFound:
+    except graphviz.ExecutableNotFound as error:
         raise InputError(
             "a graph is drawn by the program `dot`: install graphviz, or write .dot or .json"
-        ) from None
+        ) from error
     # What stands before it names a document type elsewhere, and the version of graphviz.
     return str(drawn[drawn.index("<svg") :])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from descry.errors import InputError
 from descry.n2g.graph import Graph, graph_json, graph_of
 from descry.n2g.scoring import BASELINES, Score
-from descry.storage import JSON, canonical, formed, read_table, table_provenance, write_table
+from descry.storage import JSON, canonical, read_table, table_provenance, unreadable, write_table
 
 if TYPE_CHECKING:
     import pyarrow
@@ -74,7 +74,6 @@ def write_records(path: Path, records: Iterable[Record], made: JSON) -> None:
     write_table(path, pa.Table.from_pylist([_row(record) for record in ordered], _schema()), made)
 
 
-@formed("graphs")
 def read_records(path: Path) -> tuple[list[Record], JSON]:
     """Read graphs.parquet, and what made it. It has no row where stage graphs is off.
 
@@ -82,6 +81,8 @@ def read_records(path: Path) -> tuple[list[Record], JSON]:
         InputError: the file is missing, damaged, or of another version.
     """
     table = read_table(path, "graphs", _schema().names)
+    if not table.schema.equals(_schema()):
+        raise unreadable(path, "graphs", "its columns are of other types")
     return [_record(row, path) for row in table.to_pylist()], table_provenance(table)
 
 
@@ -146,11 +147,14 @@ def graph_and_words(row: dict[str, Any], path: Path) -> tuple[Graph, dict[int, s
         InputError: there is none, or it is damaged.
     """
     try:
-        words = {int(token): str(word) for token, word in json.loads(row["words"]).items()}
-        return graph_of(json.loads(row["graph"])), words
-    except (AttributeError, KeyError, TypeError, ValueError, InputError) as error:
+        words = json.loads(row["words"] or "null")
+        if not isinstance(words, dict):
+            raise InputError("no words of its tokens")
+        found = {int(token): str(word) for token, word in words.items()}
+        return graph_of(json.loads(row["graph"] or "null")), found
+    except (ValueError, InputError) as error:
         where = f"{path}: {neuron_name(row['layer'], row['neuron'])}"
-        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from None
+        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from error
 
 
 def _defined(row: dict[str, Any], predictor: str) -> list[Any]:

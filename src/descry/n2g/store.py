@@ -20,7 +20,7 @@ from descry.n2g.drawn import Drawn
 from descry.n2g.graph import Graph
 from descry.n2g.reading import Context, Phrase, bare, contexts, phrase
 from descry.n2g.records import graph_and_words, neuron_name
-from descry.storage import JSON, read_table
+from descry.storage import JSON, read_table, unreadable
 
 _FEW = 5  # neurons that an error names
 _NEEDED = ("layer", "neuron", "graph", "words")
@@ -50,6 +50,8 @@ def read_graphs(path: Path, only: str | None = None) -> dict[str, Entry]:
         table = read_table(path, "graphs", list(_NEEDED))
     else:
         table = read_table(path, "graphs", only=_rows(only))
+        if absent := set(_NEEDED) - set(table.column_names):
+            raise unreadable(path, "graphs", f"no column {min(absent)}")
         if not len(table):
             raise InputError(f"{only}: no such neuron in {path}: {_there(path)}")
     rows = table.to_pylist()

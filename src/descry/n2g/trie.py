@@ -92,8 +92,8 @@ def trie_of(value: JSON) -> Trie:
     try:
         nodes = [(int(parent), int(key), end) for parent, key, end in value]
         root, *others = nodes
-    except (TypeError, ValueError):
-        raise InputError("n2g: not the nodes of a trie") from None
+    except (TypeError, ValueError) as error:  # of unpacking and int() alone
+        raise InputError("n2g: not the nodes of a trie") from error
     placed = all(-1 < parent < node for node, (parent, _, _) in enumerate(others, 1))
     numbers = all(end is None or isinstance(end, float | int) for _, _, end in nodes)
     if root[:2] != (-1, ROOT) or not placed or not numbers:

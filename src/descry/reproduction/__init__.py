@@ -121,8 +121,13 @@ def reproduce(
 def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
     """The stages that a commit's dvc.lock records, and what is to be said of that."""
     here, notes = head(root), list[str]()
-    is_head = here is not None and here.sha == commit
-    if here and is_head and here.changed:
+    is_head = here.sha == commit
+    if is_head and here.changed is None:
+        notes.append(
+            "uncommitted changes are not part of what is reproduced; whether there are any is not"
+            f" known (git: {here.unknown})"
+        )
+    if is_head and here.changed:
         changed = printable(", ".join(here.changed))
         notes.append(f"uncommitted changes are not part of what is reproduced: {changed}")
     text = text_at(root, commit, LOCK.as_posix())
@@ -145,7 +150,7 @@ def _new_folder(root: Path, scratch: Path | None) -> Path:
     try:
         return Path(tempfile.mkdtemp(prefix="descry-reproduce-", dir=place))
     except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{place}: cannot be written ({error.strerror})") from error
 
 
 def _rebuilt(

@@ -15,6 +15,7 @@ from pathlib import Path
 from descry.cache import PromptCache
 from descry.dvc_cache import cache_of, config
 from descry.errors import InputError
+from descry.git import LEADING_ASTRAY
 from descry.hostile import printable
 from descry.labellers import JSON
 from descry.labellers.human import HUMAN
@@ -23,13 +24,11 @@ CACHE, ANSWERS = Path("cache/prompts"), Path("data/answers")
 Progress = Callable[[str], None]
 _LAST = 15  # lines of what Snakemake printed
 _RULE = re.compile(r"(?:local)?rule (\w+):")
-# What git sets for its hooks would lead git in the clone back to the project.
-_LEADING_BACK = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_PREFIX")
 
 
 def _environment(clone: Path) -> dict[str, str]:
     """That of all commands in a clone: its own code, and a place of its own for DVC's state."""
-    kept = {name: value for name, value in os.environ.items() if name not in _LEADING_BACK}
+    kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
     state = str(clone.parent / "dvc")
     return kept | {"PYTHONPATH": "src", "DVC_SITE_CACHE_DIR": state, "DVC_NO_ANALYTICS": "1"}
 
@@ -157,7 +156,7 @@ def copy_database(source: Path, target: Path) -> None:
         ):
             opened.backup(copy)
     except sqlite3.Error as error:
-        raise InputError(f"{source}: not a usable prompt cache ({error})") from None
+        raise InputError(f"{source}: not a usable prompt cache ({error})") from error
 
 
 def rebuild(

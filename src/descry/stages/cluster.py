@@ -9,7 +9,6 @@ from descry.errors import InputError
 from descry.models import Checkpoint, sentence_embedder
 from descry.storage import (
     ROW_GROUP,
-    formed,
     provenance,
     provenance_of,
     read_blocks,
@@ -115,7 +114,6 @@ def _told(edited: Edited, passed_over: str | None) -> dict[str, int | str]:
     }
 
 
-@formed("describe")
 def count(candidates: Path) -> Counter[str]:
     """How often each raw descriptor was given.
 

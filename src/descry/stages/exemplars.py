@@ -32,7 +32,7 @@ from descry.running import read_distribution, read_leaders
 from descry.splits import HALVES, split_rows
 from descry.storage import (
     JSON,
-    formed,
+    MalformedError,
     hdf5_provenance,
     provenance,
     read_table,
@@ -95,7 +95,7 @@ def run(
         read = [corpus] if passing else [corpus, activations]
         made = provenance("exemplars", section, read, PACKAGES)
         file = stack.enter_context(writing_hdf5(output, made))
-        origin = _origin(activations, source)
+        origin = _origin(source)
         _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
             neurons = source[DATA].shape[2]
@@ -127,12 +127,12 @@ def _without(distribution: Distribution, rows: np.ndarray) -> Iterator[str]:
     yield from [_SMALLER] * int(((sizes > 0) & (sizes < rows.shape[1])).sum())
 
 
-@formed("activations")
-def _origin(path: Path, file: "h5py.File") -> JSON:
+def _origin(file: "h5py.File") -> JSON:
     """What made the activations, as far as it is looked at here."""
-    made = hdf5_provenance(file)
-    _ = made["inputs"].values(), made["position"], made["layers"], made["params"]["block"]
-    return made
+    match made := hdf5_provenance(file):
+        case {"inputs": dict(), "position": str(), "layers": list(), "params": {"block": int()}}:
+            return made
+    raise MalformedError("it does not say what made it")
 
 
 def _check(origin: Any, activations: Path, corpus: str) -> None:

@@ -161,5 +161,5 @@ def _rows(path: Path, made_by: str, *texts: str) -> Sequence[Row]:
 def _commit() -> Pack:
     """The commit that is checked out: a note apart, as the results do not depend on it."""
     found = head(Path())
-    value = {"sha": found.sha, "clean": not found.changed} if found else {"sha": None}
-    return Pack("commit", {"clean": None} | value)
+    clean = None if found.changed is None else not found.changed
+    return Pack("commit", {"sha": found.sha, "clean": clean, "unknown": found.unknown})

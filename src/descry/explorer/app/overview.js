@@ -245,10 +245,12 @@
     const { target, labeller } = run;
     const commit = h("span", {}, "…");
     descry.load("commit").then(
-      ({ sha, clean }) =>
-        (commit.textContent = sha
-          ? `${sha}${clean ? "" : ", with changes that were not committed"}`
-          : "none: the folder was not under git"),
+      ({ sha, clean, unknown }) =>
+        (commit.textContent = unknown
+          ? `${sha ? `${sha}, changes` : ""} not known (git: ${unknown})`.trim()
+          : sha
+            ? `${sha}${clean ? "" : ", with changes that were not committed"}`
+            : "none: the folder was not under git"),
       () => (commit.textContent = "not known here: `git log -1 dvc.lock` tells"),
     );
     return descry.section(
