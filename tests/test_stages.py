@@ -265,7 +265,7 @@ def test_answers_without_any_topic_at_all_end_in_one_line_of_cluster(run):
     counts = run_describe(Toy(lambda _: {"text": "[]", "finish": "stop"}))
     assert (counts["no topics"], counts["descriptors"]) == (60, 0)
     with pytest.raises(InputError, match="no raw descriptor: no answer to p1 names a topic"):
-        cluster.run(CANDIDATES, Path("edits.yaml"), Path("descriptors.json"), **CLUSTERING)
+        cluster.run(CANDIDATES, None, Path("descriptors.json"), **CLUSTERING)
 
 
 def test_topics_that_failed_are_counted_and_left_out(run):

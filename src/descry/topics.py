@@ -92,8 +92,7 @@ _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
 _KEPT_AT_END = "+%"
 # A sentence, or a part of one: no topic has these words.
 _CLAUSE = re.compile(
-    r"^(?:first|second|third)(?:ly)?$|^(?:finally|lastly|overall|however|also|additionally)$"
-    r"|^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
+    r"^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
     r"|\s(?:is|are|was|were|am|isn['’]t|aren['’]t|wasn['’]t|has|had|does|did|doesn['’]t|don['’]t"
     r"|didn['’]t|it['’]s|that['’]s)\b|\s(?:it|them)$|^in (?:this|the) (?:sentence|review|text)\b"
     r"|^(?:the|this|that|a)\s(?:sentence|review|reviewer|customer|user|text|author|writer|speaker"
@@ -147,7 +146,7 @@ def clean_concept(concept: str) -> bool:
 
 _OF = r"(?:topics?|concepts?|descriptors?|key\s?words?|key\s?phrases?|themes?|aspects?)"
 _NONE = re.compile(
-    r"(?:the )?(?:none|n[/.]?a|nil|null|nothing|empty|not applicable|no topics?"
+    r"(?:the )?(?:none|n[/.]?a|null|nothing|empty|not applicable|no topics?"
     r"|etc|(?:and )?so on|keine?s?|keine themen|aucune?|ning[uú]no|nessuno|なし|无|無|없음)"
     r"|(?:none|nothing)(?: \w+){1,6}"
     r"|(?:it (?:seems|appears) (?:that )?)?"
@@ -266,6 +265,8 @@ def _items(text: str, max_words: int) -> _Items:
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
         told = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
         return _Items(told) if told else _NO_TOPICS
+    if clean(text) == "nil":  # among others it may be a word of the sentence
+        return _NO_TOPICS
     if text.lower() in ("true", "false"):
         raise UnparsableError(_OTHER_JSON)
     if _is_none(clean(text)):
@@ -335,7 +336,7 @@ def _behind_labels(text: str) -> str:
     text = text.strip()
     if len(_SAME_LABEL.findall(text)) > 1:
         return _SAME_LABEL.sub("- ", text)
-    if polite := _PLEASANTRY.match(text + "\n"):
+    if text[:1].isupper() and (polite := _PLEASANTRY.match(text)):
         text = dedented(text[polite.end() :])
     for start in _line_starts(text):
         label = _label_at(text[start:], weak=start == 0)
@@ -500,6 +501,7 @@ _AFTERWORD = re.compile(
 _BRACKETED = re.compile(r"\[([^\[\]]*)\]")
 _LAST_AND = re.compile(r"\s(?:and|&)\s", re.IGNORECASE)
 _LABELLED = re.compile(r"\w\s?:\s")
+_FIRSTLY = re.compile(r"(?:first|firstly|overall|to begin with),", re.IGNORECASE)
 _SHORT = 3  # words on each side of such an "and"
 _REMARK = re.compile(r" \([^()\n]{0,200}\)")  # with commas of its own
 _GROUPS = r"(?:pros?|cons?|positives?|negatives?|strengths?|weaknesses|advantages|disadvantages)"
@@ -545,6 +547,8 @@ def _unmarked(text: str) -> _Items:
         return _Items([_head(line) for line in lines])
     body = " ".join(lines)
     head, *rest = _SENTENCE_END.split(body, 1)
+    if rest and _FIRSTLY.match(head):
+        raise UnparsableError(_PROSE)
     parts = _parts(head, ands=True)
     explained = [bool(_LABELLED.search(part)) for part in parts]
     if len(parts) > 1 and explained[0] and not any(explained[1:]):
