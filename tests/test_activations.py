@@ -340,10 +340,10 @@ def test_what_is_kept_is_what_the_matrix_has(tmp_path, six, gpt2, keep, undistur
             rows = np.flatnonzero(halves == half)
             for end in ENDS:
                 signed = values[rows] if end == HIGHEST else -values[rows]
-                order = np.argsort(-signed, axis=0, kind="stable")[:keep].T
+                order = np.argsort(-signed, axis=0, kind="stable")[: keep + 1].T
                 places = order.shape[1]
                 group = kept[f"{half}/{end}"]
-                assert group["row"].shape == (values.shape[1], keep)
+                assert group["row"].shape == (values.shape[1], keep + 1)  # and the one beyond
                 assert np.array_equal(group["row"][:, :places], rows[order])
                 leading = np.take_along_axis(signed.T, order, axis=1)
                 assert np.array_equal(group["value"][:, :places], leading)
