@@ -378,7 +378,7 @@ rule evaluate:
         descriptors="results/descriptors.csv",
         correlation="results/correlation.csv",
         scored="results/label_scores.parquet",
-        brief="results/summary.json",
+        brief="results/summary.yaml",
     log:
         "logs/evaluate.log",
     threads: ALL_CORES

@@ -182,7 +182,7 @@ def test_an_experiment_in_a_workspace_of_its_own(repo):
 def test_metrics_and_plots_can_be_compared(second):
     said = second.sh("dvc metrics diff --all v1")
     assert "halves_jaccard_corrected" in said
-    assert {line.split()[0] for line in said.splitlines()[1:]} == {"results/summary.json"}
+    assert {line.split()[0] for line in said.splitlines()[1:]} == {"results/summary.yaml"}
     assert len(said.splitlines()) <= 11
     second.sh("dvc plots diff -o plots v1")
 

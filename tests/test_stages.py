@@ -84,6 +84,7 @@ from descry.storage import (
     hdf5_provenance,
     read_json,
     read_table,
+    read_yaml,
     table_provenance,
     write_table,
 )
@@ -840,7 +841,7 @@ def test_without_a_file_of_gold_labels_all_is_as_with_an_empty_one(run):
 def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
     write_gold(own_topic(ids))
     found = run_evaluate()
-    summary = read_json(BRIEF, "evaluate")
+    summary = read_yaml(BRIEF)
     assert set(summary) == {
         "labels",
         "labelled_neurons",
@@ -863,7 +864,7 @@ def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
     assert summary["labelled_neurons"] == len({(row["layer"], row["neuron"]) for row in whole})
     write_gold({})
     run_evaluate()
-    assert read_json(BRIEF, "evaluate").keys() == summary.keys() - {"gold_precision", "gold_recall"}
+    assert read_yaml(BRIEF).keys() == summary.keys() - {"gold_precision", "gold_recall"}
 
 
 def test_without_gold_labels_scores_against_them_are_undefined(run):

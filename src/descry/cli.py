@@ -342,7 +342,7 @@ def evaluate(
     descriptors: Annotated[Path, typer.Option(help="CSV: the labeller, per descriptor.")],
     correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
     scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
-    brief: Annotated[Path, typer.Option(help="JSON: ten numbers, which `dvc metrics` compares.")],
+    brief: Annotated[Path, typer.Option(help="YAML: ten numbers, which `dvc metrics` compares.")],
     gold: OptionalFile = None,
     params: Params = None,
 ) -> None:

@@ -34,6 +34,7 @@ from descry.storage import (
     table_provenance,
     write_json,
     write_table,
+    write_text,
 )
 from descry.study import Grid, Study
 from descry.tidy import Row, defined, write_csv
@@ -166,7 +167,8 @@ def run(
     )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
-    write_json(brief, defined(_brief(labels, rated, aligned, rule)))
+    numbers = defined(_brief(labels, rated, aligned, rule))
+    write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
     return _summary(rated, rule) | unused.notes()
 
 
