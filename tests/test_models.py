@@ -117,7 +117,7 @@ def test_an_unpinned_model_is_refused():
 
 
 def test_a_name_that_is_neither_a_commit_nor_a_folder_is_refused():
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder here"):
         _ = Checkpoint("models/mine", sha256_text("weights")).folder
 
 
@@ -179,3 +179,11 @@ def test_the_embedder_gives_unit_vectors_whose_angle_is_meaning():
     )
     assert np.linalg.norm([one, alike, other], axis=1) == pytest.approx(1, abs=1e-5)
     assert one @ alike > one @ other
+
+
+@pytest.mark.parametrize("name", ["models/nope", "nope", "./models/nope", "/none/models/nope"])
+def test_a_folder_that_is_not_there_is_called_that(name):
+    with pytest.raises(InputError, match=r"nope.*: no such folder here") as told:
+        _ = Checkpoint(name, "a" * 40).folder
+    assert told.value.__cause__ is not None
+    assert "cannot be reached" not in str(told.value)
