@@ -121,7 +121,7 @@ def test_an_unpinned_model_is_refused():
 
 
 def test_a_name_that_is_neither_a_commit_nor_a_folder_is_refused():
-    with pytest.raises(InputError, match="no such folder"):
+    with pytest.raises(InputError, match="no such folder here"):
         _ = Checkpoint("models/mine", sha256_text("weights")).folder
 
 
@@ -268,3 +268,11 @@ def test_a_tokenizer_in_python_reads_special_tokens_as_text():
     assert tokenizer("a</s>b")["input_ids"] == [100, 1, 101, 1]
     special_as_text(tokenizer)
     assert tokenizer("a</s>b")["input_ids"] == [*(ord(c) + 3 for c in "a</s>b"), 1]
+
+
+@pytest.mark.parametrize("name", ["models/nope", "nope", "./models/nope", "/none/models/nope"])
+def test_a_folder_that_is_not_there_is_called_that(name):
+    with pytest.raises(InputError, match=r"nope.*: no such folder here") as told:
+        _ = Checkpoint(name, "a" * 40).folder
+    assert told.value.__cause__ is not None
+    assert "cannot be reached" not in str(told.value)

@@ -89,7 +89,7 @@ class Checkpoint:
 
     def _hub(self) -> Path:
         if len(self.revision) != 40:
-            raise InputError(f"{self.model}: no such folder")
+            raise InputError(f"{self.model}: no such folder here, and no commit of the hub's")
         weights = ["*.safetensors", "*.bin"] if self.pickled else ["*.safetensors"]
         for kind in weights:  # a second format of the same weights is not fetched
             folder = self._fetch([*_SETTINGS, kind])
@@ -101,7 +101,7 @@ class Checkpoint:
         )
 
     def _fetch(self, patterns: list[str]) -> Path:
-        from huggingface_hub import snapshot_download
+        from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import (
             HfHubHTTPError,
             HFValidationError,
@@ -112,9 +112,18 @@ class Checkpoint:
             return Path(
                 snapshot_download(self.model, revision=self.revision, allow_patterns=patterns)
             )
-        except (LocalEntryNotFoundError, HfHubHTTPError, HFValidationError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{self.model} @ {self.revision}: cannot be had ({reason})") from error
+        except HFValidationError as error:
+            raise InputError(f"{self.model}: no such folder here") from error
+        except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+            named = f"{self.model} @ {self.revision}"
+            if constants.HF_HUB_OFFLINE:
+                raise InputError(
+                    f"{named}: no such folder here, and no such model in the hub's cache (offline)"
+                ) from error
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(
+                f"{named}: no such folder here, and cannot be had of the hub ({reason})"
+            ) from error
 
     @cached_property
     def weights(self) -> str:

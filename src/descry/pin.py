@@ -95,10 +95,13 @@ def _commit(model: str) -> str:
     try:
         commit = HfApi().model_info(model, timeout=30).sha
     except (RepositoryNotFoundError, HFValidationError) as error:
-        raise InputError(f"{model}: no such model on the hub: mend its name") from error
-    except (
-        Exception
-    ) as error:  # the hub client's HTTP library, and so its errors, has changed twice
+        raise InputError(
+            f"{model}: no such folder here, and no such model on the hub: mend its name"
+        ) from error
+    # The hub client's HTTP library, and so its errors, has changed twice.
+    except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{model}: the hub cannot be reached ({reason[:120]})") from error
+        raise InputError(
+            f"{model}: no such folder here, and the hub cannot be reached ({reason[:120]})"
+        ) from error
     return str(commit)
