@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import MODEL, Reply, completion, error, serving
 
+from descry.answers import parse_verdict
 from descry.asking import Asking, Tally, ask, go_on, survey
 from descry.cache import PromptCache
 from descry.errors import InputError
@@ -17,11 +18,12 @@ from descry.labellers import NO_FRAME, Identity, OtherWayError, create
 from descry.labellers.completions import Token, opens_thought
 from descry.labellers.endpoint import ONLY_THOUGHTS, TOO_LONG, reported_model
 from descry.progress import reporting
-from descry.prompts import p1, p1_template, p2, parse_topics, parse_verdict
+from descry.prompts import p1, p1_template, p2
 from descry.questions import _frame
 from descry.splits import sentence_id
 from descry.stages import describe
 from descry.storage import provenance_of, write_table
+from descry.topics import parse_topics
 from descry.verification.samples import _again
 
 TOP = {"Yes": -0.2, "No": -2.0, "Maybe": -6.0}
