@@ -86,7 +86,10 @@ _PROSE = "prose, not a list"
 # Phrases
 
 # No part of a phrase: markup, and what results and the cache cannot hold.
-_UNUSABLE = re.compile(r"[<>{}\[\]`*#|\\~^\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\bhttps?:|&#?\w+;")
+_UNUSABLE = re.compile(
+    r"[<>{}\[\]`*#|\\~^\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffd]|\bhttps?:|&#?\w+;"
+    r"|^(?:yes|no|true|false|sure|ok|okay)$"  # a reply to another question
+)
 _AND = re.compile(r"^(?:and|or|&)\s+(?=\S)", re.IGNORECASE)
 _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
 _KEPT_AT_END = "+%"
