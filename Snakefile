@@ -5,7 +5,7 @@ from shlex import quote
 
 sys.path.insert(0, "src")
 from descry.errors import InputError
-from descry.guard import reconcile
+from descry.guard import reconcile, writable
 from descry.workflow import Wiring
 
 
@@ -17,6 +17,7 @@ try:
     wiring = Wiring(job=not workflow.is_main_process)
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
+        writable()
         reconcile()
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
