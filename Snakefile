@@ -7,7 +7,7 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, "src")
 from descry.errors import InputError
-from descry.guard import reconcile
+from descry.guard import reconcile, writable
 from descry.previous import keep_previous
 from descry.startup import check_start
 from descry.workflow import Wiring, name_failures
@@ -31,6 +31,7 @@ try:
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
         wiring.check_dvc_yaml()
+        writable()
         reconcile()
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)

@@ -35,7 +35,7 @@ from descry.labellers import create
 from descry.models import Checkpoint, contents_sha256, lacks_memory, sentence_embedder
 from descry.n2g.activate import LayerNeurons
 from descry.prompts import p2
-from descry.storage import read_json, reading_hdf5, writing_hdf5
+from descry.storage import reading_hdf5, writing_hdf5
 from descry.targets import Target
 
 LOTS = 20  # random places tried of each kind
@@ -122,6 +122,18 @@ def test_results_that_cannot_be_written_are_told_and_nothing_is_left_half(repo, 
     status, said = Run(repo, disk(LABEL, repo.path / "results")).end()
     assert (status, told in faults.one_line(said)) == (2, True)
     assert repo.results() == built.results()
+
+
+@pytest.mark.slow
+@MOUNTS
+def test_snakemake_on_read_only_results_ends_in_one_line_where_it_would_write(repo):
+    forced = faults.unwritable(f"{SNAKEMAKE} --forcerun label label", repo.path / "results")
+    status, said = Run(repo, forced).end()
+    assert (status, said.splitlines()[-1].startswith("error: results: is read-only")) == (2, True)
+    assert "Traceback" not in said
+    assert "affected files" not in said
+    status, said = Run(repo, faults.unwritable(SNAKEMAKE, repo.path / "results")).end()
+    assert status == 0  # all is up to date
 
 
 FILL = """
@@ -314,7 +326,8 @@ def shards(tmp_path_factory):
     model = AutoModelForCausalLM.from_pretrained(folder)
     (folder / "model.safetensors").unlink()
     model.save_pretrained(folder, max_shard_size="40KB")
-    named = read_json(folder / "model.safetensors.index.json", "pin")["weight_map"].values()
+    index = json.loads((folder / "model.safetensors.index.json").read_text())
+    named = index["weight_map"].values()
     (folder / max(named)).unlink()
     return folder
 

@@ -43,6 +43,24 @@ LOCKED = (
     "this folder is locked: wait for the run that is under way; if there is none, one was killed:"
     " run `snakemake --unlock`, then the same command again"
 )
+READ_ONLY = (
+    "is read-only, and a stage would write there: look at the results with `descry show`, check"
+    " them with `descry verify`, or copy the project"
+)
+
+
+def writable(results: Path = Path("results")) -> None:
+    """Where the results are read-only, end in one line as soon as there is something to make."""
+    if not results.is_dir() or os.access(results, os.W_OK):
+        return
+    from snakemake.jobs import Job
+
+    async def refuse(job: Any) -> None:
+        if not job.dag.workflow.dryrun:
+            print(f"error: {results}: {READ_ONLY}", file=sys.stderr)
+            raise SystemExit(2)
+
+    Job.check_protected_output = refuse  # asked of every job before the first of them runs
 
 
 def reconcile() -> None:
@@ -151,6 +169,8 @@ def _as_locked(stage: Locked) -> bool:
 
 def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
     """Make outputs older than their inputs; `in_git`: those that git restores, before these."""
+    if forbidden := [out for out in strange if not os.access(out.parent, os.W_OK)]:
+        raise InputError(f"{forbidden[0].parent}: {READ_ONLY}")
     missing = next((dep for dep in map(Path, stage.deps) if not dep.exists()), None)
     for out in strange:
         if missing and out.as_posix() not in in_git:

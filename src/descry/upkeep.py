@@ -84,13 +84,11 @@ def verify(
     origins = {name: it for name, it in cache.origins().items() if origin_id(it) == name}
     found, used = Verified(), set()
     for key, text in cache.records():
-        try:
-            record = json.loads(text)
-            origin = origins.get(record["origin"])
-            sentence = shown(record["sentence"], texts)
-        except (ValueError, KeyError, TypeError):
+        record = _record(text)
+        if record is None:
             found.wrong[key] = "its row is damaged"
             continue
+        origin, sentence = origins.get(record["origin"]), shown(record["sentence"], texts)
         used.add(record["origin"])
         if origin is None:
             found.wrong[key] = "its origin is missing, or was changed"
@@ -103,6 +101,20 @@ def verify(
             visit(key, record, origin)
     found.drift = _drift([origins[name] for name in origins.keys() & used])
     return found
+
+
+def _record(text: str) -> JSON | None:
+    """An answer's record; None if it is none, which must not be said lightly: it is removed."""
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    match record:
+        case {"origin": str(), "sentence": str()}:
+            return record
+        case {"origin": str(), "sentence": [*ids]} if all(isinstance(name, str) for name in ids):
+            return record
+    return None
 
 
 def _drift(origins: list[JSON]) -> dict[str, set[str]]:
