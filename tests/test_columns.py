@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from descry import columns
 from descry.columns import Chosen, Texts
 from descry.errors import InputError
+from descry.storage import PROVENANCE
 
 TEXTS = [f"Sentence {i}, größer." for i in range(23)]
 
@@ -17,7 +18,8 @@ TEXTS = [f"Sentence {i}, größer." for i in range(23)]
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("columns")
     for size in (1, 7, 23, 100):
-        pq.write_table(pa.table({"text": TEXTS}), folder / f"{size}.parquet", row_group_size=size)
+        table = pa.table({"text": TEXTS}).replace_schema_metadata({PROVENANCE: "{}"})
+        pq.write_table(table, folder / f"{size}.parquet", row_group_size=size)
     return folder
 
 

@@ -444,7 +444,7 @@ def test_a_table_of_another_version_is_refused(tmp_path):
     write_records(path, RECORDS, {})
     write_table(path, read_table(path, "graphs").drop_columns(["tokens"]), {})
     with pytest.raises(
-        InputError, match=r"graphs\.parquet: cannot be read .*tokens.* run the stage"
+        InputError, match=r"graphs\.parquet: cannot be read .*tokens.*make it again"
     ):
         read_records(path)
 

@@ -45,6 +45,7 @@ from descry.models import contents_sha256
 from descry.params import load, parse
 from descry.stages import activations, exemplars
 from descry.storage import (
+    ANY,
     PROVENANCE,
     canonical,
     provenance_of,
@@ -99,9 +100,9 @@ def sign(path, made):
         with h5py.File(path, "r+") as file:
             file.attrs[PROVENANCE] = canonical(made)
     elif path.suffix == ".json":
-        write_json(path, read_json(path, "") | {"made": made})
+        write_json(path, read_json(path, ANY) | {"made": made})
     else:
-        write_table(path, read_table(path, ""), made)
+        write_table(path, read_table(path, ANY), made)
 
 
 @contextmanager
