@@ -50,10 +50,13 @@ def test_an_interrupt_is_one_line_at_any_moment(command):
 
 
 def test_an_interrupt_within_a_command_is_one_line(tmp_path):
-    """In a read that waits, where no module is being imported."""
-    os.mkfifo(tmp_path / "mine.jsonl")
+    """Amid work of minutes, where no module is being imported."""
+    words = "not one of these many reviews of the same kettle is quite like the other"
+    lines = (json.dumps({"text": f"{number} {words} {number}"}) for number in range(50_000))
+    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
     command = [*RUN, "corpus", "mine.jsonl", "-o", "c.parquet", "-p", json.dumps(SECTION)]
-    assert interrupted(command, 2.5, cwd=tmp_path) == (130, "interrupted\n")
+    assert interrupted(command, 6, cwd=tmp_path) == (130, "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.jsonl"]
 
 
 def test_a_command_in_the_background_heeds_no_interrupt():

@@ -40,8 +40,9 @@ def write_study(folder):
     rows = split_rows(halves)
     with writing_hdf5(folder / "exemplars.h5", {}) as file:
         file["layer"] = np.arange(LAYERS)
-        for name in ("lowest", "highest", "at_lowest", "at_highest", "counts"):
-            file[f"distribution/{name}"] = np.ones((LAYERS, WIDTH, 1))
+        for name in ("lowest", "highest", "at_lowest", "at_highest"):
+            file[f"distribution/{name}"] = np.ones((LAYERS, WIDTH))
+        file["distribution/counts"] = np.full((LAYERS, WIDTH, 1), SENTENCES)
         for end in ENDS:
             for split in SPLITS:
                 sets = [rng.permutation(rows[split])[: SIZES[split]] for _ in range(LAYERS * WIDTH)]

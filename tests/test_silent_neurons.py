@@ -230,6 +230,7 @@ def test_what_exemplars_says_counts_them(made, tmp_path, monkeypatch):
 def test_an_exemplars_file_of_before_is_not_taken_for_one_without_silent_neurons(run, tmp_path):
     path = tmp_path / "old.h5"
     with writing_hdf5(path, {"stage": "exemplars"}) as file:
+        file["layer"] = [0]
         file["all/row"] = np.zeros((1, 2, 3), dtype=np.int32)
         file["distribution/lowest"] = np.zeros((1, 2))
     with pytest.raises(InputError, match=r"old\.h5: .*run `descry exemplars` again"):

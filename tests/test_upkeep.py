@@ -793,6 +793,7 @@ def test_stats_show_failures_by_reason_and_hits_and_misses(study, server):
         line,
     )
     server.bad = ()
+    study.stage("describe")
     study.stage("annotate")
     study.stage("annotate")
     lines = study.run("cache", "stats").splitlines()

@@ -34,7 +34,8 @@ def review_files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise InputError(f"{path}: no such file or folder: set corpus.reviews in params.yaml")
+        what = "neither a file nor a folder" if path.exists() else "no such file or folder"
+        raise InputError(f"{path}: {what}: set corpus.reviews in params.yaml")
     files = _reviews_in(path)
     if not files:
         others = _shown(_others_in(path))
