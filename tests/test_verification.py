@@ -108,7 +108,7 @@ def sign(path, made):
 @contextmanager
 def rewritten(path):
     """The rows of a Parquet file, to be changed."""
-    table = read_table(Path(path), "")
+    table = read_table(Path(path), ANY)
     rows = table.to_pylist()
     yield rows
     changed = pa.Table.from_pylist(rows, schema=table.schema.remove_metadata())
@@ -130,7 +130,7 @@ def a_review():
 
 
 def rows_of(file):
-    return [r for r in read_table(CORPUS, "").to_pylist() if r["source"] == file.as_posix()]
+    return [r for r in read_table(CORPUS, ANY).to_pylist() if r["source"] == file.as_posix()]
 
 
 def a_sentence():
@@ -146,7 +146,7 @@ def a_raw_descriptor():
 
 
 def a_cluster():
-    found = read_json(Path("results/descriptors.json"), "")
+    found = read_json(Path("results/descriptors.json"), ANY)
     found["descriptors"][0]["name"] = "Witchcraft"
     write_json(Path("results/descriptors.json"), found)
     return "descriptors.json: 'Witchcraft': neither a raw descriptor of it nor a name given by hand"
@@ -178,7 +178,7 @@ def a_label():
 
 
 def a_neuron_of_the_inverse_map():
-    found = read_json(Path("results/neurons.json"), "")
+    found = read_json(Path("results/neurons.json"), ANY)
     next(iter(found["neurons"]["all"].values())).append("L5:383")
     write_json(Path("results/neurons.json"), found)
     return "neurons.json does not follow from its inputs"
@@ -223,7 +223,7 @@ def test_all_of_an_untouched_run_follows(study):
         "activations of {} sentences, by the model", "exemplars.h5 computed anew",
         "labels.parquet, composed.parquet, neurons.json computed anew", "report: params.yaml",
     ):  # fmt: skip
-        assert words.format(len(read_table(CORPUS, ""))) in checked
+        assert words.format(len(read_table(CORPUS, ANY))) in checked
     assert hashes() == before
 
 
@@ -323,7 +323,7 @@ def test_without_dvc_lock_the_results_are_held_against_each_other(study):
     an_exemplar()
     found = faults()
     assert "exemplars.h5 does not follow from its inputs" in found[0]
-    forge_nothing = read_table(Path("results/labels.parquet"), "")
+    forge_nothing = read_table(Path("results/labels.parquet"), ANY)
     assert table_provenance(forge_nothing)["inputs"]["results/exemplars.h5"] != sha256_file(
         Path("results/exemplars.h5")
     )
