@@ -1,7 +1,6 @@
 """Ctrl-C at any moment is one line, and exit status 130."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -49,11 +48,26 @@ def test_an_interrupt_is_one_line_at_any_moment(command):
     assert (130, "interrupted\n") in ends
 
 
-def test_an_interrupt_within_a_command_is_one_line(tmp_path):
-    """In a read that waits, where no module is being imported."""
-    os.mkfifo(tmp_path / "mine.jsonl")
-    command = [*RUN, "corpus", "mine.jsonl", "-o", "c.parquet", "-p", json.dumps(SECTION)]
-    assert interrupted(command, 2.5, cwd=tmp_path) == (130, "interrupted\n")
+WORKING = """
+import sys, time
+from descry import __main__, show
+
+def working(*_):
+    print("at work", flush=True)
+    time.sleep(60)
+
+show.show_table, sys.argv = working, ["descry", "show"]
+__main__.main()
+"""
+
+
+def test_an_interrupt_within_a_command_is_one_line():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", WORKING], **pipes) as process:
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+    assert (process.returncode, errors) == (130, "interrupted\n")
 
 
 def test_a_command_in_the_background_heeds_no_interrupt():
