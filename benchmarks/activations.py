@@ -49,7 +49,15 @@ from rich.table import Table
 
 from descry.matrix import DATA, Layout
 from descry.models import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256, quiet
-from descry.storage import provenance, read_json, read_table, write_json, write_table, writing_hdf5
+from descry.storage import (
+    ANY,
+    provenance,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+    writing_hdf5,
+)
 
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "descry-benchmarks"
@@ -348,7 +356,7 @@ def peers(
 
 def peer_job(model: Path, texts: list[str], scratch: Path) -> Job:
     """What all tools are asked."""
-    layers = read_json(model / "config.json", "")["num_hidden_layers"]
+    layers = read_json(model / "config.json", ANY)["num_hidden_layers"]
     job = {"folder": str(model), "texts": texts, "batch": BATCH, "max_tokens": MAX_TOKENS}
     return job | {"layers": layers, "scratch": str(scratch)}
 
@@ -679,7 +687,7 @@ def gpu(
         job = {"corpus": str(corpus), "output": str(folder / "activations.h5"), "section": section}
         said = [run_anew(job | {"watch": machine.get("gpu")}) for _ in range(rounds)]
         lengths = token_lengths(model, list(texts.values()))
-        rows = gpu_rows(said, machine["rate"], lengths, read_json(model / "config.json", ""))
+        rows = gpu_rows(said, machine["rate"], lengths, read_json(model / "config.json", ANY))
     told = {"device": device, "dtype": dtype, "batch_tokens": batch_tokens, "rounds": rounds}
     if device != "cpu":
         told["name"] = torch.cuda.get_device_name(device)

@@ -1,7 +1,6 @@
 """Ctrl-C at any moment is one line, and exit status 130."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -49,14 +48,27 @@ def test_an_interrupt_is_one_line_at_any_moment(command):
     assert (130, "interrupted\n") in ends
 
 
-def test_an_interrupt_within_a_command_is_one_line(tmp_path):
-    """Amid work of minutes, where no module is being imported."""
-    words = "not one of these many reviews of the same kettle is quite like the other"
-    lines = (json.dumps({"text": f"{number} {words} {number}"}) for number in range(50_000))
-    (tmp_path / "mine.jsonl").write_text("\n".join(lines))
-    command = [*RUN, "corpus", "mine.jsonl", "-o", "c.parquet", "-p", json.dumps(SECTION)]
-    assert interrupted(command, 6, cwd=tmp_path) == (130, "interrupted\n")
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.jsonl"]
+WORKING = """
+import sys, time
+from descry import __main__, show, startup
+
+def working(*_):
+    print("at work", flush=True)
+    time.sleep(60)
+
+startup.check_made = lambda *_: None
+show.show_table, sys.argv = working, ["descry", "show"]
+__main__.main()
+"""
+
+
+def test_an_interrupt_within_a_command_is_one_line():
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", WORKING], **pipes) as process:
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGINT)
+        errors = process.communicate()[1]
+    assert (process.returncode, errors) == (130, "interrupted\n")
 
 
 def test_a_command_in_the_background_heeds_no_interrupt():

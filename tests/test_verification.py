@@ -146,7 +146,7 @@ def a_raw_descriptor():
 
 
 def a_cluster():
-    found = read_json(Path("results/descriptors.json"), "")
+    found = read_json(Path("results/descriptors.json"), ANY)
     found["descriptors"][0]["name"] = "Witchcraft"
     write_json(Path("results/descriptors.json"), found)
     return "descriptors.json: 'Witchcraft': neither a raw descriptor of it nor a name given by hand"
@@ -178,7 +178,7 @@ def a_label():
 
 
 def a_neuron_of_the_inverse_map():
-    found = read_json(Path("results/neurons.json"), "")
+    found = read_json(Path("results/neurons.json"), ANY)
     next(iter(found["neurons"]["all"].values())).append("L5:383")
     write_json(Path("results/neurons.json"), found)
     return "neurons.json does not follow from its inputs"
