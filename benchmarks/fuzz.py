@@ -37,7 +37,7 @@ with atheris.instrument_imports(include=["descry"]):
     from descry.topics import parse_topics
     from descry.unwrapping import UnparsableError
 
-FORMATS = [".json", ".jsonl", ".csv", ".json.gz", ".csv.gz", ".parquet"]
+FORMATS = [".json", ".jsonl", ".csv", ".json.gz", ".csv.gz", ".parquet", ".tsv"]
 FINISHES = ["stop", "length", "content_filter", "eos"]
 _HEAD = Struct("<Bdd")
 FIELDS = ["reviewText", "text"]

@@ -93,7 +93,7 @@ def test_the_words_have_both_counts():
     chance = Chance(2304, 2304, 130, 2297.4, 5000, 4900.2)
     assert chance.words("neurons") == (
         "2,304 of 2,304 neurons have a label, and of random sets of sentences 2,297 would; 130 have"
-        " one with q at most 0.05: on the whole these labels are no better than chance"
+        " one with q at most 0.05: most of these labels are no better than chance"
     )
 
 

@@ -60,7 +60,7 @@ class Chance:
         return (
             f"{self.labelled:,} of {self.neurons:,} {what} have a label, and of random sets of"
             f" sentences {round(self.random_labelled):,} would; {self.significant:,} have one with"
-            f" q at most {FDR:g}: on the whole these labels are no better than chance"
+            f" q at most {FDR:g}: most of these labels are no better than chance"
         )
 
 
