@@ -33,7 +33,9 @@ with atheris.instrument_imports(include=["descry"]):
     from descry.answers import parse_intruder, parse_rating, parse_verdict
     from descry.errors import InputError
     from descry.prompts import HIGHEST_RATING
-    from descry.reviews import Review, csv_rows, read_reviews
+    from descry.reviews import Review, read_reviews
+    from descry.reviews.lines import BrokenFileError
+    from descry.reviews.separated import form_of, rows
     from descry.topics import parse_topics
     from descry.unwrapping import UnparsableError
 
@@ -182,19 +184,22 @@ def rating(response: Any) -> None:
     assert 0 <= parse_rating(response) <= HIGHEST_RATING
 
 
-def rows(_: Path) -> Callable[[bytes], None]:
-    """What is done with one input: it is a CSV file's text."""
+def table(_: Path) -> Callable[[bytes], None]:
+    """What is done with one input: a CSV file's text, read by the rules of quotes and without."""
 
     def read(data: bytes) -> None:
-        file = io.StringIO(data.decode("utf-8", "replace"), newline="")
-        try:
-            for line, row in csv_rows(file):
-                assert line >= 1
-                assert row is None or all(isinstance(value, str) for value in row.values())
-        except InputError as error:
-            assert str(error).isprintable(), repr(str(error))
-        except csv.Error as error:
-            assert str(error)
+        text = data.decode("utf-8", "replace")
+        lines = len(io.StringIO(text, newline="").readlines())
+        for plain in (False, True):
+            file = io.StringIO(text, newline="")
+            form = form_of(file, ["text"], tabs=False)
+            file.seek(0)
+            try:
+                taken = sum(entry.lines for entry in rows(file, form, plain=plain))
+                assert taken <= lines, "a line was counted twice"
+            except BrokenFileError as error:
+                assert 1 <= error.line <= lines
+                assert str(error).isprintable(), repr(str(error))
 
     return read
 
@@ -206,18 +211,18 @@ def seeds(target: str) -> list[bytes]:
     if target == "csv":
         return [text.encode() for text in TABLES]
     lines = "".join(json.dumps(record) + "\n" for record in SAMPLE).encode()
-    table = io.StringIO(newline="")
-    writer = csv.DictWriter(table, list(SAMPLE[0]))
+    sheet = io.StringIO(newline="")
+    writer = csv.DictWriter(sheet, list(SAMPLE[0]))
     writer.writeheader()
     writer.writerows(SAMPLE)
     columns = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(SAMPLE), columns)
-    spread = table.getvalue().encode()
+    spread = sheet.getvalue().encode()
     files = [lines, lines, spread, gzip.compress(lines), gzip.compress(spread), columns.getvalue()]
     return [bytes([i]) + content for i, content in enumerate(files)]
 
 
-TARGETS = {"reviews": reviews, "csv": rows, "answers": answers}
+TARGETS = {"reviews": reviews, "csv": table, "answers": answers}
 
 
 @app.command()
