@@ -78,7 +78,11 @@ def test_a_verdict_is_read_in_any_wrapping(answer, says_yes):
 
 @pytest.mark.parametrize(
     ("answer", "reason"),
-    [("No problem, it does", "neither Yes nor No"), ("No-brainer, it does", "neither Yes nor No"),
+    [("Yes, it does.\n\nWait, no it doesn't.", "both"), ("No. Yes it does.", "both"),
+     ("Yes it is, or rather no it isn't", "both"), ("No, I cannot help with that.", "refusal"),
+     ('{"no": true}', "another form"), ('{"not_mentioned": true}', "another form"),
+     ('{"explanation": "Yes, it could be"}', "another form"),
+     ("No problem, it does", "neither Yes nor No"), ("No-brainer, it does", "neither Yes nor No"),
      ("No. 1 in its class", "neither Yes nor No"), ("No doubt it does", "neither Yes nor No"),
      ("Y", "neither Yes nor No"), ("n", "neither Yes nor No"), ('{"answer": "Y"}', "neither"),
      ('{"answer": 1}', "neither Yes nor No"), ('{"a": "Yes", "b": "No"}', "another form"),

@@ -96,3 +96,15 @@ def test_one_line_a_label_in_any_order_is_the_same_gold(tmp_path_factory, given,
         (folder / "gold.jsonl").write_text("".join(f"{one}\n" for one in lines))
         found.append(read_gold(folder / "gold.jsonl", [*"abcd"], NAMES).tolist())
     assert found[0] == found[1]
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    path = tmp_path / "gold.jsonl"
+    path.write_text('{"id": "a", "labels": ["X"], "labels": ["Y"]}\n')
+    with pytest.raises(InputError, match="line 1: not"):
+        read_gold(path, ["a"], ["X", "Y"])
+
+
+def test_a_folder_is_no_file_of_gold_labels(tmp_path):
+    with pytest.raises(InputError, match="a folder: set evaluate.gold"):
+        read_gold(tmp_path, ["a"], ["X"])

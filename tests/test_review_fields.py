@@ -127,3 +127,17 @@ def test_any_time_since_1975_is_read_in_any_unit(moment):
     whole = int(moment.replace(tzinfo=UTC).timestamp())
     assert {seconds(whole * unit) for unit in (1, 10**3, 10**6)} == {whole}
     assert seconds(moment.isoformat()) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("I paid <a lot of money> for it", "I paid <a lot of money> for it"),
+        ("<I was skeptical at first> but no", "<I was skeptical at first> but no"),
+        ("if price <b or >c", "if price <b or >c"),
+        ('<div class="x>y">loud</div>', "loud"),
+        ("<video controls src='a.mp4'></video>loud <br/>and <a href=x>clear</a>", "loud and clear"),
+    ],
+)
+def test_words_in_angle_brackets_are_no_tag(text, left):
+    assert cleaned(text) == left

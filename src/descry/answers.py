@@ -54,7 +54,7 @@ def parse_verdict(response: JSON, min_mass: float) -> Verdict:
 
 NEITHER, BOTH = "neither Yes nor No", "both Yes and No"
 _SO = r"(?:(?:so|thus|therefore|hence),?\s+)?(?:(?:my|the)\s+)?(?:(?:final|correct|short)\s+)?"
-_ANSWER = rf"{_SO}(?:answer|verdict|a)\b(?:\s+is\b\s*:?|\s*[:=])"
+_ANSWER = rf"{_SO}(?:answer|verdict|response|output|result|a)\b(?:\s+is\b\s*:?|\s*[:=–-])"
 _PREFIX = re.compile(rf"\W{{0,20}}{_ANSWER}", re.IGNORECASE)
 _CLEAR_END = re.compile(rf"(?:^|[.!?\n])\s*{_ANSWER}\W{{0,9}}(yes|no)\W{{0,9}}$", re.IGNORECASE)
 _LAST = 120  # characters in which such an end stands
@@ -67,6 +67,23 @@ _FIRST = re.compile(
 )
 # The other word as an answer of its own; in "Yes, there is no mention of it" a reason has it.
 _BARE = re.compile(r"\b(yes|no)\b(?!['’-]?\w| +\w)", re.IGNORECASE)
+# The other word at the beginning of a second thought, such as "Yes. Wait, no it does not."
+_SECOND = re.compile(
+    r"(?:[.!?;\n]|\b(?:wait|rather|correction|actually)\b)[\s,:]{0,9}(?:the answer is )?(yes|no)\b"
+    r"(?! (?:doubt|question|problem|one|mention|need|matter|reference|other|explicit|direct)\b)",
+    re.IGNORECASE,
+)
+# "No, I cannot help with that" is no No.
+_DECLINES = re.compile(
+    r"\b(?:can ?not|can['’]t|won['’]t|unable to|not able to)"
+    r" (?:assist|help|comply|answer|judge|determine|provide)\b"
+    r"|\bas an? (?:ai|(?:large )?language model)\b",
+    re.IGNORECASE,
+)
+# A key of JSON of one's own, whose value says Yes or No; {"no": true} and {"absent": true} do not.
+_OF_YES = re.compile(
+    r"(?i)(?:is_?)?(?:talk|mention|discuss|about|relevan|appl|present|contain|yes)"
+)
 _YES_NO_KEYS = ("answer", "verdict", "response", "result", "value", "label", "prediction", "output")
 
 
@@ -78,7 +95,9 @@ def _says_yes(response: JSON) -> bool:
     are no answer.
     """
     text, reason = begun(response)
-    said: JSON = {"true": True, "false": False}.get(text.lower(), _told(text, reason, _YES_NO_KEYS))
+    said: JSON = {"true": True, "false": False}.get(
+        text.lower(), _told(text, reason, _YES_NO_KEYS, _OF_YES)
+    )
     if isinstance(said, bool):
         return said
     if not isinstance(said, str):
@@ -87,6 +106,9 @@ def _says_yes(response: JSON) -> bool:
     prefix = _PREFIX.match(whole)
     body = whole[prefix.end() :] if prefix else whole
     first, bare = _FIRST.match(body), {found[1].lower() for found in _BARE.finditer(body)}
+    if first and _DECLINES.search(body):
+        raise UnparsableError("refusal")
+    bare |= {found[1].lower() for found in _SECOND.finditer(body)}
     if first and bare <= {first[1].lower()}:
         if reason and first.end() == len(body) and response["text"][-1:].isalnum():
             raise UnparsableError(reason)
@@ -111,8 +133,14 @@ def _without_question(text: str) -> str:
     return re.sub(r"[*_`]+", "", before).strip()
 
 
-def _told(text: str, reason: str | None, keys: Sequence[str]) -> JSON:
-    """What JSON says under one of the keys, the first first, or alone; without JSON the text."""
+def _told(
+    text: str, reason: str | None, keys: Sequence[str], alone: re.Pattern[str] | None = None
+) -> JSON:
+    """What JSON says under one of the keys, the first first; without JSON the text.
+
+    Args:
+        alone: other keys that count where there is no second one.
+    """
     try:
         values = json_values(text)
     except UnparsableError as error:
@@ -124,8 +152,10 @@ def _told(text: str, reason: str | None, keys: Sequence[str]) -> JSON:
         value = value[0] if len(value) == 1 else None
     if isinstance(value, dict):
         named = {name.lower(): inner for name, inner in value.items()}
-        found = [named[key] for key in keys if key in named] or list(named.values())
-        value = found[0] if len(found) == 1 or keys[0] in named else None
+        found = [named[key] for key in keys if key in named]
+        if not found and alone and len(named) == 1 and alone.match(next(iter(named))):
+            found = list(named.values())
+        value = found[0] if len(found) == 1 or (found and keys[0] in named) else None
     if value is None or isinstance(value, dict | list):
         raise UnparsableError("JSON of another form")
     return value
@@ -168,7 +198,17 @@ def parse_rating(response: JSON) -> float:
     return rating
 
 
-_NUMBER_KEYS = ("answer", "rating", "score", "intruder", "number", "sentence", "review", "response")
+_NUMBER_KEYS = (
+    "answer",
+    "choice",
+    "rating",
+    "score",
+    "intruder",
+    "number",
+    "sentence",
+    "review",
+    "response",
+)
 
 
 def _number(response: JSON, form: re.Pattern[str]) -> str:
@@ -180,6 +220,7 @@ def _number(response: JSON, form: re.Pattern[str]) -> str:
     if refuses(text):
         raise UnparsableError("refusal")
     text = re.sub(r"[*_`]+", "", str(_told(text, reason, _NUMBER_KEYS))).strip()
+    text = text.replace("\u2212", "-")  # the minus sign of mathematics
     match = form.match(text)
     rest = text[match.end() :] if match else text
     if match is None or (rest and not rest.startswith("\n")):

@@ -103,8 +103,9 @@ def _read(path: Path | None) -> _Gold:
         return gold
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: set evaluate.gold in params.yaml") from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InputError(f"{path}: {what}: set evaluate.gold in params.yaml") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start})") from error
     for number, line in enumerate(text.split("\n"), 1):
@@ -125,10 +126,18 @@ def _read(path: Path | None) -> _Gold:
 
 
 def _gold_line(line: str) -> tuple[str, list[str]]:
-    match json.loads(line):
+    match json.loads(line, object_pairs_hook=_once):
         case {"id": str(sentence), "labels": [*names]} if all(isinstance(n, str) for n in names):
             return sentence, names
     raise ValueError
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object none of whose keys stands twice: the second would hide the first."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _compared(name: str) -> str:

@@ -57,7 +57,7 @@ def check_made(results: Path, name: str) -> None:
         return
     if not (results.parent / "params.yaml").is_file():
         raise InputError(
-            f"{results.parent.absolute().name}: not a descry folder: there is neither params.yaml"
+            f"{results.parent.absolute()}: not a descry folder: there is neither params.yaml"
             f" nor {results / name}: go to a checkout of descry, or name results with --results"
         )
     raise InputError(

@@ -36,7 +36,7 @@ PROVENANCE = "descry"  # the attribute or metadata key that says what made a fil
 ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
 # How files of a kind begin; one that does not was never a result.
 _BEGINS = {"Parquet": b"PAR1", "HDF5": b"\x89HDF\r\n\x1a\n", "JSON": b"{"}
-_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+_UNWRITABLE = (errno.ENOENT, errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 def canonical(value: JSON) -> str:
@@ -597,6 +597,10 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a key is a list or a mapping", problem_mark=key.start_mark
+                )
             if key.value in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark

@@ -68,6 +68,8 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
     found = [phrase for part in parts if (phrase := clean(part))]
     named = [phrase for phrase in found if not _is_none(phrase)]
     usable = [phrase for phrase in named if _usable(phrase)]
+    if any(map(_FRAME.fullmatch, named)):
+        raise UnparsableError("more than a list of topics")
     clauses = [phrase for phrase in usable if _CLAUSE.search(phrase)]
     short = [p for p in usable if not _CLAUSE.search(p) and len(p.split()) <= max_words]
     phrases, left_out = list(dict.fromkeys(short)), len(usable) - len(short)
@@ -81,6 +83,15 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
 
 
 _PROSE = "prose, not a list"
+# What labels an answer or stands around its list: where it is among the topics, so may others be.
+_FRAME = re.compile(
+    r"(?:(?:total|number of|primary|secondary|main|other|key) )?(?:topics?|concepts?|themes?"
+    r"|keywords?|descriptors?)(?: ?\d+)?|(?:topics|concepts|themes|keywords|descriptors)[ =].*"
+    r"|\d+ (?:topics?|concepts?|themes?)|(?:my |the )?(?:reasoning|analysis|answer|explanation"
+    r"|rationale|justification|sentiment|confidence)(?: score)?|primary|secondary"
+    r"|sorry|unknown|undefined|nan"
+    r"|feel free .*|is there anything else.*|xml version.*|(?:extract|get|list)_\w+"
+)
 
 
 # Phrases
@@ -96,6 +107,7 @@ _KEPT_AT_END = "+%"
 # A sentence, or a part of one: no topic has these words.
 _CLAUSE = re.compile(
     r"^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
+    r"|^(?:i['’](?:d|m|ve|ll)|it['’]s|that['’]s|they['’]re|possibly|maybe|perhaps|probably)\s"
     r"|\s(?:is|are|was|were|am|isn['’]t|aren['’]t|wasn['’]t|has|had|does|did|doesn['’]t|don['’]t"
     r"|didn['’]t|it['’]s|that['’]s)\b|\s(?:it|them)$|^in (?:this|the) (?:sentence|review|text)\b"
     r"|^(?:the|this|that|a)\s(?:sentence|review|reviewer|customer|user|text|author|writer|speaker"
@@ -150,7 +162,12 @@ def clean_concept(concept: str) -> bool:
 _OF = r"(?:topics?|concepts?|descriptors?|key\s?words?|key\s?phrases?|themes?|aspects?)"
 _NONE = re.compile(
     r"(?:the )?(?:none|n[/.]?a|null|nothing|empty|not applicable|no topics?"
-    r"|etc|(?:and )?so on|keine?s?|keine themen|aucune?|ning[uú]no|nessuno|なし|无|無|없음)"
+    r"|etc|(?:and )?so on|keine?s?|aucune?|ning[uú]no|nessuno|nenhum|なし|無し|該当なし"
+    r"|没有|沒有|无|無|없음|нет)"
+    r"|(?:keine themen|no hay temas|ning[uú]n tema|aucun sujet|nessun tema|nenhum tema|нет тем)"
+    r"(?: \w+)?"
+    r"|(?:没有|沒有|无|無)(?:主题|主題|话题)|특별한 주제 없음|주제 없음"
+    rf"|can ?not (?:identify|find|see) any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
     r"|(?:none|nothing)(?: \w+){1,6}"
     r"|(?:it (?:seems|appears) (?:that )?)?"
     r"(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
@@ -162,6 +179,11 @@ _NONE = re.compile(
     rf" any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
 )
 
+# Several labels in one line: which of them the topics stand behind is not clear.
+_LABELS = re.compile(
+    rf"(?i)\b{_OF}(?: ?\d+)?\s{{0,3}}:[^\n]{{0,200}}?[,;][^\n]{{0,200}}?\b{_OF}(?: ?\d+)?\s{{0,3}}:"
+)
+_REPLY = re.compile(r"\A\s*A:\s*")
 _EMPTY_LIST = re.compile(r"\[\s*\][\s.]*")
 
 
@@ -192,7 +214,7 @@ def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
             yield value
         case list():
             for inner in value:
-                if isinstance(inner, dict):
+                if isinstance(inner, dict) and _called_with(inner) is None:
                     yield _name(inner)
                 else:
                     yield from _json_items(inner, depth + 1, labelled=labelled)
@@ -203,6 +225,9 @@ def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
 
 
 def _object_items(value: dict[str, JSON], depth: int, *, labelled: bool) -> Iterator[str]:
+    if (called := _called_with(value)) is not None:
+        yield from _json_items(called, depth + 1, labelled=False)
+        return
     inner = list(value.values())
     lists = [item for item in inner if isinstance(item, list)]
     key = _label_in(value)
@@ -221,13 +246,28 @@ def _object_items(value: dict[str, JSON], depth: int, *, labelled: bool) -> Iter
         raise UnparsableError(_OTHER_JSON)
 
 
+def _called_with(value: dict[str, JSON]) -> JSON:
+    """What a tool is called with; None where an object is no such call."""
+    given = (value[key] for key in ("arguments", "parameters", "input") if key in value)
+    found = next(given, None) if "name" in value or "function" in value else None
+    return found if isinstance(found, dict | list) else None
+
+
 def _label_in(value: dict[str, JSON]) -> str | None:
     """The likeliest key; numbered ones (topic_1) are several."""
     names = {name: name.lower().replace("_", " ") for name in value}
     for stem in _KEYS:
-        for name, words in names.items():
-            if stem in words and not (len(value) > 1 and _NUMBERED.fullmatch(name)):
-                return name
+        found = [
+            name
+            for name, words in names.items()
+            if stem in words and not (len(value) > 1 and _NUMBERED.fullmatch(name))
+            if not isinstance(value[name], int | float)  # how many there are
+        ]
+        exact = [name for name in found if names[name] in (stem, f"{stem}s")]
+        if len(found) > 1 and len(exact) != 1:
+            raise UnparsableError(_OTHER_JSON)
+        if found:
+            return (exact or found)[0]
     return None
 
 
@@ -247,6 +287,8 @@ _TAGS = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
 _INLINE = {"b", "i", "em", "strong", "u", "span", "code", "mark", "a", "small", "sup", "sub"}
 _STEPS = {ord(chr(0x2460 + i)): f" {i + 1}. " for i in range(20)}
 _STEPS |= {ord(chr(0x2776 + i)): f" {i + 1}. " for i in range(10)}
+_STEPS |= {ord("："): ": ", ord("（"): " (", ord("）"): ") ", ord("「"): '"', ord("」"): '" '}
+_STEPS |= {ord("؛"): ", ", ord("፣"): ", ", ord("।"): ", "}
 _STEPS |= {ord("、"): ", ", ord("،"): ", ", ord("﹑"): ", ", ord("。"): ". ", ord("･"): "・"}
 _KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3")
 _BOLD_LINE = re.compile(r"(?m)(?:^|(?<=: ))[ \t]*(\*\*|__)([^*_\n]{1,200})\1[ \t]*:?[ \t]*$")
@@ -266,8 +308,14 @@ def _items(text: str, max_words: int) -> _Items:
         value = values if len(values) > 1 else values[0]
         if isinstance(value, str):
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
-        told = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
+        named = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
+        told = [
+            text
+            for item in named
+            for text in (_items(item, max_words).texts if "\n" in item.strip() else [item])
+        ]
         return _Items(told) if told else _NO_TOPICS
+    text = _REPLY.sub("", text)
     if clean(text) == "nil":  # among others it may be a word of the sentence
         return _NO_TOPICS
     if text.lower() in ("true", "false"):
@@ -276,7 +324,9 @@ def _items(text: str, max_words: int) -> _Items:
         return _NO_TOPICS
     if refuses(text):
         raise UnparsableError("refusal")
-    body = _behind_labels(_own(_plain(text)))
+    if _LABELS.search(text):
+        raise UnparsableError("more than a list of topics")
+    body = _behind_labels(_REMARKS.split(_own(_plain(text)), maxsplit=1)[0])
     if _is_none(clean(body)) or _EMPTY_LIST.fullmatch(body):
         return _NO_TOPICS
     marked = _marked([line for line in body.split("\n") if line.strip()])
@@ -285,8 +335,21 @@ def _items(text: str, max_words: int) -> _Items:
     return _unmarked(body)
 
 
+# A heading behind which no topics stand any more.
+_REMARKS = re.compile(
+    r"(?im)(?<=\S)\s{0,9}\n[#*\s]{0,9}"
+    r"(?:explanations?|reasoning|rationale|justification|analysis|notes?)[ \t]*:?[ \t]*$"
+)
+_WIDE_COLON = re.compile(r"(?<=[^\x00-\x7f]):(?=[^\x00-\x7f\s])")  # of scripts without blanks
+_ASIDE = re.compile(
+    r"(?is)<\?xml[^<>]{0,200}\?>|<(explanation|reasoning|rationale|analysis|inner_monologue"
+    r"|scratchpad|reflection|thoughts?)>.{0,2000}?</\1>"
+)
+
+
 def _plain(text: str) -> str:
-    """Without HTML and emphasis; a bold line is a heading."""
+    """Without HTML, asides and emphasis; a bold line is a heading."""
+    text = _WIDE_COLON.sub(": ", _ASIDE.sub("\n", text))
     text = _TAGS.sub(lambda tag: "" if tag[2].lower() in _INLINE else "\n", text)
     text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_STEPS)))
     text = _BOLD_LINE.sub(r"## \2", text)

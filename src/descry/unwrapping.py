@@ -47,6 +47,8 @@ _REFUSAL = re.compile(
     r"|\b(?:i|we) (?:can ?not|can['’]t|won['’]t|am unable to|could not|couldn['’]t)\b"
     r"|\bas an? (?:ai|(?:large )?language model|assistant)\b"
     r"|\b(?:can ?not|can['’]t|unable to|not able to) (?:assist|help|comply|fulfil|provide|process)"
+    r"|es tut mir leid|ich kann (?:dir|ihnen|das)? ?nicht|抱歉|无法|無法|申し訳|できません|죄송"
+    r"|lo siento|no puedo|désolée?|je ne peux pas|mi dispiace|non posso|извините|не могу"
     r"|\bagainst (?:my|our|the) (?:guidelines|polic)|\bsorry, (?:but )?(?:i|we|this|that)\b",
     re.IGNORECASE,
 )

@@ -168,8 +168,16 @@ _BLOCK += (
     " link main meta nav object ol option p pre script section select source style table tbody"
 )
 _BLOCK += " td textarea tfoot th thead title tr ul video wbr"
+# Words behind a tag's name make it prose ("<a lot of money>"), unless they are attributes.
+_ATTRIBUTE = (
+    r"[\w:.-]++\s*+=\s*+(?:\"[^\"]{0,4000}+\"|'[^']{0,4000}+'|[^\s<>\"'=]++)"
+    r"|(?:allowfullscreen|async|autoplay|checked|controls|defer|disabled|hidden|loop|muted|noshade"
+    r"|nowrap|open|playsinline|readonly|required|selected)(?=[\s/>])"
+)
 _TAG = re.compile(
-    rf"</?({'|'.join((_INLINE + ' ' + _BLOCK).split())})(?:[\s/][^<>]*)?>|<!--[^<>]*-->", re.I
+    rf"</?({'|'.join((_INLINE + ' ' + _BLOCK).split())})(?:\s++(?:{_ATTRIBUTE}))*+\s*+/?>"
+    r"|<!--[^<>]*-->",
+    re.I,
 )
 _INLINE_NAMES = frozenset(_INLINE.split())
 _EMBEDDED = re.compile(r"\[\[\s*(?:VIDEOID|ASIN)\b[^\[\]]*\]\]", re.I)
