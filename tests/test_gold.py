@@ -106,5 +106,5 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
 
 
 def test_a_folder_is_no_file_of_gold_labels(tmp_path):
-    with pytest.raises(InputError, match="a folder: set evaluate.gold"):
+    with pytest.raises(InputError, match=r"a folder: set evaluate\.gold"):
         read_gold(tmp_path, ["a"], ["X"])
