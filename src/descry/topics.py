@@ -68,7 +68,10 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
     found = [phrase for part in parts if (phrase := clean(part))]
     named = [phrase for phrase in found if not _is_none(phrase)]
     usable = [phrase for phrase in named if _usable(phrase)]
-    if any(map(_FRAME.fullmatch, named)):
+    if named and set(named) <= _SORRY:
+        return Topics([], 0)
+    labels = {(found[1] or found[2]).lower() for found in _AS_LABEL.finditer(_plain(text))}
+    if any(map(_FRAME.fullmatch, named)) or labels & set(named):
         raise UnparsableError("more than a list of topics")
     clauses = [phrase for phrase in usable if _CLAUSE.search(phrase)]
     short = [p for p in usable if not _CLAUSE.search(p) and len(p.split()) <= max_words]
@@ -83,15 +86,23 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
 
 
 _PROSE = "prose, not a list"
-# What labels an answer or stands around its list: where it is among the topics, so may others be.
+# What stands around a list: where it is among the topics, so may other things be.
 _FRAME = re.compile(
-    r"(?:(?:total|number of|primary|secondary|main|other|key) )?(?:topics?|concepts?|themes?"
-    r"|keywords?|descriptors?)(?: ?\d+)?|(?:topics|concepts|themes|keywords|descriptors)[ =].*"
-    r"|\d+ (?:topics?|concepts?|themes?)|(?:my |the )?(?:reasoning|analysis|answer|explanation"
-    r"|rationale|justification|sentiment|confidence)(?: score)?|primary|secondary"
-    r"|sorry|unknown|undefined|nan"
-    r"|feel free .*|is there anything else.*|xml version.*|(?:extract|get|list)_\w+"
+    r"(?:total|number of|primary|secondary|main|other|key) (?:topics?|concepts?|themes?|keywords?)"
+    r"|(?:topic|concept|theme|keyword|descriptor) ?\d+|(?:topics|concepts|keywords)[ =].+"
+    r"|\d+ (?:topics?|concepts?|themes?)|feel free .*|is there anything else.*|xml version.*"
+    r"|(?:extract|get|list)_\w+"
 )
+# Words that label a part of an answer, where they stand as a label: alone they may be topics.
+_PART = (
+    r"(?:(?:my |the )?(?:reasoning|analysis|answer|explanation|rationale|justification|sentiment"
+    r"|confidence)(?: score)?|primary|secondary|topics?|concepts?|themes?|keywords?|descriptors?)"
+)
+_AS_LABEL = re.compile(
+    rf"(?im)^(?:[-*•\s]{{0,9}}({_PART})\s{{0,3}}(?::|=|[-–]>?\s)|#[#\s]{{0,9}}({_PART})\s*$)"
+)
+_PARTS = re.compile(_PART)
+_SORRY = {"sorry", "unknown", "undefined", "nan"}
 
 
 # Phrases
@@ -238,7 +249,7 @@ def _object_items(value: dict[str, JSON], depth: int, *, labelled: bool) -> Iter
     elif value and all(isinstance(item, str) for item in inner):
         if all(_NUMBERED.fullmatch(name) for name in value):
             yield from inner
-        elif labelled:
+        elif labelled and not any(_PARTS.fullmatch(name.lower()) for name in value):
             yield from value
         else:
             raise UnparsableError(_OTHER_JSON)
