@@ -36,7 +36,7 @@ PROVENANCE = "descry"  # the attribute or metadata key that says what made a fil
 ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
 # How files of a kind begin; one that does not was never a result.
 _BEGINS = {"Parquet": b"PAR1", "HDF5": b"\x89HDF\r\n\x1a\n", "JSON": b"{"}
-_UNWRITABLE = (errno.ENOENT, errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+_UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 def canonical(value: JSON) -> str:
