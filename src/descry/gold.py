@@ -1,6 +1,5 @@
 """Gold labels: what people say about sentences, by sentence id."""
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 
 from descry.errors import InputError
 from descry.hostile import printable
+from descry.storage import strict_json
 
 _NAMED = 10  # names shown in a run's summary
 
@@ -126,18 +126,10 @@ def _read(path: Path | None) -> _Gold:
 
 
 def _gold_line(line: str) -> tuple[str, list[str]]:
-    match json.loads(line, object_pairs_hook=_once):
+    match strict_json(line):
         case {"id": str(sentence), "labels": [*names]} if all(isinstance(n, str) for n in names):
             return sentence, names
     raise ValueError
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """An object none of whose keys stands twice: the second would hide the first."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key stands twice")
-    return found
 
 
 def _compared(name: str) -> str:

@@ -591,6 +591,21 @@ def hdf5_provenance(file: "h5py.File") -> JSON:
     return made
 
 
+class RepeatedKeyError(ValueError):
+    """Which of the values is meant is not known."""
+
+
+def _distinct(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise RepeatedKeyError("two values of one name in an object")
+    return found
+
+
+# JSON in which a key that stands twice is an error (RepeatedKeyError), for what strangers write.
+strict_json = json.JSONDecoder(object_pairs_hook=_distinct).decode
+
+
 class _StrictLoader(yaml.SafeLoader):
     """YAML in which a key that stands twice is an error: the second would hide the first."""
 

@@ -293,7 +293,6 @@ def _name(entry: dict[str, JSON]) -> str:
 
 # Texts
 
-_BREAKING = "br|li|p|div|tr|td|th|ul|ol|h[1-6]|topics?|concepts?|items?|list"
 _TAGS = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
 _INLINE = {"b", "i", "em", "strong", "u", "span", "code", "mark", "a", "small", "sup", "sub"}
 _STEPS = {ord(chr(0x2460 + i)): f" {i + 1}. " for i in range(20)}

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple
 
+from descry.storage import RepeatedKeyError, strict_json
+
 Record = dict[str, Any]
 
 
@@ -52,7 +54,7 @@ def json_lines(file: IO[str]) -> Iterator[Entry]:
             )
         first = False
         try:
-            value = _decode(line)
+            value = strict_json(line)
         except (ValueError, RecursionError) as error:  # also a number of thousands of digits
             yield Entry(number, None, fault=_fault(line.strip(), error))
             continue
@@ -62,23 +64,9 @@ def json_lines(file: IO[str]) -> Iterator[Entry]:
             yield Entry(number, None, fault="JSON, but no object with a review's fields")
 
 
-def _object(pairs: list[tuple[str, Any]]) -> Record:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise _RepeatedKeyError("two values of one name in an object")
-    return found
-
-
-class _RepeatedKeyError(ValueError):
-    """Which of the values is meant is not known."""
-
-
-_decode = json.JSONDecoder(object_pairs_hook=_object).decode
-
-
 def _fault(line: str, error: Exception) -> str:
     """What a line is that is no JSON."""
-    if isinstance(error, _RepeatedKeyError):
+    if isinstance(error, RepeatedKeyError):
         return str(error)
     if line.startswith(("{'", "{u'")):
         return (
