@@ -21,6 +21,7 @@ check: .venv/installed
 	ruff format --check .
 	snakefmt --check Snakefile
 	mypy
+	lint-imports --no-cache
 	descry dvc --check
 	snakemake --lint
 

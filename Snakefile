@@ -7,10 +7,10 @@ from snakemake.settings.enums import Quietness
 
 sys.path.insert(0, "src")
 from descry.errors import InputError
-from descry.guard import reconcile, writable
-from descry.previous import keep_previous
-from descry.startup import check_start
-from descry.workflow import Wiring, name_failures
+from descry.workflow.reconcile import reconcile, writable
+from descry.workflow.previous_results import keep_previous
+from descry.workflow.preflight import check_start
+from descry.workflow.dag import Wiring, name_failures
 
 
 # Lets Snakemake deploy the software with `--sdm apptainer`; unused otherwise.

@@ -47,17 +47,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from descry.matrix import DATA, Layout
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256, quiet
-from descry.storage import (
-    ANY,
-    provenance,
-    read_json,
-    read_table,
-    write_json,
-    write_table,
-    writing_hdf5,
-)
+from descry.activations.store import DATA, Layout
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table, write_table
+from descry.io.provenance import provenance
+from descry.io.readable import ANY
+from descry.models.batching import quiet
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 
 ROOT = Path(__file__).parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "descry-benchmarks"

@@ -29,7 +29,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from descry.prompts import Prompt, p2
+from descry.annotators.prompts import Prompt, p2
 
 ROOT = Path(__file__).parent.parent
 PAPER = 86_948 * 26
@@ -150,8 +150,8 @@ def seq2seq(source: list[str], sentences: int, rounds: int, batch_tokens: int) -
     limit of 20 new tokens), and stopped after two, a word and the end: FLAN-T5's own answer.
     """
     texts = source[:sentences]
-    from descry.labellers.generative import Loaded
-    from descry.labellers.seq2seq import Seq2Seq
+    from descry.annotators.huggingface.model import Loaded
+    from descry.annotators.huggingface.seq2seq import Seq2Seq
 
     names = NAMES[:2]
     grid = p2(texts, names)
@@ -207,8 +207,8 @@ def causal(source: list[str], sentences: int, rounds: int, batch_tokens: int) ->
     import torch
     from transformers import AutoModelForCausalLM, GPTNeoXConfig
 
-    from descry.labellers.causal import Causal
-    from descry.labellers.generative import Loaded
+    from descry.annotators.huggingface.causal import Causal
+    from descry.annotators.huggingface.model import Loaded
 
     tokenizer = tokenizer_of(source, 8000)
     torch.manual_seed(0)
@@ -246,8 +246,8 @@ import math, sys
 from pathlib import Path
 sys.path.insert(0, {here!r})
 from annotation import Scripted, grid, asking
-from descry.cache import PromptCache
-from descry.asking import Tally, ask
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.client import ask; from descry.annotators.counts import Tally
 with PromptCache(Path({folder!r})) as cache:
     for slab in ask(asking(cache, replay={replay}), Scripted(), grid({answers}), len, Tally()):
         pass
@@ -263,12 +263,12 @@ class Scripted:
 
     @property
     def identity(self):  # noqa: ANN201
-        from descry.labellers import Identity
+        from descry.annotators.base import Identity
 
         return Identity("scripted", "scripted", "0" * 40, "float32", "{}")
 
     def answer(self, prompts, wanted):  # noqa: ANN001, ANN201
-        from descry.labellers import Answer
+        from descry.annotators.base import Answer
 
         for start in range(0, len(wanted), 512):
             rows = sorted(wanted)[start : start + 512]
@@ -279,7 +279,7 @@ class Scripted:
 
 
 def asking(cache, replay: bool):  # noqa: ANN001, ANN201
-    from descry.asking import Asking
+    from descry.annotators.client import Asking
 
     return Asking("benchmark", cache, 0.0, replay, lambda *_: None)
 
@@ -310,11 +310,13 @@ def cache(answers: int) -> Figures:
             steps = {
                 "store": FILL.format(replay=False, **fill),
                 "replay": FILL.format(replay=True, **fill),
-                "export": "from pathlib import Path; from descry.cache import PromptCache;"
-                "from descry.exports import export\n"
+                "export": "from pathlib import Path\n"
+                "from descry.annotators.prompt_cache.store import PromptCache\n"
+                "from descry.annotators.prompt_cache.jsonl import export\n"
                 f"with PromptCache(Path({folder!r})) as c: export(c, Path({out!r}))",
-                "import": "from pathlib import Path; from descry.cache import PromptCache;"
-                "from descry.exports import load\n"
+                "import": "from pathlib import Path\n"
+                "from descry.annotators.prompt_cache.store import PromptCache\n"
+                "from descry.annotators.prompt_cache.jsonl import load\n"
                 f"with PromptCache(Path({copy!r})) as c: assert not load(c, [Path({out!r})])[1]",
             }
             for step, script in steps.items():
@@ -331,8 +333,8 @@ def xxl(source: list[str], sentences: int, rounds: int, batch_tokens: int) -> Fi
     texts = source[:sentences]
     import torch
 
-    from descry.labellers.generative import Loaded
-    from descry.labellers.seq2seq import Seq2Seq
+    from descry.annotators.huggingface.model import Loaded
+    from descry.annotators.huggingface.seq2seq import Seq2Seq
 
     if not torch.cuda.is_available():
         raise SystemExit("xxl: no accelerator on this machine")

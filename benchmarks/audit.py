@@ -39,12 +39,14 @@ from making import (
     write_sets_and_labels,
 )
 
-from descry.asking import origin_of, record_of
-from descry.cache import PromptCache
-from descry.labellers import NO_FRAME, Answer
-from descry.prompts import Prompts, p1, p1_template, p2
-from descry.storage import read_table, sha256_text, writing_hdf5
-from descry.topics import parse_topics
+from descry.annotators.base import NO_FRAME, Answer
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import Prompts, p1, p1_template, p2
+from descry.annotators.records import origin_of, record_of
+from descry.io.hashing import sha256_text
+from descry.io.hdf5 import writing_hdf5
+from descry.io.parquet import read_table
 
 GIVEN = 5  # raw descriptors of a sentence
 ROUNDS = 3

@@ -34,11 +34,13 @@ from activations import SAMPLE, Json, Row, Said, Work, folder_for, report
 from cost import run
 from extractors import peak_mb
 
-from descry.clusters import communities
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
-from descry.neighbours import Alike, alike
-from descry.params import load
-from descry.storage import canonical, write_table
+from descry.io.hashing import canonical
+from descry.io.parquet import write_table
+from descry.labels.clustering import communities
+from descry.labels.neighbours import Alike, alike
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.embedder import sentence_embedder
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 THRESHOLD = 0.6

@@ -27,9 +27,11 @@ from typing import Annotated
 import typer
 from activations import Json, Row, Work, folder_for, report
 
-from descry.params import load
-from descry.reviews import Review, read_reviews, review_files
-from descry.storage import canonical, row_count
+from descry.corpus.files import review_files
+from descry.corpus.readers import Review, read_reviews
+from descry.io.hashing import canonical
+from descry.io.parquet import row_count
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 ALL = 10**9  # reviews of a category: none has as many

@@ -18,9 +18,11 @@ import typer
 from activations import PAPER, Job, Json, Row, Said, Work, folder_for, report, synthetic
 from cost import run
 
-from descry.annotations import writing_annotations
-from descry.params import load
-from descry.storage import canonical, read_table, writing_hdf5
+from descry.annotators.annotations import writing_annotations
+from descry.io.hashing import canonical
+from descry.io.hdf5 import writing_hdf5
+from descry.io.parquet import read_table
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 DESCRIPTORS = 26

@@ -39,7 +39,7 @@ from making import (
 )
 from playwright.sync_api import sync_playwright
 
-from descry.storage import read_table
+from descry.io.parquet import read_table
 
 VOCABULARY, WORDS = 80_000, 60  # and words of a sentence on average
 OFFSET = 2.7  # of Zipf's law, as Mandelbrot has it

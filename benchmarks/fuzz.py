@@ -30,14 +30,14 @@ import pyarrow.parquet as pq
 import typer
 
 with atheris.instrument_imports(include=["descry"]):
-    from descry.answers import parse_intruder, parse_rating, parse_verdict
+    from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
+    from descry.annotators.parsing.topics import parse_topics
+    from descry.annotators.parsing.unwrap import UnparsableError
+    from descry.annotators.prompts import HIGHEST_RATING
+    from descry.corpus.csv_lines import form_of, rows
+    from descry.corpus.json_lines import BrokenFileError
+    from descry.corpus.readers import Review, read_reviews
     from descry.errors import InputError
-    from descry.prompts import HIGHEST_RATING
-    from descry.reviews import Review, read_reviews
-    from descry.reviews.lines import BrokenFileError
-    from descry.reviews.separated import form_of, rows
-    from descry.topics import parse_topics
-    from descry.unwrapping import UnparsableError
 
 FORMATS = [".json", ".jsonl", ".csv", ".json.gz", ".csv.gz", ".parquet", ".tsv"]
 FINISHES = ["stop", "length", "content_filter", "eos"]

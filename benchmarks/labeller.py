@@ -29,10 +29,11 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from descry.answers import parse_verdict
-from descry.labellers.embedded import EmbeddedLabeller
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, Embed, sentence_embedder
-from descry.prompts import p2
+from descry.annotators.embedding.annotator import EmbeddedLabeller
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.prompts import p2
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.embedder import Embed, sentence_embedder
 
 DATA = Path(__file__).parents[2] / "shared" / "data" / "aspects-dev.jsonl.gz"
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)

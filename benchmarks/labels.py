@@ -17,12 +17,14 @@ import typer
 from activations import Json, Row, Said, Work, folder_for, hashed, report, write_corpus
 from cost import run
 
-from descry.annotations import writing_annotations
-from descry.exemplars import HIGHEST
-from descry.params import load
-from descry.results import exemplar_group
-from descry.splits import HALVES, SPLITS, split_rows
-from descry.storage import canonical, read_table, writing_hdf5
+from descry.activations.exemplar_files import exemplar_group
+from descry.activations.top_k import HIGHEST
+from descry.annotators.annotations import writing_annotations
+from descry.corpus.splits import HALVES, SPLITS, split_rows
+from descry.io.hashing import canonical
+from descry.io.hdf5 import writing_hdf5
+from descry.io.parquet import read_table
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 DESCRIPTORS, LAYERS = 26, 10

@@ -14,12 +14,15 @@ import pyarrow as pa
 import yaml
 from activations import BLOCK, fill
 
-from descry.annotations import writing_annotations
-from descry.labellers import Identity
-from descry.models import MINILM_SHA256
-from descry.params import load
-from descry.splits import HALVES, sentence_id
-from descry.storage import provenance, write_json, write_table, writing_hdf5
+from descry.annotators.annotations import writing_annotations
+from descry.annotators.base import Identity
+from descry.corpus.splits import HALVES, sentence_id
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import write_json
+from descry.io.parquet import write_table
+from descry.io.provenance import provenance
+from descry.models.checkpoints import MINILM_SHA256
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 DESCRIPTORS, PHRASES = 26, 100  # and raw descriptors of each

@@ -24,18 +24,18 @@ import pyarrow as pa
 import typer
 from activations import Json, Row, Work, folder_for, report
 
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint
-from descry.n2g.activate import LayerNeurons
+from descry.corpus.splits import HALVES, sentence_id
+from descry.io.parquet import write_table
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.hooked_model import Target
+from descry.n2g.batching import Prompt
+from descry.n2g.build import make_records, of_layers
 from descry.n2g.explain import Settings, explain, halves, sample
-from descry.n2g.making import make_records, of_layers
-from descry.n2g.plans import Prompt
+from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import BASELINES, average
-from descry.n2g.select import leading_rows
 from descry.n2g.sentences import Sentences
-from descry.params import load
-from descry.splits import HALVES, sentence_id
-from descry.storage import write_table
-from descry.targets import Target
+from descry.n2g.top_texts import leading_rows
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -57,25 +57,22 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from descry.agreement import auroc
-from descry.annotations import writing_annotations
-from descry.gold import read_gold
-from descry.labels import ranks
-from descry.matrix import DATA
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256, quiet
-from descry.params import load
-from descry.results import Labels, read_labels
-from descry.reviews import review_files
-from descry.rules import RuleName
-from descry.splits import CALIBRATION
+from descry.activations.store import DATA
+from descry.annotators.annotations import writing_annotations
+from descry.corpus.files import review_files
+from descry.corpus.splits import CALIBRATION
+from descry.evaluation.agreement import auroc
+from descry.evaluation.gold import read_gold
+from descry.io.json_files import write_json
+from descry.io.parquet import read_table, write_table
+from descry.io.provenance import provenance, versions
+from descry.labels.assignment import ranks
+from descry.labels.results import Labels, read_labels
+from descry.labels.rules import RuleName
+from descry.models.batching import quiet
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 from descry.stages import activations, annotate, corpus, exemplars, label
-from descry.storage import (
-    provenance,
-    read_table,
-    versions,
-    write_json,
-    write_table,
-)
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 SAMPLE, GOLD, PARAMS = ROOT / "data/sample", ROOT / "data/gold.jsonl", ROOT / "params.yaml"

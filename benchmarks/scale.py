@@ -33,8 +33,9 @@ from cost import run
 from making import ROOT, WHO, descry, results, sections
 from scipy.optimize import curve_fit
 
-from descry.reviews import read_reviews, review_files
-from descry.storage import write_table
+from descry.corpus.files import review_files
+from descry.corpus.readers import read_reviews
+from descry.io.parquet import write_table
 
 STEPS = (1, 2, 4, 8)
 COSTS = ("cpu seconds", "peak_mb", "written_mb")

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from descry.models import contents_sha256
-from descry.splits import HALVES
-from descry.storage import sha256_text, write_table
+from descry.corpus.splits import HALVES
+from descry.io.hashing import sha256_text
+from descry.io.parquet import write_table
+from descry.models.checkpoints import contents_sha256
 
 WORDS = ["battery", "price", "great", "small", "cheap", "and", "works", "love", "review", "about"]
 BLOCK = 1024
@@ -127,7 +128,7 @@ def ranked(rank, number, port, corpus, output, told, *place):
 
 def slowly(corpus, output, told, seconds):
     """In a process: the stage, with a rest after every block."""
-    from descry.matrix import Writer
+    from descry.activations.store import Writer
 
     write = Writer.write
 

@@ -17,8 +17,8 @@ import psutil
 import yaml
 from miniature import Repo
 
-from descry.cache import PromptCache
-from descry.exports import export
+from descry.annotators.prompt_cache.jsonl import export
+from descry.annotators.prompt_cache.store import PromptCache
 
 PATIENCE = 240.0  # seconds after which a run that has not ended is a hang
 

@@ -19,12 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from descry.annotations import read_annotations, writing_annotations
-from descry.asking import origin_of
-from descry.bits import Answers
-from descry.cache import PromptCache
-from descry.labellers import NO_FRAME, Answer, Identity
-from descry.prompts import p1, p1_template, p2
+from descry.annotators.annotations import read_annotations, writing_annotations
+from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.bitset import Answers
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.records import origin_of
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table, write_table
+from descry.io.provenance import provenance
 from descry.stages import (
     annotate,
     corpus,
@@ -36,14 +40,6 @@ from descry.stages import (
     report,
     score,
     untrained,
-)
-from descry.storage import (
-    provenance,
-    read_json,
-    read_table,
-    write_json,
-    write_table,
-    writing_hdf5,
 )
 
 # Written to steer a terminal (escapes, markup, links) or a browser: to which <image> is <img>, and

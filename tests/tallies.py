@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from descry.bits import Answers
-from descry.labels import Tallying
+from descry.annotators.bitset import Answers
+from descry.labels.assignment import Tallying
 
 
 def tally_of(exemplars, answers, asked=None, sampled=None):

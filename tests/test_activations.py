@@ -16,15 +16,18 @@ import torch
 from extracting import BLOCK, compute, forked, section, sentences, write_corpus
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model
 
-from descry.distribution import Distribution
+from descry.activations.histogram import Distribution
+from descry.activations.top_k import ENDS, HIGHEST
+from descry.corpus.splits import HALVES
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST
-from descry.models import Checkpoint, weights_sha256
-from descry.params import parse
-from descry.splits import HALVES
+from descry.io.atomic import part_of
+from descry.io.hashing import sha256_file, sha256_text
+from descry.io.hdf5 import hdf5_provenance
+from descry.io.provenance import without_places
+from descry.models.checkpoints import Checkpoint, weights_sha256
+from descry.models.hooked_model import Target
 from descry.stages import activations
-from descry.storage import hdf5_provenance, part_of, sha256_file, sha256_text, without_places
-from descry.targets import Target
+from descry.workflow.params import parse
 
 NEAR = 1e-4  # of the largest value of a layer
 MIXED = ["great", *sentences(25, most=30), "Price " * 50, "cheap", *sentences(25, most=9, seed=1)]
@@ -368,11 +371,11 @@ def test_killed_at_any_moment_the_matrix_is_gone_on_with(
     output, told = tmp_path / "a.h5", section(gpt2)
     # A block is a chunk for each of two layers, then its flag.
     kills = [
-        ("descry.matrix", "_write", 1, 0),  # before anything is written
-        ("descry.matrix", "_write", 3, 0),  # before the first flag
-        ("descry.matrix", "_write", 4, 1),  # after it
-        ("descry.matrix", "_write", 8, 3),  # amid a block
-        ("descry.matrix", "_sync", 2, 4),
+        ("descry.activations.store", "_write", 1, 0),  # before anything is written
+        ("descry.activations.store", "_write", 3, 0),  # before the first flag
+        ("descry.activations.store", "_write", 4, 1),  # after it
+        ("descry.activations.store", "_write", 8, 3),  # amid a block
+        ("descry.activations.store", "_sync", 2, 4),
         ("pathlib:Path", "replace", 1, 6),  # before the file gets its name
     ]
     for owner, name, call, done in kills:
@@ -394,7 +397,7 @@ def test_killed_at_any_moment_what_was_cut_is_known(tmp_path, six, gpt2, store):
     counts = compute(six, tmp_path / "whole.h5", told)
     assert 0 < counts["sentences cut"] < SIX
     stage = "descry.stages.activations"
-    place = ("descry.matrix", "_sync") if store == "matrix" else (stage, "writing_hdf5")
+    place = ("descry.activations.store", "_sync") if store == "matrix" else (stage, "writing_hdf5")
     for call in (2, 3):
         with forked(extracting.killed, six, tmp_path / "a.h5", told, *place, call) as process:
             process.join()
@@ -449,8 +452,8 @@ def test_killed_at_any_moment_what_is_kept_for_exemplars_is_gone_on_with(
     kills = [
         (job, "_save", 1, None),  # before anything is saved
         (job, "_save", 2, 1),
-        ("descry.running:Running", "state", 3, 3),  # amid the third saving
-        ("descry.distribution:Distribution", "add", 2, 4),  # amid a block
+        ("descry.activations.streaming:Running", "state", 3, 3),  # amid the third saving
+        ("descry.activations.histogram:Distribution", "add", 2, 4),  # amid a block
     ]
     for owner, name, call, done in kills:
         with forked(extracting.killed, six, output, told, owner, name, call) as process:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import binomtest
 from sklearn import metrics
 
-from descry.agreement import (
+from descry.evaluation.agreement import (
     Table,
     agreement,
     corrected,

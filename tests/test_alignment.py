@@ -12,8 +12,8 @@ from sklearn import metrics
 from sklearn.metrics.pairwise import cosine_similarity
 from tallies import tally_of
 
-from descry.alignment import align
-from descry.exemplars import leaders
+from descry.activations.top_k import leaders
+from descry.evaluation.alignment import align
 
 NAMES = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine")
 CHECKED = ("f1", "iou", "average_precision", "pearson", "cosine")

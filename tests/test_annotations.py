@@ -7,15 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry import annotations
-from descry.annotations import (
+from descry.annotators import annotations
+from descry.annotators.annotations import (
     read_annotations,
     read_ids,
     read_judgements,
     writing_annotations,
 )
 from descry.errors import InputError
-from descry.storage import writing_hdf5
+from descry.io.hdf5 import writing_hdf5
 
 WHO = {"name": "someone", "model": "m", "revision": "1", "dtype": "none", "decoding": "none"}
 MADE = {"stage": "annotate", "params": {}, "failed": 2}
@@ -224,6 +224,6 @@ def test_a_bug_of_the_reader_is_not_laid_to_the_file(simple, monkeypatch, place,
     def planted(*_):
         raise bug("planted")
 
-    monkeypatch.setattr(f"descry.annotations.{place}", planted)
+    monkeypatch.setattr(f"descry.annotators.annotations.{place}", planted)
     with pytest.raises(bug, match="planted"):
         read_annotations(simple)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.answers import Verdict, parse_intruder, parse_rating, parse_verdict
-from descry.unwrapping import UnparsableError
+from descry.annotators.parsing.answers import Verdict, parse_intruder, parse_rating, parse_verdict
+from descry.annotators.parsing.unwrap import UnparsableError
 
 MALFORMED = [{}, None, [], "text", 3, {"text": "a"}, {"text": None, "finish": "stop"}]
 FULLWIDTH = {0xFF01 + i: chr(0x21 + i) for i in range(94)} | {ord("Ċ"): "", ord("Ġ"): ""}

@@ -38,25 +38,28 @@ from planted import (
     write_gold,
 )
 
-from descry.annotations import read_annotations
-from descry.audit import files
-from descry.audit.chain import ALL, audit
-from descry.audit.evidence import Answer, as_json
-from descry.audit.inquiry import inquire
-from descry.audit.page import write_page
-from descry.audit.project import Project
-from descry.audit.tree import answer, tree
-from descry.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
-from descry.audit.uses import of_descriptor, of_prompt, of_review
-from descry.cache import PromptCache
+from descry.activations.exemplar_files import read_exemplars
+from descry.annotators.annotations import read_annotations
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1, p1_template, p2
+from descry.cli.console import show_chain, show_neuron
 from descry.errors import InputError
-from descry.lock import md5
-from descry.outline import Node
-from descry.prompts import p1, p1_template, p2
-from descry.results import read_exemplars, read_labels
-from descry.show import show_chain, show_neuron
+from descry.io.dvc_lock import md5
+from descry.io.hashing import sha256_file
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table, table_provenance
+from descry.io.tree import Node
+from descry.labels.results import read_labels
+from descry.provenance.audit import files
+from descry.provenance.audit.chain import ALL, audit
+from descry.provenance.audit.evidence import Answer, as_json
+from descry.provenance.audit.page import write_page
+from descry.provenance.audit.project import Project
+from descry.provenance.audit.query import inquire
+from descry.provenance.audit.tree import answer, tree
+from descry.provenance.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
+from descry.provenance.audit.uses import of_descriptor, of_prompt, of_review
 from descry.stages import corpus
-from descry.storage import read_json, read_table, sha256_file, table_provenance
 
 
 def here():
@@ -220,7 +223,7 @@ def test_the_cluster_leads_to_reviews_and_prompts(run):
 def test_a_recorded_key_that_is_not_its_prompts_is_shown_as_such(run):
     import pyarrow as pa
 
-    from descry.storage import table_provenance, write_table
+    from descry.io.parquet import table_provenance, write_table
 
     table = read_table(CANDIDATES, "describe")
     forged = table.set_column(3, "key", pa.array(["0" * 64] * len(table)))

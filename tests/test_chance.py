@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from descry.bits import Answers
-from descry.chance import Chance, by_chance
-from descry.enrichment import enrichment
-from descry.labels import Tallying, assign
-from descry.rules import above_base
+from descry.annotators.bitset import Answers
+from descry.evaluation.chance import Chance, by_chance
+from descry.labels.assignment import Tallying, assign
+from descry.labels.enrichment import enrichment
+from descry.labels.rules import above_base
 
 SENTENCES, NEURONS, SIZE = 600, 120, 20
 EVERY = np.arange(SENTENCES)

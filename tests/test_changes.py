@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from planted import lines_of
 
-from descry.audit.change_tree import tree_of_changes
-from descry.audit.changes import Cause, changes
-from descry.audit.project import Project
 from descry.errors import InputError
-from descry.lock import LOCK, in_order, parse_lock, read_lock, upstream
-from descry.results import read_labels
+from descry.io.dvc_lock import LOCK, in_order, parse_lock, read_lock, upstream
+from descry.labels.results import read_labels
+from descry.provenance.audit.change_tree import tree_of_changes
+from descry.provenance.audit.changes import Cause, changes
+from descry.provenance.audit.project import Project
 
 LABELS = Path("results/labels.parquet")
 
@@ -41,7 +41,7 @@ def labelled(row, index):
 def test_labels_and_their_causes_between_two_commits(study):
     before = labelled(5, 24)
     Path("data/descriptors.yaml").write_text("drop: [] # none: so no answer is another\n")
-    with Path("src/descry/rules.py").open("a") as file:
+    with Path("src/descry/labels/rules.py").open("a") as file:
         file.write("# a word\n")
     study.set(**{"label.threshold": 0.05})
     study.sh("dvc repro -q label")
@@ -57,7 +57,7 @@ def test_labels_and_their_causes_between_two_commits(study):
     assert causes(found) == [
         ("cluster", "hand edit", "data/descriptors.yaml is another", True),
         ("label", "parameter", "label.threshold 0.12 -> 0.05", True),
-        ("label", "code", "src/descry/rules.py is another", True),
+        ("label", "code", "src/descry/labels/rules.py is another", True),
     ]
     (commit,) = found.causes[-1].commits
     assert commit.endswith("Lower threshold, and why none is dropped")
@@ -141,9 +141,9 @@ def test_an_empty_lock_has_no_stages(tmp_path):
 
 
 def test_a_change_without_effect_says_so(tmp_path):
-    from descry.audit.changes import Changes
+    from descry.provenance.audit.changes import Changes
 
-    cause = Cause("label", "code", "src/descry/rules.py is another", False, ["abc A word"])
+    cause = Cause("label", "code", "src/descry/labels/rules.py is another", False, ["abc A word"])
     found = Changes("L0:1", "a", "b", [], {"highest": (1, 2, 3)}, [cause], [])
     lines = lines_of(tree_of_changes(found))
     assert lines[-2].endswith("(without effect: the stage's outputs are the same)")

@@ -35,12 +35,12 @@ from planted import (
     build,
 )
 
-from descry.crate.export import export_crate
-from descry.crate.private import Private, private_of
 from descry.errors import InputError
-from descry.explorer.packs import Pack, script
-from descry.lock import md5
-from descry.storage import canonical, sha256_file
+from descry.io.dvc_lock import md5
+from descry.io.hashing import canonical, sha256_file
+from descry.provenance.rocrate.export import export_crate
+from descry.provenance.rocrate.redact import Private, private_of
+from descry.reporting.explorer.packs import Pack, script
 
 slow = pytest.mark.slow
 

@@ -9,22 +9,25 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from descry.differences import account as accounting
-from descry.differences import arrays as hdf5
-from descry.differences import (
+from descry.errors import InputError
+from descry.io.dvc_files import files_of
+from descry.io.hashing import canonical
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import write_json
+from descry.io.parquet import write_table
+from descry.provenance.diff import hdf5
+from descry.provenance.diff import images as pictures
+from descry.provenance.diff import parquet as tables
+from descry.provenance.diff import report as accounting
+from descry.provenance.diff.contents import (
     content_difference,
     folder_difference,
-    pictures,
     provenance_difference,
-    tables,
 )
-from descry.differences.account import NOTHING, Tally, equal, partings
-from descry.differences.packs import unpacked
-from descry.drawing import save, style
-from descry.errors import InputError
-from descry.explorer.packs import Pack, script
-from descry.folders import files_of
-from descry.storage import canonical, write_json, write_table, writing_hdf5
+from descry.provenance.diff.packs import unpacked
+from descry.provenance.diff.report import NOTHING, Tally, equal, partings
+from descry.reporting.explorer.packs import Pack, script
+from descry.reporting.style import save, style
 
 MADE = {
     "stage": "label",

@@ -17,14 +17,15 @@ from threading import Barrier
 import pytest
 from servers import MODEL, Reply, completion, error, free_port, serving
 
-from descry.answers import parse_verdict
-from descry.asking import Asking, Tally, ask
-from descry.cache import PromptCache
+from descry.annotators.client import Asking, ask
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.openai_server.annotator import reported_model
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1, p1_template, p2
 from descry.errors import InputError
-from descry.labellers import create
-from descry.labellers.endpoint import reported_model
-from descry.prompts import p1, p1_template, p2
-from descry.topics import parse_topics
 
 KEY = "sk-very-secret-0123456789"
 NAMES = ["price", "taste", "smell", "size"]
@@ -110,7 +111,7 @@ def test_who_answers_is_known_without_openai_torch_or_a_key(monkeypatch):
     code = """
 import sys
 sys.modules["torch"] = None
-from descry.labellers import create
+from descry.annotators.factory import create
 spec = dict(kind="openai", model="m", revision="r", dtype="d", base_url="http://x.invalid/v1",
             api_key_env="NOT_SET", max_new_tokens=9, concurrency=1, timeout=1.0, retries=0,
             price=[1.0, 2.0])

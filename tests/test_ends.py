@@ -46,16 +46,18 @@ from planted import (
     write_gold,
 )
 
-from descry.annotations import read_annotations
-from descry.audit.chain import audit
-from descry.audit.project import Project
-from descry.audit.tree import tree
+from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
+from descry.activations.top_k import ENDS, HIGHEST, LOWEST
+from descry.annotators.annotations import read_annotations
+from descry.cli.console import show_chain, show_compared, show_neuron, show_table
+from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
-from descry.exemplars import ENDS, HIGHEST, LOWEST
-from descry.results import labelled_ends, read_ends, read_exemplars, read_labels, read_neurons
-from descry.show import show_chain, show_compared, show_neuron, show_table
-from descry.splits import HALVES, SPLITS
-from descry.storage import read_json, read_table, table_provenance
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table, table_provenance
+from descry.labels.results import labelled_ends, read_labels
+from descry.provenance.audit.chain import audit
+from descry.provenance.audit.project import Project
+from descry.provenance.audit.tree import tree
 
 LAYERS = (1, 3)
 TOPIC = list(TOPICS)

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, fisher_exact, hypergeom
 
-from descry.enrichment import enrichment, false_discovery_rates, strength, upper_tails
-from descry.rules import Counts, Rule
+from descry.labels.enrichment import enrichment, false_discovery_rates, strength, upper_tails
+from descry.labels.rules import Counts, Rule
 
 NAN = float("nan")
 

@@ -12,17 +12,18 @@ import planted
 import pytest
 from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 
-from descry.explorer.packs import numbers
+from descry.activations.exemplar_files import activation_places, read_neuron_exemplars
+from descry.corpus.splits import sentence_id
+from descry.io.csv_rows import write_csv
+from descry.io.number_format import fixed, places, small
+from descry.io.parquet import read_table
+from descry.io.provenance import provenance
 from descry.n2g.graph import make_graph
 from descry.n2g.paths import TURN, Path, Step
-from descry.n2g.records import PREDICTORS, Record, Tokens, write_records
 from descry.n2g.scoring import Score
 from descry.n2g.summary import COLUMNS, layer_rows
-from descry.numerals import fixed, places, small
-from descry.results import activation_places, read_neuron_exemplars
-from descry.splits import sentence_id
-from descry.storage import provenance, read_table
-from descry.tidy import write_csv
+from descry.n2g.tables import PREDICTORS, Record, Tokens, write_records
+from descry.reporting.explorer.packs import numbers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

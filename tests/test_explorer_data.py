@@ -42,18 +42,19 @@ from planted import (
     write_gold,
 )
 
-from descry.annotations import read_annotations
+from descry.annotators.annotations import read_annotations
+from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
-from descry.explorer import APP, similar, site
-from descry.explorer.packs import Pack, numbers, plain, script, whole_numbers
-from descry.explorer.sentences import Excited
-from descry.explorer.words import PATTERN, SHARE, Index, index, word_packs
-from descry.numerals import fixed
-from descry.results import read_labels
-from descry.splits import HALVES, SPLITS
-from descry.storage import read_json, read_table
-from descry.whole_folders import atomic_folder
-from descry.workflow import imported
+from descry.io.atomic_folder import atomic_folder
+from descry.io.json_files import read_json
+from descry.io.number_format import fixed
+from descry.io.parquet import read_table
+from descry.labels.results import read_labels
+from descry.reporting.explorer import APP, similar, site
+from descry.reporting.explorer.packs import Pack, numbers, plain, script, whole_numbers
+from descry.reporting.explorer.search_index import PATTERN, SHARE, Index, index, word_packs
+from descry.reporting.explorer.sentences import Excited
+from descry.workflow.dag import imported
 
 NAN = float("nan")
 NEURONS = LAYERS * WIDTH
@@ -554,7 +555,7 @@ def test_what_fails_on_the_way_leaves_the_old_site_and_nothing_beside(run, monke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from descry.whole_folders import atomic_folder
+from descry.io.atomic_folder import atomic_folder
 with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -591,10 +592,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 def test_the_page_is_code_of_the_stage(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = imported(Path("src/descry/stages/report.py"))
-    app = Path("src/descry/explorer/app")
+    app = Path("src/descry/reporting/explorer/app")
     assert {p for p in found if p.is_relative_to(app)} == {p for p in app.rglob("*") if p.is_file()}
     assert app / "index.html" in found
-    assert Path("src/descry/explorer/words.py") in found
+    assert Path("src/descry/reporting/explorer/search_index.py") in found
     assert not any("__pycache__" in path.parts for path in found)
 
 

@@ -1,8 +1,9 @@
 """Faults made for real: what comes out is the same as ever, or one line that says what to do.
 
-What is tested elsewhere: kills while answers and activations are written (test_kills, test_matrix,
-test_activations), servers that fail (test_endpoint), damaged exports (test_exports) and results
-(test_fuzz, test_storage). Many more random moments and places: benchmarks/faults.py.
+What is tested elsewhere: kills while answers and activations are written (test_kills,
+test_activation_store, test_activations), servers that fail (test_endpoint), damaged exports
+(test_jsonl) and results (test_fuzz, test_io). Many more random moments and
+places: benchmarks/faults.py.
 """
 
 import json
@@ -25,18 +26,21 @@ from faults import Run
 from miniature import DVC, SNAKEMAKE
 from servers import MODEL, Reply, completion, serving
 
-from descry.answers import parse_verdict
-from descry.asking import Asking, Tally, ask
-from descry.cache import PromptCache
+from descry.activations.extraction import Block, extract
+from descry.annotators.client import Asking, ask
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.prompt_cache.jsonl import export
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p2
 from descry.errors import InputError
-from descry.exports import export
-from descry.extraction import Block, extract
-from descry.labellers import create
-from descry.models import Checkpoint, contents_sha256, lacks_memory, sentence_embedder
-from descry.n2g.activate import LayerNeurons
-from descry.prompts import p2
-from descry.storage import reading_hdf5, writing_hdf5
-from descry.targets import Target
+from descry.io.hdf5 import reading_hdf5, writing_hdf5
+from descry.models.batching import lacks_memory
+from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.embedder import sentence_embedder
+from descry.models.hooked_model import Target
+from descry.n2g.layer_model import LayerNeurons
 
 LOTS = 20  # random places tried of each kind
 TOOLS = pytest.mark.parametrize("tool", [SNAKEMAKE, DVC])
@@ -139,7 +143,7 @@ def test_snakemake_on_read_only_results_ends_in_one_line_where_it_would_write(re
 FILL = """
 import sys
 from pathlib import Path
-from descry.cache import PromptCache
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
 
 folder, stored = Path(sys.argv[1]), 0

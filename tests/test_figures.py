@@ -33,15 +33,15 @@ from planted import (
     write_gold,
 )
 
-from descry import figures as draw
-from descry.alike import alike
-from descry.drawing import LONGEST, save, shown
 from descry.errors import InputError
-from descry.rules import Rule
+from descry.io.csv_rows import read_csv as read_rows
+from descry.io.parquet import read_table
+from descry.labels.rules import Rule
+from descry.reporting import figures as draw
+from descry.reporting.ordering import alike
+from descry.reporting.style import LONGEST, save, shown
 from descry.stages import figures
-from descry.storage import read_table
-from descry.tidy import read_csv as read_rows
-from descry.workflow import PLOTS, _plots
+from descry.workflow.dag import PLOTS, _plots
 
 FIGURES = [
     "precision_recall", "jaccard_by_neuron", "jaccard_by_descriptor",

@@ -20,31 +20,33 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from descry import exports, params
-from descry.annotations import read_annotations, read_judgements
-from descry.answers import parse_intruder, parse_rating, parse_verdict
-from descry.cache import PromptCache, origin_id
-from descry.clusters import apply_edits
-from descry.errors import InputError
-from descry.gold import read_gold
-from descry.lock import parse_lock
-from descry.n2g.records import read_records, write_records
-from descry.prompts import HIGHEST_RATING
-from descry.results import (
-    labelled_ends,
+from descry.activations.exemplar_files import (
     read_ends,
     read_exemplars,
-    read_labels,
     read_neuron_exemplars,
     read_neurons,
     read_shown,
 )
-from descry.reviews import read_reviews
-from descry.sheet import _rows
+from descry.annotators.annotations import read_annotations, read_judgements
+from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache import jsonl as exports
+from descry.annotators.prompt_cache.store import PromptCache, origin_id
+from descry.annotators.prompts import HIGHEST_RATING
+from descry.annotators.sheet import _rows
+from descry.corpus.readers import read_reviews
+from descry.errors import InputError
+from descry.evaluation.gold import read_gold
+from descry.io.dvc_lock import parse_lock
+from descry.io.hashing import canonical, sha256_text
+from descry.io.hdf5 import writing_hdf5
+from descry.io.yaml_files import read_yaml
+from descry.labels.clustering import apply_edits
+from descry.labels.results import labelled_ends, read_labels
+from descry.n2g.tables import read_records, write_records
 from descry.stages.cluster import read_edits
-from descry.storage import canonical, read_yaml, sha256_text, writing_hdf5
-from descry.topics import parse_topics
-from descry.unwrapping import UnparsableError
+from descry.workflow import params
 
 SAMPLE = Path(__file__).parents[1] / "presets/sample.yaml"
 FIELDS = ["reviewText", "text"]

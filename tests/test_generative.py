@@ -23,15 +23,17 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from descry.answers import parse_verdict
-from descry.asking import Asking, Tally, ask
-from descry.cache import PromptCache
+from descry.annotators.base import NO_FRAME
+from descry.annotators.client import Asking, ask
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.huggingface.causal import PACK, Causal, only, pack, share
+from descry.annotators.huggingface.model import Loaded
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import Prompt, intruder, p1, p1_template, p2, simulation
 from descry.errors import InputError
-from descry.labellers import NO_FRAME, create
-from descry.labellers.causal import PACK, Causal, only, pack, share
-from descry.labellers.generative import Loaded
-from descry.params import parse
-from descry.prompts import Prompt, intruder, p1, p1_template, p2, simulation
+from descry.workflow.params import parse
 
 SAMPLE = Path(__file__).parents[1] / "presets/sample.yaml"
 SENTENCES = [
@@ -255,7 +257,7 @@ def test_a_fault_of_ours_is_not_taken_for_a_model_that_cannot_share(folder, monk
     def broken(*_):
         raise ValueError("a bug")
 
-    monkeypatch.setattr("descry.labellers.causal.pack", broken)
+    monkeypatch.setattr("descry.annotators.huggingface.causal.pack", broken)
     with pytest.raises(ValueError, match="a bug"):
         answered(create(spec(folder("llama")), "p2"))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from descry.errors import InputError
-from descry.git import GitError, Head, commit_of, head, log, made_at, text_at
+from descry.io.git import GitError, Head, commit_of, head, log, made_at, text_at
 
 
 def git(root, *arguments):

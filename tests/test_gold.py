@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.gold import read_gold, unused_gold
+from descry.evaluation.gold import read_gold, unused_gold
 
 NAMES = ["Price", "Food"]
 

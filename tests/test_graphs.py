@@ -15,22 +15,24 @@ from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
 from neurons import WORDS as SPOKEN
 from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, made_in, run_report
 
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
-from descry.models import Checkpoint
-from descry.n2g.comparison import Held, Talk, held, talk
+from descry.io.atomic import part_of
+from descry.io.csv_rows import read_csv, write_csv
+from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.provenance import provenance
+from descry.models.checkpoints import Checkpoint
+from descry.models.hooked_model import Target
+from descry.n2g.build import make_records
 from descry.n2g.firing import firing_rows
-from descry.n2g.making import make_records
-from descry.n2g.records import PREDICTORS, Record, Tokens, read_records, write_records
+from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
-from descry.n2g.select import leading_rows
 from descry.n2g.sentences import Sentences
 from descry.n2g.summary import COLUMNS, EVERY, layer_rows
-from descry.params import load, parse
-from descry.splits import sentence_id
+from descry.n2g.tables import PREDICTORS, Record, Tokens, read_records, write_records
+from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
-from descry.storage import part_of, provenance, read_table, table_provenance, write_table
-from descry.targets import Target
-from descry.tidy import read_csv, write_csv
+from descry.workflow.params import load, parse
 
 NAN = float("nan")
 SHIPPED = load(ROOT / "presets/sample.yaml").graphs

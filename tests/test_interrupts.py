@@ -50,7 +50,9 @@ def test_an_interrupt_is_one_line_at_any_moment(command):
 
 WORKING = """
 import sys, time
-from descry import __main__, show, startup
+from descry import __main__
+from descry.cli import console as show
+from descry.workflow import preflight as startup
 
 def working(*_):
     print("at work", flush=True)

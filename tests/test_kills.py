@@ -11,8 +11,8 @@ from contextlib import closing
 
 import pytest
 
-from descry.cache import PromptCache
-from descry.exports import export, load
+from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.store import PromptCache
 
 SENTENCES, DESCRIPTORS, GROUP = 80, 10, 5
 KILLS = 20
@@ -22,15 +22,15 @@ import os, signal, sys, time
 from hashlib import sha256
 from pathlib import Path
 
-import descry.asking
-from descry.cache import PromptCache
-from descry.asking import Asking, Tally, ask
-from descry.labellers import NO_FRAME, Answer, Identity
-from descry.prompts import p2
-from descry.answers import parse_verdict
+import descry.annotators.slabs
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.client import Asking, ask; from descry.annotators.counts import Tally
+from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.prompts import p2
+from descry.annotators.parsing.answers import parse_verdict
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-descry.asking.SLAB = 64
+descry.annotators.slabs.SLAB = 64
 folder, log, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 
@@ -274,8 +274,8 @@ def test_machines_that_each_did_a_part_merge_to_the_whole(tmp_path, undisturbed)
 HALF = """
 import os, signal, sys
 from pathlib import Path
-from descry.cache import PromptCache
-from descry.exports import export, load
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompt_cache.jsonl import export, load
 
 writing, number = PromptCache.records, int(sys.argv[3])
 
@@ -310,8 +310,8 @@ def test_a_killed_import_is_whole_transactions_and_can_be_repeated(study, undist
     script = """
 import os, signal, sys
 from pathlib import Path
-from descry import exports
-from descry.cache import PromptCache
+from descry.annotators.prompt_cache import jsonl as exports
+from descry.annotators.prompt_cache.store import PromptCache
 
 exports.BATCH, done = 50, []
 plain = PromptCache.merge

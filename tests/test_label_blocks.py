@@ -7,13 +7,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from descry.annotations import writing_annotations
+from descry.activations.exemplar_files import exemplar_blocks, exemplar_group, read_exemplars
+from descry.activations.top_k import ENDS
+from descry.annotators.annotations import writing_annotations
+from descry.corpus.splits import HALVES, SPLITS, split_rows
 from descry.errors import InputError
-from descry.exemplars import ENDS
-from descry.results import exemplar_blocks, exemplar_group, read_exemplars
-from descry.splits import HALVES, SPLITS, split_rows
+from descry.io.hdf5 import writing_hdf5
+from descry.io.parquet import write_table
 from descry.stages import label
-from descry.storage import write_table, writing_hdf5
 
 SENTENCES, LAYERS, WIDTH, DESCRIPTORS = 60, 2, 7, 5
 SIZES = {"all": 6, "calibration": 4, "validation": 4}

@@ -26,13 +26,15 @@ from planted import (
 )
 from sklearn import metrics as sk
 
-from descry.agreement import corrected, reliability, table
-from descry.annotations import read_annotations
-from descry.exemplars import ENDS, HIGHEST, LOWEST
-from descry.label_scores import METRICS as NAMES
-from descry.results import read_exemplars, read_labels
-from descry.splits import HALVES, split_rows
-from descry.storage import read_json, read_table, table_provenance
+from descry.activations.exemplar_files import read_exemplars
+from descry.activations.top_k import ENDS, HIGHEST, LOWEST
+from descry.annotators.annotations import read_annotations
+from descry.corpus.splits import HALVES, split_rows
+from descry.evaluation.agreement import corrected, reliability, table
+from descry.evaluation.label_scores import METRICS as NAMES
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table, table_provenance
+from descry.labels.results import read_labels
 
 OTHER = dict(zip(HALVES, reversed(HALVES), strict=True))
 

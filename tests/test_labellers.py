@@ -15,21 +15,27 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from transformers import AutoTokenizer
 
-from descry import asking
-from descry.answers import parse_intruder, parse_rating, parse_verdict
-from descry.asking import Asking, Tally, ask, origin_of, stored_frame, survey
-from descry.cache import PromptCache
+from descry.annotators import slabs
+from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.client import Asking, ask, stored_frame
+from descry.annotators.cost import survey
+from descry.annotators.counts import Tally
+from descry.annotators.embedding import annotator as embedded
+from descry.annotators.embedding.annotator import EmbeddedLabeller
+from descry.annotators.embedding.keyphrases import candidate_words, key_phrases
+from descry.annotators.embedding.similarity import log_odds, match, windows
+from descry.annotators.factory import create
+from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import detection, intruder, p1, p1_template, p2, simulation
+from descry.annotators.records import origin_of
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
-from descry.labellers import NO_FRAME, Answer, Identity, create, embedded
-from descry.labellers.embedded import EmbeddedLabeller
-from descry.labellers.keyphrases import candidate_words, key_phrases
-from descry.labellers.matching import log_odds, match, windows
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
-from descry.prompts import detection, intruder, p1, p1_template, p2, simulation
-from descry.splits import sentence_id
-from descry.storage import versions
-from descry.topics import parse_topics
-from descry.unwrapping import UnparsableError
+from descry.io.provenance import versions
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.embedder import sentence_embedder
 
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 TEMPLATE = p1_template(5, None, None)
@@ -80,7 +86,7 @@ class Absent(Mute):
 @pytest.fixture
 def slab(monkeypatch):
     """Slabs of three prompts."""
-    monkeypatch.setattr(asking, "SLAB", 3)
+    monkeypatch.setattr(slabs, "SLAB", 3)
 
 
 def prompts(*sentences):
@@ -134,7 +140,7 @@ def test_answers_are_in_the_order_of_the_prompts_however_they_come(tmp_path_fact
     )
     folder = tmp_path_factory.mktemp("order")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(asking, "SLAB", data.draw(st.integers(1, 5)))
+        patch.setattr(slabs, "SLAB", data.draw(st.integers(1, 5)))
         responses, tally = put(folder, labeller, prompts(*sentences), max_failures=1.0)
     assert answers(responses) == [None if s == "c" else s for s in sentences]
     assert sorted(s for s in labeller.asked if s != "c") == sorted({*sentences} - {"c"})
@@ -171,7 +177,7 @@ def test_all_prompts_of_a_slab_are_given_whichever_are_wanted(tmp_path, slab):
 
 @pytest.mark.parametrize("size", [3, 100])
 def test_a_prompt_that_comes_twice_is_asked_once(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(asking, "SLAB", size)
+    monkeypatch.setattr(slabs, "SLAB", size)
     labeller = Scripted()
     responses, tally = put(tmp_path, labeller, prompts("a", "b", "a", "c", "a", "b"))
     assert labeller.asked == ["a", "b", "c"]
@@ -301,7 +307,7 @@ def test_too_many_failures_end_the_run_but_keep_the_good_answers(tmp_path):
 def test_nothing_is_asked_any_more_when_the_failures_can_no_longer_be_borne(
     tmp_path, monkeypatch, size
 ):
-    monkeypatch.setattr(asking, "SLAB", size)
+    monkeypatch.setattr(slabs, "SLAB", size)
     labeller = Scripted({name: {"text": "bad"} for name in "bcf"}, group=1)
     with pytest.raises(InputError, match="3 of 12 answers failed"):
         put(tmp_path, labeller, prompts(*"abcdefghijkl"), max_failures=2 / 12)
@@ -575,7 +581,7 @@ def test_who_answers_is_known_of_every_kind_without_a_model_library():
 import json, sys
 for name in ("torch", "transformers", "sentence_transformers", "openai"):
     sys.modules[name] = None
-from descry.labellers import create
+from descry.annotators.factory import create
 for kind, spec in json.loads(sys.argv[1]).items():
     for task in ("p1", "p2"):
         made = create({"kind": kind} | spec, task, max_descriptors=5, descriptors={}, corpus=[])

@@ -11,15 +11,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoModel, PreTrainedTokenizerFast
 
 from descry.errors import InputError
-from descry.models import Checkpoint, contents_sha256
-from descry.n2g.activate import LayerNeurons, _around, mask_of
+from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.hooked_model import Target
 from descry.n2g.augment import Augmenter
 from descry.n2g.explain import explain, sample
 from descry.n2g.graph import graph_json
+from descry.n2g.layer_model import LayerNeurons, _around, mask_of
 from descry.n2g.scoring import graph_scores
 from descry.n2g.substitutes import NearestWords, speller
 from descry.n2g.texts import read
-from descry.targets import Target
 
 NEAR = 1e-4
 BOTH = ["bert", "gpt2"]

@@ -17,7 +17,7 @@ from descry.n2g.augment import (
     suitable,
     variants,
 )
-from descry.n2g.plans import together
+from descry.n2g.batching import together
 from descry.n2g.prune import Pruned
 from descry.n2g.texts import make_text
 

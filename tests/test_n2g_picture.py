@@ -12,13 +12,13 @@ from neurons import IDS, WORDS
 from planted import printed
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from descry.cli.console_graphs import show_graph
 from descry.errors import InputError
 from descry.n2g.graph import graph_of, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.n2g.picture import dot, summary, svg, tree, write_picture
 from descry.n2g.reading import bare, readable, word_of
-from descry.n2g.store import Entry
-from descry.show_graphs import show_graph
+from descry.n2g.render import dot, summary, svg, tree, write_picture
+from descry.n2g.search import Entry
 
 SIGNS = {"*": IGNORE, ">": TURN}
 NAMES = dict(enumerate(WORDS))

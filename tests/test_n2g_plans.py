@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.n2g.plans import together
+from descry.n2g.batching import together
 
 
 class Sums:

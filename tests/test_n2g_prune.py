@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from neurons import FILLER, QUIET, Neurons, text_of
 
-from descry.n2g.plans import together
+from descry.n2g.batching import together
 from descry.n2g.prune import lengths, prune_token, prune_whole
 
 PAPER = {"drop": 0.5, "step": 1, "until": None, "following": 0}

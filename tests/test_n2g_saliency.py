@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from neurons import QUIET, Neurons, tokens_of
 
-from descry.n2g.plans import together
+from descry.n2g.batching import together
 from descry.n2g.saliency import importance, last_active, read_prompt
 
 NEAR = 1e-12

@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 from neurons import IDS, WORDS
 
 from descry.errors import InputError
+from descry.io.hashing import canonical
+from descry.io.parquet import write_table
 from descry.n2g.graph import graph_json, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
 from descry.n2g.reading import contexts
-from descry.n2g.store import (
+from descry.n2g.search import (
     Entry,
     activated_by,
     index_of,
@@ -19,7 +21,6 @@ from descry.n2g.store import (
     similar,
     subsets_of,
 )
-from descry.storage import canonical, write_table
 
 SIGNS = {"*": IGNORE, ">": TURN}
 NAMES = dict(enumerate(WORDS))

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import AutoModelForMaskedLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from descry.errors import InputError
-from descry.models import Checkpoint, contents_sha256
+from descry.models.checkpoints import Checkpoint, contents_sha256
 from descry.n2g.augment import Gap
 from descry.n2g.substitutes import MaskedLanguageModel, NearestWords, speller, whole_words
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.models import special_as_text
+from descry.models.special_tokens import special_as_text
 from descry.n2g.texts import make_text, read
 
 TOKENIZERS = {

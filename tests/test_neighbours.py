@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry import neighbours
 from descry.errors import InputError
-from descry.neighbours import alike
+from descry.labels import neighbours
+from descry.labels.neighbours import alike
 
 EVERY, NONE = 10_000, 0  # rows up to which every cosine is computed
 both_ways = pytest.mark.parametrize("whole", [EVERY, NONE], ids=["every cosine", "bounds"])

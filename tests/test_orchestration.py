@@ -19,8 +19,8 @@ import pytest
 import yaml
 from miniature import AFTER_LABEL, DVC, ROOT, SNAKEMAKE, STAGES, Repo, clone_of
 
-from descry.cache import PromptCache
-from descry.n2g.records import read_records
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.n2g.tables import read_records
 
 pytestmark = pytest.mark.slow
 
@@ -159,9 +159,9 @@ def test_times_and_the_order_of_keys_mean_nothing(repo):
 @pytest.mark.parametrize(
     ("file", "stages", "due"),
     [
-        ("src/descry/evaluation.py", {"evaluate"}, {"evaluate", "figures", "report"}),
-        ("src/descry/explorer/app/index.html", {"report"}, {"report"}),
-        ("src/descry/show.py", set(), set()),
+        ("src/descry/evaluation/metrics.py", {"evaluate"}, {"evaluate", "figures", "report"}),
+        ("src/descry/reporting/explorer/app/index.html", {"report"}, {"report"}),
+        ("src/descry/cli/console.py", set(), set()),
     ],
 )
 def test_an_edit_in_src_is_one_of_the_stages_whose_code_it_is(repo, file, stages, due):

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from descry.errors import InputError
-from descry.params import (
+from descry.workflow.params import (
     Params,
     arguments,
     input_paths,

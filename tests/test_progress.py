@@ -7,10 +7,10 @@ from collections import Counter
 
 import pytest
 
-from descry import progress
-from descry.asking import Tally
-from descry.progress import EVERY, counting, rates, reporting, summary
-from descry.prompts import p1
+from descry.annotators.counts import Tally
+from descry.annotators.prompts import p1
+from descry.cli import progress
+from descry.cli.progress import EVERY, counting, rates, reporting, summary
 
 
 class Clock:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.params import load
-from descry.prompts import detection, intruder, numbered, p1, p1_template, p2, simulation
+from descry.annotators.prompts import detection, intruder, numbered, p1, p1_template, p2, simulation
+from descry.workflow.params import load
 
 PAPER = Path(__file__).parents[1] / "presets/paper.yaml"
 

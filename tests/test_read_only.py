@@ -9,9 +9,9 @@ import sys
 import faults
 import pytest
 
-from descry.cache import PromptCache
+from descry.annotators.prompt_cache.jsonl import export
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.exports import export
 
 KEYS = {f"{n:064x}": {"yes": -n} for n in range(50)}
 ORIGIN = {"task": "p2", "model": "m", "template": ["a", "b", "c"]}
@@ -28,9 +28,9 @@ def filled(folder, number=50):
 LOOK = """
 import sys
 from pathlib import Path
-from descry.cache import PromptCache
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.exports import export
+from descry.annotators.prompt_cache.jsonl import export
 
 folder, out = map(Path, sys.argv[1:])
 with PromptCache(folder) as cache:

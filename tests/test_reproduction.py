@@ -15,19 +15,19 @@ import pytest
 import yaml
 from miniature import STAGES, Repo
 
-from descry.cache import PromptCache
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import P2
 from descry.errors import InputError
-from descry.lock import Locked, md5, read_lock
-from descry.prompts import P2
-from descry.reproduction import Reproduced, reproduce
-from descry.reproduction.clone import (
+from descry.io.dvc_lock import Locked, md5, read_lock
+from descry.io.parquet import write_table
+from descry.provenance.reproduce.clone import (
     bring_answers,
     bring_inputs,
     check_out,
     copy_database,
     forget_answers,
 )
-from descry.reproduction.comparison import (
+from descry.provenance.reproduce.comparison import (
     Differing,
     Failed,
     Originals,
@@ -36,7 +36,7 @@ from descry.reproduction.comparison import (
     other_inputs,
     outputs,
 )
-from descry.storage import write_table
+from descry.provenance.reproduce.rebuild import Reproduced, reproduce
 
 STORED = {"stage": "label", "params": {}, "inputs": {}, "versions": {"numpy": "2.1"}}
 
@@ -111,7 +111,7 @@ def tamper(repo):
     repo.sh("dvc commit -q -f label")  # which blesses it
     metrics = repo.path / "results/metrics.json"
     metrics.write_text(metrics.read_text().replace('"value": 0', '"value": 1', 1))
-    page = repo.path / "src/descry/explorer/app/index.html"
+    page = repo.path / "src/descry/reporting/explorer/app/index.html"
     page.write_text(page.read_text() + "<!-- edited -->\n")
     repo.sh("git commit -qam tampered")
     return table.slice(17, 1).to_pylist()[0]
@@ -125,7 +125,9 @@ def test_a_commit_comes_out_identical_but_for_what_was_tampered_with(repo, run):
     found = run(repo.path, progress=told.append)
     assert found.identical == len(outputs(read_lock(repo.path / "dvc.lock"))) - 3
     assert (found.unmade, found.failed) == ([], None)
-    assert found.notes == ["dvc.lock records another src/descry/explorer/app/index.html: report"]
+    assert found.notes == [
+        "dvc.lock records another src/descry/reporting/explorer/app/index.html: report"
+    ]
     check_tampered(found.differing, row)
     check_told(told)
     check_rebuilt(Repo(found.folder / "clone"), repo.path)
@@ -433,7 +435,8 @@ def test_a_cache_is_copied_whole_while_another_process_writes_to_it(tmp_path):
     with PromptCache(folder) as cache:
         cache.finish("before", {"x": "y" * 200_000})
     code = (
-        "import sys; from pathlib import Path; from descry.cache import PromptCache\n"
+        "import sys; from pathlib import Path\n"
+        "from descry.annotators.prompt_cache.store import PromptCache\n"
         "with PromptCache(Path(sys.argv[1])) as cache:\n"
         "    for i in range(100_000): cache.finish(f'run {i % 50}', {'x': str(i) * 1000})\n"
     )
@@ -456,7 +459,8 @@ def test_a_cache_is_copied_whole_while_another_process_writes_to_it(tmp_path):
 def test_a_cache_stays_as_it_is_and_what_its_log_holds_is_copied(tmp_path, ending):
     folder = tmp_path / "prompts"
     code = (
-        "import os, sys; from pathlib import Path; from descry.cache import PromptCache\n"
+        "import os, sys; from pathlib import Path\n"
+        "from descry.annotators.prompt_cache.store import PromptCache\n"
         "with PromptCache(Path(sys.argv[1])) as cache:\n"
         "    cache.finish('last', {'x': 1})\n"
         "    if sys.argv[2] == 'killed': os._exit(0)\n"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.reviews.fields import cleaned, seconds, stars
+from descry.corpus.fields import cleaned, seconds, stars
 
 
 @pytest.mark.parametrize(

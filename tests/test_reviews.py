@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from descry.corpus.files import passed_over, review_files
+from descry.corpus.readers import Review, read_reviews
 from descry.errors import InputError
-from descry.reviews import Review, passed_over, read_reviews, review_files
 
 FIVE_CORE = Path(__file__).parents[2] / "shared/data/5core"
 FIELDS = ["reviewText", "text"]

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from descry.models import MINILM, MINILM_COMMIT, Checkpoint, sentence_embedder
-from descry.reviews import read_reviews, review_files
-from descry.splits import sentence_id
+from descry.corpus.files import review_files
+from descry.corpus.readers import read_reviews
+from descry.corpus.splits import sentence_id
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.embedder import sentence_embedder
 
 DATA = Path(__file__).parent.parent / "data"
 PAPER = {

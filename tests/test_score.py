@@ -40,16 +40,21 @@ from planted import (
     write_reviews,
 )
 
-from descry.cache import PromptCache
+from descry.annotators.base import Answer
+from descry.annotators.openai_server.annotator import EndpointLabeller
+from descry.annotators.prompt_cache.check import verify
+from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import descriptors_of, numbered
 from descry.errors import InputError
-from descry.exports import export, load
-from descry.forecast import forecast
-from descry.labellers import Answer
-from descry.labellers.endpoint import EndpointLabeller
-from descry.params import Params
-from descry.prompts import descriptors_of, numbered
-from descry.storage import canonical, provenance, read_json, read_table, write_json, writing_hdf5
-from descry.upkeep import garbage, verify
+from descry.io.hashing import canonical
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table
+from descry.io.provenance import provenance
+from descry.workflow.forecast import forecast
+from descry.workflow.garbage import garbage
+from descry.workflow.params import Params
 
 SAMPLE = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
 PLANTED = {f"L0:{t}": name for t, name in enumerate(TOPICS)}

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
-from descry.means import mean
-from descry.scorers import (
+from descry.activations.nan_stats import mean
+from descry.evaluation.scorers import (
     Found,
     accuracy,
     auroc,

@@ -15,14 +15,15 @@ import yaml
 from miniature import check_out
 from servers import Reply, completion, serving
 
-from descry import params
-from descry.clusters import Descriptor, Edits, apply_edits
+from descry.annotators.factory import create
+from descry.annotators.prompt_cache.jsonl import export, file_name
+from descry.annotators.prompts import p2
 from descry.errors import InputError
-from descry.exports import export, file_name
-from descry.labellers import create
-from descry.models import Checkpoint, contents_sha256, sentence_embedder
-from descry.prompts import p2
-from descry.targets import Target
+from descry.labels.clustering import Descriptor, Edits, apply_edits
+from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.embedder import sentence_embedder
+from descry.models.hooked_model import Target
+from descry.workflow import params
 
 ROOT = Path(__file__).parents[1]
 KEY = "sk-s3cr3t-0123456789abcdef"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from descry.corpus.readers import read_reviews
 from descry.errors import InputError
-from descry.reviews import read_reviews
 
 FIELDS = ["reviewText", "text", "review_body"]
 ROWS = [f"the {thing} came on day {i}" for i, thing in enumerate(["kettle", "lamp", "toy"] * 10)]

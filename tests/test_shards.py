@@ -27,17 +27,18 @@ from planted import (
     made_in,
 )
 
-import descry.asking
-from descry.asking import Asking, Tally, ask
-from descry.cache import PromptCache
+import descry.annotators.slabs
+from descry.annotators.client import Asking, ask
+from descry.annotators.counts import Tally
+from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p2
 from descry.errors import InputError
-from descry.exports import export, load
-from descry.journals import opened
-from descry.params import load as load_params
-from descry.prompts import p2
-from descry.shard import WHOLE, Shard
+from descry.io.parquet import read_table
+from descry.io.sharding import WHOLE, Shard
 from descry.stages import annotate, describe, graphs
-from descry.storage import read_table
+from descry.workflow.params import load as load_params
 
 SLAB = 7  # prompts: several slabs in a corpus of 60 sentences
 SHIPPED = load_params(ROOT / "presets/sample.yaml")
@@ -100,7 +101,7 @@ def asked(cache, labeller, shard=WHOLE, again=True):
 
 @pytest.fixture
 def small_slabs(monkeypatch):
-    monkeypatch.setattr(descry.asking, "SLAB", SLAB)
+    monkeypatch.setattr(descry.annotators.slabs, "SLAB", SLAB)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 9])
@@ -132,7 +133,7 @@ def test_what_failed_in_a_shard_is_not_asked_again_behind_it(tmp_path, small_sla
         return {"text": "Perhaps.", "finish": "stop"}
 
     def check(_):
-        raise descry.asking.UnparsableError("neither Yes nor No")
+        raise descry.annotators.client.UnparsableError("neither Yes nor No")
 
     with PromptCache(tmp_path) as cache:
         for labeller, shard, again in ((Toy(nonsense), Shard(0, 2), True), (Toy(), WHOLE, False)):
@@ -147,7 +148,7 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
     """A tenth of all may fail: all of them in one of ten shards."""
 
     def check(_):
-        raise descry.asking.UnparsableError("nothing")
+        raise descry.annotators.client.UnparsableError("nothing")
 
     prompts = p2([f"Sentence {i}." for i in range(70)], ["Sound"])
     with PromptCache(tmp_path) as cache:
@@ -235,11 +236,11 @@ ASKER = f"""
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests")!r})
-import descry.asking, test_shards
-from descry.journals import opened
-from descry.shard import Shard
+import descry.annotators.slabs, test_shards
+from descry.annotators.prompt_cache.journal import opened
+from descry.io.sharding import Shard
 
-descry.asking.SLAB = 2
+descry.annotators.slabs.SLAB = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):

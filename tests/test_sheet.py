@@ -11,17 +11,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from descry.annotations import writing_annotations
-from descry.answers import parse_verdict
-from descry.asking import Asking, Tally, ask, origin_of
-from descry.cache import PromptCache
+from descry.annotators.annotations import writing_annotations
+from descry.annotators.base import Identity
+from descry.annotators.client import Asking, ask
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.human import HumanLabeller
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p2
+from descry.annotators.records import origin_of
+from descry.annotators.sheet import COLUMNS, read_sheet, write_sheet
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
-from descry.labellers import Identity, create
-from descry.labellers.human import HumanLabeller
-from descry.prompts import p2
-from descry.sheet import COLUMNS, read_sheet, write_sheet
-from descry.splits import sentence_id
-from descry.storage import write_table
+from descry.io.parquet import write_table
 
 MODEL = Identity("toy (no generative model)", "toy", "v1", "none", "none")
 HOSTILE = [

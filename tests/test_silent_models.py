@@ -6,9 +6,9 @@ import pytest
 import tiny
 from extracting import compute, section, sentences, write_corpus
 
-from descry.exemplars import NEVER
-from descry.results import read_exemplars, read_silent
-from descry.splits import SPLITS
+from descry.activations.exemplar_files import read_exemplars, read_silent
+from descry.activations.top_k import NEVER
+from descry.corpus.splits import SPLITS
 from descry.stages import exemplars
 
 SILENT, SENTENCES = 3, 90

@@ -49,13 +49,8 @@ from planted import (
     write_gold,
 )
 
-from descry import show
-from descry.annotations import read_annotations
-from descry.audit.chain import audit
-from descry.audit.project import Project
-from descry.audit.tree import tree
-from descry.errors import InputError
-from descry.exemplars import (
+from descry.activations.exemplar_files import read_exemplars, read_neuron_exemplars, read_silent
+from descry.activations.top_k import (
     ENDS,
     FEW,
     HIGHEST,
@@ -67,9 +62,17 @@ from descry.exemplars import (
     never_changes,
     set_sizes,
 )
-from descry.results import read_exemplars, read_labels, read_neuron_exemplars, read_silent
-from descry.splits import SPLITS
-from descry.storage import read_json, read_table, writing_hdf5
+from descry.annotators.annotations import read_annotations
+from descry.cli import console as show
+from descry.corpus.splits import SPLITS
+from descry.errors import InputError
+from descry.io.hdf5 import writing_hdf5
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table
+from descry.labels.results import read_labels
+from descry.provenance.audit.chain import audit
+from descry.provenance.audit.project import Project
+from descry.provenance.audit.tree import tree
 
 CONSTANT, STILL, SPIKE, FEW_FIRE, SATURATED, LEVELS, SMALLER = range(7)  # neurons of layer 1
 WORDS = {

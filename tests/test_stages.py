@@ -66,28 +66,25 @@ from planted import (
 )
 from sklearn import metrics as sk
 
-from descry.annotations import read_annotations, read_judgements
-from descry.audit.chain import audit
-from descry.audit.project import Project
-from descry.audit.tree import tree
-from descry.cache import PromptCache
+from descry.activations.exemplar_files import read_exemplars
+from descry.annotators.annotations import read_annotations, read_judgements
+from descry.annotators.base import Answer, Identity
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p2
+from descry.cli.console import show_chain, show_neuron, show_table
+from descry.corpus.splits import SPLITS, split_rows
 from descry.errors import InputError
-from descry.labellers import Answer, Identity
-from descry.labels import Neurons
-from descry.prompts import p2
-from descry.results import Labels, SplitLabels, read_exemplars, read_labels
-from descry.show import show_chain, show_neuron, show_table
-from descry.splits import SPLITS, split_rows
+from descry.io.hdf5 import hdf5_provenance
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.yaml_files import read_yaml
+from descry.labels.results import Labels, SplitLabels, read_labels
+from descry.models.neurons import Neurons
+from descry.provenance.audit.chain import audit
+from descry.provenance.audit.project import Project
+from descry.provenance.audit.tree import tree
 from descry.stages import cluster, describe
 from descry.stages import evaluate as evaluate_stage
-from descry.storage import (
-    hdf5_provenance,
-    read_json,
-    read_table,
-    read_yaml,
-    table_provenance,
-    write_table,
-)
 
 
 @pytest.fixture(scope="module")

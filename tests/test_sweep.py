@@ -6,8 +6,8 @@ from miniature import PARAMS, ROOT
 from planted import ACTIVATIONS, RESULTS, build
 
 from descry.errors import InputError
-from descry.params import load
-from descry.sweep import Swept, sweep
+from descry.workflow.params import load
+from descry.workflow.sweep import Swept, sweep
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.topics import clean, clean_concept, parse_topics, read_topics
-from descry.unwrapping import UnparsableError
+from descry.annotators.parsing.topics import clean, clean_concept, parse_topics, read_topics
+from descry.annotators.parsing.unwrap import UnparsableError
 
 TABLE = [
     json.loads(line)

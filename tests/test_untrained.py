@@ -6,12 +6,13 @@ import pytest
 import tiny
 from extracting import section, sentences, write_corpus
 
-from descry.models import Checkpoint, contents_sha256
-from descry.results import has_exemplars, read_exemplars
-from descry.splits import SPLITS
+from descry.activations.exemplar_files import has_exemplars, read_exemplars
+from descry.corpus.splits import SPLITS
+from descry.io.hdf5 import hdf5_provenance
+from descry.io.provenance import without_places
+from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.hooked_model import Target
 from descry.stages import activations, exemplars, untrained
-from descry.storage import hdf5_provenance, without_places
-from descry.targets import Target
 
 SELECTION = {"top_percent": 10.0, "min_size": 3, "lowest": True}
 NAMES = ["bert", "gpt2", "t5"]  # an encoder, a decoder, and one with both

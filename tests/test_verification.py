@@ -35,31 +35,25 @@ from planted import (
 )
 from safetensors.numpy import load_file, save_file
 
-from descry.annotations import read_annotations
-from descry.audit.project import Project
-from descry.cache import PromptCache
+from descry.annotators.annotations import read_annotations
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.folders import hashes_of
-from descry.lock import LOCK, Locked, in_order, md5, read_lock
-from descry.models import contents_sha256
-from descry.params import load, parse
+from descry.io.dvc_files import hashes_of
+from descry.io.dvc_lock import LOCK, Locked, in_order, md5, read_lock
+from descry.io.hashing import canonical, sha256_file
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.provenance import PROVENANCE
+from descry.io.read_provenance import provenance_of
+from descry.io.readable import ANY
+from descry.models.checkpoints import contents_sha256
+from descry.provenance.audit.project import Project
+from descry.provenance.verify import recompute as samples
+from descry.provenance.verify.cached_answers import Answers
+from descry.provenance.verify.chain import verify
+from descry.provenance.verify.hashes import PROVEN, Hashes
 from descry.stages import activations, exemplars
-from descry.storage import (
-    ANY,
-    PROVENANCE,
-    canonical,
-    provenance_of,
-    read_json,
-    read_table,
-    sha256_file,
-    table_provenance,
-    write_json,
-    write_table,
-)
-from descry.verification import samples
-from descry.verification.answers import Answers
-from descry.verification.chain import verify
-from descry.verification.hashes import PROVEN, Hashes
+from descry.workflow.params import load, parse
 
 ALL = 10_000  # more sentences and answers than there are
 PARAMS = Path("params.yaml")
@@ -310,10 +304,12 @@ def test_a_key_that_is_not_its_requests_is_named(study):
 
 @pytest.mark.slow
 def test_changed_code_is_named(study):
-    with Path("src/descry/clusters.py").open("a") as file:
+    with Path("src/descry/labels/clustering.py").open("a") as file:
         file.write("# a word\n")
     (fault,) = faults()
-    assert fault.startswith("cluster: src/descry/clusters.py is not the file that dvc.lock records")
+    assert fault.startswith(
+        "cluster: src/descry/labels/clustering.py is not the file that dvc.lock records"
+    )
 
 
 @pytest.mark.slow

@@ -10,21 +10,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import MODEL, Reply, completion, error, serving
 
-from descry.answers import parse_verdict
-from descry.asking import Asking, Tally, ask, go_on, survey
-from descry.cache import PromptCache
+from descry.annotators.base import NO_FRAME, Identity, OtherWayError
+from descry.annotators.client import Asking, ask, go_on
+from descry.annotators.cost import survey
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.openai_server.annotator import ONLY_THOUGHTS, TOO_LONG, reported_model
+from descry.annotators.openai_server.schema import Token, opens_thought
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1, p1_template, p2
+from descry.cli.progress import reporting
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
-from descry.labellers import NO_FRAME, Identity, OtherWayError, create
-from descry.labellers.completions import Token, opens_thought
-from descry.labellers.endpoint import ONLY_THOUGHTS, TOO_LONG, reported_model
-from descry.progress import reporting
-from descry.prompts import p1, p1_template, p2
-from descry.questions import _frame
-from descry.splits import sentence_id
+from descry.io.parquet import write_table
+from descry.io.read_provenance import provenance_of
+from descry.provenance.verify.recompute import _again
 from descry.stages import describe
-from descry.storage import provenance_of, write_table
-from descry.topics import parse_topics
-from descry.verification.samples import _again
+from descry.workflow.requests import _frame
 
 TOP = {"Yes": -0.2, "No": -2.0, "Maybe": -6.0}
 THOUGHTS = {"<think>": -0.001, "Okay": -8.0, "Yes": -9.0, "No": -10.0}

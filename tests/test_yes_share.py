@@ -15,10 +15,10 @@ from planted import (
     run_judge,
 )
 
-from descry.cache import PromptCache
-from descry.progress import finished
-from descry.show import show_cache
-from descry.yes_share import in_percent, one_sided
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.yes_share import in_percent, one_sided
+from descry.cli.console import show_cache
+from descry.cli.progress import finished
 
 
 def said(yes, answered):

@@ -50,7 +50,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from descry.models import contents_sha256
+from descry.models.checkpoints import contents_sha256
 
 CHAT = (
     "{{ bos_token }}"

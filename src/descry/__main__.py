@@ -24,7 +24,7 @@ def main() -> None:
     if heeded:
         signal.signal(signal.SIGINT, _interrupt)
     try:
-        from descry.cli import main as run
+        from descry.cli.app import main as run
 
         run()
     except KeyboardInterrupt:

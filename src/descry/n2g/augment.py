@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.n2g.plans import Plan, Prompt
+from descry.n2g.batching import Plan, Prompt
 from descry.n2g.prune import Pruned
 from descry.n2g.texts import Span
 

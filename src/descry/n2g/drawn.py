@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from descry.errors import InputError
+from descry.io.hashing import JSON
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.storage import JSON
 
 Side = Literal["activating", "before", "behind"]
 _SIDES: tuple[Side, ...] = ("activating", "before", "behind")

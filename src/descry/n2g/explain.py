@@ -10,14 +10,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descry.corpus.splits import draw
 from descry.n2g.augment import Augmenter, Measured, Word, important_words, measure, variants
+from descry.n2g.batching import Activate, Plan, Prompt, together
 from descry.n2g.graph import Graph, make_graph
 from descry.n2g.paths import Path, token_paths, whole_path
-from descry.n2g.plans import Activate, Plan, Prompt, together
 from descry.n2g.prune import Pruned, prune_token, prune_whole
 from descry.n2g.saliency import Reading, last_active, read_prompt
 from descry.n2g.texts import Text
-from descry.splits import draw
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from descry.n2g.batching import Prompt
 from descry.n2g.graph import Graph
-from descry.n2g.plans import Prompt
 
 
 def firing_rows(

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from descry.errors import InputError
+from descry.io.hashing import JSON
+from descry.n2g.batching import Prompt
 from descry.n2g.drawn import Drawn, drawn_json, drawn_of, drawn_trie
 from descry.n2g.paths import Path
-from descry.n2g.plans import Prompt
 from descry.n2g.predict import predict_tokens, predict_whole
 from descry.n2g.trie import Trie, full_trie, trie_json, trie_of
-from descry.storage import JSON
 
 VERSION = 1  # of a graph as JSON
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from descry.n2g.batching import Prompt
 from descry.n2g.paths import IGNORE, TURN
-from descry.n2g.plans import Prompt
 from descry.n2g.trie import Trie
 
 _End = tuple[int, float]  # how long the path is that ends, and its activation

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.n2g.plans import Plan, Prompt
+from descry.n2g.batching import Plan, Prompt
 from descry.n2g.texts import Span, Text
 
 Holds = Callable[[Span, np.ndarray], bool]

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from descry.hostile import printable
+from descry.io.sanitize import printable
 from descry.n2g.drawn import Drawn
 from descry.n2g.graph import Graph
 

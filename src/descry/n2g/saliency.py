@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.n2g.plans import Plan, Prompt
+from descry.n2g.batching import Plan, Prompt
 
 
 class Reading(NamedTuple):

@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.means import mean, ratio
+from descry.activations.nan_stats import mean, ratio
+from descry.evaluation.scorers import pearson
+from descry.n2g.batching import Prompt
 from descry.n2g.graph import Graph
-from descry.n2g.plans import Prompt
-from descry.scorers import pearson
 
 Samples = Sequence[tuple[Prompt, np.ndarray]]  # tokens of texts, and their activations
 BASELINES = {"token": 0, "token and one before": 1}  # tokens looked up with each

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from descry.n2g.plans import Prompt
+from descry.io.parquet import read_blocks, read_table, row_count
+from descry.io.prefetch import ahead
+from descry.n2g.batching import Prompt
 from descry.n2g.texts import Text, read
-from descry.storage import read_blocks, read_table, row_count
-from descry.threads import ahead
 
 if TYPE_CHECKING:
     import pyarrow

@@ -6,20 +6,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descry.errors import InputError
-from descry.models import (
-    Checkpoint,
-    in_parallel,
-    loadable,
-    pick_device,
-    plan_batches,
-    quiet,
-    special_as_text,
-    vocabulary_size,
-    within_memory,
-)
+from descry.models.batching import in_parallel, pick_device, plan_batches, quiet, within_memory
+from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.hooked_model import around
+from descry.models.special_tokens import special_as_text, vocabulary_size
 from descry.n2g.augment import Gap, suitable
-from descry.n2g.plans import Prompt
-from descry.targets import around
+from descry.n2g.batching import Prompt
 
 if TYPE_CHECKING:
     import torch

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from descry.n2g.records import PREDICTORS, Record
+from descry.io.csv_rows import Row
 from descry.n2g.scoring import average
-from descry.tidy import Row
+from descry.n2g.tables import PREDICTORS, Record
 
 EVERY = "all"  # the row of all layers
 MEANS = ("precision", "recall", "f1", "pearson", "r2")  # of a `Score`, in the tables

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from descry.errors import InputError
+from descry.io.hashing import JSON
 from descry.n2g.paths import IGNORE, TURN, Path
-from descry.storage import JSON
 
 ROOT = -3  # the key of the node that every path starts from
 Keys = tuple[int, ...]

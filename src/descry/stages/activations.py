@@ -10,23 +10,19 @@ from typing import Any, Literal
 
 import numpy as np
 
-from descry.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
-from descry.matrix import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
-from descry.models import Checkpoint
-from descry.processes import Share, share
-from descry.running import Running
-from descry.shard import WHOLE, Shard
-from descry.storage import (
-    JSON,
-    part_of,
-    provenance,
-    read_table,
-    reading_hdf5,
-    row_count,
-    writing_hdf5,
-)
-from descry.targets import Position, Target
-from descry.threads import ahead
+from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
+from descry.activations.store import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
+from descry.activations.streaming import Running
+from descry.io.atomic import part_of
+from descry.io.hashing import JSON
+from descry.io.hdf5 import reading_hdf5, writing_hdf5
+from descry.io.parquet import read_table, row_count
+from descry.io.prefetch import ahead
+from descry.io.provenance import provenance
+from descry.io.sharding import WHOLE, Shard
+from descry.models.checkpoints import Checkpoint
+from descry.models.distributed import Share, share
+from descry.models.hooked_model import Position, Target
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")

@@ -6,20 +6,25 @@ from typing import Any, Literal
 
 import numpy as np
 
-from descry.annotations import writing_annotations
-from descry.answers import parse_verdict
-from descry.asking import Asking, Progress, Tally, ask, stored_frame
-from descry.columns import Chosen, Texts
+from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
+from descry.annotators.annotations import writing_annotations
+from descry.annotators.base import NO_FRAME, Labeller
+from descry.annotators.client import Asking, Progress, ask, stored_frame
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompts import Prompt, p2
+from descry.annotators.sampling import Scope, exemplar_scope, whole
+from descry.annotators.yes_share import one_sided
+from descry.corpus.splits import SPLITS
 from descry.errors import InputError
-from descry.journals import opened
-from descry.labellers import JSON, NO_FRAME, Labeller, create
-from descry.prompts import Prompt, p2
-from descry.results import read_ends, read_exemplars, read_neurons
-from descry.scope import Choice, Scope, exemplar_scope, whole
-from descry.shard import WHOLE, Shard
-from descry.splits import SPLITS
-from descry.storage import provenance, read_json, write_json
-from descry.yes_share import one_sided
+from descry.io.hashing import JSON
+from descry.io.json_files import read_json, write_json
+from descry.io.lazy_column import Chosen, Texts
+from descry.io.provenance import provenance
+from descry.io.sharding import WHOLE, Shard
+from descry.models.neurons import Choice
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
 NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer

@@ -4,17 +4,15 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from descry.clusters import ANY, Descriptor, Edited, Edits, apply_edits, cluster, describe
 from descry.errors import InputError
-from descry.models import Checkpoint, sentence_embedder
-from descry.storage import (
-    ROW_GROUP,
-    provenance,
-    provenance_of,
-    read_blocks,
-    read_yaml,
-    write_json,
-)
+from descry.io.json_files import write_json
+from descry.io.parquet import ROW_GROUP, read_blocks
+from descry.io.provenance import provenance
+from descry.io.read_provenance import provenance_of
+from descry.io.yaml_files import read_yaml
+from descry.labels.clustering import ANY, Descriptor, Edited, Edits, apply_edits, cluster, describe
+from descry.models.checkpoints import Checkpoint
+from descry.models.embedder import sentence_embedder
 
 _SHOWN = 8  # edits named in the summary
 PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]

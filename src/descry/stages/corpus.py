@@ -8,11 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from descry.corpus import WITHOUT_BLANKS, Sentence, select, split
+from descry.corpus.filters import WITHOUT_BLANKS, Sentence, select, split
+from descry.corpus.readers import read_reviews
 from descry.errors import InputError
-from descry.reviews import read_reviews
-from descry.spill import spilling
-from descry.storage import ROW_GROUP, provenance, regrouped, row_count, write_batches
+from descry.io.parquet import ROW_GROUP, regrouped, row_count, write_batches
+from descry.io.provenance import provenance
+from descry.io.temp_database import spilling
 
 PACKAGES = ["datasketch", "py3langid", "pyarrow"]
 

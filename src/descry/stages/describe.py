@@ -7,16 +7,21 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from descry.asking import Asking, Progress, Tally, ask, stored_frame
-from descry.columns import Texts
+from descry.annotators.base import NO_FRAME, Identity, Labeller
+from descry.annotators.client import Asking, Progress, ask, stored_frame
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.parsing.topics import Topics, read_topics
+from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompts import Prompts, p1, p1_template
+from descry.corpus.splits import corpus_id, draw
 from descry.errors import InputError
-from descry.journals import opened
-from descry.labellers import JSON, NO_FRAME, Identity, Labeller, create
-from descry.prompts import Prompts, p1, p1_template
-from descry.shard import WHOLE, Shard
-from descry.splits import corpus_id, draw
-from descry.storage import ROW_GROUP, provenance, regrouped, write_batches, write_json
-from descry.topics import Topics, read_topics
+from descry.io.hashing import JSON
+from descry.io.json_files import write_json
+from descry.io.lazy_column import Texts
+from descry.io.parquet import ROW_GROUP, regrouped, write_batches
+from descry.io.provenance import provenance
+from descry.io.sharding import WHOLE, Shard
 
 PACKAGES = ["keybert", "pyarrow"]
 Example = dict[str, Any]

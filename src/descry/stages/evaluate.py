@@ -8,7 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.agreement import (
+from descry.activations.exemplar_files import has_exemplars, read_ends
+from descry.activations.nan_stats import mean
+from descry.activations.top_k import HIGHEST
+from descry.activations.truncation import read_cut
+from descry.annotators.annotations import Annotations, read_annotations, read_judgements
+from descry.annotators.yes_share import one_sided
+from descry.corpus.splits import HALVES, split_rows
+from descry.errors import InputError
+from descry.evaluation.agreement import (
     Agreement,
     Reliability,
     Table,
@@ -17,28 +25,17 @@ from descry.agreement import (
     summary,
     table,
 )
-from descry.annotations import Annotations, read_annotations, read_judgements
-from descry.errors import InputError
-from descry.evaluation import pearson
-from descry.exemplars import HIGHEST
-from descry.gold import read_gold, unused_gold
-from descry.label_scores import label_scores
-from descry.means import mean
-from descry.nulls import means_of, scores
-from descry.results import has_exemplars, read_cut, read_ends
-from descry.rules import Rule
-from descry.splits import HALVES, split_rows
-from descry.storage import (
-    provenance,
-    read_table,
-    table_provenance,
-    write_json,
-    write_table,
-    write_text,
-)
-from descry.study import Grid, Study
-from descry.tidy import Row, defined, write_csv
-from descry.yes_share import one_sided
+from descry.evaluation.comparisons import Grid, Study
+from descry.evaluation.gold import read_gold, unused_gold
+from descry.evaluation.label_scores import label_scores
+from descry.evaluation.metrics import pearson
+from descry.evaluation.null_models import means_of, scores
+from descry.io.atomic import write_text
+from descry.io.csv_rows import Row, defined, write_csv
+from descry.io.json_files import write_json
+from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.provenance import provenance
+from descry.labels.rules import Rule
 
 BRIEF = {  # name: labels held against, score, and what of it
     "halves_jaccard": ("halves", "jaccard", "value"),

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from descry.distribution import Distribution
-from descry.errors import InputError
-from descry.exemplars import (
+from descry.activations.exemplar_files import BOTTOM_GROUP, exemplar_group
+from descry.activations.histogram import Distribution
+from descry.activations.store import DATA, neuron_blocks, turned
+from descry.activations.streaming import read_distribution, read_leaders
+from descry.activations.top_k import (
     BOTTOM,
     ENDS,
     HIGHEST,
@@ -26,21 +28,14 @@ from descry.exemplars import (
     reasons,
     set_sizes,
 )
-from descry.matrix import DATA, neuron_blocks, turned
-from descry.results import BOTTOM_GROUP, exemplar_group
-from descry.running import read_distribution, read_leaders
-from descry.splits import HALVES, split_rows
-from descry.storage import (
-    JSON,
-    MalformedError,
-    hdf5_provenance,
-    provenance,
-    read_table,
-    reading_hdf5,
-    recorded,
-    writing_hdf5,
-)
-from descry.threads import ahead, cores
+from descry.corpus.splits import HALVES, split_rows
+from descry.errors import InputError
+from descry.io.hashing import JSON
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
+from descry.io.parquet import read_table
+from descry.io.prefetch import ahead, cores
+from descry.io.provenance import provenance, recorded
+from descry.io.readable import MalformedError
 
 if TYPE_CHECKING:
     import h5py

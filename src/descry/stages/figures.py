@@ -5,13 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from descry import figures as draw
-from descry import tables as tabulate
-from descry.drawing import save
-from descry.results import labelled_ends, read_labels
-from descry.rules import Rule
-from descry.storage import JSON, provenance, read_json, read_table, table_provenance
-from descry.tidy import Row, read_csv, write_csv
+from descry.io.csv_rows import Row, read_csv, write_csv
+from descry.io.hashing import JSON
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table, table_provenance
+from descry.io.provenance import provenance
+from descry.labels.results import labelled_ends, read_labels
+from descry.labels.rules import Rule
+from descry.reporting import figures as draw
+from descry.reporting import paper_tables as tabulate
+from descry.reporting.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,27 +9,28 @@ from typing import Any
 
 import numpy as np
 
+from descry.activations.store import refuse_another
 from descry.errors import InputError
-from descry.labels import Neurons
-from descry.matrix import refuse_another
-from descry.models import Checkpoint
-from descry.n2g.activate import LayerNeurons
+from descry.io.csv_rows import write_csv
+from descry.io.hashing import JSON
+from descry.io.hdf5 import reading_hdf5, writing_hdf5
+from descry.io.provenance import provenance
+from descry.io.sharding import WHOLE, Shard
+from descry.models.checkpoints import Checkpoint
+from descry.models.hooked_model import Position, Target
+from descry.models.neurons import Choice, Neurons, choose
 from descry.n2g.augment import Augmenter
+from descry.n2g.batching import Prompt
+from descry.n2g.build import Place, make_records, of_layers
+from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
 from descry.n2g.firing import firing_rows
-from descry.n2g.making import Place, make_records, of_layers
-from descry.n2g.plans import Prompt
-from descry.n2g.records import Record, read_records, write_records
-from descry.n2g.select import leading_rows
+from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.sentences import Sentences
 from descry.n2g.substitutes import MaskedLanguageModel, NearestWords, speller
 from descry.n2g.summary import COLUMNS, layer_rows
-from descry.n2g.unfinished import Unfinished
-from descry.scope import Choice, choose
-from descry.shard import WHOLE, Shard
-from descry.storage import JSON, provenance, reading_hdf5, writing_hdf5
-from descry.targets import Position, Target
-from descry.tidy import write_csv
+from descry.n2g.tables import Record, read_records, write_records
+from descry.n2g.top_texts import leading_rows
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
 _TARGET = ("site", "layers", "dtype", "device", "max_tokens")

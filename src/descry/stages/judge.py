@@ -6,10 +6,11 @@ The paper has ChatGPT label the exemplars of ten neurons, and takes that as the 
 from pathlib import Path
 from typing import Any
 
-from descry.asking import Progress
-from descry.labellers import JSON
+from descry.annotators.client import Progress
+from descry.io.hashing import JSON
+from descry.io.hdf5 import writing_hdf5
+from descry.io.provenance import provenance
 from descry.stages import annotate
-from descry.storage import provenance, writing_hdf5
 
 
 def run(

@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from descry.annotations import Annotations, read_annotations, read_ids
-from descry.bits import Bits
-from descry.chance import Chance, by_chance
-from descry.composed import Composer, Formula, iou
-from descry.enrichment import enrichment, strength
+from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons, read_silent
+from descry.activations.top_k import HIGHEST
+from descry.annotators.annotations import Annotations, read_annotations, read_ids
+from descry.annotators.bitset import Bits
+from descry.annotators.yes_share import in_percent, one_sided
+from descry.corpus.splits import HALVES, SPLITS, other_half
 from descry.errors import InputError
-from descry.exemplars import HIGHEST
-from descry.label_tables import COMPOSED, LABELS, OTHER, composed_table, label_table
-from descry.labels import (
+from descry.evaluation.chance import Chance, by_chance
+from descry.io.hashing import JSON
+from descry.io.json_files import write_json
+from descry.io.parquet import read_blocks, row_count, write_batches
+from descry.io.provenance import provenance
+from descry.labels.assignment import (
     Frequency,
-    Neurons,
     Tally,
     Tallying,
     asked_sets,
@@ -27,11 +30,11 @@ from descry.labels import (
     broad_descriptors,
     inverse_map,
 )
-from descry.results import exemplar_blocks, read_ends, read_neurons, read_silent
-from descry.rules import Rule, RuleName, above_base
-from descry.splits import HALVES, SPLITS, other_half
-from descry.storage import JSON, provenance, read_blocks, row_count, write_batches, write_json
-from descry.yes_share import in_percent, one_sided
+from descry.labels.compositional import Composer, Formula, iou
+from descry.labels.enrichment import enrichment, strength
+from descry.labels.rules import Rule, RuleName, above_base
+from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
+from descry.models.neurons import Neurons
 
 PACKAGES = ["numpy", "pyarrow", "scipy"]
 MEMBERS = 2**20  # exemplars that are held at a time

@@ -6,28 +6,25 @@ from typing import Any
 
 import numpy as np
 
-from descry.annotations import read_annotations, read_judgements
+from descry.activations.exemplar_files import read_ends, read_exemplars, read_shown, read_silent
+from descry.activations.top_k import HIGHEST
+from descry.activations.truncation import read_cut
+from descry.annotators.annotations import read_annotations, read_judgements
+from descry.corpus.splits import SPLITS
 from descry.errors import InputError
-from descry.exemplars import HIGHEST
-from descry.explorer.labelled import over
-from descry.explorer.packs import Pack
-from descry.explorer.run import Run
-from descry.explorer.site import write_site
-from descry.git import head
-from descry.gold import read_gold
-from descry.n2g.records import read_records
-from descry.results import (
-    labelled_ends,
-    read_cut,
-    read_ends,
-    read_exemplars,
-    read_labels,
-    read_shown,
-    read_silent,
-)
-from descry.splits import SPLITS
-from descry.storage import provenance_of, read_json, read_table, reading_hdf5
-from descry.tidy import Row, read_csv
+from descry.evaluation.gold import read_gold
+from descry.io.csv_rows import Row, read_csv
+from descry.io.git import head
+from descry.io.hdf5 import reading_hdf5
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table
+from descry.io.read_provenance import provenance_of
+from descry.labels.results import labelled_ends, read_labels
+from descry.n2g.tables import read_records
+from descry.reporting.explorer.labelled import over
+from descry.reporting.explorer.packs import Pack
+from descry.reporting.explorer.run import Run
+from descry.reporting.explorer.site import write_site
 
 _TEXTS = {
     "against", "score", "end", "chosen", "descriptor", "first", "second", "layer", "predictor",

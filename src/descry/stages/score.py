@@ -11,27 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from descry.answers import parse_intruder, parse_rating, parse_verdict
-from descry.asking import Asking, Progress, Tally, ask
+from descry.activations.exemplar_files import read_exemplars
+from descry.activations.store import DATA
+from descry.annotators.base import Labeller
+from descry.annotators.client import Asking, Progress, ask
+from descry.annotators.counts import Tally
+from descry.annotators.factory import create
+from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
+from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompts import Prompt, Task
+from descry.corpus.splits import CALIBRATION, VALIDATION, split_rows
 from descry.errors import InputError
-from descry.journals import opened
-from descry.labellers import JSON, Labeller, create
-from descry.matrix import DATA
-from descry.prompts import Prompt, Task
-from descry.results import Labels, read_exemplars, read_labels
-from descry.scorers import Found, detected, intruded, simulated, summary
-from descry.splits import CALIBRATION, VALIDATION, split_rows
-from descry.storage import (
-    hdf5_provenance,
-    provenance,
-    read_json,
-    read_table,
-    reading_hdf5,
-    recorded,
-    write_json,
-)
-from descry.tidy import Row, defined, write_csv
-from descry.trials import Sentences, Trial, descriptions, prompts_of, trials
+from descry.evaluation.scorer_items import Sentences, Trial, descriptions, prompts_of, trials
+from descry.evaluation.scorers import Found, detected, intruded, simulated, summary
+from descry.io.csv_rows import Row, defined, write_csv
+from descry.io.hashing import JSON
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table
+from descry.io.provenance import provenance, recorded
+from descry.labels.results import Labels, read_labels
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 TASKS: dict[str, Task] = {"detection": "p2", "intruder": "intruder", "simulation": "simulation"}

@@ -7,9 +7,10 @@ projection of the tokens picks out are no finding about the model.
 from pathlib import Path
 from typing import Any
 
+from descry.io.hdf5 import writing_hdf5
+from descry.io.provenance import provenance
 from descry.stages import activations, exemplars
 from descry.stages.activations import Progress
-from descry.storage import provenance, writing_hdf5
 
 PACKAGES = activations.PACKAGES
 

@@ -1,0 +1,1 @@
+"""Activations of the target model, and each neuron's exemplars."""

@@ -1,0 +1,249 @@
+"""exemplars.h5 as arrays."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from descry.activations.top_k import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
+from descry.corpus.splits import HALVES
+from descry.errors import InputError
+from descry.io.hdf5 import dataset, names, reading_hdf5
+from descry.io.number_format import PLACES, fixed, places
+from descry.io.readable import MalformedError
+from descry.models.neurons import Neurons
+
+if TYPE_CHECKING:
+    import h5py
+
+
+BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
+
+
+def exemplar_group(split: str, end: str) -> str:
+    """The group of exemplars.h5 with a split's sets at one end."""
+    return split if end == HIGHEST else f"{end}/{split}"
+
+
+def has_exemplars(path: Path) -> bool:
+    """Whether a file has exemplar sets: untrained.h5 has none where that null is not enabled."""
+    with reading_hdf5(path, "untrained") as file:
+        return exemplar_group("all", HIGHEST) in file
+
+
+def read_ends(path: Path) -> tuple[str, ...]:
+    """The ends that exemplars.h5 has sets of."""
+    with reading_hdf5(path, "exemplars") as file:
+        return tuple(end for end in ENDS if exemplar_group("all", end) in file)
+
+
+def read_neurons(path: Path) -> Neurons:
+    """The neurons of exemplars.h5."""
+    with reading_hdf5(path, "exemplars") as file:
+        return _neurons(file)
+
+
+def _neurons(file: "h5py.File") -> Neurons:
+    layers = tuple(dataset(file, "layer", (None,), "iu")[:].tolist())
+    _, width, _ = dataset(file, "all/row", (len(layers), None, None), "iu").shape
+    return Neurons(layers, width)
+
+
+def _rows(file: "h5py.File", group: str) -> "h5py.Dataset":
+    """The rows of the corpus in a group's sets: [layers, neurons, size]."""
+    neurons = _neurons(file)
+    return dataset(file, f"{group}/row", (len(neurons.layers), neurons.width, None), "iu")
+
+
+def _activations(file: "h5py.File", group: str) -> "h5py.Dataset":
+    """The activations that belong to them."""
+    return dataset(file, f"{group}/activation", _rows(file, group).shape, "f")
+
+
+def _distribution(file: "h5py.File") -> dict[str, "h5py.Dataset"]:
+    """Datasets by what they tell of each neuron: [layers, neurons] or [layers, neurons, bins]."""
+    neurons = _neurons(file)
+    shape = len(neurons.layers), neurons.width
+    found = {name: file[f"distribution/{name}"] for name in names(file, "distribution")}
+    for name, values in found.items():
+        if getattr(values, "shape", ())[:2] != shape:
+            raise MalformedError(f"dataset distribution/{name} is of another shape")
+    return found
+
+
+def read_exemplars(path: Path, split: str, end: str = HIGHEST) -> np.ndarray:
+    """The exemplar sets of a split: int32 [layers, neurons, size], rows of the corpus.
+
+    Behind the end of a set that is smaller than others is -1, and nothing else where there is none.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        return np.asarray(_rows(file, exemplar_group(split, end))[:])
+
+
+def read_exemplar_block(path: Path, split: str, end: str, layer: int, neurons: slice) -> np.ndarray:
+    """The sets of some neurons of the layer in that row: int32 [neurons, size]."""
+    with reading_hdf5(path, "exemplars") as file:
+        return np.asarray(_rows(file, exemplar_group(split, end))[layer, neurons])
+
+
+def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[np.ndarray]:
+    """The same as `read_exemplars`, layer by layer, of some neurons at a time.
+
+    Args:
+        members: about so many rows of the corpus at a time.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        layers, width, size = _rows(file, exemplar_group(split, end)).shape
+    step = max(1, members // max(1, size))
+    for layer in range(layers):
+        for start in range(0, width, step):
+            yield read_exemplar_block(path, split, end, layer, slice(start, start + step))
+
+
+@dataclass(frozen=True)
+class Silent:
+    """The neurons that have no set of the whole corpus at one end.
+
+    Attributes:
+        words: why not, by the neuron's number over all layers.
+        counts: of the neurons, by reason (exemplars.REASONS).
+    """
+
+    words: dict[int, str]
+    counts: dict[str, int]
+
+
+def read_silent(path: Path, end: str = HIGHEST) -> Silent:
+    """Which neurons of exemplars.h5 have no set at an end, and why.
+
+    Raises:
+        InputError: it was written before that was kept.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        rows = _rows(file, exemplar_group("all", end))
+        without = np.flatnonzero(rows[:, :, 0].ravel() < 0)
+        spread = _distribution(file)
+        found = {name: _flat(spread[name][:])[without] for name in _counts(file)}
+        of = found, _sentences(file), rows.shape[2], end
+    counts = Counter(REASONS[reason] for reason in reasons(*of))
+    words = dict(zip(without.tolist(), in_words(*of), strict=True))
+    return Silent(words, {reason: counts[reason] for reason in REASONS if counts[reason]})
+
+
+def _counts(file: "h5py.File") -> tuple[str, ...]:
+    """The datasets of the distribution that say why a neuron has no set."""
+    if "at_lowest" not in names(file, "distribution"):
+        raise InputError(
+            f"{file.filename}: does not say how many sentences share an activation: run `descry"
+            " exemplars` again"
+        )
+    return "lowest", "highest", "at_lowest", "at_highest"
+
+
+def _sentences(file: "h5py.File") -> int:
+    return int(dataset(file, "distribution/counts", (None, None, None), "iu")[0, 0].sum())
+
+
+@dataclass(frozen=True)
+class NeuronExemplars:
+    """One neuron in the whole corpus.
+
+    Attributes:
+        sets: by end, rows of the corpus and their activations, the extreme one first.
+        distribution: mean, deviation and so on of its activations.
+        silent: by end, why there is no set, in words.
+    """
+
+    sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    distribution: dict[str, np.ndarray]
+    silent: dict[str, str]
+
+
+SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
+
+
+def spread(distribution: Mapping[str, Any]) -> str:
+    """A neuron's distribution in words."""
+    digits = activation_places(distribution)
+    shapes = ("skewness", "kurtosis")  # pure numbers, undefined where nothing varies
+    return ", ".join(
+        f"{name} {fixed(_known(distribution[name]), PLACES if name in shapes else digits)}"
+        for name in SPREAD
+    )
+
+
+def activation_places(distribution: Mapping[str, Any]) -> int:
+    """Digits behind the point of a neuron's activations."""
+    deviation, highest = (_known(distribution[name]) for name in ("deviation", "highest"))
+    return places(deviation or 0.0, highest or 0.0)
+
+
+def _known(value: Any) -> float | None:
+    """A number of a distribution; None where it is undefined."""
+    return None if value is None or np.isnan(value) else float(value)
+
+
+def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str]) -> NeuronExemplars:
+    """Read one neuron of exemplars.h5, at the ends that have labels.
+
+    Raises:
+        InputError: there are no sets of such an end.
+    """
+    if absent := set(ends) - set(read_ends(path)):
+        raise InputError(
+            f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
+            " `descry label` again"
+        )
+    with reading_hdf5(path, "exemplars") as file:
+        sets, silent = {}, {}
+        found = {name: values[row, index] for name, values in _distribution(file).items()}
+        for end in ends:
+            group = exemplar_group("all", end)
+            rows, values = _rows(file, group)[row, index], _activations(file, group)[row, index]
+            sets[end] = rows[rows >= 0], values[rows >= 0]
+            if not len(sets[end][0]):
+                own = {name: found[name][None] for name in _counts(file)}
+                (silent[end],) = in_words(own, _sentences(file), len(rows), end)
+    return NeuronExemplars(sets, found, silent)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is shown of all neurons, a row each, all layers one after the other.
+
+    Attributes:
+        sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
+            the extreme one first: [neurons, so many or fewer], -1 and NaN where there are fewer.
+        distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
+    """
+
+    sets: dict[str, tuple[np.ndarray, np.ndarray]]
+    distribution: dict[str, np.ndarray]
+
+
+def read_shown(path: Path, number: int) -> Shown:
+    """Read so many sentences of each set of exemplars.h5, and the distributions.
+
+    Raises:
+        InputError: it was written before the lowest were kept.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        if BOTTOM_GROUP not in file:
+            raise InputError(f"{path}: no lowest activations: run `descry exemplars` again")
+        groups = {half: half for half in HALVES} | {LOWEST: BOTTOM_GROUP}
+        sets = {
+            name: (
+                _flat(_rows(file, g)[:, :, :number]),
+                _flat(_activations(file, g)[:, :, :number]),
+            )
+            for name, g in groups.items()
+        }
+        spread = {name: _flat(values[:]) for name, values in _distribution(file).items()}
+    return Shown(sets, spread)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    return values.reshape(-1, *values.shape[2:])

@@ -1,0 +1,194 @@
+"""Texts through the target model: blocks of rows, each in batches of texts of similar length.
+
+Tokenising, computing and using the results overlap. The batches of a block depend on its texts and
+the token budget alone, so a block has the same values whatever was computed before it.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from descry.activations.store import CUT
+from descry.errors import InputError
+from descry.io.parquet import read_blocks
+from descry.io.prefetch import ahead
+from descry.models.batching import in_parallel, plan_batches, within_memory
+from descry.models.hooked_model import Target
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+@dataclass(frozen=True)
+class Block:
+    """Texts that are computed together.
+
+    Attributes:
+        number: of the block.
+        tokens: token ids of its texts, in the order of their rows.
+        places: int64 [texts], each text's first row in the block.
+        rows: number of rows.
+        halves: of the corpus, the one that each text belongs to.
+        cut: int32 [texts], how many tokens of each the model does not see.
+    """
+
+    number: int
+    tokens: Sequence[Sequence[int]]
+    places: np.ndarray
+    rows: int
+    halves: np.ndarray
+    cut: np.ndarray
+
+
+def sentence_blocks(
+    corpus: Path, model: Target, size: int, wanted: Callable[[int], bool]
+) -> Iterator[Block]:
+    """The wanted blocks of `size` sentences, a row each, in the order of the corpus."""
+
+    def tokenized(numbered: "tuple[int, pyarrow.Table]") -> Block:
+        number, table = numbered
+        tokens, cut = model.fit(table["text"].to_pylist())
+        halves = np.array(table["split"].to_pylist())
+        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, cut)
+
+    tables = enumerate(read_blocks(corpus, "corpus", ["text", "split"], size))
+    return ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
+
+
+class TokenRows(NamedTuple):
+    """Where the tokens of every sentence are, with position `tokens`.
+
+    Sentences go by length into blocks of rows, as many as fit: batches then need little padding.
+
+    Attributes:
+        blocks: all of them.
+        datasets: `start` int64 and `length` int32 [sentences], the rows of each sentence, and
+            `cut` int32 [sentences]; `sentence` and `token` int32 [rows], -1 where a block's last
+            rows are not used.
+    """
+
+    blocks: list[Block]
+    datasets: dict[str, np.ndarray]
+
+
+def token_rows(corpus: Path, model: Target, size: int) -> TokenRows:
+    """Lay out the tokens of all sentences in blocks of `size` rows.
+
+    Raises:
+        InputError: a sentence has more tokens than that.
+    """
+    whole = list(sentence_blocks(corpus, model, size, lambda _: True))
+    tokens = [np.asarray(ids, dtype=np.int32) for block in whole for ids in block.tokens]
+    halves, cut = (
+        np.concatenate([getattr(block, name) for block in whole]) for name in ("halves", "cut")
+    )
+    lengths = np.array([len(ids) for ids in tokens], dtype=np.int32)
+    if lengths.max() > size:
+        raise InputError(
+            f"activations.block: {size} is less than a sentence's {lengths.max()} tokens"
+        )
+    start = np.empty(len(tokens), dtype=np.int64)
+    members: list[list[int]] = []
+    free = 0
+    for sentence in np.argsort(-lengths, kind="stable"):
+        if lengths[sentence] > free:
+            members.append([])
+            free = size
+        start[sentence] = len(members) * size - free
+        members[-1].append(int(sentence))
+        free -= int(lengths[sentence])
+    rows = len(members) * size - free
+    owner = np.full(rows, -1, dtype=np.int32)
+    token = owner.copy()
+    for sentence, ids in enumerate(tokens):
+        span = slice(start[sentence], start[sentence] + len(ids))
+        owner[span], token[span] = sentence, ids
+    blocks = [
+        Block(
+            number,
+            [tokens[sentence].tolist() for sentence in chosen],
+            start[chosen] - number * size,
+            min(size, rows - number * size),
+            halves[chosen],
+            cut[chosen],
+        )
+        for number, chosen in enumerate(members)
+    ]
+    datasets: dict[str, np.ndarray] = {"start": start, "length": lengths, CUT: cut}
+    datasets |= {"sentence": owner, "token": token}
+    return TokenRows(blocks, datasets)
+
+
+@dataclass
+class _Begun:
+    """A block whose batches are under way."""
+
+    block: Block
+    plan: deque[np.ndarray]
+    values: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def extract(
+    model: Target, blocks: Iterable[Block], batch_tokens: int, dtype: str
+) -> Iterator[tuple[Block, np.ndarray]]:
+    """The activations of each block, float [rows, layers, neurons], in the order of the blocks.
+
+    Rows that no text takes are 0.
+
+    Args:
+        batch_tokens: padded tokens of a batch.
+        dtype: of the values, float32 or float16.
+
+    Raises:
+        InputError: an activation is not finite, or too large for `dtype`, or memory is short.
+    """
+    begun: deque[_Begun] = deque()
+
+    def batches() -> Iterator[list[Sequence[int]]]:
+        for block in blocks:
+            plan = plan_batches([len(tokens) for tokens in block.tokens], batch_tokens)
+            begun.append(_Begun(block, deque(plan)))
+            for texts in plan:
+                yield [block.tokens[text] for text in texts]
+
+    advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
+    with within_memory(model.name, advice):
+        for found in in_parallel(model.activations, batches(), model.device, together=2):
+            _check(found, model, dtype)
+            current = begun[0]
+            if not current.values.size:
+                shape = current.block.rows, *found.shape[1:]
+                current.values = np.zeros(shape, dtype=dtype)
+            _place(current, found)
+            if not current.plan:
+                begun.popleft()
+                yield current.block, current.values
+
+
+def _place(current: _Begun, found: np.ndarray) -> None:
+    """Put a batch's values into the rows of its texts."""
+    block = current.block
+    texts = current.plan.popleft()
+    if len(found) == len(texts):
+        current.values[block.places[texts]] = found
+        return
+    lengths = [len(block.tokens[text]) for text in texts]
+    ends = np.cumsum(lengths)
+    for text, end, length in zip(texts, ends, lengths, strict=True):
+        first = block.places[text]
+        current.values[first : first + length] = found[end - length : end]
+
+
+def _check(found: np.ndarray, model: Target, dtype: str) -> None:
+    if not np.isfinite(found).all():
+        raise InputError(f"{model.name}: activations are not finite in {model.dtype}")
+    largest = float(np.abs(found).max())
+    if largest > float(np.finfo(dtype).max):
+        raise InputError(
+            f"activations.store_dtype: {model.name} has activations of {largest:.0f}, too large for"
+            f" {dtype}: take float32"
+        )

@@ -1,0 +1,226 @@
+"""The activation matrix on disk: HDF5, dataset `activations` [row, layer, neuron].
+
+HDF5 lays the file out once, empty, with a place for every chunk; values are then written to their
+places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
+that was killed goes on where it was, several processes can write at once, a full disk is noticed
+before anything is computed, and the bytes are the same whichever way the file came about.
+Dataset `cut` [row] is written likewise where a row is a sentence: the tokens that the model has not
+seen of it.
+
+A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
+block of neurons is read over all rows in pieces of up to a megabyte.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from math import ceil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from descry.errors import InputError
+from descry.io.atomic import guarded, part_of
+from descry.io.hashing import JSON, canonical
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
+from descry.io.nested import flat, unlike
+
+if TYPE_CHECKING:
+    import h5py
+
+DATA, WRITTEN, CUT = "activations", "written", "cut"
+ROWS, COLUMNS = 1024, 256  # of a chunk, at most
+_TILE = 512  # rows turned at a time
+
+
+class Layout(NamedTuple):
+    """Rows, layers and neurons of a matrix, their type, and the rows of a block."""
+
+    rows: int
+    layers: int
+    neurons: int
+    dtype: str
+    block: int
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks; the last may be shorter."""
+        return ceil(self.rows / self.block)
+
+    @property
+    def chunk(self) -> tuple[int, int, int]:
+        """Rows, layers and neurons of a chunk; a layer's chunks are of one width where they can."""
+        pieces = ceil(self.neurons / COLUMNS)
+        return min(self.rows, ROWS), 1, ceil(self.neurons / pieces)
+
+
+def begin(
+    path: Path, made: JSON, names: Mapping[str, str], layout: Layout, index: Mapping[str, Any]
+) -> Path:
+    """The unfinished file beside `path`: begun now, or by an earlier run with the same inputs.
+
+    Args:
+        made: what makes the file, its attribute `descry`.
+        names: further attributes, for readers with plain h5py.
+        index: further datasets, whole.
+
+    Raises:
+        InputError: there is one that was begun otherwise or is being written, or no room on the
+            disk.
+    """
+    part = part_of(path)
+    if part.exists() and not _nothing_in(part):
+        refuse_another(part, made)
+        return part
+    if part.exists():
+        with closing(Writer(part)) as writer:
+            writer.lock()  # another run may be at its first block
+    with writing_hdf5(part, made) as file:
+        for name, text in names.items():
+            file.attrs[name] = text
+        for name, values in index.items():
+            file.create_dataset(name, data=values)
+        shape = layout.rows, layout.layers, layout.neurons
+        options = {"chunks": layout.chunk, "dcpl": _placed(zeros=False)}
+        file.create_dataset(DATA, shape=shape, dtype=layout.dtype, **options)
+        file.create_dataset(WRITTEN, shape=layout.blocks, dtype="u1", dcpl=_placed(zeros=True))
+        if CUT not in index:
+            file.create_dataset(CUT, shape=layout.rows, dtype="<i4", dcpl=_placed(zeros=True))
+    with guarded(part), part.open("rb+") as opened:
+        try:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(opened.fileno(), 0, part.stat().st_size)
+        except OSError:
+            part.unlink()
+            raise
+    return part
+
+
+def _placed(zeros: bool) -> "h5py.h5p.PropDCID":
+    """Dataset properties: every byte has its place from the beginning."""
+    import h5py
+
+    options = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    options.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    options.set_fill_time(h5py.h5d.FILL_TIME_ALLOC if zeros else h5py.h5d.FILL_TIME_NEVER)
+    return options
+
+
+def refuse_another(part: Path, made: JSON) -> None:
+    """Refuse an unfinished file that was begun with other inputs, code or params.
+
+    Raises:
+        InputError: naming the first that differs.
+    """
+    with reading_hdf5(part, "activations") as file:
+        old, new = flat(hdf5_provenance(file)), flat(made)
+    if other := unlike(old, new):
+        key = min(other)
+        was, now = (canonical(value.get(key)) for value in (old, new))
+        raise InputError(
+            f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
+            " to go on with it, or remove the file"
+        )
+
+
+def _nothing_in(part: Path) -> bool:
+    with reading_hdf5(part, "activations") as file:
+        return WRITTEN in file and not file[WRITTEN][:].any()
+
+
+class Writer:
+    """Writes blocks into an unfinished file."""
+
+    def __init__(self, part: Path) -> None:
+        with reading_hdf5(part, "activations") as file:
+            data = file[DATA]
+            self.shape, self.chunk, self.dtype = data.shape, data.chunks, data.dtype
+            self._places: dict[tuple[int, ...], int] = {}
+            data.id.chunk_iter(lambda c: self._places.update({c.chunk_offset: c.byte_offset}))
+            self._flags = file[WRITTEN].id.get_offset()
+            self._cut = file[CUT].id.get_offset()
+            self.written = file[WRITTEN][:].astype(bool)
+        self._part = part
+        self._file = os.open(part, os.O_RDWR)
+
+    def lock(self) -> None:
+        """Keep other runs away, until `close`.
+
+        Raises:
+            InputError: another run is writing the file.
+        """
+        import fcntl
+
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # HDF5's own is another kind
+        except OSError as error:
+            raise InputError(f"{self._part}: another run is writing it") from error
+
+    def write(
+        self, block: int, first: int, values: np.ndarray, cut: np.ndarray | None = None
+    ) -> None:
+        """Write a block of rows [rows, layers, neurons] of which `first` is the first's number.
+
+        Args:
+            cut: int [rows], where a row is a sentence.
+        """
+        with guarded(self._part):
+            if cut is not None and cut.any():  # it is 0 from the beginning
+                _write(self._file, cut.astype("<i4").tobytes(), self._cut + 4 * first)
+            for row in range(0, len(values), self.chunk[0]):
+                self._write_rows(first + row, values[row : row + self.chunk[0]])
+            _sync(self._file)
+            _write(self._file, b"\1", self._flags + block)  # only now: the values are on the disk
+
+    def _write_rows(self, first: int, values: np.ndarray) -> None:
+        _, layers, neurons = self.shape
+        width = self.chunk[2]
+        for layer in range(layers):
+            for column in range(0, neurons, width):
+                piece = values[:, layer, column : column + width]
+                chunk = np.zeros((self.chunk[0], width), dtype=self.dtype)
+                chunk[: piece.shape[0], : piece.shape[1]] = piece
+                _write(self._file, chunk.tobytes(), self._places[first, layer, column])
+
+    def close(self) -> None:
+        """Put all on the disk, and close."""
+        with guarded(self._part):
+            os.fsync(self._file)
+            os.close(self._file)
+
+
+def _sync(file: int) -> None:
+    getattr(os, "fdatasync", os.fsync)(file)  # no fdatasync on macOS
+
+
+def _write(file: int, data: bytes, place: int) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.pwrite(file, view, place)
+        view, place = view[done:], place + done
+
+
+def neuron_blocks(data: "h5py.Dataset", most: int) -> Iterator[tuple[int, slice]]:
+    """Layer and columns of blocks of neurons that take up to `most` bytes over all rows.
+
+    A block is whole chunks, or an even part of one.
+    """
+    rows, layers, neurons = data.shape
+    column = rows * data.dtype.itemsize
+    width = data.chunks[2]
+    while width > 1 and width * column > most:
+        width = ceil(width / 2)
+    for layer in range(layers):
+        for first in range(0, neurons, data.chunks[2]):
+            end = min(first + data.chunks[2], neurons)
+            for start in range(first, end, width):
+                yield layer, slice(start, min(start + width, end))
+
+
+def turned(values: np.ndarray) -> np.ndarray:
+    """Neurons first: a transposed copy, made of tiles that fit into the processor's cache."""
+    found = np.empty(values.shape[::-1], values.dtype)
+    for start in range(0, len(values), _TILE):
+        found[:, start : start + _TILE] = values[start : start + _TILE].T
+    return found

@@ -1,0 +1,102 @@
+"""What is kept of activations that are never written: the leaders of each half, and distributions.
+
+Memory does not grow with the number of sentences, but for the few that were cut. The state can be
+saved and gone on with after a kill, and states of several processes can be joined.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from descry.activations.histogram import Distribution
+from descry.activations.store import CUT
+from descry.activations.top_k import ENDS, HIGHEST, LOWEST, Leaders, merged
+from descry.corpus.splits import HALVES
+
+Arrays = dict[str, np.ndarray]
+
+
+class Running:
+    """Leaders of both ends in each half, and the distribution over all rows.
+
+    Attributes:
+        next: the number of the block that comes next.
+        seen: one more than the highest row so far.
+        cut: by the row of each sentence that the model has not seen whole, tokens that were cut.
+        distribution: None before the first block of all has laid out its bins.
+    """
+
+    def __init__(self, neurons: int, keep: int) -> None:
+        names = [(half, end) for half in HALVES for end in ENDS]
+        # One more than any set has places: whether the last of a set has an equal beyond it.
+        self.leaders = {name: Leaders(neurons, keep + 1) for name in names}
+        self.distribution: Distribution | None = None
+        self.next = self.seen = 0
+        self.cut: dict[int, int] = {}
+
+    def lay_out(self, first: np.ndarray) -> None:
+        """Lay out the bins by the first block of all [sentences, neurons]."""
+        self.distribution = Distribution.around(first)
+
+    def add(self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray, cut: np.ndarray) -> None:
+        """Take in activations float32 [sentences, neurons] of ever higher rows.
+
+        Args:
+            rows: of the sentences in the corpus.
+            halves: the name of the half that each belongs to.
+            cut: int [sentences], tokens that the model has not seen of each.
+        """
+        assert self.distribution
+        self.seen = int(rows[-1]) + 1
+        self.cut |= zip(rows[cut > 0].tolist(), cut[cut > 0].tolist(), strict=True)
+        self.distribution.add(block)
+        for half in HALVES:
+            chosen = np.flatnonzero(halves == half)
+            part = block[chosen]
+            self.leaders[half, HIGHEST].add(part, rows[chosen])
+            self.leaders[half, LOWEST].add(-part, rows[chosen])
+
+    def state(self) -> Arrays:
+        """All of it, as arrays by name; activations of the lowest are negated."""
+        found: Arrays = {"next": np.asarray(self.next), CUT: np.zeros(self.seen, dtype=np.int32)}
+        found[CUT][list(self.cut)] = list(self.cut.values())
+        for (half, end), kept in self.leaders.items():
+            found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.settle()
+        values = self.distribution.state() if self.distribution else {}
+        return found | {f"distribution/{name}": array for name, array in values.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the arrays that `state` gave."""
+        for name, kept in self.leaders.items():
+            kept.restore(*read_leaders(state, *name))
+        self.distribution = read_distribution(state)
+        self.next = int(state["next"][()])
+        self._take_cut(state)
+
+    def join(self, state: Mapping[str, Any]) -> None:
+        """Take in what another process kept of its rows."""
+        for name, kept in self.leaders.items():
+            kept.restore(*merged([kept.settle(), read_leaders(state, *name)], kept.size))
+        assert self.distribution
+        self.distribution.join(read_distribution(state))
+        self.next = max(self.next, int(state["next"][()]))
+        self._take_cut(state)
+
+    def _take_cut(self, state: Mapping[str, Any]) -> None:
+        cut = state[CUT][:]
+        rows = np.flatnonzero(cut)
+        self.cut |= zip(rows.tolist(), cut[rows].tolist(), strict=True)
+        self.seen = max(self.seen, len(cut))
+
+
+def read_leaders(state: Mapping[str, Any], half: str, end: str) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and values of a half's leaders in a state, [neurons, places]."""
+    return state[f"{half}/{end}/row"][:], state[f"{half}/{end}/value"][:]
+
+
+def read_distribution(state: Mapping[str, Any]) -> Distribution:
+    """The distribution in a state."""
+    names = (item.name for item in fields(Distribution))
+    return Distribution.restored({name: state[f"distribution/{name}"][()] for name in names})

@@ -1,0 +1,43 @@
+"""What the target model has not seen of the sentences."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from descry.activations.store import CUT
+from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5
+from descry.io.readable import MalformedError
+
+if TYPE_CHECKING:
+    pass
+
+
+class Cut(NamedTuple):
+    """What the target model has not seen of the sentences.
+
+    Attributes:
+        most: tokens that it sees of a sentence.
+        tokens: int [sentences], those of each that it has not seen.
+    """
+
+    most: int
+    tokens: np.ndarray
+
+    def mark(self, row: int) -> str | None:
+        """Of a sentence that the model has not seen whole, how much it saw."""
+        return seen(self.most, int(self.tokens[row]))
+
+
+def seen(most: int, cut: int) -> str | None:
+    """How much of a sentence the model saw, if not all of it."""
+    return f"the model saw the first {most} of {most + cut} tokens" if cut else None
+
+
+def read_cut(path: Path) -> Cut:
+    """Read from activations.h5 what the model has not seen."""
+    with reading_hdf5(path, "activations") as file:
+        most = hdf5_provenance(file).get("max_tokens")
+        if not isinstance(most, int):
+            raise MalformedError("it does not say how many tokens the model sees")
+        return Cut(most, dataset(file, CUT, (None,), "iu")[:])

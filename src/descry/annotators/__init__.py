@@ -1,0 +1,1 @@
+"""Whoever answers the prompts: prompts, annotators, the prompt cache and the annotations."""

@@ -1,0 +1,247 @@
+"""annotations.h5 and judgements.h5: B, and what is behind it.
+
+`yes` and `answered` are packed columns, uint8 [descriptor, ceil(sentences / 8)]; `score` is float32
+[descriptor, sentence]. `cut` int32 [sentence] says how many tokens of it the labeller did not read;
+it is empty where it read all of all. In plain h5py and numpy, bool [descriptor, sentence]:
+
+    file = h5py.File("annotations.h5")
+    yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from descry.annotators.bitset import Answers, Bits
+from descry.io.hashing import JSON, canonical
+from descry.io.hdf5 import attribute, dataset, hdf5_provenance, reading_hdf5, texts, writing_hdf5
+from descry.io.provenance import PROVENANCE
+from descry.io.readable import MalformedError
+
+if TYPE_CHECKING:
+    import h5py
+
+MISSING = -1  # in B as a matrix: not asked, or no usable answer
+_BLOCK = 8192  # sentences that are written at a time: a multiple of 8
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """B and what is behind it. Whatever is of every sentence is read when it is wanted.
+
+    Attributes:
+        path: of the file.
+        descriptors: their names, in the order of the columns.
+        places: of the columns in the file.
+        bits: B, packed.
+        asked: bool [sentences], those that the labeller was asked about.
+        sampled: bool [sentences], those of them that stand for the corpus.
+        labeller: who answered, as the fields of a labeller's identity.
+        frame: what its chat template put around a prompt.
+        made: what made the file.
+    """
+
+    path: Path
+    descriptors: list[str]
+    places: list[int]
+    bits: Answers
+    asked: np.ndarray
+    sampled: np.ndarray
+    labeller: dict[str, str]
+    frame: tuple[str, str]
+    made: JSON
+
+    @cached_property
+    def answer(self) -> np.ndarray:
+        """B as a matrix, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer."""
+        return self.bits.matrix
+
+    @cached_property
+    def score(self) -> np.ndarray:
+        """Log-odds of Yes, float32 of the same shape; NaN where only words or nothing came."""
+        return _read_score(self.path, self.places)
+
+    @cached_property
+    def cut(self) -> np.ndarray:
+        """Of each sentence how many tokens the labeller did not read, int32 [sentences]."""
+        return _read_cut(self.path, len(self.asked))
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """Of the sentences, row by row."""
+        return read_ids(self.path, 0, len(self.asked))
+
+    def keep(self, columns: Sequence[int]) -> "Annotations":
+        """The same of some descriptors."""
+        names, places = [self.descriptors[i] for i in columns], [self.places[i] for i in columns]
+        return replace(self, descriptors=names, places=places, bits=self.bits.keep(columns))
+
+    def without(self, columns: Sequence[int]) -> "Annotations":
+        """The same without some descriptors."""
+        return self.keep([i for i in range(len(self.descriptors)) if i not in columns])
+
+    def only(self, descriptors: Sequence[str]) -> "Annotations":
+        """The same with these descriptors only."""
+        return self.keep([i for i, name in enumerate(self.descriptors) if name in descriptors])
+
+
+def read_annotations(path: Path) -> Annotations:
+    """Read annotations.h5: a bit or two of each answer, no more until it is wanted."""
+    with reading_hdf5(path, "annotate") as file:
+        names = texts(file, "descriptor")
+        made = hdf5_provenance(file)
+        labeller, frame = (attribute(file, name) for name in ("labeller", "frame"))
+        if not isinstance(labeller, dict) or not isinstance(frame, list):
+            raise MalformedError("it does not say who answered")
+        bits = _read_bits(file, len(names))
+        number = bits.yes.sentences
+        dataset(file, "score", (len(names), number), "f")
+        asked, sampled = (dataset(file, n, (number,), "b")[:] for n in ("asked", "sampled"))
+    places = list(range(len(names)))
+    return Annotations(path, names, places, bits, asked, sampled, labeller, (*frame,), made)
+
+
+def _read_bits(file: "h5py.File", descriptors: int) -> Answers:
+    (number,) = dataset(file, "id", (None,), "OS").shape
+    shape = descriptors, -(-number // 8)
+    yes, answered = (dataset(file, name, shape, "u")[:] for name in ("yes", "answered"))
+    if {yes.dtype, answered.dtype} != {np.dtype(np.uint8)}:
+        raise MalformedError("its answers are not packed columns")
+    if (answered & ~_every(number)).any():
+        raise MalformedError("its answers are not of its sentences")
+    if (yes & ~answered).any():
+        raise MalformedError("it has a Yes that is no answer")
+    return Answers(Bits(yes, number), Bits(answered, number))
+
+
+def _every(sentences: int) -> np.ndarray:
+    return np.packbits(np.ones(sentences, dtype=bool))
+
+
+def _read_score(path: Path, places: Sequence[int]) -> np.ndarray:
+    with reading_hdf5(path, "annotate") as file:
+        score = dataset(file, "score", (None, None), "f")
+        found = np.empty((score.shape[1], len(places)), dtype=np.float32)
+        for column, place in enumerate(places):
+            found[:, column] = score[place]
+    return found
+
+
+def _read_cut(path: Path, sentences: int) -> np.ndarray:
+    with reading_hdf5(path, "annotate") as file:
+        found = dataset(file, "cut", (None,), "iu")[:]
+        if len(found) not in (0, sentences):
+            raise MalformedError("its `cut` is not of its sentences")
+        return np.asarray(found if len(found) else np.zeros(sentences, dtype=np.int32))
+
+
+def read_ids(path: Path, start: int, stop: int) -> list[str]:
+    """The ids of some sentences of annotations.h5."""
+    with reading_hdf5(path, "annotate") as file:
+        return texts(file, "id", start, stop)
+
+
+def read_judgements(path: Path) -> Annotations | None:
+    """Read judgements.h5; None where there was no judge."""
+    with reading_hdf5(path, "judge") as file:
+        judged = "labeller" in file.attrs
+    return read_annotations(path) if judged else None
+
+
+class AnnotationsWriter:
+    """B as the answers come, sentence by sentence; a block of sentences is held at a time."""
+
+    def __init__(self, file: "h5py.File", sentences: int, descriptors: int) -> None:
+        self._file, self._sentences, self._block = file, sentences, 0
+        packed = descriptors, -(-sentences // 8)
+        chunks = (1, min(_BLOCK, sentences)) if sentences and descriptors else None
+        for name in ("yes", "answered"):
+            file.create_dataset(name, packed, np.uint8)
+        file.create_dataset(
+            "score", (descriptors, sentences), np.float32, chunks=chunks, fillvalue=np.nan
+        )
+        shape = descriptors, _BLOCK
+        self._yes, self._answered = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        self._score = np.full(shape, np.nan, dtype=np.float32)
+
+    def put(self, rows: np.ndarray, columns: np.ndarray, yes: np.ndarray, odds: np.ndarray) -> None:
+        """Take answers in: those about a sentence after those about all sentences before it.
+
+        Args:
+            rows: of the sentences, int [answers], ascending.
+            columns: of the descriptors, likewise.
+            yes: whether the answer is Yes, bool [answers].
+            odds: log-odds of Yes, float [answers]; NaN where only words came.
+        """
+        blocks = rows // _BLOCK
+        if (np.diff(blocks) < 0).any():
+            raise ValueError("answers out of the order of their sentences")
+        for block in np.unique(blocks).tolist():
+            self._turn_to(block)
+            here = slice(*np.searchsorted(blocks, [block, block + 1]))
+            at = columns[here], rows[here] % _BLOCK
+            self._yes[at], self._answered[at], self._score[at] = yes[here], True, odds[here]
+
+    def sign(
+        self, made: JSON, labeller: JSON, frame: Sequence[str], cut: Sequence[int] = ()
+    ) -> None:
+        """Write what is left, and say what made the file, who answered, and in which frame.
+
+        Args:
+            cut: tokens of each sentence that the labeller did not read; nothing where it read all.
+        """
+        self._flush()
+        self._file.create_dataset("cut", data=np.array(cut, dtype=np.int32))
+        self._file.attrs[PROVENANCE] = canonical(made)
+        self._file.attrs["labeller"] = canonical(labeller)
+        self._file.attrs["frame"] = canonical(list(frame))
+
+    def _turn_to(self, block: int) -> None:
+        if block < self._block:
+            raise ValueError("an answer about a sentence that is written already")
+        if block > self._block:
+            self._flush()
+            self._block = block
+
+    def _flush(self) -> None:
+        """Write a block out; where it has no answer the file has none to begin with."""
+        start = self._block * _BLOCK
+        here = slice(0, min(_BLOCK, self._sentences - start))
+        if self._answered.any():
+            within = slice(start // 8, -(-(start + here.stop) // 8))
+            self._file["yes"][:, within] = np.packbits(self._yes[:, here], axis=1)
+            self._file["answered"][:, within] = np.packbits(self._answered[:, here], axis=1)
+            self._file["score"][:, start : start + here.stop] = self._score[:, here]
+        self._yes[:], self._answered[:], self._score[:] = False, False, np.nan
+
+
+@contextmanager
+def writing_annotations(
+    path: Path,
+    ids: Sequence[str],
+    descriptors: Sequence[str],
+    asked: np.ndarray,
+    sampled: np.ndarray,
+) -> Iterator[AnnotationsWriter]:
+    """A new annotations.h5, which is to be filled by `put` and ended by `sign`.
+
+    Args:
+        ids: of the sentences, row by row.
+        descriptors: their names.
+        asked: bool [sentences], those that the labeller is asked about.
+        sampled: bool [sentences], those of them that stand for the corpus.
+    """
+    import h5py
+
+    with writing_hdf5(path, {}) as file:
+        file.create_dataset("id", data=np.fromiter(ids, dtype="S16", count=len(ids)))
+        names = np.array([name.encode() for name in descriptors], dtype=object)
+        file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
+        file.create_dataset("asked", data=asked)
+        file.create_dataset("sampled", data=sampled)
+        yield AnnotationsWriter(file, len(ids), len(descriptors))

@@ -1,0 +1,111 @@
+"""Labellers: whoever answers the prompts.
+
+A labeller says who it is (model, revision, dtype, decoding): that and the rendered prompt make the
+cache key. It is loaded only when an answer is missing.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from descry.annotators.prompt_cache.store import Request
+from descry.annotators.prompts import Prompt
+from descry.io.hashing import JSON
+
+Frame = tuple[str, str]  # what a chat template puts before and behind a prompt
+NO_FRAME: Frame = ("", "")
+Price = tuple[float, float]  # dollars per million tokens, in and out
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a labeller's answers its own."""
+
+    name: str  # as shown to people: says whether a generative model stood behind it
+    model: str
+    revision: str
+    dtype: str
+    decoding: str
+
+    def as_json(self) -> dict[str, str]:
+        """For the files that hold this labeller's answers."""
+        return asdict(self)
+
+    def request(self, prompt: Prompt, frame: Frame = NO_FRAME) -> Request:
+        """The cache's request for a prompt."""
+        text = frame[0] + prompt.text + frame[1]
+        return Request(prompt.task, self.model, self.revision, self.dtype, text, self.decoding)
+
+    def answered(self, origin: JSON) -> bool:
+        """Whether the answers of an origin of the cache are this labeller's."""
+        return all(origin[name] == value for name, value in self.as_json().items())
+
+
+class Answer(NamedTuple):
+    """What a labeller answered to one prompt.
+
+    Attributes:
+        response: {"text", "finish"}, or for p2 {"yes", "no"} as log-probabilities; None where there
+            is only a fault.
+        tokens: in and out.
+        cut: tokens by which the sentence was shortened to fit.
+        fault: why there is no response.
+        remark: what is worth a line about the way in which it was got; few different ones.
+    """
+
+    response: JSON
+    tokens: tuple[int, int] = (0, 0)
+    cut: int = 0
+    fault: str | None = None
+    remark: str | None = None
+
+
+class OtherWayError(Exception):
+    """A labeller has had to change how it asks: its identity, and so every key, is another now."""
+
+
+class Labeller(Protocol):
+    """Answers prompts."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who answers. Known without loading anything."""
+
+    @property
+    def frame(self) -> Frame:
+        """What its chat template puts around a prompt. May load the tokenizer."""
+
+    @property
+    def server(self) -> JSON:
+        """Where a remote labeller answered, for the record; None for a local one."""
+
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost; None where nothing is paid."""
+
+    @property
+    def packages(self) -> Sequence[str]:
+        """The packages whose versions belong into the record of an answer."""
+
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """Answer the wanted ones among the prompts, in groups that are stored together.
+
+        All prompts are given, so that the plan of batches does not depend on which are wanted.
+        """
+
+
+@runtime_checkable
+class Adaptable(Protocol):
+    """A labeller whose way of asking, a part of its identity, depends on what a server refuses.
+
+    `answer` raises OtherWayError when that shows, before there is an answer in the old way.
+    """
+
+    def go_on(self, stored: Sequence[JSON]) -> None:
+        """Ask as for the stored answers, where there are any of its own.
+
+        Args:
+            stored: origins of answers, those with the most answers first.
+        """

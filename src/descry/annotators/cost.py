@@ -1,0 +1,53 @@
+"""What prompts that are not in the cache would cost, slab by slab."""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from descry.annotators.base import Frame, Identity, Price
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import Prompt
+from descry.annotators.slabs import part, starts
+
+
+class Survey(NamedTuple):
+    """What is missing among prompts: how many, about how many tokens, and the first one's text."""
+
+    missing: int
+    tokens: int
+    first: str
+
+
+CHARACTERS = 4.0  # of English text to a token, about
+
+
+def survey(
+    cache: PromptCache,
+    identity: Identity,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    slabs: Iterable[int] | None = None,
+    *,
+    failed: bool = True,
+) -> Survey:
+    """Count the prompts that have no answer, without asking anything.
+
+    Args:
+        slabs: where those begin that count; None for all.
+        failed: whether those count that failed before.
+    """
+    missing, characters, first = 0, 0, ""
+    for start in starts(prompts) if slabs is None else slabs:
+        distinct = {identity.request(prompt, frame).key: prompt for prompt in part(prompts, start)}
+        known = cache.known(list(distinct))
+        if not failed:
+            known |= cache.failed(list(distinct)).keys()
+        texts = [prompt.text for key, prompt in distinct.items() if key not in known]
+        missing += len(texts)
+        characters += sum(len(text) + len(frame[0]) + len(frame[1]) for text in texts)
+        first = first or next(iter(texts), "")
+    return Survey(missing, round(characters / CHARACTERS), first)
+
+
+def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
+    """Dollars for so many tokens."""
+    return (tokens_in * price[0] + tokens_out * price[1]) / 1e6

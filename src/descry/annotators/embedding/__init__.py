@@ -1,0 +1,1 @@
+"""The annotator without a generative model: embeddings and key phrases."""

@@ -1,0 +1,168 @@
+"""The default labeller: no generative model, only a sentence embedder.
+
+It takes the place of an LLM where none can be had, answers the same prompts through the same cache,
+and says in its name what it is. p1: the key phrases nearest to the sentence (KeyBERT). p2: how well
+some words of the sentence match the descriptor's own phrases (matching.py); of a description of
+several descriptors, their merged phrases. intruder: the sentence least like the others. simulation:
+p2's odds on a scale.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from descry.annotators.base import NO_FRAME, Answer, Frame, Identity
+from descry.annotators.prompts import HIGHEST_RATING, Prompt, descriptors_of
+from descry.errors import InputError
+from descry.io.hashing import JSON, canonical, sha256_text
+from descry.models.checkpoints import Checkpoint
+from descry.models.embedder import Embedder, sentence_embedder
+
+VERSION = 5  # of the method: part of the cache key, to be raised when answers would change
+_GROUP = 2048  # prompts answered together: what bounds the memory of p1
+
+
+class EmbeddedLabeller:
+    """Answers p1 by key phrases and the rest by how near texts are to each other."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        max_descriptors: int | None,
+        descriptors: dict[str, dict[str, int]] | None,
+        corpus: Sequence[str] | None,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.max_descriptors = max_descriptors
+        self.descriptors = descriptors
+        self.corpus = corpus
+        self._odds: dict[str, np.ndarray] = {}  # by description: float64 [different sentences]
+
+    @cached_property
+    def identity(self) -> Identity:
+        """Who answers; the descriptors' phrases and the corpus that p2 is fitted to are in it."""
+        fitted = {"descriptors": self.descriptors, "corpus": self.corpus and list(self.corpus)}
+        decoding = {"version": VERSION, "max_descriptors": self.max_descriptors} | (
+            {"fitted": sha256_text(canonical(fitted))} if self.descriptors is not None else {}
+        )
+        return Identity(
+            name=f"embedded ({self.checkpoint.name}, no generative model)",
+            model=f"descry-embedded/{self.checkpoint.name}",
+            revision=self.checkpoint.revision,
+            dtype="float32",
+            decoding=canonical(decoding),
+        )
+
+    frame: Frame = NO_FRAME
+    server = None
+    price = None
+    packages = ("keybert", "numpy", "scikit-learn", "sentence-transformers", "torch")
+
+    def answer(
+        self, prompts: Sequence[Prompt], wanted: Collection[int]
+    ) -> Iterator[list[tuple[int, Answer]]]:
+        """Answer the wanted ones among the prompts, some hundreds at a time."""
+        rows = sorted(wanted)
+        answers = {"p1": self._topics, "p2": self._applies}
+        answers |= {"intruder": self._intruders, "simulation": self._ratings}
+        self._fit({prompts[row].descriptor for row in rows if prompts[row].descriptor})
+        for start in range(0, len(rows), _GROUP):
+            group = rows[start : start + _GROUP]
+            asked = [prompts[row] for row in group]
+            found = zip(answers[asked[0].task](asked), self._cut(asked), strict=True)
+            yield list(zip(group, (answer._replace(cut=cut) for answer, cut in found), strict=True))
+
+    def _cut(self, prompts: Sequence[Prompt]) -> list[int]:
+        """Of each prompt the tokens of its sentences that the embedder does not see."""
+        texts = list(dict.fromkeys(text for prompt in prompts for text in prompt.shown))
+        cut = dict(zip(texts, self._embed.cut(texts), strict=True))
+        return [sum(cut[text] for text in prompt.shown) for prompt in prompts]
+
+    @cached_property
+    def _embed(self) -> Embedder:
+        return sentence_embedder(self.checkpoint)
+
+    def _topics(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        from descry.annotators.embedding.keyphrases import key_phrases
+
+        assert self.max_descriptors
+        sentences = [prompt.sentence for prompt in prompts]
+        found = key_phrases(sentences, self._embed, self.max_descriptors)
+        return [_words(", ".join(phrases)) for phrases in found]
+
+    @cached_property
+    def _row(self) -> dict[str, int]:
+        """The different sentences of the corpus, numbered."""
+        assert self.corpus is not None
+        return {sentence: i for i, sentence in enumerate(dict.fromkeys(self.corpus))}
+
+    @cached_property
+    def _phrases(self) -> dict[str, Sequence[str]]:
+        """Each descriptor's own phrases, the most mentioned first."""
+        assert self.descriptors is not None
+        return {name: _by_mentions(mentions) for name, mentions in self.descriptors.items()}
+
+    def _fit(self, descriptions: set[str]) -> None:
+        """Learn the log-odds of Yes of new descriptions, all in one go through the corpus."""
+        from descry.annotators.embedding.similarity import match_both
+
+        if descriptions <= self._odds.keys():
+            return
+        several = sorted(descriptions - self._phrases.keys() - self._odds.keys())
+        merged: dict[str, Sequence[str]] = {name: self._phrases_of(name) for name in several}
+        found = match_both(self._phrases, merged, list(self._row), self._embed)
+        for names, odds in zip((self._phrases, merged), found, strict=True):
+            self._odds |= dict(zip(names, odds.T, strict=True))
+
+    def _phrases_of(self, description: str) -> list[str]:
+        """The merged phrases of a description's descriptors."""
+        assert self.descriptors is not None
+        parts = descriptors_of(description, self.descriptors)
+        if not parts:
+            raise InputError(f"{description[:80]!r}: not made of the descriptors there are")
+        together = Counter[str]()
+        for name in parts:
+            together.update(self.descriptors[name])
+        return _by_mentions(together)
+
+    def _odds_of(self, prompts: Sequence[Prompt]) -> list[float]:
+        """Log-odds of Yes."""
+        return [float(self._odds[p.descriptor][self._row[p.sentence]]) for p in prompts]
+
+    def _applies(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        found = self._odds_of(prompts)
+        return [Answer({"yes": _log_sigmoid(x), "no": _log_sigmoid(-x)}) for x in found]
+
+    def _ratings(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """The probability of Yes on the scale."""
+        shares = (math.exp(_log_sigmoid(odds)) for odds in self._odds_of(prompts))
+        return [_words(f"{HIGHEST_RATING * share:.4f}") for share in shares]
+
+    def _intruders(self, prompts: Sequence[Prompt]) -> list[Answer]:
+        """The sentence with the lowest mean cosine similarity to the others; of equals, one."""
+        texts = list(dict.fromkeys(text for prompt in prompts for text in prompt.shown))
+        vectors = dict(zip(texts, self._embed(texts), strict=True))
+        found = (least_like(np.stack([vectors[text] for text in p.shown])) for p in prompts)
+        return [_words(str(chosen + 1)) for chosen in found]
+
+
+def least_like(vectors: np.ndarray) -> int:
+    """The row with the lowest mean cosine similarity to the others, of unit vectors [rows, any]."""
+    similar = vectors @ vectors.T
+    return int(np.argmin(similar.sum(axis=1) - np.diagonal(similar)))
+
+
+def _by_mentions(mentions: dict[str, int]) -> list[str]:
+    return sorted(mentions, key=lambda phrase: (-mentions[phrase], phrase))
+
+
+def _words(text: str) -> Answer:
+    response: JSON = {"text": text, "finish": "stop"}
+    return Answer(response)
+
+
+def _log_sigmoid(x: float) -> float:
+    return round(min(x, 0.0) - math.log1p(math.exp(-abs(x))), 6)

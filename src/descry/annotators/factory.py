@@ -1,0 +1,58 @@
+"""From params to an annotator."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from descry.annotators.base import Labeller
+from descry.annotators.prompts import Task
+from descry.errors import InputError
+from descry.io.hashing import JSON
+
+
+def create(
+    spec: JSON,
+    task: Task,
+    *,
+    max_descriptors: int | None = None,
+    descriptors: dict[str, dict[str, int]] | None = None,
+    corpus: Sequence[str] | None = None,
+) -> Labeller:
+    """The labeller that a spec of params.yaml names, for one of the tasks.
+
+    Args:
+        max_descriptors: for p1, how many descriptors a sentence may get.
+        descriptors: for all but p1, the raw descriptors (and their mentions) of every descriptor.
+        corpus: for all but p1, the sentences that the embedded labeller is fitted to.
+
+    Raises:
+        InputError: a person is to answer another question than those of the sheet.
+    """
+    match spec["kind"]:
+        case "embedded":
+            from descry.annotators.embedding.annotator import EmbeddedLabeller
+            from descry.models.checkpoints import Checkpoint
+
+            checkpoint = Checkpoint(spec["model"], spec["revision"], spec.get("pickled", False))
+            return EmbeddedLabeller(checkpoint, max_descriptors, descriptors, corpus)
+        case "transformers":
+            from descry.annotators.huggingface.annotator import GenerativeLabeller
+
+            return GenerativeLabeller(task, **_options(spec))
+        case "openai":
+            from descry.annotators.openai_server.annotator import EndpointLabeller
+
+            return EndpointLabeller(task, **_options(spec))
+        case "human":
+            from descry.annotators.human import HumanLabeller
+
+            if task in ("intruder", "simulation"):
+                raise InputError(
+                    f"{spec['model']} (human): people answer p2 alone, through the sheet: name"
+                    f" another labeller for {task}, or leave it out (score.scorers)"
+                )
+            return HumanLabeller(**_options(spec))
+    raise AssertionError(spec["kind"])
+
+
+def _options(spec: JSON) -> dict[str, Any]:
+    return {key: value for key, value in spec.items() if key != "kind"}

@@ -1,0 +1,1 @@
+"""The annotator that runs a transformers model."""

@@ -1,0 +1,1 @@
+"""The annotator behind an OpenAI-compatible server."""

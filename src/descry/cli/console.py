@@ -1,0 +1,291 @@
+"""Results in the terminal. Texts of reviews are shown as text, whatever is in them."""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from descry.activations.exemplar_files import (
+    activation_places,
+    read_ends,
+    read_exemplars,
+    read_neuron_exemplars,
+    read_neurons,
+    spread,
+)
+from descry.activations.top_k import ENDS, HIGHEST, REASONS, in_common
+from descry.activations.truncation import Cut, read_cut
+from descry.annotators.annotations import Annotations, read_annotations
+from descry.annotators.base import Price
+from descry.annotators.cost import cost
+from descry.annotators.prompt_cache.check import Verified
+from descry.annotators.prompt_cache.one_sided import one_sided_labellers
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.splits import HALVES, SPLITS
+from descry.errors import InputError
+from descry.io.hashing import JSON
+from descry.io.number_format import fixed
+from descry.io.parquet import read_table
+from descry.io.sanitize import printable
+from descry.io.tree import Node
+from descry.labels.results import Labels, labelled_ends, read_labels
+from descry.provenance.verify.check import Link
+from descry.workflow.forecast import Forecast
+from descry.workflow.garbage import Garbage
+
+PLAIN_WIDTH = 160  # columns where there is no terminal
+
+
+def console() -> Console:
+    """Standard output; wide enough for whole lines where it is no terminal."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+
+
+def plain(text: str) -> Text:
+    """A text without control characters: a review must not steer the terminal."""
+    return Text(printable(text))
+
+
+def show_table(results: Path, rows: int) -> None:
+    """The neurons whose labels have the highest lift in both halves."""
+    labels = read_labels(results / "labels.parquet")
+    strongest, total = labels.strongest(), len(labels.neurons)
+    table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
+    for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
+        table.add_column(column)
+    _warn(labels)
+    for layer, index in strongest[:rows]:
+        names = [plain(label) for label in describe(labels, layer, index)]
+        same = "yes" if holds(labels, layer, index) else "no"
+        table.add_row(labels.neurons.name(layer, index), Text("\n").join(names), same)
+    console().print(table)
+
+
+def _warn(labels: Labels) -> None:
+    """What speaks against the labels, and how many neurons have no exemplars, and why."""
+    for words in labels.made.get("warnings", ()):
+        console().print(plain(f"warning: {words}"), soft_wrap=True)
+    without = labels.made.get("without_exemplars", {}).get(HIGHEST, {})
+    if without:
+        why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
+        console().print(f"neurons without exemplars: {why}", soft_wrap=True)
+
+
+def describe(labels: Labels, layer: int, index: int) -> list[str]:
+    """The labels of a neuron with f(c) and lift, the most frequent first."""
+    split = labels.splits["all"]
+    f, lift = split.f[layer, index], split.lift[layer, index]
+    columns = np.flatnonzero(split.assigned[layer, index])
+    return [
+        f"{labels.descriptors[c]} {fixed(f[c], 2)}, {fixed(lift[c], 1)}x"
+        for c in sorted(columns, key=lambda c: -f[c])
+    ]
+
+
+def holds(labels: Labels, layer: int, index: int) -> bool:
+    """Whether each half alone assigns all the labels that the whole corpus does."""
+    whole = labels.splits["all"].assigned[layer, index]
+    return all(bool((labels.splits[half].assigned[layer, index] >= whole).all()) for half in HALVES)
+
+
+def show_neuron(results: Path, neuron: str, rows: int) -> None:
+    """A neuron: its activations, and at each end its labels in each split and its exemplars."""
+    path = results / "labels.parquet"
+    layer, index = read_labels(path).neurons.find(neuron)
+    ends = labelled_ends(path)
+    found = read_neuron_exemplars(results / "exemplars.h5", layer, index, ends)
+    b = read_annotations(results / "annotations.h5")
+    texts = read_table(results / "corpus.parquet", "corpus", ["text"])["text"]
+    digits = activation_places(found.distribution)
+    activations = results / "activations.h5"  # large: may have been left where it was made
+    cut = read_cut(activations) if activations.exists() else None
+    for end in ends:
+        labels = read_labels(path, end)
+        of = "" if end == HIGHEST else f", {end} activations"
+        if end in found.silent:
+            name = labels.neurons.name(layer, index) + of
+            console().print(f"{name}: no exemplars, no label: {found.silent[end]}", soft_wrap=True)
+            continue
+        console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))
+        kept = b.only(labels.descriptors)
+        console().print(_sentences(texts, kept, *found.sets[end], rows, digits, cut))
+    console().print(f"activations of {len(texts)} sentences: {spread(found.distribution)}")
+
+
+def _labels(labels: Labels, layer: int, index: int, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for column in ("descriptor", "split", "f(c)", "exemplars", "base rate", "lift", "assigned"):
+        table.add_column(column, justify="left" if column in ("descriptor", "split") else "right")
+    shown = np.any([s.assigned[layer, index] for s in labels.splits.values()], axis=0)
+    if not shown.any():
+        shown[np.argmax(np.nan_to_num(labels.splits["all"].f[layer, index]))] = True
+    for c in np.flatnonzero(shown):
+        for name, split in labels.splits.items():
+            numbers = [x[layer, index, c] for x in (split.f, split.base_rate, split.lift)]
+            f, base, lift = (fixed(number) for number in numbers)
+            count, assigned = str(split.count[layer, index, c]), split.assigned[layer, index, c]
+            verdict = "yes" if assigned else "no"
+            table.add_row(plain(labels.descriptors[c]), name, f, count, base, lift, verdict)
+    return table
+
+
+def _sentences(
+    texts: Any,
+    b: Annotations,
+    exemplars: np.ndarray,
+    values: np.ndarray,
+    rows: int,
+    places: int,
+    cut: Cut | None,
+) -> Table:
+    table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
+    for column in ("activation", "sentence", "descriptors"):
+        table.add_column(column)
+    for row, value in list(zip(exemplars, values, strict=True))[:rows]:
+        names = [b.descriptors[c] for c in np.flatnonzero(b.answer[row] == 1)]
+        told = [texts[int(row)].as_py()]
+        if cut and (mark := cut.mark(int(row))):
+            told.append(f"[{mark}]")
+        table.add_row(fixed(value, places), plain("\n".join(told)), plain(", ".join(names)))
+    return table
+
+
+def show_compared(first: Path, second: Path) -> None:
+    """How far the exemplar sets of two files differ, as after a change of `activations.dtype`."""
+    neurons = read_neurons(first)
+    if neurons != read_neurons(second):
+        raise InputError(f"{second}: not of the neurons that {first} is of")
+    table = Table(title=f"exemplar sets of {len(neurons)} neurons in {first} and {second}")
+    for column in ("sets", "size", "that differ", "members in common", "fewest"):
+        table.add_column(column, justify="left" if column == "sets" else "right")
+    both = set(read_ends(first)) & set(read_ends(second))
+    for end in filter(both.__contains__, ENDS):
+        for split in SPLITS:
+            sets = [read_exemplars(path, split, end) for path in (first, second)]
+            one, two = (found.reshape(len(neurons), -1) for found in sets)
+            same = in_common(one, two)
+            name = split if end == HIGHEST else f"{end}, {split}"
+            shares = f"{(same < 1).mean():.1%}", f"{same.mean():.2%}", f"{same.min():.0%}"
+            table.add_row(name, str(one.shape[1]), *shares)
+    console().print(table)
+
+
+def show_chain(node: Node) -> None:
+    """An audit chain as a tree."""
+    console().print(branch(node))
+
+
+def branch(node: Node) -> Tree:
+    """An outline as the terminal draws it."""
+    drawn = Tree(plain(node.text))
+    drawn.children += [branch(child) for child in node.children]
+    return drawn
+
+
+def show_link(link: Link) -> None:
+    """What was checked of one link of the chain, and what is wrong with it."""
+    verdict = "ok" if link.fault is None else "WRONG"
+    console().print(plain(f"{verdict:5} {link.stage}: {link.checked}"), soft_wrap=True)
+    if link.fault is not None:
+        console().print(plain(f"      {link.fault}"), soft_wrap=True)
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Lines as they are."""
+    for line in lines:
+        console().print(plain(line), soft_wrap=True)
+
+
+def show_cache(cache: PromptCache, price: Price | None) -> None:
+    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
+    table = Table(title=f"answers in {cache.folder}")
+    for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
+        table.add_column(column, justify="left" if column in ("task", "model") else "right")
+    counts = cache.by_origin()
+    rows: dict[tuple[str, str, str], np.ndarray] = {}
+    for name, origin in cache.origins().items():
+        who = origin["task"], origin["model"], origin["revision"]
+        rows[who] = rows.get(who, 0) + np.array(counts.get(name, (0, 0, 0)))
+    for (task, model, revision), numbers in sorted(rows.items()):
+        spent = f"${cost(int(numbers[1]), int(numbers[2]), price):.2f}" if price else ""
+        shown = [f"{number:,}" for number in numbers]
+        table.add_row(task, plain(model), plain(revision[:12]), *shown, spent)
+    table.add_row("", "all", "", f"{sum(int(n[0]) for n in rows.values()):,}", "", "", "")
+    console().print(table)
+    for words in one_sided_labellers(cache):
+        console().print(plain(f"warning: {words}"), soft_wrap=True)
+    reasons = Counter(record["reason"] for _, record in cache.failures())
+    for reason, count in reasons.most_common():
+        console().print(plain(f"{count:,} failed, to be asked again: {reason}"))
+    for run, counted in sorted(cache.runs().items()):
+        console().print(plain(f"last run of {run}: {_last_run(counted)}"))
+
+
+def _last_run(counts: JSON) -> str:
+    hits, misses = counts["cached"], counts["asked"]
+    words = [f"{hits:,} hits, {misses:,} misses"]
+    if misses:
+        words.append(f"{counts['rate'] or 0:,} answers/s")
+    if failed := sum(counts["failures"].values()):
+        words.append(f"{failed:,} failed")
+    if counts["cut"]:
+        words.append(f"{counts['cut']:,} cut to the model's limit")
+    words += [f"{n:,} prompts: {remark}" for remark, n in counts.get("remarks", {}).items()]
+    return ", ".join(words)
+
+
+def show_forecast(rows: list[Forecast]) -> None:
+    """What is cached and what is to be asked, with tokens, time and cost."""
+    table = Table(title="to be asked by the present params")
+    for column in (
+        "stage",
+        "labeller",
+        "cached",
+        "to ask",
+        "tokens in",
+        "tokens out",
+        "time",
+        "cost",
+    ):
+        table.add_column(column, justify="left" if column in ("stage", "labeller") else "right")
+    for row in rows:
+        out = "unknown" if row.tokens_out is None else f"{row.tokens_out:,}"
+        time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
+        if not row.to_ask:
+            out, time = "0", "0:00:00"
+        spent = "" if row.dollars is None else f"${row.dollars:,.2f}"
+        asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
+        numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, spent
+        table.add_row(row.stage, plain(row.labeller), *numbers)
+    console().print(table)
+
+
+def show_verified(found: Verified) -> None:
+    """What was checked, what is wrong, and which versions have changed."""
+    console().print(
+        f"{found.checked:,} keys follow from their requests, {len(found.wrong):,} do not;"
+        f" {found.elsewhere:,} are about sentences that are not in this corpus"
+    )
+    for key, reason in found.wrong.items():
+        console().print(plain(f"wrong: {key}: {reason}"))
+    for name, then in sorted(found.drift.items()):
+        console().print(plain(f"drift: {name} was {', '.join(sorted(then))} for some answers"))
+
+
+def show_garbage(found: Garbage, deleted: bool) -> None:
+    """What the present params do not reach."""
+    for model, count in found.models.most_common():
+        console().print(plain(f"{count:,} answers of {model}"))
+    verb = "removed" if deleted else "would be removed by --delete"
+    console().print(
+        f"{len(found.answers):,} answers and {len(found.failures):,} failures {verb};"
+        f" {found.kept:,} answers are needed"
+    )

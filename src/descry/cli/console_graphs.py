@@ -1,0 +1,86 @@
+"""Graphs of neurons in the terminal."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from descry.cli.console import branch, console, plain
+from descry.io.tree import Node
+from descry.n2g.render import summary, tree
+from descry.n2g.search import (
+    Entry,
+    Response,
+    activated_by,
+    index_of,
+    read_graphs,
+    responding_to,
+    similar,
+    subsets_of,
+)
+
+FEW = 5  # contexts of a neuron in a list of many
+
+
+def show_graph(name: str, entry: Entry) -> None:
+    """A neuron's graph as a tree, with its scores."""
+    scores = [Node(line) for line in _scores(entry.scores)]
+    top = Node(f"{name}: {summary(entry.graph)}", [*scores, *tree(entry.graph, entry.words)])
+    console().print(branch(top))
+
+
+def _scores(scores: Mapping[str, float | None]) -> list[str]:
+    """A line for whatever predicts: `graph_f1` is f1 of graph."""
+    lines: dict[str, list[str]] = defaultdict(list)
+    for name, value in scores.items():
+        of, _, what = name.rpartition("_")
+        lines[of].append(f"{what} {'undefined' if value is None else f'{value:.4g}'}")
+    return [f"{of.replace('_', ' ') or 'all'}: {', '.join(found)}" for of, found in lines.items()]
+
+
+def show_token(path: Path, token: str, rows: int) -> None:
+    """The neurons that a token activates, and those that respond where it is around."""
+    index = index_of(read_graphs(path))
+    for found, verb in (
+        (activated_by(index, token), "activated by"),
+        (responding_to(index, token), "that respond to another token where this is around:"),
+    ):
+        told = [(one.neuron, *_contexts(one)) for one in found]
+        _show(f"neurons {verb} {token}", ("activation", "in the context"), told, rows)
+
+
+def _contexts(response: Response) -> tuple[str, Text]:
+    """A line for each of a neuron's paths: its activation, and its words."""
+    some, more = response.phrases[:FEW], len(response.phrases) - FEW
+    words = [plain(str(phrase)) for phrase in some]
+    if more > 0:
+        words.append(Text(f"and {more} more"))
+    return "\n".join(f"{one.activation:.2f}" for one in some), Text("\n").join(words)
+
+
+def show_like(path: Path, neuron: str, rows: int) -> None:
+    """The neurons whose graphs have most in common with a neuron's."""
+    found = similar(index_of(read_graphs(path)), neuron)
+    told = [(one.neuron, f"{one.similarity:.3f}", str(one.shared)) for one in found]
+    title = f"neurons whose graph has nodes in common with that of {neuron}"
+    _show(title, ("similarity", "common nodes"), told, rows)
+
+
+def show_subsets(path: Path, neuron: str, rows: int) -> None:
+    """The neurons all of whose paths are a neuron's, too."""
+    found = subsets_of(index_of(read_graphs(path)), neuron)
+    told = [(one.neuron, str(one.paths)) for one in found]
+    _show(f"neurons all of whose paths are in the graph of {neuron}", ("paths",), told, rows)
+
+
+def _show(
+    title: str, columns: Sequence[str], told: Sequence[tuple[str | Text, ...]], rows: int
+) -> None:
+    console().print(plain(f"{len(told)} {title}"), soft_wrap=True)
+    table = Table("neuron", *columns)
+    for row in told[:rows]:
+        table.add_row(*row)
+    if told:
+        console().print(table)

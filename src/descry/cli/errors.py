@@ -1,0 +1,42 @@
+"""How an error is told: a line where a user can mend it, a traceback where it is a bug."""
+
+import errno
+import os
+import traceback
+
+from descry.errors import InputError
+from descry.io.sanitize import printable
+
+TRACEBACK = "DESCRY_TRACEBACK"  # in the environment: each error with where it comes from
+BUG = "this is a bug of descry: please report it, with the lines above"
+# What the machine lacks, or its owner forbids: no bug, wherever it comes up.
+_OF_THE_MACHINE = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE),
+    *(errno.EISDIR, errno.ENOTDIR),
+}
+
+
+def told(error: Exception) -> tuple[str, int]:
+    """An error as it is printed, and the exit status: a line, or a traceback where it is a bug.
+
+    The variable DESCRY_TRACEBACK in the environment asks for the traceback of any error.
+    """
+    line = _line(error)
+    last = BUG if line is None else f"error: {printable(line)}"
+    lines: list[str] = []
+    if line is None or os.environ.get(TRACEBACK, "0").lower() not in ("", "0", "false", "no"):
+        whole = "".join(traceback.format_exception(error)).splitlines()
+        lines = [printable(one) for one in whole]
+    return "\n".join([*lines, last]), 1 if line is None else 2
+
+
+def _line(error: Exception) -> str | None:
+    """What is said of an error that is no bug."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory (docs/benchmarks.md: what stages take)"
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        return f"{error.filename or 'descry'}: {os.strerror(error.errno)}"
+    return None

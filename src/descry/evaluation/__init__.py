@@ -1,0 +1,1 @@
+"""Labels against truth, chance and each other."""

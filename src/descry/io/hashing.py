@@ -1,0 +1,56 @@
+"""Hashes of files and texts, and the one JSON text of a value."""
+
+import hashlib
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    pass
+
+
+JSON = Any
+_BLOCK = 2**22  # bytes read at a time
+
+
+def canonical(value: JSON) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+    )
+
+
+def sha256_text(text: str) -> str:
+    """Hex sha256 of a text's UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_file(path: Path) -> str:
+    """Hex md5 of a file's bytes, by which DVC knows it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+class Digests(NamedTuple):
+    """A file's hashes: DVC names files by the one, results name their inputs by the other."""
+
+    md5: str
+    sha256: str
+
+
+def digests(path: Path) -> Digests:
+    """Both hashes of a file, which is read once."""
+    both = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file, ThreadPoolExecutor(1) as other:
+        while block := file.read(_BLOCK):
+            sha256 = other.submit(both[1].update, block)  # hashing lets other threads run
+            both[0].update(block)
+            sha256.result()
+    return Digests(both[0].hexdigest(), both[1].hexdigest())

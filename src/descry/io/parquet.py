@@ -1,0 +1,150 @@
+"""Parquet files, each with its provenance."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from descry.io.atomic import atomic
+from descry.io.hashing import JSON, canonical
+from descry.io.provenance import PROVENANCE
+from descry.io.readable import ANY, made_in, not_ours, readable, unreadable
+
+if TYPE_CHECKING:
+    import pyarrow
+
+ROW_GROUP = 2**16  # rows of a Parquet file that are held in memory together
+
+
+def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
+    """Write a Parquet file whose schema metadata says what made it."""
+    import pyarrow.parquet as pq
+
+    metadata = {PROVENANCE: canonical(made)}
+    with atomic(path) as part:
+        pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
+
+
+def write_batches(
+    path: Path, schema: "pyarrow.Schema", batches: Iterable["pyarrow.Table"], made: JSON
+) -> None:
+    """Write a Parquet file as `write_table` does, a row group a batch: it holds one at a time."""
+    import pyarrow.parquet as pq
+
+    whole = schema.with_metadata({PROVENANCE: canonical(made)})
+    with atomic(path) as part, pq.ParquetWriter(part, whole, compression="zstd") as file:
+        for batch in batches:
+            file.write_table(batch.replace_schema_metadata(whole.metadata))
+
+
+def read_table(
+    path: Path, made_by: str, columns: list[str] | None = None, only: Any = None
+) -> "pyarrow.Table":
+    """Read a Parquet file, or some columns of it, or the rows that an expression is true of.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    _check_columns(path, made_by, columns)
+    with readable(path, made_by, "Parquet"):
+        return pq.read_table(path, columns=columns, filters=only, use_threads=False)
+
+
+def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
+    """Refuse a Parquet file that another stage or program wrote, or without one of the columns."""
+    import pyarrow.parquet as pq
+
+    with readable(path, made_by, "Parquet"):
+        schema = pq.read_schema(path)
+        if made_by == ANY:
+            return
+        made = made_in(path, made_by, (schema.metadata or {}).get(PROVENANCE.encode()))
+    if absent := set(columns or ()) - set(schema.names):
+        raise unreadable(path, made_by, f"no column {min(absent)}")
+    if columns is None and (stage := made.get("stage", made_by)) != made_by:
+        raise not_ours(path, made_by, f"made by `descry {stage}`")
+
+
+def row_count(path: Path, made_by: str) -> int:
+    """How many rows a Parquet file has.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with readable(path, made_by, "Parquet"):
+        return int(pq.read_metadata(path).num_rows)
+
+
+def row_groups(path: Path, made_by: str) -> list[int]:
+    """How many rows each row group of a Parquet file has.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    with readable(path, made_by, "Parquet"):
+        found = pq.read_metadata(path)
+        return [found.row_group(group).num_rows for group in range(found.num_row_groups)]
+
+
+def read_group(path: Path, made_by: str, column: str, group: int) -> "pyarrow.ChunkedArray":
+    """A column of one row group of a Parquet file.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    _check_columns(path, made_by, [column])
+    with (
+        readable(path, made_by, "Parquet"),
+        pq.ParquetFile(path, pre_buffer=False) as file,
+    ):
+        return file.read_row_group(group, columns=[column], use_threads=False)[column]
+
+
+def read_blocks(
+    path: Path, made_by: str, columns: list[str], rows: int
+) -> Iterator["pyarrow.Table"]:
+    """Some columns of a Parquet file, so many rows at a time; the last block may be shorter.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    _check_columns(path, made_by, columns)
+
+    def batches() -> Iterator["pyarrow.RecordBatch"]:
+        with (
+            readable(path, made_by, "Parquet"),
+            pq.ParquetFile(path, pre_buffer=False) as file,
+        ):
+            yield from file.iter_batches(rows, columns=columns, use_threads=False)
+
+    yield from regrouped(batches(), rows)
+
+
+def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["pyarrow.Table"]:
+    """Batches of any size as tables of so many rows; the last one may be shorter."""
+    import pyarrow as pa
+
+    held: list[pa.RecordBatch] = []
+    for batch in batches:
+        held.append(batch)
+        while sum(map(len, held)) >= rows:
+            whole = pa.Table.from_batches(held)
+            yield whole.slice(0, rows)
+            held = whole.slice(rows).to_batches()
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def table_provenance(table: "pyarrow.Table") -> JSON:
+    """What made a Parquet file."""
+    return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])

@@ -1,0 +1,47 @@
+"""The provenance that each result carries: stage, params, hashes of inputs, versions."""
+
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from descry.io.hashing import JSON, sha256_file
+
+if TYPE_CHECKING:
+    pass
+
+PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
+
+
+def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
+    """What made a file: stage, params section, input hashes and package versions."""
+    return {
+        "stage": stage,
+        "params": without_places(params),
+        "inputs": {recorded(path): sha256_file(path) for path in inputs},
+        "versions": versions(packages),
+    }
+
+
+def recorded(path: Path) -> str:
+    """A path as it stands in records: within the project, or else its last part alone."""
+    if path.is_absolute():
+        here = Path.cwd()
+        return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
+    return path.as_posix()
+
+
+def without_places(value: JSON) -> JSON:
+    """A value with its absolute paths as `recorded`: where they lie is nobody's affair."""
+    if isinstance(value, dict):
+        return {key: without_places(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_places(item) for item in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return recorded(Path(value))
+    return value
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The installed versions of descry and of some packages."""
+    return {name: version(name) for name in ["descry", *packages]}

@@ -1,0 +1,1 @@
+"""Descriptors, and which of them label which neuron."""

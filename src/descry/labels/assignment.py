@@ -1,0 +1,162 @@
+"""Exemplar sets and B to neuron labels (paper, section 3.3)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from descry.activations.nan_stats import ratio
+from descry.annotators.bitset import Answers
+from descry.labels.counting import Lines
+
+Frequency = Literal["occurrences", "sentences"]
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often each descriptor is in each exemplar set, and in the split as a whole.
+
+    Attributes:
+        count: int32 [neurons, descriptors], exemplars that the descriptor applies to.
+        answered: likewise, exemplars with an answer; 0 where the set was not asked about as a
+            whole.
+        asked: bool [neurons], whether it was.
+        base_count: int64 [descriptors], of the sentences that stand for the split, those that the
+            descriptor applies to.
+        base_answered: likewise, those with an answer.
+    """
+
+    count: np.ndarray
+    answered: np.ndarray
+    asked: np.ndarray
+    base_count: np.ndarray
+    base_answered: np.ndarray
+
+    def keep(self, columns: Sequence[int]) -> "Tally":
+        """Some of the descriptors."""
+        of_sets = self.count[:, columns], self.answered[:, columns], self.asked
+        return Tally(*of_sets, self.base_count[columns], self.base_answered[columns])
+
+    def f(self, by: Frequency) -> np.ndarray:
+        """f(c) of every neuron and descriptor: float64 [neurons, descriptors].
+
+        NaN where the set has nothing to count, or was not asked about as a whole.
+
+        Args:
+            by: `occurrences`, the paper's formula: the share of c among all descriptor occurrences
+                in the set; `sentences`: the share of the set's answered sentences that c applies
+                to.
+        """
+        found = shares(self.count, self.answered, by)
+        found[~self.asked] = np.nan
+        return found
+
+    def base(self, by: Frequency) -> np.ndarray:
+        """f of the whole split: float64 [descriptors]."""
+        found: np.ndarray = shares(self.base_count[None], self.base_answered[None], by)[0]
+        return found
+
+    def lift(self, by: Frequency) -> np.ndarray:
+        """f over its base rate, [neurons, descriptors]; NaN where the base rate is 0."""
+        return ratio(self.f(by), self.base(by))
+
+
+class Tallying:
+    """Counts exemplar sets, any number of neurons at a time.
+
+    Args:
+        answers: B.
+        asked: bool [sentences], those that the labeller was asked about.
+    """
+
+    def __init__(self, answers: Answers, asked: np.ndarray) -> None:
+        self._answers, self._asked = answers, asked
+        self._yes, self._answered = Lines(answers.yes), Lines(answers.answered)
+
+    def tally(self, exemplars: Iterable[np.ndarray], base: np.ndarray) -> Tally:
+        """Count the sets of a split.
+
+        Args:
+            exemplars: of some neurons after the others, int [neurons, size]: rows of B.
+            base: bool [sentences], those that stand for the split.
+        """
+        parts = [self._of(block) for block in exemplars]
+        count, answered, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
+        of_split = self._answers.among(base)
+        return Tally(count, answered, asked, of_split.yes.totals, of_split.answered.totals)
+
+    def _of(self, exemplars: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        asked = asked_sets(exemplars, self._asked)
+        count, answered = (
+            lines.sums(exemplars).astype(np.int32) for lines in (self._yes, self._answered)
+        )
+        answered[~asked] = 0
+        return count, answered, asked
+
+
+def asked_sets(exemplars: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """The neurons that have a set, all of which was asked about: bool [neurons]."""
+    return np.asarray(np.append(asked, True)[exemplars].all(axis=1) & has_set(exemplars))
+
+
+def has_set(exemplars: np.ndarray) -> np.ndarray:
+    """The neurons with an exemplar set: bool [neurons]; what is behind a set's end is below 0."""
+    return np.asarray((exemplars >= 0).any(axis=1))
+
+
+def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray:
+    """f(c) from counts: float64 [sets, descriptors], NaN where there is nothing to count."""
+    whole = count.sum(axis=1, keepdims=True) if by == "occurrences" else answered
+    return ratio(count, whole)
+
+
+def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:
+    """The descriptors assigned to each neuron: bool [neurons, descriptors].
+
+    Those with f(c) > threshold; of them the `top_k` most frequent (ties: the earlier descriptor),
+    or all if `top_k` is None.
+    """
+    assigned: np.ndarray = np.greater(f, threshold)  # NaN is never greater
+    return assigned if top_k is None else assigned & (ranks(f) < top_k)
+
+
+def ranks(f: np.ndarray) -> np.ndarray:
+    """Rank of each descriptor within its neuron: 0 for the most frequent, NaN last."""
+    order = np.argsort(np.where(np.isnan(f), np.inf, -f), axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(f.shape[1])[None, :], axis=1)
+    return rank
+
+
+def broad_descriptors(
+    tally: Tally, by: Frequency, threshold: float, share: float
+) -> list[tuple[int, float]]:
+    """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
+
+    The paper drops three such by hand (section 4.3). The broadest is dropped first and f taken
+    anew, as one broad descriptor can hide or feign another. All may be dropped: the last one, too,
+    if it is broad.
+
+    Returns:
+        (descriptor, share of neurons), in the order dropped.
+    """
+    kept = list(range(tally.count.shape[1]))
+    dropped: list[tuple[int, float]] = []
+    while kept:
+        reach = assign(tally.keep(kept).f(by)[tally.asked], threshold, None).mean(axis=0)
+        widest = int(np.argmax(reach))
+        if reach[widest] <= share:
+            break
+        dropped.append((kept.pop(widest), float(reach[widest])))
+    return dropped
+
+
+def inverse_map(
+    assigned: np.ndarray, neurons: list[str], descriptors: list[str]
+) -> dict[str, list[str]]:
+    """The neurons tagged with each descriptor."""
+    return {
+        name: [neurons[row] for row in np.flatnonzero(assigned[:, column])]
+        for column, name in enumerate(descriptors)
+    }

@@ -1,0 +1,117 @@
+"""Counts over many sets of sentences at once: what every frequency and every null is made of."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from descry.annotators.bitset import Bits
+
+_WORD = 64  # bits
+_MOST = 255  # members whose flags add up within a byte
+_BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+_FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a word
+
+
+class Sets:
+    """Sets of sentences, one a neuron, kept as a sparse matrix.
+
+    Args:
+        members: int [neurons, size], rows of the sentences, -1 behind the end of a smaller set.
+        sentences: how many there are.
+    """
+
+    def __init__(self, members: np.ndarray, sentences: int) -> None:
+        from scipy.sparse import csr_array
+
+        number, self.size = members.shape
+        taken = members >= 0
+        rows = members[taken].astype(np.int32)
+        ones = np.ones(len(rows), dtype=np.uint64)
+        pointers = np.concatenate([[0], np.cumsum(np.count_nonzero(taken, axis=1))])
+        self._member = csr_array((ones, rows, pointers), shape=(number, sentences))
+
+    def sums(self, flags: np.ndarray) -> np.ndarray:
+        """The sum of each column over each set: int64 [neurons, columns].
+
+        Several columns share a 64-bit word, in fields that no sum can overflow: so many times fewer
+        numbers are read and added.
+
+        Args:
+            flags: bool or small non-negative integers [sentences, columns].
+        """
+        columns = flags.shape[1]
+        bits = max(1, (self.size * int(flags.max(initial=0))).bit_length())
+        each = _WORD // bits
+        words = -(-columns // each)
+        packed = np.zeros((len(flags), words), dtype=np.uint64)
+        for column in range(columns):
+            shift = np.uint64(bits * (column % each))
+            packed[:, column // each] |= flags[:, column].astype(np.uint64) << shift
+        summed = np.asarray(self._member @ packed)
+        mask = np.uint64((1 << bits) - 1)
+        found = np.empty((len(summed), columns), dtype=np.int64)
+        for column in range(columns):
+            shift = np.uint64(bits * (column % each))
+            found[:, column] = (summed[:, column // each] >> shift) & mask
+        return found
+
+
+def random_sets(sentences: int, size: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Random sets of `size` different sentences: int [number, size].
+
+    Cut from whole shuffles of the sentences, so that sets out of one shuffle share none.
+    """
+    each = sentences // size
+    shuffles = [rng.permutation(sentences)[: each * size] for _ in range(-(-number // each))]
+    return np.concatenate(shuffles).reshape(-1, size)[:number]
+
+
+def random_pools(
+    sentences: int, sizes: np.ndarray, pool: int, most: int, rng: np.random.Generator
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Random sets of the sizes that neurons' sets have, size by size.
+
+    Args:
+        sizes: of the neurons' sets, int [neurons], above 0.
+        pool: how many sets there are, at least, of all sizes together.
+        most: neurons of a size for which there is a set each, at least.
+
+    Yields:
+        the neurons of a size, and int [sets, highest size], -1 behind the end of a smaller set.
+    """
+    distinct = np.unique(sizes)
+    for size in distinct.tolist():
+        neurons = np.flatnonzero(sizes == size)
+        number = max(min(len(neurons), most), -(-pool // len(distinct)))
+        members = np.full((number, int(distinct[-1])), -1)
+        members[:, :size] = random_sets(sentences, size, number, rng)
+        yield neurons, members
+
+
+class Lines:
+    """The flags of a sentence beside each other, eight columns to a byte, to be counted in sets.
+
+    Sets may come a block at a time, which `Sets` would want all of; it wants weights, too, where
+    here are bits.
+    """
+
+    def __init__(self, flags: Bits) -> None:
+        self._columns = len(flags)
+        # Row -1, which is nobody's, is the last one: nothing is set there.
+        self._bytes = np.zeros((-(-self._columns // 8), flags.sentences + 1), dtype=np.uint8)
+        for column in range(self._columns):
+            self._bytes[column // 8, :-1] |= flags.column(column).view(np.uint8) << 7 - column % 8
+
+    def sums(self, members: np.ndarray) -> np.ndarray:
+        """How often each column is set in each set: int64 [neurons, columns].
+
+        Args:
+            members: int [neurons, size], rows of the sentences, -1 where there is none.
+        """
+        starts = np.arange(0, members.shape[1], _MOST)
+        found = np.zeros((len(members), len(self._bytes), 8), dtype=np.int64)
+        for place, line in enumerate(self._bytes):
+            fields = np.add.reduceat(_FIELDS[line[members]], starts, axis=1)
+            each = fields.view(np.uint8).reshape(len(members), -1, 8)
+            found[:, place] = each.sum(axis=1, dtype=np.int64)
+        return found.reshape(len(members), -1)[:, : self._columns]

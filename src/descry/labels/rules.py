@@ -1,0 +1,93 @@
+"""The two rules by which a neuron gets its labels: how strong a descriptor is, and from where on.
+
+composition: f(c), the paper's (section 3.3). enrichment: -log10 of the false discovery rate at
+which a descriptor is over-represented among the exemplars.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from descry.activations.nan_stats import ratio
+from descry.labels.assignment import Frequency, shares
+from descry.labels.enrichment import enrichment, strength
+
+_NEAR = 1.25  # times the average share: a cut below it tells little
+RuleName = Literal["composition", "enrichment"]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a rule looks at.
+
+    Attributes:
+        yes, answered: int64 [neurons, descriptors], exemplars with Yes, and with an answer.
+        base_yes, base_answered: int64 [descriptors], of the sentences that stand for the split.
+        within: whether the exemplars are among those sentences.
+    """
+
+    yes: np.ndarray
+    answered: np.ndarray
+    base_yes: np.ndarray
+    base_answered: np.ndarray
+    within: bool = True
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A labelling rule.
+
+    Attributes:
+        frequency: how f is counted, for composition.
+        cut: t, or the false discovery rate.
+    """
+
+    name: RuleName
+    frequency: Frequency
+    cut: float
+
+    @classmethod
+    def of(cls, label: Mapping[str, Any]) -> "Rule":
+        """The rule that the section of stage label names."""
+        cut = label["threshold" if label["rule"] == "composition" else "fdr"]
+        return cls(label["rule"], label["frequency"], float(cut))
+
+    @property
+    def of_occurrences(self) -> bool:
+        """Whether f is a share of occurrences: then it does not matter how many have an answer."""
+        return self.name == "composition" and self.frequency == "occurrences"
+
+    def strength(self, counts: Counts) -> np.ndarray:
+        """How strong each descriptor is: float64 [neurons, descriptors], NaN where undefined.
+
+        0 where it is no more frequent than in the split as a whole: that is no label at any cut.
+        """
+        f = shares(counts.yes, counts.answered, self.frequency)
+        base = counts.base_yes, counts.base_answered
+        of_split = shares(base[0][None], base[1][None], self.frequency)
+        if self.name == "composition":
+            return above_base(f, f, of_split)
+        q = enrichment(counts.yes, counts.answered, *base, counts.within).q
+        return above_base(strength(q), f, of_split)
+
+    def bound(self, cut: float) -> float:
+        """The strength above which a descriptor is assigned at a cut."""
+        return cut if self.name == "composition" else -math.log10(cut)
+
+    def low_cut(self, descriptors: int) -> str | None:
+        """A warning where the cut is about what each of so few descriptors has on average."""
+        if not self.of_occurrences or self.cut >= _NEAR / descriptors:
+            return None
+        return (
+            f"with {descriptors} descriptors each has a share of {1 / descriptors:.2g} on average:"
+            f" label.threshold {self.cut:g} is no threshold for so few (raise it, or use rule:"
+            " enrichment)"
+        )
+
+
+def above_base(strong: np.ndarray, f: np.ndarray, base: np.ndarray) -> np.ndarray:
+    """Strengths, but 0 where the lift f / base is not above 1; all [neurons, descriptors]."""
+    return np.where(ratio(f, base) <= 1, 0.0, strong)

@@ -1,0 +1,1 @@
+"""Pinned checkpoints, their layers and neurons."""

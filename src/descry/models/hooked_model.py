@@ -1,0 +1,329 @@
+"""The model whose neurons are explained: what its modules put out while texts go through.
+
+A layer is a call of a site's module, in the order of calls: a model that shares one module among
+its layers (ALBERT) has as many layers as it makes calls. Some tokens go through first, which shows
+the calls, their width and the order of their axes. A forward pass ends at the last call that is
+asked for: no later layer, no pooler and no head is computed.
+"""
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from descry.errors import InputError
+from descry.io.hashing import canonical, sha256_text
+from descry.models.batching import pick_device, quiet
+from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.hookpoints import find_site
+from descry.models.special_tokens import special_as_text
+
+if TYPE_CHECKING:
+    import torch
+
+Position = Literal["cls", "last", "mean", "max", "tokens"]
+Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
+PROBE = 2, 11  # texts and tokens that go through first: numbers by which axes are told apart
+
+
+class _Done(Exception):
+    """The last call that is asked for was made."""
+
+
+class _Capture:
+    """What is kept of one forward pass."""
+
+    def __init__(self, wanted: Sequence[int] | None, keep: Reduce) -> None:
+        self.wanted, self.keep = wanted, keep
+        self.calls = 0
+        self.kept: list[torch.Tensor] = []
+
+    def take(self, value: "torch.Tensor") -> None:
+        """Take the value of the next call; raises _Done after the last."""
+        call = self.calls
+        self.calls += 1
+        if self.wanted is None or call in self.wanted:
+            self.kept.append(self.keep(value))
+        if self.wanted is not None and call == self.wanted[-1]:
+            raise _Done
+
+
+# The pass that the present thread is in: batches go through one model in several threads.
+_CAPTURE: ContextVar[_Capture | None] = ContextVar("capture", default=None)
+
+
+class Target:
+    """A model's neurons at one site and position."""
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        site: str,
+        position: Position,
+        layers: Sequence[int] | None,
+        dtype: str,
+        device: str,
+        max_tokens: int,
+        untrained: int | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            untrained: the seed of random weights in the place of the trained ones.
+        """
+        self.name, self.position, self.dtype = checkpoint.model, position, dtype
+        self.device = pick_device(device)
+        self.tokenizer, self.model = _load(checkpoint, dtype, self.device, untrained)
+        self.tokenizer_sha256 = _tokenizer_sha256(self.tokenizer)
+        special_as_text(self.tokenizer)
+        self.before, self.behind = around(self.tokenizer)
+        self.max_tokens = min(max_tokens, _positions(self.model, max_tokens))
+        self.padding = _padding(self.model.config, self.tokenizer)
+        self._check_cls()
+        self._hook(site)
+        widths = self._probe()
+        self.layers = _chosen(layers, widths, self.name)
+        self.neurons = widths[self.layers[0]]
+
+    def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids, cut at `max_tokens`, the special tokens around a text included.
+
+        Raises:
+            InputError: a text has no token.
+        """
+        return self.fit(texts)[0]
+
+    def fit(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids as `tokenize`, and how many tokens of each text were cut: int32 [texts].
+
+        Raises:
+            InputError: a text has no token, or none has room.
+        """
+        room = self.max_tokens - len(self.before) - len(self.behind)
+        if room < 1:
+            raise InputError(f"{self.name}: max_tokens {self.max_tokens} leaves no token of a text")
+        encoded = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+        )
+        whole: list[list[int]] = encoded["input_ids"]
+        ids = [[*self.before, *tokens[:room], *self.behind] for tokens in whole]
+        if not all(ids):
+            text = texts[next(row for row, tokens in enumerate(ids) if not tokens)]
+            raise InputError(f"{self.name}: no token in the text {text[:80]!r}")
+        return ids, np.array([max(0, len(tokens) - room) for tokens in whole], dtype=np.int32)
+
+    def activations(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
+        """Activations of a batch of token ids: float32 [texts, layers, neurons].
+
+        At every token (position `tokens`): float32 [tokens of all texts, layers, neurons].
+        """
+        if not self._padding_counts:
+            return self._computed(batch)
+        found: dict[int, np.ndarray] = {}
+        for length in {len(ids) for ids in batch}:
+            rows = [row for row, ids in enumerate(batch) if len(ids) == length]
+            values = self._computed([batch[row] for row in rows])
+            found.update(zip(rows, np.split(values, len(rows)), strict=True))
+        return np.concatenate([found[row] for row in range(len(batch))])
+
+    def _computed(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
+        import torch
+
+        lengths = torch.tensor([len(ids) for ids in batch])
+        shape = len(batch), int(lengths.max())
+        ids = torch.full(shape, self.padding)
+        real = torch.arange(shape[1]) < lengths[:, None]
+        ids[real] = torch.tensor([token for row in batch for token in row])
+        ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
+        keep = _keeper(self.position, real, lengths)
+        capture = _Capture(self.layers, lambda value: keep(self._by_token(value, shape)))
+        self._forward(ids, real, capture)
+        return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
+
+    def _forward(self, ids: "torch.Tensor", real: "torch.Tensor", capture: _Capture) -> None:
+        import torch
+
+        token = _CAPTURE.set(capture)
+        try:
+            with torch.inference_mode():
+                self.model(input_ids=ids, attention_mask=real.long())
+        except _Done:
+            pass
+        finally:
+            _CAPTURE.reset(token)
+
+    def _by_token(self, value: "torch.Tensor", shape: tuple[int, int]) -> "torch.Tensor":
+        """Values as [texts, tokens, neurons].
+
+        Raises:
+            InputError: they are not one row a token.
+        """
+        if self._tokens_first:
+            value = value.transpose(0, 1)
+        # OPT lays the tokens of all texts in one row.
+        if value.shape[:2] != shape and value.shape[:-1] != (shape[0] * shape[1],):
+            raise InputError(
+                f"activations.site {self._site}: in {self.name} it has no row for every token"
+            )
+        return value.reshape(*shape, -1)
+
+    def _hook(self, site: str) -> None:
+        modules = dict(self.model.named_modules())
+        found = find_site(list(filter(None, modules)), site)
+        for path in found.paths:
+            if found.input:
+                modules[path].register_forward_pre_hook(
+                    lambda _, given, named: _take(given or tuple(named.values())), with_kwargs=True
+                )
+            else:
+                modules[path].register_forward_hook(lambda _, __, output: _take(output))
+        self._site = site
+
+    def _probe(self) -> list[int]:
+        """How many neurons each call has.
+
+        Sees whether tokens come before texts, as in XLNet, and whether padding counts in spite of
+        its mask, as where MobileBERT reads a token's neighbours.
+        """
+        import torch
+
+        capture = _Capture(None, lambda value: value.clone())
+        ids = torch.full(PROBE, self.padding, device=self.device)
+        real = torch.ones_like(ids, dtype=torch.bool)
+        real[:, -3:] = False
+        ids[1, -3:] = int(not self.padding)  # two texts that differ in nothing but their padding
+        self._forward(ids, real, capture)
+        if not capture.kept:
+            raise InputError(f"activations.site {self._site}: {self.name} has it, never runs it")
+        self._tokens_first = capture.kept[0].shape[:2] == PROBE[::-1]
+        values = [self._by_token(value, PROBE)[:, :-3] for value in capture.kept]
+        self._padding_counts = any(
+            bool((one - two).abs().max() > 0.01 * one.abs().max()) for one, two in values
+        )
+        return [value.shape[-1] for value in values]
+
+    def _check_cls(self) -> None:
+        if self.position != "cls":
+            return
+        cls = self.tokenizer.cls_token_id
+        if cls is None or self.before[:1] != (cls,):
+            raise InputError(
+                f"activations.position cls: {self.name} has no [CLS] token at the start of a text:"
+                " take last, mean or max"
+            )
+
+
+def _take(value: Any) -> None:
+    capture = _CAPTURE.get()
+    if capture is not None:
+        capture.take(value if hasattr(value, "shape") else value[0])
+
+
+def _keeper(position: Position, real: "torch.Tensor", lengths: "torch.Tensor") -> Reduce:
+    """From values [texts, tokens, neurons] to float32 [rows, neurons]; padding never counts."""
+    import torch
+
+    rows = torch.arange(len(lengths), device=lengths.device)
+    padding = ~real[:, :, None]
+    reduce: dict[str, Reduce] = {
+        "cls": lambda value: value[:, 0].clone(),  # no view: Falcon adds to what it put out
+        "last": lambda value: value[rows, lengths - 1],
+        "mean": lambda value: value.float().masked_fill(padding, 0).sum(1) / lengths[:, None],
+        "max": lambda value: value.masked_fill(padding, float("-inf")).amax(1),
+        "tokens": lambda value: value[real],
+    }
+    keep = reduce[position]
+    return lambda value: keep(value).float()
+
+
+def _load(
+    checkpoint: Checkpoint, dtype: str, device: str, untrained: int | None
+) -> tuple[Any, Any]:
+    """Tokenizer and model without a head; of an encoder-decoder the encoder."""
+    quiet()
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = str(checkpoint.folder)
+    with loadable(checkpoint):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        model, loaded = AutoModel.from_pretrained(
+            folder,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=False,
+            use_safetensors=checkpoint.safetensors,
+            output_loading_info=True,
+        )
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise InputError(f"{checkpoint.model}: cannot be loaded (no tokenizer's vocabulary in it)")
+    if untrained is not None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(untrained)
+            model = AutoModel.from_config(model.config, dtype=getattr(torch, dtype))
+    unused = ["pooler"]
+    if hasattr(model, "encoder") and hasattr(model, "decoder"):
+        model = model.get_encoder()
+        unused += ["decoder"]
+    # The library would draw them by lot.
+    if absent := [key for key in loaded["missing_keys"] if key.split(".")[0] not in unused]:
+        raise InputError(
+            f"{checkpoint.model}: cannot be loaded (it has no weights for {len(absent)} of the"
+            f" model's, such as {min(absent)})"
+        )
+    model.config.use_cache = False
+    with loadable(checkpoint):
+        model.to(device)
+    return tokenizer, model.eval()
+
+
+def _tokenizer_sha256(tokenizer: Any) -> str:
+    """sha256 of what the tokenizer does, whatever files it came in."""
+    fast = getattr(tokenizer, "backend_tokenizer", None)
+    return sha256_text(fast.to_str() if fast else canonical(tokenizer.get_vocab()))
+
+
+def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The special tokens that a tokenizer puts before and behind a text."""
+    encoded = tokenizer("a", return_special_tokens_mask=True)
+    ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
+    own = [place for place, flag in enumerate(special) if not flag]
+    return tuple(ids[: own[0]]), tuple(ids[own[-1] + 1 :])
+
+
+def _padding(config: Any, tokenizer: Any) -> int:
+    """A token that the model knows; its own padding where it has one: RoBERTa counts from it."""
+    named = getattr(config, "pad_token_id", None), tokenizer.pad_token_id
+    return next((i for i in named if i is not None and 0 <= i < config.vocab_size), 0)
+
+
+def _positions(model: "torch.nn.Module", otherwise: int) -> int:
+    """How many tokens a model can number; RoBERTa starts after its padding index."""
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    taken = 0 if padding is None else int(padding) + 1
+    numbered = getattr(model.config, "max_position_embeddings", None) or otherwise + taken
+    return int(numbered) - taken if numbered > 0 else otherwise
+
+
+def _chosen(layers: Sequence[int] | None, widths: Sequence[int], name: str) -> list[int]:
+    """The layers meant, in ascending order; all have one width.
+
+    Raises:
+        InputError: there is no such layer, or their widths differ.
+    """
+    chosen = sorted(set(range(len(widths)) if layers is None else layers))
+    for layer in chosen:
+        if not 0 <= layer < len(widths):
+            raise InputError(
+                f"activations.layers: {name} has no layer {layer}: its layers are 0 to"
+                f" {len(widths) - 1}"
+            )
+    if len({widths[layer] for layer in chosen}) > 1:
+        shown = ", ".join(f"{layer}: {widths[layer]}" for layer in chosen)
+        raise InputError(f"activations.layers: not of one width ({shown}): name those of one width")
+    return chosen

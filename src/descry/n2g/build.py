@@ -1,0 +1,103 @@
+"""The graphs of a target model's neurons, made of the sentences that excite them most."""
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Any
+
+import numpy as np
+
+from descry.activations.top_k import NOBODY
+from descry.corpus.splits import sentence_id
+from descry.models.hooked_model import Target
+from descry.n2g.augment import Augmenter
+from descry.n2g.batching import Prompt
+from descry.n2g.explain import Sample, Settings, explain, halves, sample
+from descry.n2g.graph import Graph
+from descry.n2g.layer_model import LayerNeurons
+from descry.n2g.scoring import graph_scores
+from descry.n2g.sentences import Sentences
+from descry.n2g.tables import Record, Tokens
+from descry.n2g.texts import Text
+
+Place = tuple[int, int]  # of a neuron: its layer's row in the target's layers, its index
+Parted = tuple[Sequence[Text], Sequence[Text]]  # those that a graph is made from, and the others
+Known = list[tuple[Prompt, np.ndarray]]
+_DIGITS = 3  # of an activation at a token: no colour shows more
+
+
+def of_layers(target: Target, layers: Sequence[int]) -> Target:
+    """The same model with these layers; nothing is loaded again."""
+    other = copy(target)
+    other.layers = list(layers)
+    return other
+
+
+def make_records(
+    subject: LayerNeurons,
+    leading: Mapping[int, np.ndarray],
+    sentences: Sentences,
+    settings: Settings,
+    augmenter: Augmenter | None,
+) -> list[Record]:
+    """The graphs of some neurons of a layer, scored on the texts that they are not made from.
+
+    Where they fire in the corpus is not looked for: `fires` is empty.
+
+    Args:
+        leading: by neuron, rows of the sentences that excite it most; -1 is none.
+    """
+    parted = {
+        neuron: _parted(rows[rows != NOBODY].tolist(), sentences, settings)
+        for neuron, rows in leading.items()
+    }
+    found = sample({neuron: [*one, *other] for neuron, (one, other) in parted.items()}, subject)
+    train = {neuron: found[neuron][: len(one)] for neuron, (one, _) in parted.items()}
+    held = {neuron: found[neuron][len(one) :] for neuron, (one, _) in parted.items()}
+    return [
+        _record(subject, graph, train[graph.neuron], held[graph.neuron], sentences, settings)
+        for graph in explain(train, subject, settings, augmenter)
+    ]
+
+
+def _parted(rows: list[int], sentences: Sentences, settings: Settings) -> Parted:
+    return halves(sentences.texts(rows), train=settings.train, seed=settings.seed)
+
+
+def _record(
+    subject: LayerNeurons,
+    graph: Graph,
+    train: Sequence[Sample],
+    held: Sequence[Sample],
+    sentences: Sentences,
+    settings: Settings,
+) -> Record:
+    [layer] = subject.target.layers
+    words = _words(graph, subject.target.tokenizer)
+    scores = graph_scores(graph, _known(train), _known(held), firing=settings.firing)
+    tokens = [] if subject.whole else _tokens(train, graph, subject.target.tokenizer)
+    return Record(layer, graph, words, _ids(train), _ids(held), tokens, scores, [])
+
+
+def _ids(samples: Sequence[Sample]) -> list[str]:
+    return [sentence_id(one.text.string) for one in samples]
+
+
+def _tokens(samples: Sequence[Sample], graph: Graph, tokenizer: Any) -> list[Tokens]:
+    """The texts token by token, as far as they are read."""
+    found = []
+    for text, activations in samples:
+        words = tokenizer.convert_ids_to_tokens(list(text.tokens))
+        shares = graph.shares(activations).round(_DIGITS) + 0.0  # no -0.0
+        found.append(Tokens(words, shares.tolist()))
+    return found
+
+
+def _words(graph: Graph, tokenizer: Any) -> dict[int, str]:
+    """The vocabulary's string of every token in a graph."""
+    keys = {key for key in graph.trie.keys if key >= 0} | {node.token for node in graph.drawn}
+    tokens = sorted(keys)
+    return dict(zip(tokens, tokenizer.convert_ids_to_tokens(tokens), strict=True))
+
+
+def _known(samples: Sequence[Sample]) -> Known:
+    return [(one.text.tokens, one.activations) for one in samples]

@@ -1,0 +1,87 @@
+"""The texts of a corpus that excite neurons most."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from descry.activations.top_k import Leaders
+from descry.errors import InputError
+from descry.models.batching import in_parallel, plan_batches, within_memory
+from descry.models.hooked_model import Target
+from descry.n2g.batching import Prompt
+
+Around = tuple[Sequence[int], Sequence[int]]  # special tokens before a prompt, and behind it
+
+
+def leading_rows(
+    target: Target,
+    blocks: Iterable[Sequence[Prompt]],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    *,
+    size: int,
+    batch_tokens: int,
+) -> np.ndarray:
+    """The texts with a neuron's highest activation, at any token that is not a special one.
+
+    The texts come block by block, and no more than the activations of some batches are ever held.
+
+    Args:
+        target: with position `tokens`, or with one activation a text.
+        blocks: the tokens of all texts, special ones left out; a text without any never leads.
+        chosen: the neurons (row of the layer in `target.layers`, index).
+        size: texts of a neuron.
+        batch_tokens: padded tokens of a batch.
+
+    Returns:
+        int32 [neurons, size], the highest first, ties by the lower row; -1 where the texts are out.
+
+    Raises:
+        InputError: an activation is not finite, or memory is short.
+    """
+    leaders = Leaders(len(chosen), size)
+    first = 0
+    for prompts in blocks:
+        values = _highest(target, prompts, around, chosen, batch_tokens)
+        leaders.add(values, first + np.arange(len(prompts)))
+        first += len(prompts)
+    return leaders.settle()[0]
+
+
+def _highest(
+    target: Target,
+    prompts: Sequence[Prompt],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    batch_tokens: int,
+) -> np.ndarray:
+    """The highest activation of each text: float32 [texts, neurons]; -inf of one without tokens."""
+    layers, indices = (list(places) for places in zip(*chosen, strict=True))
+
+    def highest(rows: np.ndarray) -> np.ndarray:
+        batch = [[*around[0], *prompts[row], *around[1]] for row in rows.tolist()]
+        values = target.activations(batch)[:, layers, indices]
+        if not np.isfinite(values).all():
+            raise InputError(f"{target.name}: activations are not finite")
+        lengths = [len(prompts[row]) for row in rows.tolist()]
+        return values if target.position != "tokens" else _by_text(values, lengths, around)
+
+    found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
+    some = np.flatnonzero([len(prompt) for prompt in prompts])
+    special = sum(map(len, around))
+    plan = plan_batches([len(prompts[row]) + special for row in some.tolist()], batch_tokens)
+    batches = [some[rows] for rows in plan]
+    computed = in_parallel(highest, batches, target.device, together=2)
+    with within_memory(target.name, f"halve activations.batch_tokens ({batch_tokens})"):
+        for rows, values in zip(batches, computed, strict=True):
+            found[rows] = values
+    return found
+
+
+def _by_text(values: np.ndarray, lengths: Sequence[int], around: Around) -> np.ndarray:
+    """The highest row of each text, special tokens left out: [texts, neurons]."""
+    before, behind = map(len, around)
+    spans = np.array([(before, length, behind) for length in lengths]).ravel()
+    own = np.repeat(np.tile([False, True, False], len(lengths)), spans)
+    starts = np.cumsum([0, *lengths[:-1]])
+    return np.asarray(np.maximum.reduceat(values[own], starts, axis=0))

@@ -1,0 +1,1 @@
+"""Which inputs made each label, and whether a result follows from them."""

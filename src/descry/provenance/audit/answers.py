@@ -1,0 +1,135 @@
+"""The answers that labels rest on: their prompts and keys, and what the cache has of them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from descry.annotators.annotations import Annotations
+from descry.annotators.base import Frame, Identity
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.parsing.topics import parse_topics
+from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache.store import Request
+from descry.annotators.prompts import NO, YES, Prompt, p1, p1_template, p2
+from descry.io.hashing import JSON
+from descry.provenance.audit.evidence import Answer
+from descry.provenance.audit.project import Project
+
+SAYS = {1: YES, 0: NO}  # in B
+
+
+class Asked(NamedTuple):
+    """A prompt to a labeller, and what the result says that it answered.
+
+    Attributes:
+        key: as the result recorded it; None where it records none, and it follows from the rest.
+        agrees: whether a response is the one that the result has.
+    """
+
+    prompt: Prompt
+    who: Identity
+    frame: Frame
+    says: str | None
+    score: float | None
+    key: str | None
+    agrees: Callable[[JSON], bool]
+
+    @property
+    def request(self) -> Request:
+        """The request that the labeller was sent."""
+        return self.who.request(self.prompt, self.frame)
+
+
+class Verdicts:
+    """The answers behind B."""
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.b = annotations
+        self.who = Identity(**annotations.labeller)
+        self.min_mass = float(annotations.made["params"].get("min_mass", 0))
+
+    def asked(self, text: str, row: int, column: int) -> Asked:
+        """The prompt behind a cell of B, about the sentence of that row."""
+        answer, score = int(self.b.answer[row, column]), float(self.b.score[row, column])
+
+        def agrees(response: JSON) -> bool:
+            try:
+                return int(parse_verdict(response, self.min_mass).yes) == answer
+            except UnparsableError:
+                return False
+
+        prompt = p2([text], [self.b.descriptors[column]])[0]
+        says, known = SAYS.get(answer), None if np.isnan(score) else score
+        return Asked(prompt, self.who, self.b.frame, says, known, None, agrees)
+
+
+class Topics:
+    """The answers behind the raw descriptors.
+
+    Attributes:
+        limits: descriptors of a sentence and words of a descriptor, at the most.
+        template: of the prompts.
+        who: the labellers and their frames, by name.
+        first: that of them who is asked for the 1-shot example where none is given.
+    """
+
+    def __init__(self, made: JSON) -> None:
+        """Take in what made candidates.parquet."""
+        params, shot = made["params"], made["example"]
+        self.limits = params["max_descriptors"], params["max_words"]
+        self.template = p1_template(self.limits[0], shot["sentence"], shot["concepts"])
+        self.who: dict[str, tuple[Identity, Frame]] = {}
+        for spec in made["labellers"]:
+            who = {name: value for name, value in spec.items() if name != "frame"}
+            self.who[spec["name"]] = Identity(**who), (spec["frame"][0], spec["frame"][1])
+        self.first = self.who[made["labellers"][0]["name"]]
+
+    def prompt(self, text: str) -> Prompt:
+        """The question about a sentence."""
+        asked: Prompt = p1([text], self.template)[0]
+        return asked
+
+    def phrases(self, response: JSON) -> list[str]:
+        """The raw descriptors that a response names; none where it cannot be used."""
+        try:
+            return parse_topics(response, *self.limits)
+        except UnparsableError:
+            return []
+
+    def asked(self, text: str, labeller: str, phrase: str, key: str) -> Asked:
+        """The prompt of which a labeller answered a phrase, with the key that was recorded."""
+
+        def agrees(response: JSON) -> bool:
+            return phrase in self.phrases(response)
+
+        return Asked(self.prompt(text), *self.who[labeller], phrase, None, key, agrees)
+
+
+def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
+    """The evidence for each; the cache is looked into once."""
+    requests = [it.request for it in asked]
+    keys = [it.key or request.key for it, request in zip(asked, requests, strict=True)]
+    stored = project.records(sorted(set(keys)))
+    each = zip(asked, requests, keys, strict=True)
+    return [_answer(it, request, key, stored.get(key)) for it, request, key in each]
+
+
+def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> Answer:
+    """The evidence, with what the cache's record has where there is one."""
+    known = record or {"response": None, "made": None, "origin": {}}
+    return Answer(
+        says=asked.says,
+        score=asked.score,
+        prompt=request.prompt,
+        key=key,
+        labeller=asked.who.as_json(),
+        in_cache=record is not None,
+        follows=request.key == key,
+        agrees=None if record is None else asked.agrees(record["response"]),
+        response=known["response"],
+        made=known["made"],
+        versions=known["origin"].get("versions"),
+        server=known["origin"].get("server"),
+        cut=known.get("cut", 0),
+    )

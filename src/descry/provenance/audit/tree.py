@@ -1,0 +1,180 @@
+"""An audit in words: a tree of lines, for the terminal and for a page."""
+
+from collections.abc import Sequence
+
+from descry.activations.exemplar_files import activation_places, spread
+from descry.activations.top_k import HIGHEST
+from descry.io.hashing import JSON
+from descry.io.nested import flat
+from descry.io.number_format import fixed, small
+from descry.io.tree import Node
+from descry.provenance.audit.evidence import (
+    Answer,
+    Audit,
+    Cluster,
+    Exemplar,
+    File,
+    Label,
+    Numbers,
+    Review,
+    Step,
+)
+from descry.provenance.audit.files import UNCHANGED
+
+FEW = 4  # files of a stage that are listed one by one
+
+
+def tree(audit: Audit) -> Node:
+    """The evidence for a neuron's labels."""
+    target = audit.target
+    top = Node(
+        f"{audit.neuron} of {target['model']} @ {target['revision']}"
+        f" (weights sha256 {target['weights']}), {target['site']} at {target['position']}"
+    )
+    top.add(f"activations of {audit.sentences} sentences: {spread(audit.spread)}")
+    for label in audit.labels:
+        _label(top, label, activation_places(audit.spread))
+    for end, nearest in audit.strongest.items():
+        top.add(f"{at_end(end)}no label; nearest to one: {_nearest(nearest)}")
+    for end, why in audit.silent.items():
+        top.add(f"{at_end(end)}no exemplars, no label: {why}")
+    for words in audit.warnings:
+        top.add(f"warning: {words}")
+    for dropped in audit.dropped:
+        top.add(f"no label of any neuron: {dropped['descriptor']}: {dropped['reason']}")
+    top.children.append(_steps(audit.steps))
+    _commit(top, audit)
+    return top
+
+
+def at_end(end: str) -> str:
+    """What stands before a line about the lowest activations."""
+    return "" if end == HIGHEST else f"{end} activations: "
+
+
+def _nearest(nearest: JSON) -> str:
+    return f"{nearest['descriptor']}, f {fixed(nearest['f'])}, q {small(nearest['q'])}"
+
+
+def _label(top: Node, label: Label, digits: int) -> None:
+    node = top.add(f"{at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
+    for split, numbers in label.splits.items():
+        node.add(f"{split}: {_numbers(numbers)}")
+    below = node.add(f"{label.tagged} of {label.size} exemplars have it")
+    for exemplar in label.exemplars:
+        _exemplar(below, exemplar, digits)
+    cluster(node, label.cluster)
+
+
+def _numbers(n: Numbers) -> str:
+    return (
+        f"{'assigned' if n.assigned else 'not assigned'}, f {fixed(n.f)} ({n.count} exemplars),"
+        f" base rate {fixed(n.base_rate)}, lift {fixed(n.lift, 1)},"
+        f" p {small(n.p)}, q {small(n.q)}"
+    )
+
+
+def _exemplar(node: Node, exemplar: Exemplar, digits: int) -> None:
+    review = exemplar.review
+    value = fixed(exemplar.activation, digits)
+    below = node.add(f"exemplar {exemplar.rank}, activation {value}: {review.text}")
+    if exemplar.seen:
+        below.add(exemplar.seen)
+    below.add(place(review))
+    answer(below, exemplar.answer)
+
+
+def place(review: Review) -> str:
+    """Where a sentence was read."""
+    known = {"asin": review.asin, "reviewer": review.reviewer, "overall": review.overall}
+    who = ", ".join(f"{name} {value}" for name, value in known.items() if value)
+    return (
+        f"review {review.id} ({review.split} half): {review.source} line {review.line}"
+        f" (sha256 {review.sha256})" + (f", {who}" if who else "")
+    )
+
+
+def answer(node: Node, it: Answer) -> Node:
+    """Add a labeller's answer, with its prompt and key."""
+    who = it.labeller
+    odds = ", in words" if it.score is None else f", log-odds {fixed(it.score)}"
+    below = node.add(
+        f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
+        f" {who['revision']}, {who['dtype']}"
+        + (f"; the prompt's sentence was cut by {it.cut} tokens" if it.cut else "")
+    )
+    below.add(prompt(it.prompt))
+    wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"
+    below.add(f"key {it.key}{wrong}; {_stored(it)}")
+    return below
+
+
+def prompt(text: str) -> str:
+    """A prompt on one line."""
+    return "prompt: " + text.replace("\n", "\\n")
+
+
+def _stored(it: Answer) -> str:
+    if not it.in_cache:
+        return "not in this cache"
+    versions = ", ".join(f"{name} {version}" for name, version in (it.versions or {}).items())
+    at = f" at {it.server['base_url']}" if it.server else ""
+    otherwise = "" if it.agrees else ", WHERE THE RESPONSE IS ANOTHER"
+    return f"in the cache{otherwise}, made {it.made}{at} with {versions or 'versions not recorded'}"
+
+
+def cluster(node: Node, it: Cluster) -> None:
+    """Add what is behind a descriptor."""
+    below = node.add(
+        f"descriptor {it.descriptor}: {it.size} raw descriptors, {it.mentions} mentions"
+    )
+    for old in it.edited_from:
+        below.add(f"renamed by hand from {old} ({it.edits})")
+    for phrase in it.phrases:
+        leaf = below.add(f"raw descriptor {phrase.phrase} ({phrase.mentions} mentions)")
+        for mention in phrase.given:
+            line = leaf.add(f"{place(mention.review)}: {mention.review.text}")
+            answer(line, mention.answer)
+
+
+def _steps(steps: Sequence[Step]) -> Node:
+    node = Node("files, params, code and versions")
+    for step in steps:
+        below = node.add(f"stage {step.stage}")
+        below.add("params " + ", ".join(f"{k} {v}" for k, v in flat(step.params).items()))
+        for word, files in (("from", step.inputs), ("to", step.outputs), ("code", step.code)):
+            _files(below, word, files)
+        below.add("by " + ", ".join(f"{name} {version}" for name, version in step.versions.items()))
+    return node
+
+
+def _file(file: File) -> str:
+    hashes = {"sha256": file.sha256, "md5": file.md5}
+    known = ", ".join(f"{name} {value}" for name, value in hashes.items() if value)
+    return f"{file.path} ({file.state}{', ' + known if known else ''})"
+
+
+def _files(node: Node, word: str, files: Sequence[File]) -> None:
+    """Each of a few files; of many only those that are not as they were."""
+    if len(files) <= FEW:
+        for file in files:
+            node.add(f"{word} {_file(file)}")
+        return
+    strange = [file for file in files if file.state != UNCHANGED]
+    rest = f"all unchanged but {len(strange)}" if strange else "all unchanged"
+    below = node.add(f"{word} {len(files)} files, {rest} (--json lists them)")
+    for file in strange:
+        below.add(_file(file))
+
+
+def _commit(top: Node, audit: Audit) -> None:
+    why = f"not known (git: {audit.unknown})"
+    if audit.commit is None:
+        top.add(f"git commit {why}" if audit.unknown else "no git commit here")
+    elif audit.changed is None:
+        top.add(f"git commit {audit.commit}, files changed since: {why}")
+    else:
+        clean = f"{len(audit.changed)} files changed since" if audit.changed else "clean"
+        node = top.add(f"git commit {audit.commit}, {clean}")
+        for path in audit.changed:
+            node.add(path)

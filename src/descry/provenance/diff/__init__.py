@@ -1,0 +1,1 @@
+"""Where two versions of a result part first, and by how much."""

@@ -1,0 +1,1 @@
+"""A commit rebuilt in a clone, and compared."""

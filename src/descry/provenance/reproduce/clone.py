@@ -1,0 +1,194 @@
+"""A clone in which a commit's results can be made again: inputs, answers, and the run itself."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from descry.annotators.human import HUMAN
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.errors import InputError
+from descry.io.dvc_cache import cache_of, config
+from descry.io.git import LEADING_ASTRAY
+from descry.io.hashing import JSON
+from descry.io.sanitize import printable
+
+CACHE, ANSWERS = Path("cache/prompts"), Path("data/answers")
+Progress = Callable[[str], None]
+_LAST = 15  # lines of what Snakemake printed
+_RULE = re.compile(r"(?:local)?rule (\w+):")
+
+
+def _environment(clone: Path) -> dict[str, str]:
+    """That of all commands in a clone: its own code, and a place of its own for DVC's state."""
+    kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
+    state = str(clone.parent / "dvc")
+    return kept | {"PYTHONPATH": "src", "DVC_SITE_CACHE_DIR": state, "DVC_NO_ANALYTICS": "1"}
+
+
+def _run(clone: Path, *command: str) -> str | None:
+    """Run a command in a clone: None if it is done, else the last line it printed."""
+    done = subprocess.run(
+        command,
+        cwd=clone,
+        env=_environment(clone),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    )
+    if done.returncode == 0:
+        return None
+    return printable((done.stdout.strip().splitlines() or [f"exit status {done.returncode}"])[-1])
+
+
+def check_out(root: Path, commit: str, clone: Path) -> None:
+    """Clone a project with a commit checked out; it shares the project's objects.
+
+    Raises:
+        InputError: git cannot.
+    """
+    clone.mkdir()
+    # No hooks: those of a template could run anything.
+    quiet = ("git", "-c", "core.hooksPath=/dev/null")
+    error = _run(clone, *quiet, "clone", "-q", "--shared", "--no-checkout", str(root), ".")
+    error = error or _run(clone, *quiet, "checkout", "-q", "--detach", commit)
+    if error is not None:
+        raise InputError(f"{root}: cannot be cloned ({error})")
+
+
+def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
+    """Check out what DVC tracks by itself (`dvc add`): from the project's cache, or a remote.
+
+    What has to be fetched goes into a cache of the clone's own.
+
+    Raises:
+        InputError: something is in neither.
+    """
+    tracked = sorted(path for path in clone.rglob("*.dvc") if path.is_file())
+    names = [path.relative_to(clone).as_posix() for path in tracked]
+    if not names:
+        return
+    for name in names:
+        progress(printable(f"input {name.removesuffix('.dvc')}"))
+    _configure(root, clone, cache_of(root))
+    missing = [name for name in names if _dvc(clone, "checkout", name)]
+    _configure(root, clone, clone / ".dvc/cache")
+    for name in missing:
+        progress(printable(f"input {name.removesuffix('.dvc')} from a remote"))
+        if error := _dvc(clone, "pull", name):
+            raise InputError(f"{name}: neither in DVC's cache nor in a remote ({error})")
+    (clone / ".dvc/config.local").unlink()  # it may hold passwords
+
+
+def _configure(root: Path, clone: Path, cache: Path) -> None:
+    """Let DVC in the clone know a cache, and the project's remotes."""
+    theirs = config(root)
+    with config(clone).edit("local") as ours:
+        # A link could be written through, into the project's cache.
+        ours["cache"] = {"dir": str(cache), "type": "copy"}
+        ours["remote"] = theirs["remote"]
+        ours["core"] = {"remote": name} if (name := theirs["core"].get("remote")) else {}
+
+
+def _dvc(clone: Path, *arguments: str) -> str | None:
+    """None if DVC did it, else why not."""
+    return _run(clone, sys.executable, "-m", "dvc", *arguments, "--quiet")
+
+
+def bring_answers(root: Path, clone: Path, progress: Progress) -> None:
+    """Fill the clone's prompt cache: from the exports of the commit, or from the project's cache.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    local = root / CACHE / "cache.db"
+    if (clone / ANSWERS).exists():
+        progress(f"answers of {ANSWERS}")
+        command = (sys.executable, "-m", "descry", "cache", "import", ANSWERS.as_posix())
+        if error := _run(clone, *command):
+            raise InputError(f"{ANSWERS}: cannot be imported ({error})")
+    elif local.is_file():
+        progress(f"answers of {CACHE}, since the commit has no {ANSWERS}")
+        copy_database(local, clone / CACHE / local.name)
+
+
+def forget_answers(clone: Path, progress: Progress) -> None:
+    """Remove the answers of labellers that run on this machine: they are to answer anew.
+
+    Those of servers, which cost money, and of people stay.
+    """
+    if not (clone / CACHE / "cache.db").is_file():
+        return
+    with PromptCache(clone / CACHE) as cache:
+        local = {name for name, origin in cache.origins().items() if _runs_here(origin)}
+        keys = [key for key, text in cache.records() if json.loads(text)["origin"] in local]
+        cache.remove(keys, [])
+    progress(f"{len(keys)} answers are asked for anew")
+
+
+def _runs_here(origin: JSON) -> bool:
+    return "server" not in origin and not origin["model"].startswith(HUMAN)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy an SQLite database as it is at one moment, whoever is writing to it.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    target.parent.mkdir(parents=True)
+    # A reader leaves the files of the log beside the database; a writer removes them again, but
+    # takes over what the log still holds.
+    mode = "ro" if source.with_name(f"{source.name}-wal").exists() else "rw"
+    address = f"{source.absolute().as_uri()}?mode={mode}"
+    try:
+        with (
+            closing(sqlite3.connect(address, uri=True, timeout=60)) as opened,
+            closing(sqlite3.connect(target)) as copy,
+        ):
+            opened.backup(copy)
+    except sqlite3.Error as error:
+        raise InputError(f"{source}: not a usable prompt cache ({error})") from error
+
+
+def rebuild(
+    clone: Path, stages: Sequence[str], progress: Progress, *, replay: bool
+) -> list[str] | None:
+    """Make all results: None if that went well, else the last lines printed.
+
+    Args:
+        replay: nobody is asked.
+    """
+    command = ["-m", "snakemake", "--cores", "all", "--quiet", "host", "progress"]
+    started, last = 0, deque[str](maxlen=_LAST)
+    with subprocess.Popen(
+        [sys.executable, *command, "--config", f"replay={str(replay).lower()}"],
+        cwd=clone,
+        env=_environment(clone),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as running:
+        try:
+            for line in running.stdout or ():
+                last.append(printable(line.rstrip()))
+                if (rule := _RULE.match(line)) and rule[1] in stages:
+                    started += 1
+                    progress(f"{rule[1]}: stage {started} of {len(stages)}")
+                elif line.startswith(tuple(f"{stage}: " for stage in stages)):
+                    progress(last[-1])
+        except BaseException:
+            os.killpg(running.pid, signal.SIGTERM)  # its stages, too
+            running.wait()
+            raise
+    return list(last) if running.returncode else None

@@ -1,0 +1,111 @@
+"""The prompt cache, gone through once: are its keys right, and what do its answers say?"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from descry.annotators.annotations import MISSING, Annotations, read_annotations, read_judgements
+from descry.annotators.base import Identity
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache.check import Verified, verify
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import P2
+from descry.io.hashing import JSON
+from descry.provenance.audit.project import Project
+from descry.provenance.verify.check import Link
+
+Said = dict[tuple[str, str], tuple[str, JSON]]  # by labeller and sentence: key and response
+
+
+class Answers:
+    """What the answers behind the raw descriptors and behind B say.
+
+    Attributes:
+        topics: the answers to p1, those of the template that made the raw descriptors.
+    """
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self.topics: Said = {}
+        self._verdicts: dict[str, _Verdicts] = {}
+
+    def go_through(self, cache: PromptCache, template: JSON) -> Link:
+        """Compute every key anew, and take in what belongs to the results.
+
+        Args:
+            template: of the prompts to p1.
+        """
+        self._verdicts = {stage: _Verdicts(b) for stage, b in _asked(self._project)}
+        self._template = template
+        found = verify(cache, self._project.results, self._take)
+        return Link("prompt cache", _words(found), _fault(self._project, found))
+
+    def _take(self, key: str, record: JSON, origin: JSON) -> None:
+        if origin["task"] == "p1" and origin["template"] == self._template:
+            self.topics[origin["name"], record["sentence"]] = key, record["response"]
+        elif origin["task"] == "p2":
+            for verdicts in self._verdicts.values():
+                verdicts.take(record, origin)
+
+    def verdicts(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
+        """B as the cache has it: answer and score [sentences, descriptors]."""
+        return self._verdicts[stage].answer, self._verdicts[stage].score
+
+
+def _asked(project: Project) -> Iterator[tuple[str, Annotations]]:
+    yield "annotate", read_annotations(project.result("annotate"))
+    judged = read_judgements(project.results / "judgements.h5")
+    if judged is not None:
+        yield "judge", judged
+
+
+class _Verdicts:
+    """B of one labeller, as it fills."""
+
+    def __init__(self, b: Annotations) -> None:
+        shape = len(b.ids), len(b.descriptors)
+        self.answer = np.full(shape, MISSING, dtype=np.int8)
+        self.score = np.full(shape, np.nan, dtype=np.float32)
+        self._who = Identity(**b.labeller)
+        self._frame = list(b.frame)
+        self._rows = {name: row for row, name in enumerate(b.ids) if b.asked[row]}
+        self._columns = {name: column for column, name in enumerate(b.descriptors)}
+        self._min_mass = float(b.made["params"]["min_mass"])
+        self._own: dict[str, bool] = {}  # by an origin's name: few origins have all answers
+
+    def take(self, record: JSON, origin: JSON) -> None:
+        """Take an answer in, if it is one of this labeller about this corpus."""
+        if not self._is_own(record["origin"], origin):
+            return
+        row, column = self._rows.get(record["sentence"]), self._columns.get(record["descriptor"])
+        if row is not None and column is not None:
+            self.answer[row, column], self.score[row, column] = self._said(record["response"])
+
+    def _is_own(self, name: str, origin: JSON) -> bool:
+        if name not in self._own:
+            same = origin["template"] == list(P2) and origin["frame"] == self._frame
+            self._own[name] = same and self._who.answered(origin)
+        return self._own[name]
+
+    def _said(self, response: JSON) -> tuple[int, float]:
+        try:
+            verdict = parse_verdict(response, self._min_mass)
+        except UnparsableError:
+            return MISSING, math.nan
+        return int(verdict.yes), verdict.odds
+
+
+def _words(found: Verified) -> str:
+    checked = f"{found.checked} cache keys by their requests"
+    if found.elsewhere:
+        checked += f" ({found.elsewhere} of other sentences left out)"
+    return checked
+
+
+def _fault(project: Project, found: Verified) -> str | None:
+    if not found.wrong:
+        return None
+    key, reason = min(found.wrong.items())
+    return f"{project.cache_folder}: {key}: {reason}; {len(found.wrong)} are wrong"

@@ -1,0 +1,171 @@
+"""Contents: does what a result says follow from what its inputs say? No model is needed for it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+
+from descry.annotators.annotations import Annotations
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.files import review_files
+from descry.corpus.readers import read_reviews
+from descry.corpus.splits import sentence_id
+from descry.io.hashing import JSON
+from descry.io.json_files import read_json
+from descry.io.parquet import read_table
+from descry.labels.clustering import Edits
+from descry.provenance.audit.answers import SAYS, Topics, Verdicts
+from descry.provenance.audit.project import Project
+from descry.provenance.diff.contents import content_difference
+from descry.provenance.verify.cached_answers import Answers
+from descry.provenance.verify.check import Link
+from descry.stages import describe, exemplars, label
+from descry.stages.cluster import read_edits
+from descry.workflow.params import Params, arguments
+
+
+def corpus(project: Project, params: Params) -> Link:
+    """Every sentence stands where its row says, and its id is the hash of its text."""
+    table = read_table(project.result("corpus"), "corpus", ["id", "text", "source", "line"])
+    rows = {(row["source"], row["line"]): row for row in table.to_pylist()}
+    checked = f"{len(table)} sentences by the lines they were read from"
+    for row in rows.values():
+        if sentence_id(row["text"]) != row["id"]:
+            return Link("corpus", checked, f"corpus.parquet: {row['id']} is not its text's hash")
+    section = params.corpus
+    files = review_files(project.place(section.reviews))
+    for review in read_reviews(files, section.text_fields, section.max_invalid, Counter()):
+        at = project.own(review.source), review.line
+        row = rows.pop(at, None)
+        if row is not None and row["text"] != review.text:
+            fault = f"corpus.parquet: {row['id']} is not what stands in {at[0]} line {at[1]}"
+            return Link("corpus", checked, fault)
+    left = f"corpus.parquet: {len(rows)} sentences stand in no review file" if rows else None
+    return Link("corpus", checked, left)
+
+
+def candidates(project: Project, topics: Topics, cache: PromptCache, answers: Answers) -> Link:
+    """Every raw descriptor is what the cached answer says, and none is left out."""
+    table = read_table(project.result("describe"), "describe")
+    checked = f"{len(table)} raw descriptors by the cached answers"
+    texts = read_table(project.result("corpus"), "corpus", ["id", "text"])
+    fault = _example(texts["text"].to_pylist(), topics, cache, project.made["describe"])
+    if fault is None:
+        pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
+        fault = next((_mention(want, has) for want, has in pairs if want != has), None)
+    return Link("describe", checked, fault)
+
+
+def _example(texts: list[str], topics: Topics, cache: PromptCache, made: JSON) -> str | None:
+    """The 1-shot example is a parameter, or what the first labeller said of the drawn sentence."""
+    shown = made["params"]["example"]
+    if shown is None:
+        (prompt,) = describe.zero_shot(texts, made["params"]["seed"], topics.limits[0])
+        who, frame = topics.first
+        key = who.request(prompt, frame).key
+        said = topics.phrases(cache.answers([key]).get(key))
+        shown = {"sentence": prompt.sentence, "concepts": said}
+    return None if made["example"] == shown else "candidates.parquet: the 1-shot example is another"
+
+
+def _expected(ids: list[str], topics: Topics, answers: Answers) -> Iterator[dict[str, str]]:
+    """The rows of candidates.parquet as the cached answers have them."""
+    for name in topics.who:
+        for sentence in ids:
+            key, response = answers.topics.get((name, sentence), ("", None))
+            for phrase in topics.phrases(response):
+                yield {"id": sentence, "labeller": name, "phrase": phrase, "key": key}
+
+
+def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
+    words = [f"{it['phrase']!r} of {it['id']}" if it else "nothing" for it in (has, want)]
+    key = (want or has or {})["key"]
+    return f"candidates.parquet: it has {words[0]} where the cache says {words[1]} (key {key})"
+
+
+def clusters(project: Project) -> Link:
+    """The mentions are those of the raw descriptors, and the names follow from the hand edits."""
+    counts = Counter(read_table(project.result("describe"), "describe")["phrase"].to_pylist())
+    whole = read_json(project.result("cluster"), "cluster")
+    entries = [*whole["descriptors"], *whole["dropped"]]
+    path = project.made["cluster"]["params"]["edits"]
+    edits = Edits() if path is None else read_edits(project.place(path))
+    names = {*edits.rename.values(), *edits.merge}
+    faults = (
+        fault
+        for entry in entries
+        for fault in _of_cluster(entry, counts, names | set(entry["phrases"]))
+    )
+    checked = f"{len(entries)} clusters by the raw descriptors and the hand edits"
+    return Link("cluster", checked, next(faults, None))
+
+
+def _of_cluster(entry: JSON, counts: Counter[str], names: set[str]) -> Iterator[str]:
+    where = f"descriptors.json: {entry['name']!r}"
+    for phrase, mentions in entry["phrases"].items():
+        if counts[phrase] != mentions:
+            yield f"{where}: {phrase!r} has {mentions} mentions, in the raw ones {counts[phrase]}"
+    if sum(entry["phrases"].values()) != entry["mentions"]:
+        yield f"{where}: its {entry['mentions']} mentions are not those of its raw descriptors"
+    if entry["name"] not in names:
+        yield f"{where}: neither a raw descriptor of it nor a name given by hand"
+
+
+def annotations(project: Project, b: Annotations | None, answers: Answers, stage: str) -> Link:
+    """Every cell of B is what the cached answer says; what was not asked is empty."""
+    if b is None:
+        return Link(stage, "nothing: nobody was asked")
+    answer, score = answers.verdicts(stage)
+    checked = f"{answer.size} cells of B by the cached answers"
+    same = (answer == b.answer) & np.isclose(score, b.score, rtol=0, atol=0, equal_nan=True)
+    if same.all():
+        return Link(stage, checked)
+    row, column = np.argwhere(~same)[0]
+    name = b.descriptors[column]
+    only = pc.field("id") == b.ids[row]
+    (text,) = read_table(project.result("corpus"), "corpus", ["text"], only)["text"].to_pylist()
+    key = Verdicts(b).asked(text, int(row), int(column)).request.key
+    return Link(
+        stage,
+        checked,
+        f"{stage}: of sentence {b.ids[row]} and {name!r} it has"
+        f" {_words(int(b.answer[row, column]), float(b.score[row, column]))}, the cache"
+        f" {_words(int(answer[row, column]), float(score[row, column]))} (key {key})",
+    )
+
+
+def _words(answer: int, score: float) -> str:
+    odds = "" if math.isnan(score) else f" ({score:.4f})"
+    return SAYS.get(answer, "no answer") + odds
+
+
+def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
+    """The sets are the highest activations."""
+    found = scratch / "exemplars.h5"
+    inputs = project.result("corpus"), project.result("activations")
+    exemplars.run(*inputs, found, **arguments(params.exemplars))
+    return _recomputed("exemplars", [project.result("exemplars")], [found])
+
+
+def labels(project: Project, params: Params, scratch: Path) -> Link:
+    """The labels are what the rule makes of exemplars and answers."""
+    expected = [
+        project.results / name for name in ("labels.parquet", "composed.parquet", "neurons.json")
+    ]
+    found = [scratch / path.name for path in expected]
+    inputs = [project.result(stage) for stage in ("corpus", "exemplars", "annotate")]
+    label.run(*inputs, *found, **arguments(params.label))
+    return _recomputed("label", expected, found)
+
+
+def _recomputed(stage: str, expected: Sequence[Path], found: Sequence[Path]) -> Link:
+    names = ", ".join(path.name for path in expected)
+    for has, should in zip(expected, found, strict=True):
+        if apart := content_difference(should, has):
+            fault = f"{has.name} does not follow from its inputs: {apart}"
+            return Link(stage, f"{names} computed anew", fault)
+    return Link(stage, f"{names} computed anew")

@@ -1,0 +1,1 @@
+"""What Snakemake and DVC need to know: params, the DAG, forecasts."""

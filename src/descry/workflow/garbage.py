@@ -1,0 +1,52 @@
+"""Looking after the prompt cache: is every answer that of its key, and which are still needed?"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.errors import InputError
+from descry.io.hashing import JSON
+from descry.workflow.params import Params
+from descry.workflow.requests import questions
+
+
+@dataclass
+class Garbage:
+    """What the present params no longer reach: answers and failures by key, and by model."""
+
+    answers: list[str]
+    failures: list[str]
+    kept: int
+    models: Counter[str]
+
+
+def garbage(cache: PromptCache, params: Params, results: Path) -> Garbage:
+    """The answers and failures that no stage would ask for by the present params and results.
+
+    Raises:
+        InputError: the results are not all there, so that what is needed is not known.
+    """
+    needed: set[bytes] = set()
+    for asked in questions(params, results, cache):
+        if not asked.known:
+            raise InputError(f"what {asked.stage} asks is not known yet: run the stages first")
+        needed.update(map(bytes.fromhex, asked.keys()))
+    origins = cache.origins()
+    found = Garbage([], [], 0, Counter())
+    for key, text in cache.records():
+        if bytes.fromhex(key) in needed:
+            found.kept += 1
+        else:
+            found.answers.append(key)
+            found.models[_model(text, origins)] += 1
+    found.failures = [key for key, _ in cache.failures() if bytes.fromhex(key) not in needed]
+    return found
+
+
+def _model(text: str, origins: dict[str, JSON]) -> str:
+    try:
+        return str(origins[json.loads(text)["origin"]]["model"])
+    except (ValueError, KeyError, TypeError):
+        return "a model that is not known: damaged"

@@ -1,0 +1,92 @@
+"""What can be known of a run before it works: when Snakemake starts, and of the new corpus."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from descry.activations.top_k import exemplar_size
+from descry.corpus.splits import split_rows
+from descry.errors import InputError
+from descry.io.parquet import read_table
+from descry.workflow.params import Exemplars, Params
+
+SETS = "DESCRY_EXEMPLARS"  # in the environment of a run's jobs, if the run makes exemplar sets
+_SETS_OF = {"exemplars", "untrained"}
+
+
+def check_start(params: Params, stages: Iterable[str], *, replay: bool) -> None:
+    """Refuse a run that would come to an error of its params later; nothing was done yet.
+
+    Args:
+        stages: those that will run, and the sections that they read.
+        replay: whether answers come from the cache alone, so that labellers need nothing.
+
+    Raises:
+        InputError: a model is unpinned or its folder is missing, or an API key is not set.
+    """
+    stages = set(stages)
+    for name in sorted(stages & set(Params.model_fields)):
+        for key, spec in _models(getattr(params, name).model_dump(), name):
+            if not (replay and "labeller" in key):
+                _check_model(key, spec)
+    if stages & _SETS_OF:
+        os.environ[SETS] = params.exemplars.model_dump_json()
+
+
+def check_corpus(corpus: Path) -> None:
+    """Refuse a corpus that is too small for the exemplar sets of the run that a job is part of.
+
+    Raises:
+        InputError: exemplars.top_percent of a half is less than exemplars.min_size.
+    """
+    if wanted := os.environ.get(SETS):
+        sets = Exemplars.model_validate_json(wanted)
+        halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
+        for rows in halves.values():
+            exemplar_size(len(rows), sets.top_percent, sets.min_size)
+
+
+def check_made(results: Path, name: str) -> None:
+    """Refuse to look at a result before it was made, and say what makes it.
+
+    Raises:
+        InputError: it is not there.
+    """
+    if (results / name).is_file():
+        return
+    if not (results.parent / "params.yaml").is_file():
+        raise InputError(
+            f"{results.parent.absolute()}: not a descry folder: there is neither params.yaml"
+            f" nor {results / name}: go to a checkout of descry, or name results with --results"
+        )
+    raise InputError(
+        f"{results / name}: not made yet: run `make run`, or `snakemake --cores all` in the"
+        " environment"
+    )
+
+
+def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The models and labellers in a section, by dotted key."""
+    if isinstance(value, dict):
+        if "model" in value:
+            yield key, value
+        for name, part in value.items():
+            yield from _models(part, f"{key}.{name}")
+    elif isinstance(value, list):
+        for number, part in enumerate(value):
+            yield from _models(part, f"{key}.{number}")
+
+
+def _check_model(key: str, spec: dict[str, Any]) -> None:
+    model, revision = spec["model"], spec["revision"]
+    if revision == "unpinned":
+        raise InputError(f"params.yaml: {key}: {model} is unpinned: run `descry pin`")
+    if len(revision) == 64 and spec.get("kind") != "openai" and not Path(model).is_dir():
+        raise InputError(f"params.yaml: {key}.model: {model}: no such folder")
+    variable = spec.get("api_key_env")
+    if variable and not os.environ.get(variable, "").strip():
+        raise InputError(
+            f"params.yaml: {key}.api_key_env: {variable} is not in the environment: export it with"
+            f" the API key for {spec['base_url']}, or write `api_key_env: null` if it needs none"
+        )

@@ -1,0 +1,139 @@
+"""Sensitivity: how the labels change with k, t and the cluster threshold, in one process.
+
+Nothing in results/ is touched. Other exemplar sets are chosen from the activations that are there;
+another cluster threshold needs other answers, which come through the prompt cache and stay there.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from descry.activations.exemplar_files import read_exemplars
+from descry.annotators.annotations import read_annotations
+from descry.annotators.client import Progress
+from descry.corpus.splits import split_rows
+from descry.evaluation.comparisons import Grid, Study
+from descry.evaluation.null_models import scores
+from descry.io.csv_rows import Row
+from descry.io.parquet import read_table
+from descry.labels.assignment import asked_sets, assign
+from descry.labels.rules import Rule
+from descry.stages import annotate, cluster, exemplars
+from descry.workflow.params import Params, Section, arguments, changed
+
+SCORES = ("jaccard", "jaccard_by_descriptor")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What is tried.
+
+    Attributes:
+        top_percents: sizes of the exemplar sets, in percent.
+        cuts: thresholds t, or false discovery rates where that is the rule.
+        clusterings: cluster thresholds; none for the clusters that there are.
+    """
+
+    top_percents: list[float]
+    cuts: list[float]
+    clusterings: list[float]
+
+
+def sweep(
+    params: Params, results: Path, cache: Path, swept: Swept, draws: int, progress: Progress
+) -> Iterator[Row]:
+    """The consistency of the halves at every combination, with its interval and its null.
+
+    Args:
+        draws: of each null, and resamples of an interval.
+
+    Yields:
+        a row a combination and score: cluster_threshold, descriptors, top_percent, at, score,
+        value, low, high, null, corrected, and the share of neurons with a label.
+
+    Raises:
+        InputError: what is tried is no value that params.yaml could have.
+    """
+    sizes = {
+        percent: changed("exemplars", params.exemplars, [f"top_percent={percent}", "lowest=false"])
+        for percent in swept.top_percents
+    }
+    clusterings: dict[float | None, Section] = {
+        threshold: changed("cluster", params.cluster, [f"threshold={threshold}"])
+        for threshold in swept.clusterings
+    }
+    with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
+        folder = Path(scratch)
+        sets = _exemplars(sizes, results, folder)
+        for threshold in clusterings or [None]:
+            found = results / "annotations.h5"
+            if threshold is not None:
+                found = _annotated(params, clusterings[threshold], results, folder, cache, progress)
+            for percent, path in sets.items():
+                yield from (
+                    Row(cluster_threshold=threshold, top_percent=percent, **row)
+                    for row in _rows(params, results, found, path, swept.cuts, draws)
+                )
+
+
+def _exemplars(sizes: dict[float, Section], results: Path, folder: Path) -> dict[float, Path]:
+    corpus, activations = results / "corpus.parquet", results / "activations.h5"
+    paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
+    for percent, section in sizes.items():
+        exemplars.run(corpus, activations, paths[percent], **arguments(section))
+    return paths
+
+
+def _annotated(
+    params: Params,
+    clustering: Section,
+    results: Path,
+    folder: Path,
+    cache: Path,
+    progress: Progress,
+) -> Path:
+    """B of other clusters."""
+    descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
+    edits = None if params.cluster.edits is None else Path(params.cluster.edits)
+    files = results / "candidates.parquet", edits, descriptors
+    cluster.run(*files, **arguments(clustering))
+    read = results / "corpus.parquet", descriptors, results / "exemplars.h5"
+    how = arguments(params.annotate)
+    annotate.run(*read, output, cache, replay=False, progress=progress, **how)
+    return output
+
+
+def _rows(
+    params: Params, results: Path, found: Path, sets: Path, cuts: list[float], draws: int
+) -> Iterator[Row]:
+    sentences = read_table(results / "corpus.parquet", "corpus", ["split"])
+    b = read_annotations(found)
+    rule = Rule.of(params.label.model_dump())
+    study = Study(b, split_rows(sentences["split"].to_pylist()), {}, rule)
+    comparison = study.comparisons(sets, "highest", {}).get("halves")
+    if comparison is None:
+        return
+    how = {"permutations": draws, "bootstraps": draws, "seed": params.evaluate.seed}
+    grid = Grid(rule, cuts, 1, 1)
+    labelled = _labelled(study, sets, rule, cuts)
+    for row in grid.rows("halves", scores(comparison, grid.cuts, **how), None):
+        if row["score"] in SCORES:
+            kept = ("score", "at", "value", "low", "high", "null", "corrected")
+            yield (
+                {"descriptors": len(b.descriptors)}
+                | {name: row[name] for name in kept}
+                | {"labelled": labelled[row["at"]]}
+            )
+
+
+def _labelled(study: Study, sets: Path, rule: Rule, cuts: list[float]) -> dict[float, float]:
+    """Share of neurons with a label at each cut, in the whole corpus."""
+    rows = read_exemplars(sets, "all")
+    rows = rows.reshape(-1, rows.shape[2])
+    strength = study.side(rows[asked_sets(rows, study.b.asked)], "all").strength
+    return {
+        cut: float(np.mean(assign(strength, rule.bound(cut), None).any(axis=1))) for cut in cuts
+    }

@@ -1,0 +1,80 @@
+"""Counts over sets of sentences: those of a plain loop, whatever the fields hold."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from descry.annotators.bitset import Bits
+from descry.labels.counting import Lines, Sets
+
+
+@st.composite
+def sets_and_flags(draw, elements, kind=np.int64):
+    sentences, columns = draw(st.integers(1, 15)), draw(st.sampled_from([1, 2, 5, 40, 70]))
+    size = draw(st.integers(1, sentences))
+    rows = st.permutations(range(sentences)).map(lambda order: order[:size])
+    members = np.array(draw(st.lists(rows, min_size=1, max_size=5)))
+    return members, draw(hnp.arrays(kind, (sentences, columns), elements=elements))
+
+
+@given(sets_and_flags(st.booleans(), bool))
+def test_how_often_a_flag_is_set_is_that_of_a_plain_loop(case):
+    members, flags = case
+    found = Sets(members, len(flags)).sums(flags)
+    assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
+
+
+@given(sets_and_flags(st.integers(0, 2**20)))
+def test_weights_are_summed_and_do_not_spill_into_their_neighbours(case):
+    members, flags = case
+    found = Sets(members, len(flags)).sums(flags)
+    assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
+
+
+@pytest.mark.parametrize("most", [1, 3, 4, 2**7 - 1, 2**8, 2**31, 2**59])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 8])
+def test_the_largest_sums_that_can_be_fit_their_fields(size, most):
+    flags = np.zeros((size, 70), dtype=np.int64)
+    flags[:, ::2] = most
+    found = Sets(np.arange(size)[None], size).sums(flags)
+    assert found[0].tolist() == [size * most, 0] * 35
+
+
+def test_where_no_flag_is_set_every_sum_is_0():
+    assert Sets(np.array([[0, 2]]), 3).sums(np.zeros((3, 4), dtype=bool)).tolist() == [[0] * 4]
+
+
+def test_of_no_column_there_is_no_sum():
+    assert Sets(np.array([[0, 2]]), 3).sums(np.zeros((3, 0), dtype=bool)).shape == (1, 0)
+
+
+def test_sums_of_one_object_do_not_depend_on_those_before():
+    sets, rng = Sets(np.array([[0, 1], [2, 3]]), 4), np.random.default_rng(0)
+    for _ in range(3):
+        flags = rng.integers(0, 9, (4, 30))
+        expected = [flags[:2].sum(axis=0).tolist(), flags[2:].sum(axis=0).tolist()]
+        assert sets.sums(flags).tolist() == expected
+
+
+# Lines
+
+
+@given(sets_and_flags(st.booleans(), bool))
+def test_flags_beside_each_other_are_counted_as_in_a_plain_loop(case):
+    members, flags = case
+    found = Lines(Bits.of(flags)).sums(members)
+    assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
+
+
+@pytest.mark.parametrize("size", [1, 254, 255, 256, 510, 511, 1000])
+def test_no_set_is_too_large_to_be_counted(size):
+    flags = np.zeros((size, 20), dtype=bool)
+    flags[:, ::3] = True
+    found = Lines(Bits.of(flags)).sums(np.arange(size)[None])
+    assert found[0].tolist() == [0 if column % 3 else size for column in range(20)]
+
+
+def test_of_no_column_nothing_is_counted():
+    assert Lines(Bits.of(np.zeros((3, 0), dtype=bool))).sums(np.array([[0, 2]])).shape == (1, 0)

@@ -1,0 +1,35 @@
+"""What importing the package costs, and what of it a stage depends on.
+
+That imports run one way is a contract of import-linter: pyproject.toml, `make check`.
+"""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from descry.workflow.dag import SOURCE, imported
+
+PACKAGES = sorted(SOURCE.rglob("*/__init__.py"))
+
+
+@pytest.mark.parametrize("init", PACKAGES, ids=lambda path: path.parent.name)
+def test_a_package_passes_nothing_on(init):
+    """Else each stage that imports one module of a room would depend on all of the room."""
+    first, *rest = ast.parse(init.read_text()).body
+    assert isinstance(first, ast.Expr)  # the docstring
+    assert all(isinstance(node, ast.Assign | ast.ImportFrom) for node in rest)
+    assert not [node for node in rest if "descry" in ast.unparse(node)]
+
+
+def test_figures_do_not_depend_on_the_page_of_the_explorer():
+    assert not [path for path in imported(SOURCE / "stages/figures.py") if path.suffix != ".py"]
+    assert [path for path in imported(SOURCE / "stages/report.py") if path.suffix == ".js"]
+
+
+def test_the_command_line_starts_without_the_heavy_libraries():
+    heavy = {"torch", "transformers", "pyarrow", "sklearn", "scipy", "snakemake", "openai"}
+    code = f"import sys, descry.cli.app; print({heavy} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "set()"

@@ -1,0 +1,316 @@
+"""What scores would be by chance: nulls that are known, p, and intervals that cover."""
+
+import os
+from itertools import permutations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from tallies import tally_of
+
+from descry.evaluation.metrics import Cuts, rate
+from descry.evaluation.null_models import NULLS, Comparison, Side, means_of, scores
+from descry.labels.counting import random_sets
+from descry.labels.rules import Rule
+
+NAN = float("nan")
+BY_OCCURRENCES = Rule("composition", "occurrences", 0.3)
+BY_SENTENCES = Rule("composition", "sentences", 0.4)
+ENRICHED = Rule("enrichment", "sentences", 0.05)
+RULES = [BY_OCCURRENCES, BY_SENTENCES, ENRICHED]
+CUTS = Cuts((0.4,), 2, 2)
+HOW = {"permutations": 40, "bootstraps": 20, "seed": 0}
+NAMES = [score.name for score in CUTS.scores]
+JACCARD = NAMES.index("jaccard")
+
+
+@st.composite
+def sides(draw, rule=None):
+    sentences, descriptors = draw(st.integers(2, 12)), draw(st.integers(1, 4))
+    answers = draw(hnp.arrays(np.int8, (sentences, descriptors), elements=st.integers(-1, 1)))
+    size = draw(st.integers(1, sentences))
+    rows = st.permutations(range(sentences)).map(lambda order: order[:size])
+    exemplars = np.array(draw(st.lists(rows, min_size=1, max_size=4)))
+    sampled = draw(st.one_of(st.just(np.ones(sentences, dtype=bool)), hnp.arrays(bool, sentences)))
+    return Side(exemplars, answers, sampled, rule or draw(st.sampled_from(RULES)))
+
+
+def study(seed=0, planted=True, rule=BY_SENTENCES, neurons=15, descriptors=8, sentences=240):
+    """Two halves. A planted neuron's exemplars are 7 of 10 of its own descriptor's sentences."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(2):
+        topic = rng.integers(descriptors, size=sentences)
+        answers = (np.arange(descriptors) == topic[:, None]) | (rng.random((sentences, 1)) < 0.1)
+        sets = []
+        for neuron in range(neurons):
+            own = rng.permutation(np.flatnonzero(topic == neuron % descriptors))
+            rest = rng.permutation(np.flatnonzero(topic != neuron % descriptors))
+            either = rng.permutation(sentences)[:10]
+            sets.append(np.concatenate([own[:7], rest[:3]]) if planted else either)
+        every = np.ones(sentences, dtype=bool)
+        found.append(Side(np.array(sets), answers.astype(np.int8), every, rule))
+    return Comparison(*found, same=False)
+
+
+def about_the_same(seed=0):
+    """A labeller's answers, a tenth of them wrong, and the truth."""
+    comparison = study(seed)
+    truth, rng = comparison.first, np.random.default_rng([seed, 1])
+    said = truth.answers ^ (rng.random(truth.answers.shape) < 0.1)
+    said = Side(truth.exemplars, said.astype(np.int8), truth.sampled, truth.rule)
+    return Comparison(said, truth, same=True)
+
+
+# sides
+
+
+@settings(max_examples=60)
+@given(sides(BY_SENTENCES), st.sampled_from(["occurrences", "sentences"]))
+def test_the_strength_of_a_composition_is_f_where_that_is_above_the_base_rate(side, by):
+    side = Side(side.exemplars, side.answers, side.sampled, Rule("composition", by, 0.3))
+    found = tally_of(side.exemplars, side.answers, sampled=side.sampled)
+    expected = np.where(found.lift(by) <= 1, 0.0, found.f(by))
+    np.testing.assert_array_equal(side.strength, expected)
+
+
+@given(sides())
+def test_sentences_that_count_once_count_as_they_are(side):
+    found = side.weighted(np.ones(len(side.answers), dtype=np.int64))
+    np.testing.assert_allclose(found, side.strength)
+
+
+@given(sides(), st.data())
+def test_a_sentence_that_counts_twice_is_there_twice(side, data):
+    if side.rule.name == "enrichment":
+        return  # sets keep the size that they have
+    sentences = len(side.answers)
+    weights = data.draw(hnp.arrays(np.int64, sentences, elements=st.integers(0, 3)))
+    expected = np.full((len(side.exemplars), side.answers.shape[1]), NAN)
+    for row, members in zip(expected, side.exemplars, strict=True):
+        repeated = np.repeat(members, weights[members])[None]
+        if repeated.size:
+            row[:] = tally_of(repeated, side.answers).f(side.rule.frequency)[0]
+    many, stand = np.repeat(side.answers, weights, axis=0), np.repeat(side.sampled, weights)
+    if stand.any():
+        base = tally_of(np.zeros((1, 1), int), many, sampled=stand).base(side.rule.frequency)
+        expected[(base > 0) & (expected <= base)] = 0
+    np.testing.assert_allclose(side.weighted(weights), expected)
+
+
+@given(sides(ENRICHED))
+def test_enrichment_of_weighted_sentences_is_of_sets_of_the_same_size(side):
+    twice = side.weighted(np.full(len(side.answers), 2))
+    np.testing.assert_array_equal(np.isnan(twice), np.isnan(side.strength))
+    # Twice as many sentences to draw as many from: the tails of small sets are much the same.
+    assert (np.nan_to_num(twice) >= 0).all()
+
+
+@given(st.integers(1, 40), st.data(), st.integers(0, 9))
+def test_random_sets_have_distinct_members_and_every_sentence_as_often(sentences, data, seed):
+    size, number = data.draw(st.integers(1, sentences)), data.draw(st.integers(1, 30))
+    found = random_sets(sentences, size, number, np.random.default_rng(seed))
+    assert found.shape == (number, size)
+    assert all(len(set(rows)) == size for rows in found.tolist())
+    assert 0 <= found.min() <= found.max() < sentences
+    of_a_shuffle = found[: sentences // size]
+    assert len(set(of_a_shuffle.ravel().tolist())) == of_a_shuffle.size
+
+
+def test_over_many_random_sets_no_sentence_is_preferred():
+    found = random_sets(7, 3, 20_000, np.random.default_rng(0))
+    often = np.bincount(found.ravel(), minlength=7) / 20_000
+    assert often == pytest.approx([3 / 7] * 7, abs=0.02)
+
+
+@given(sides(BY_SENTENCES), st.integers(0, 9))
+def test_permuted_answers_keep_their_base_rates(side, seed):
+    whole = np.arange(len(side.answers))[None]
+    of_all = Side(whole, side.answers, np.ones(whole.size, dtype=bool), side.rule)
+    np.testing.assert_array_equal(of_all.permuted(np.random.default_rng(seed)), of_all.strength)
+
+
+def test_permuted_answers_are_shuffled_each_for_themselves():
+    answers = np.repeat(np.arange(60)[:, None] % 2, 2, axis=1).astype(np.int8)
+    side = Side(np.arange(60)[:, None], answers, np.ones(60, dtype=bool), BY_SENTENCES)
+    one, other = side.permuted(np.random.default_rng(0)).T
+    assert not (one == other).all()
+
+
+# nulls
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_value_is_that_of_the_labels_and_beside_it_is_every_null(rule):
+    comparison = study(rule=rule)
+    found = scores(comparison, CUTS, **HOW)
+    first, second = (CUTS.tag(s.strength) for s in (comparison.first, comparison.second))
+    rated = rate(first, second)
+    np.testing.assert_array_equal(found.value, rated.means)
+    np.testing.assert_array_equal(found.value, means_of(comparison, CUTS))
+    values = [v[~np.isnan(v)] for v in rated.values()]
+    assert found.defined.tolist() == [len(v) for v in values]
+    np.testing.assert_allclose(found.deviation, [v.std() for v in values])
+    assert tuple(found.nulls) == NULLS
+    highest = np.nanmax([chance.mean for chance in found.nulls.values()], axis=0)
+    np.testing.assert_array_equal(found.null(), highest)
+    np.testing.assert_array_equal(found.p, np.nanmax([c.p for c in found.nulls.values()], axis=0))
+    np.testing.assert_allclose(found.corrected(), (found.value - highest) / (1 - highest))
+
+
+def test_one_more_null_raises_the_highest_alone():
+    found = scores(study(), CUTS, **HOW)
+    other = np.full(len(NAMES), 0.9)
+    np.testing.assert_array_equal(found.null(other), np.maximum(found.null(), 0.9))
+    np.testing.assert_allclose(found.corrected(other), (found.value - found.null(other)) / 0.1)
+    np.testing.assert_array_equal(found.null(np.full(len(NAMES), NAN)), found.null())
+
+
+def test_the_null_of_shuffled_neurons_is_the_mean_over_all_orders():
+    comparison = study(neurons=4)
+    first, second = (CUTS.tag(s.strength) for s in (comparison.first, comparison.second))
+    every = [rate(first, second.take(np.array(order))).means for order in permutations(range(4))]
+    found = scores(comparison, CUTS, **HOW | {"permutations": 600}).nulls["shuffled neurons"]
+    error = np.std(every, axis=0) / 600**0.5
+    assert (np.abs(found.mean - np.mean(every, axis=0)) <= 4 * error + 1e-12).all()
+
+
+def test_planted_labels_are_above_every_null():
+    found = scores(study(), CUTS, **HOW)
+    for name in ("precision", "recall", "jaccard", "jaccard_by_descriptor", "precision_at_k"):
+        place = NAMES.index(name)
+        assert found.p[place] < 0.03  # no draw of any null comes near
+        assert found.corrected()[place] > 0.8
+        assert found.low[place] > found.null()[place]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_random_sets_as_the_data_score_at_their_null(rule):
+    many = [scores(study(seed, False, rule), CUTS, **HOW) for seed in range(12)]
+    for place, name in enumerate(NAMES):
+        value = np.array([found.value[place] for found in many])
+        null = np.array([found.nulls["random sets"].mean[place] for found in many])
+        known = ~np.isnan(value) & ~np.isnan(null)
+        if known.sum() > 3:
+            error = value[known].std() / known.sum() ** 0.5
+            assert abs((value - null)[known].mean()) < 4 * error + 0.01, name
+            p = [f.p[place] for f in many if not np.isnan(f.p[place])]
+            assert np.mean(p) > 0.25
+
+
+def test_the_p_of_data_that_are_the_null_is_small_no_more_often_than_it_says():
+    p = [
+        scores(study(seed, False), CUTS, **HOW).nulls["random sets"].p[JACCARD]
+        for seed in range(60)
+    ]
+    assert np.mean(np.array(p) <= 0.1) <= 0.1 + 3 * (0.1 * 0.9 / 60) ** 0.5
+
+
+def test_against_the_truth_about_the_same_sentences_answers_that_know_nothing_are_the_null():
+    found = scores(about_the_same(), CUTS, **HOW)
+    assert found.value[JACCARD] > 0.5
+    assert found.nulls["permuted descriptors"].mean[JACCARD] < 0.4
+    assert found.nulls["shuffled neurons"].mean[JACCARD] < 0.4
+    # A random set is the same set for both: what is left is how well the labeller knows them.
+    assert found.nulls["random sets"].mean[JACCARD] > 0
+
+
+def test_answers_that_are_the_truth_are_so_of_random_sets_too():
+    truth = study().second
+    found = scores(Comparison(truth, truth, same=True), CUTS, **HOW)
+    assert found.value[JACCARD] == 1.0
+    np.testing.assert_array_equal(found.nulls["random sets"].mean[JACCARD], 1.0)
+    assert found.nulls["permuted descriptors"].mean[JACCARD] < 0.4
+
+
+def test_the_interval_of_a_null_is_the_middle_of_its_draws():
+    for chance in scores(study(), CUTS, **HOW).nulls.values():
+        assert (chance.low <= chance.mean + 1e-12).all()
+        assert (chance.mean <= chance.high + 1e-12).all()
+
+
+# intervals
+
+
+@pytest.mark.parametrize("rule", [BY_SENTENCES, ENRICHED])
+def test_intervals_cover_the_mean_of_data_that_are_drawn_anew(rule):
+    how = {"permutations": 1, "bootstraps": 40, "seed": 0}
+    truth = np.mean([means_of(study(1000 + s, rule=rule), CUTS) for s in range(150)], axis=0)
+    found = [scores(study(seed, rule=rule), CUTS, **how) for seed in range(40)]
+    covered = np.mean([(f.low <= truth) & (truth <= f.high) for f in found], axis=0)
+    if rule is ENRICHED:  # whether any second label has q < 1 is one toss for all neurons
+        covered = covered[: NAMES.index("precision_at_k")]
+    assert (covered >= 0.85).all()
+
+
+def test_of_more_neurons_and_sentences_the_value_is_surer():
+    few, many = (
+        scores(study(neurons=n, sentences=s), CUTS, **HOW) for n, s in ((6, 120), (60, 960))
+    )
+    assert (many.high - many.low)[JACCARD] < (few.high - few.low)[JACCARD]
+
+
+# determinism and edges
+
+
+def same(one, other):
+    for name in ("value", "deviation", "defined", "low", "high"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    for name in NULLS:
+        for field in ("mean", "low", "high", "p"):
+            pair = (getattr(found.nulls[name], field) for found in (one, other))
+            np.testing.assert_array_equal(*pair)
+
+
+@pytest.mark.parametrize("comparison", [study(), about_the_same()], ids=["halves", "the same"])
+def test_neither_the_run_nor_the_number_of_threads_changes_a_number(monkeypatch, comparison):
+    found = []
+    for cores in (1, 2, 5):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: range(cores))
+        found.append(scores(comparison, CUTS, **HOW))
+    same(found[0], found[1])
+    same(found[0], found[2])
+
+
+def test_the_seed_draws_the_nulls_and_not_the_value():
+    one, other = (scores(study(), CUTS, **HOW | {"seed": seed}) for seed in (0, 1))
+    np.testing.assert_array_equal(one.value, other.value)
+    for name in NULLS:
+        assert (one.nulls[name].mean != other.nulls[name].mean).any()
+    assert (one.low != other.low).any()
+
+
+def test_scores_that_are_undefined_stay_so():
+    comparison = study()
+    nobody = np.zeros_like(comparison.first.answers)
+    none = Side(comparison.first.exemplars, nobody, comparison.first.sampled, BY_SENTENCES)
+    found = scores(Comparison(none, none, same=False), CUTS, **HOW)
+    everything = [found.value, found.low, found.high, found.null(), found.corrected(), found.p]
+    assert np.isnan([*everything, found.deviation]).all()
+    assert not found.defined.any()
+
+
+def test_what_is_undefined_in_one_null_is_left_to_the_others():
+    comparison = study()
+    found = scores(Comparison(comparison.first, comparison.second, same=False), CUTS, **HOW)
+    hole = found.nulls["random sets"]
+    for values in (hole.mean, hole.p):
+        values[:] = NAN
+    rest = [found.nulls[name] for name in NULLS[1:]]
+    np.testing.assert_array_equal(found.null(), np.max([c.mean for c in rest], axis=0))
+    np.testing.assert_array_equal(found.p, np.max([c.p for c in rest], axis=0))
+
+
+def test_one_neuron_has_no_other_to_be_held_against():
+    found = scores(study(neurons=1), CUTS, **HOW)
+    assert found.value[JACCARD] == 1.0
+    assert np.isnan(found.nulls["shuffled neurons"].mean).all()
+    assert found.null()[JACCARD] < 0.5
+    assert found.p[JACCARD] < 1.0
+
+
+def test_where_the_null_is_1_nothing_is_left_to_be_corrected():
+    found = scores(study(), CUTS, **HOW)
+    assert np.isnan(found.corrected(np.ones(len(NAMES)))).all()
