@@ -117,7 +117,7 @@ rule describe_shard:
 
 
 rule describe:
-    """Raw descriptors of every sentence: prompt p1 to every labeller."""
+    """Raw descriptors of every sentence: prompt p1 to every annotator."""
     input:
         corpus="results/corpus.parquet",
         shards=wiring.shards("describe", ".json"),
@@ -295,7 +295,7 @@ rule annotate_shard:
 
 
 rule annotate:
-    """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
+    """B, whether each sentence talks about each descriptor: prompt p2 to the annotator."""
     input:
         corpus="results/corpus.parquet",
         descriptors="results/descriptors.json",
@@ -317,7 +317,7 @@ rule annotate:
 
 
 rule judge:
-    """The same of a second labeller, to hold the first against."""
+    """The same of a second annotator, to hold the first against."""
     input:
         corpus="results/corpus.parquet",
         descriptors="results/descriptors.json",
@@ -395,7 +395,7 @@ rule evaluate:
 
 
 rule score:
-    """How well the labeller can use the labels, on sentences that did not choose them."""
+    """How well the annotator can use the labels, on sentences that did not choose them."""
     input:
         corpus="results/corpus.parquet",
         descriptors="results/descriptors.json",

@@ -1,4 +1,4 @@
-"""How fast labellers answer p2, and how fast the cache gives answers back.
+"""How fast annotators answer p2, and how fast the cache gives answers back.
 
 Ratios within one run, medians of interleaved rounds; models of the full shape with random weights
 (what they answer does not matter, only that both ways answer the same).
@@ -255,7 +255,7 @@ with PromptCache(Path({folder!r})) as cache:
 
 
 class Scripted:
-    """A labeller that costs nothing, for the cache's own speed."""
+    """An annotator that costs nothing, for the cache's own speed."""
 
     frame = ("", "")
     server = price = None
@@ -279,9 +279,9 @@ class Scripted:
 
 
 def asking(cache, replay: bool):  # noqa: ANN001, ANN201
-    from descry.annotators.client import Asking
+    from descry.annotators.client import AskOptions
 
-    return Asking("benchmark", cache, 0.0, replay, lambda *_: None)
+    return AskOptions("benchmark", cache, 0.0, replay, lambda *_: None)
 
 
 def grid(answers: int):  # noqa: ANN201

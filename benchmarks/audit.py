@@ -150,7 +150,7 @@ def build(folder: Path, sentences: int, layers: int, neurons: int) -> None:
 
 
 def topics(text: str) -> dict[str, Any]:
-    """What the scripted labeller says of a sentence."""
+    """What the scripted annotator says of a sentence."""
     lots = np.random.default_rng(int(sha256_text(text)[:12], 16))
     said = lots.choice(DESCRIPTORS * PHRASES, GIVEN, replace=False)
     return {"text": ", ".join(f"phrase {i}" for i in said), "finish": "stop"}
@@ -160,14 +160,14 @@ def write_answered_candidates(ids: list[str], texts: list[str], params: dict[str
     section = params["describe"]
     limits = section["max_descriptors"], section["max_words"]
     template = p1_template(limits[0], EXAMPLE["sentence"], EXAMPLE["concepts"])
-    rows: dict[str, list[str]] = {name: [] for name in ("id", "labeller", "phrase", "key")}
+    rows: dict[str, list[str]] = {name: [] for name in ("id", "annotator", "phrase", "key")}
     prompts = p1(texts, template)
     responses = [topics(text) for text in texts]
     store(prompts, responses)
     for name, prompt, response in zip(ids, prompts, responses, strict=True):
         key = WHO.request(prompt).key
         for phrase in parse_topics(response, *limits):
-            values = {"id": name, "labeller": WHO.name, "phrase": phrase, "key": key}
+            values = {"id": name, "annotator": WHO.name, "phrase": phrase, "key": key}
             for column, value in values.items():
                 rows[column].append(value)
     write_candidates(rows, params)

@@ -109,7 +109,7 @@ def write_candidates(path: Path, number: int) -> None:
     rows = rng.permutation(np.concatenate([np.arange(number), often]))
     table = {
         "id": [f"{row // 5:016x}" for row in range(len(rows))],
-        "labeller": ["words"] * len(rows),
+        "annotator": ["words"] * len(rows),
         "phrase": pa.array(phrases(number)).take(pa.array(rows)),
         "key": [f"{row // 5:064x}" for row in range(len(rows))],
     }

@@ -1,4 +1,4 @@
-"""How long labels and their evaluation take at the paper's size, all but the labeller's calls.
+"""How long labels and their evaluation take at the paper's size, all but the annotator's calls.
 
 Synthetic: normal activations of 9,216 neurons (and again 9,216: a copy without training) for 86,948
 sentences, and 26 descriptors that 1 to 20 in a hundred sentences have. The stages exemplars, label

@@ -302,7 +302,7 @@ def vocabulary(rng: np.random.Generator) -> list[str]:
 def mentions(ids: list[str]) -> dict[str, list[str]]:
     """Raw descriptors by lot, one of each sentence."""
     drawn = np.random.default_rng(2).integers(0, DESCRIPTORS * PHRASES, len(ids)).tolist()
-    said = {"id": ids, "labeller": [WHO.name] * len(ids), "phrase": [f"phrase {n}" for n in drawn]}
+    said = {"id": ids, "annotator": [WHO.name] * len(ids), "phrase": [f"phrase {n}" for n in drawn]}
     return said | {"key": ["0" * 64] * len(ids)}
 
 

@@ -121,10 +121,10 @@ def _undisturbed(work: Path) -> Repo:
         base.mkdir(parents=True)
         repo = check_out(base)
         other = tiny.spec(tiny.make("t5", work / "t5"), batch_tokens=400)
-        some = {"labeller": other, "min_mass": 0.0, "max_failures": 1.0, "neurons": 3}
+        some = {"annotator": other, "min_mass": 0.0, "max_failures": 1.0, "neurons": 3}
         third = tiny.spec(tiny.make("bart", work / "bart"), batch_tokens=400)
         changes = {f"judge.{key}": value for key, value in some.items()}
-        changes |= {f"score.{key}": value for key, value in (some | {"labeller": third}).items()}
+        changes |= {f"score.{key}": value for key, value in (some | {"annotator": third}).items()}
         changes |= {"graphs.neurons": 2, "graphs.texts": 4, "graphs.train": 2}
         changes |= {"untrained.enabled": True}
         repo.set(**changes)

@@ -83,9 +83,9 @@ def write_corpus(texts: list[str], params: Params) -> None:
 
 
 def write_candidates(rows: dict[str, list[str]], params: Params) -> None:
-    """Raw descriptors (columns id, labeller, phrase and key), and their clusters."""
+    """Raw descriptors (columns id, annotator, phrase and key), and their clusters."""
     made = provenance("describe", params["describe"], [Path("results/corpus.parquet")], [])
-    made |= {"labellers": [WHO.as_json() | {"frame": FRAME}], "example": EXAMPLE}
+    made |= {"annotators": [WHO.as_json() | {"frame": FRAME}], "example": EXAMPLE}
     write_table(Path("results/candidates.parquet"), pa.table(rows), made)
     write_clusters(rows["phrase"], params)
 

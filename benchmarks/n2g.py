@@ -27,7 +27,7 @@ from activations import Json, Row, Work, folder_for, report
 from descry.corpus.splits import HALVES, sentence_id
 from descry.io.parquet import write_table
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.batching import Prompt
 from descry.n2g.build import make_records, of_layers
 from descry.n2g.explain import Settings, explain, halves, sample
@@ -74,7 +74,7 @@ def main(
     rows: list[Row] = []
     with folder_for(work) as folder:
         corpus = write_corpus(folder / "corpus.parquet", read_reviews(reviews, sentences))
-        target = Target(
+        target = HookedModel(
             Checkpoint(MINILM, MINILM_COMMIT),
             site="ffn_output",
             position="tokens",
@@ -119,12 +119,12 @@ def settings(changes: dict[str, Any]) -> Settings:
     return Settings(**{name: told[name] for name in Settings.__dataclass_fields__})
 
 
-def subject_of(target: Target, row: int) -> LayerNeurons:
+def subject_of(target: HookedModel, row: int) -> LayerNeurons:
     return LayerNeurons(of_layers(target, [target.layers[row]]), bos=True, batch_tokens=2048)
 
 
 def leading(
-    target: Target, sentences: Sentences, subject: LayerNeurons, row: int, some: Any
+    target: HookedModel, sentences: Sentences, subject: LayerNeurons, row: int, some: Any
 ) -> Any:
     """The rows of the texts that excite some neurons of a layer most."""
     found = leading_rows(
@@ -139,7 +139,7 @@ def leading(
 
 
 def layers(
-    target: Target, corpus: Path, chosen: Sequence[Any], numbers: Settings, name: str
+    target: HookedModel, corpus: Path, chosen: Sequence[Any], numbers: Settings, name: str
 ) -> list[Row]:
     """A row a layer, and one over all."""
     rows: list[Row] = []
@@ -168,7 +168,7 @@ def figures(scores: Sequence[dict[str, Any]]) -> Row:
     return found | {f"F1 {n}": average([score[n] for score in scores]).f1 for n in BASELINES}
 
 
-def ratios(target: Target, corpus: Path, chosen: Sequence[Any], few: int) -> list[Row]:
+def ratios(target: HookedModel, corpus: Path, chosen: Sequence[Any], few: int) -> list[Row]:
     """The CPU-seconds of one by one, of a few neurons, in those of the batches."""
     numbers, spent = settings({}), {"batched": 0.0, "one by one": 0.0}
     for row, some in enumerate(chosen):

@@ -18,8 +18,8 @@ would be the same one at full strength.
 Only half the sentences go through, so that by default a set is twice the share of them: as large as
 in a run on the whole sample.
 
-What annotates does so once, as that does not depend on the model: the embedded labeller, and the
-gold labels themselves, a labeller that makes no errors. By labeller, rule and strength it counts:
+What annotates does so once, as that does not depend on the model: the embedded annotator, and the
+gold labels themselves, an annotator without errors. By annotator, rule and strength it counts:
 
     P@1     the strongest label is the planted one, of all planted neurons (none counts as wrong)
     labelled P@1   the same, of those that have a label
@@ -170,17 +170,17 @@ class Study:
     held: Half
     names: list[str]
 
-    def annotations(self, labeller: str) -> Path:
+    def annotations(self, annotator: str) -> Path:
         """The annotations of the held sentences, made at the first call."""
-        path = self.work / f"{labeller}.annotations.h5"
+        path = self.work / f"{annotator}.annotations.h5"
         if not path.exists():
-            by = self._by_gold if labeller == BY_GOLD else self._by_embedded
+            by = self._by_gold if annotator == BY_GOLD else self._by_embedded
             by(path)
         return path
 
     def _by_gold(self, path: Path) -> None:
         """The gold labels in the form of annotations."""
-        made = provenance("annotate", {"labeller": BY_GOLD}, [self.held.corpus], [])
+        made = provenance("annotate", {"annotator": BY_GOLD}, [self.held.corpus], [])
         gold, ids = self.held.gold, self.held.column("id")
         every, known = np.ones(len(gold), dtype=bool), np.nonzero(gold >= 0)
         with writing_annotations(path, ids, self.names, every, every) as b:
@@ -188,7 +188,7 @@ class Study:
             b.sign(made, {"name": BY_GOLD}, ["", ""])
 
     def _by_embedded(self, path: Path) -> None:
-        """The answers of the labeller of the shipped params, which knows the names alone."""
+        """The answers of the annotator of the shipped params, which knows the names alone."""
         entries = [{"name": name, "phrases": {}} for name in self.names]
         descriptors = self.work / "descriptors.json"
         write_json(descriptors, {"made": {"stage": "cluster"}, "descriptors": entries})
@@ -351,11 +351,11 @@ def write_exemplars(study: Study, matrix: Path) -> Path:
     return path
 
 
-def labels_of(study: Study, sets: Path, labeller: str, rule: RuleName) -> Labels:
+def labels_of(study: Study, sets: Path, annotator: str, rule: RuleName) -> Labels:
     """The label table of some exemplars."""
     files = [study.work / name for name in ("labels.parquet", "composed.parquet", "neurons.json")]
     section = study.params["label"] | {"rule": rule}
-    inputs = study.held.corpus, sets, study.annotations(labeller)
+    inputs = study.held.corpus, sets, study.annotations(annotator)
     label.run(*inputs, *files, section=section, **section)
     return read_labels(files[0])
 
@@ -375,7 +375,7 @@ def write_activations(study: Study, path: Path, untrained: int | None, **changed
 
 @dataclass(frozen=True)
 class Planted:
-    """What became of a planted neuron under a labeller and a rule.
+    """What became of a planted neuron under an annotator and a rule.
 
     Attributes:
         readable: AUROC of the direction within the half for fitting.
@@ -389,7 +389,7 @@ class Planted:
     neuron: int
     descriptor: str
     strength: float
-    labeller: str
+    annotator: str
     rule: str
     readable: float
     fires: float
@@ -405,7 +405,7 @@ class Planted:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is planted, where, and by which labellers and rules it is looked for.
+    """What is planted, where, and by which annotators and rules it is looked for.
 
     Attributes:
         neurons: of a layer; None for one a descriptor. Fewer get the best readable descriptors.
@@ -415,7 +415,7 @@ class Plan:
     strengths: list[float]
     neurons: int | None
     seed: int
-    labellers: tuple[str, ...] = (BY_GOLD, BY_EMBEDDED)
+    annotators: tuple[str, ...] = (BY_GOLD, BY_EMBEDDED)
     rules: tuple[RuleName, ...] = RULES
 
 
@@ -457,9 +457,9 @@ def _measured(
         }
     sets = write_exemplars(study, matrix)
     results = []
-    for labeller in plan.labellers:
+    for annotator in plan.annotators:
         for rule in plan.rules:
-            answers = Answers(labels_of(study, sets, labeller, rule), rule)
+            answers = Answers(labels_of(study, sets, annotator, rule), rule)
             for neuron, descriptor in neurons.items():
                 name, readable = study.names[descriptor], float(found.auroc[descriptor])
                 own = answers.of(neuron)
@@ -469,7 +469,7 @@ def _measured(
                         neuron=neuron,
                         descriptor=name,
                         strength=strength,
-                        labeller=labeller,
+                        annotator=annotator,
                         rule=rule,
                         readable=readable,
                         fires=fires[neuron],
@@ -503,15 +503,15 @@ class Answers:
 
 
 def summary(planted: Iterable[Planted], readable: float) -> list[JSON]:
-    """Shares of the planted neurons by labeller, rule and strength: of all, and of the readable."""
+    """Shares of the planted neurons by annotator, rule, strength: of all, and of the readable."""
     groups: dict[tuple[str, str, float, str], list[Planted]] = {}
     for one in planted:
         kinds = ["all", *(["readable"] if one.readable >= readable else [])]
         for kind in kinds:
-            groups.setdefault((one.labeller, one.rule, one.strength, kind), []).append(one)
+            groups.setdefault((one.annotator, one.rule, one.strength, kind), []).append(one)
     order = sorted(groups, key=lambda key: (key[3], key[0] != BY_GOLD, *key[:3]))
     return [
-        dict(zip(("labeller", "rule", "strength", "descriptors"), key, strict=True))
+        dict(zip(("annotator", "rule", "strength", "descriptors"), key, strict=True))
         | shares_of(groups[key])
         for key in order
     ]
@@ -550,9 +550,9 @@ def nulls(study: Study, plan: Plan, said: Callable[[str], None]) -> list[JSON]:
         said(name)
         sets = write_exemplars(study, _permuted(matrix, within, plan.seed))
         rows += [
-            {"neurons": name, "labeller": labeller, "rule": rule}
-            | false_labels(labels_of(study, sets, labeller, rule))
-            for labeller in plan.labellers
+            {"neurons": name, "annotator": annotator, "rule": rule}
+            | false_labels(labels_of(study, sets, annotator, rule))
+            for annotator in plan.annotators
             for rule in plan.rules
         ]
     return rows
@@ -596,7 +596,7 @@ def false_labels(labels: Labels) -> JSON:
 
 WIDTH = 150  # of the tables, where they do not go to a terminal
 PLANTED_COLUMNS = {
-    "labeller": "labeller",
+    "annotator": "annotator",
     "rule": "rule",
     "strength": "strength",
     "neurons": "neurons",
@@ -608,7 +608,7 @@ PLANTED_COLUMNS = {
 }
 NULL_COLUMNS = {
     "neurons": "neurons",
-    "labeller": "labeller",
+    "annotator": "annotator",
     "rule": "rule",
     "pairs": "pairs labelled",
     "labelled": "neurons labelled",

@@ -211,7 +211,7 @@ def raw_descriptors(number: int) -> None:
     lots = np.random.default_rng(0).choice(len(known) ** 2, number, replace=False)
     phrases = [f"{known[lot // len(known)]} {known[lot % len(known)]}" for lot in lots.tolist()]
     keys = ["0" * 64] * number
-    rows = {"id": ["0" * 16] * number, "labeller": [WHO.name] * number, "phrase": phrases}
+    rows = {"id": ["0" * 16] * number, "annotator": [WHO.name] * number, "phrase": phrases}
     write_table(Path("results/candidates.parquet"), pa.table(rows | {"key": keys}), {})
 
 

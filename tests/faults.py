@@ -183,7 +183,7 @@ def forget(repo: Repo, stages: Iterable[str]) -> None:
 def forget_answers(repo: Repo, stage: str) -> None:
     """Take the answers out of the prompt cache that a stage asks for."""
     section = yaml.safe_load((repo.path / "params.yaml").read_text()).get(stage, {})
-    specs = section.get("labellers") or [section.get("labeller")]
+    specs = section.get("annotators") or [section.get("annotator")]
     models = {Path(spec["model"]).name for spec in specs if spec}
     with PromptCache(repo.path / "cache/prompts") as cache:
         own = {

@@ -84,7 +84,7 @@ BROAD = "Quality"  # said of every review, and so dropped by stage label
 NAMES = [BROAD, *TOPICS]
 WIDTH, LAYERS = 8, 2
 EXAMPLE = {"sentence": "The price was fair.", "concepts": ["price"]}
-LABELLER = Identity("toy (no generative model)", "toy", "v1", "none", "none")
+ANNOTATOR = Identity("toy (no generative model)", "toy", "v1", "none", "none")
 
 RESULTS = Path("results")
 CORPUS = RESULTS / "corpus.parquet"
@@ -110,7 +110,7 @@ PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
 CUT = np.arange(1000, dtype=np.int32) % 5 % 2 * 3  # tokens of each sentence that were not seen
-UNREAD = [int(row == 4) * 2 for row in range(1000)]  # tokens that the labeller did not read
+UNREAD = [int(row == 4) * 2 for row in range(1000)]  # tokens that the annotator did not read
 REVIEWS, GOLD, CACHE = Path("reviews.jsonl"), Path("gold.jsonl"), Path("cache")
 
 
@@ -160,14 +160,14 @@ def write_descriptors(table):
     rows = [
         {
             "id": i,
-            "labeller": LABELLER.name,
+            "annotator": ANNOTATOR.name,
             "phrase": f"{list(TOPICS)[t]} words",
-            "key": LABELLER.request(prompt).key,
+            "key": ANNOTATOR.request(prompt).key,
         }
         for i, t, prompt in zip(table["id"].to_pylist(), topics_of(table), asked, strict=True)
     ]
     made = provenance("describe", section, [CORPUS], [])
-    made |= {"labellers": [LABELLER.as_json() | {"frame": [*NO_FRAME]}], "example": EXAMPLE}
+    made |= {"annotators": [ANNOTATOR.as_json() | {"frame": [*NO_FRAME]}], "example": EXAMPLE}
     write_table(CANDIDATES, pa.Table.from_pylist(rows), made)
     entries = [
         {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
@@ -184,7 +184,7 @@ def write_annotations(table, answer, score):
     rows, columns = np.indices(answer.shape).reshape(2, -1)
     with writing_annotations(ANNOTATIONS, table["id"].to_pylist(), NAMES, every, every) as b:
         b.put(rows, columns, answer.ravel() == 1, score.ravel())
-        b.sign(made, LABELLER.as_json(), NO_FRAME, UNREAD[: len(table)])
+        b.sign(made, ANNOTATOR.as_json(), NO_FRAME, UNREAD[: len(table)])
 
 
 def activations_of(table, rng, lowest=False):
@@ -240,9 +240,9 @@ def run_graphs():
 
 
 class Toy:
-    """A labeller that says Yes to the reviews with a topic's word in them, and to all of BROAD."""
+    """An annotator that says Yes to the reviews with a topic's word, and to all of BROAD."""
 
-    identity = LABELLER
+    identity = ANNOTATOR
     frame = NO_FRAME
     server = None
     price = None
@@ -260,14 +260,14 @@ class Toy:
 
 
 class Absent(Toy):
-    """A labeller whose model is not here."""
+    """An annotator whose model is not here."""
 
     @property
     def frame(self):
         raise AssertionError("the tokenizer was loaded")
 
     def answer(self, prompts, wanted):
-        raise AssertionError("the labeller was asked")
+        raise AssertionError("the annotator was asked")
 
 
 def applies(prompt):
@@ -284,20 +284,20 @@ def in_words(prompt):
     return {"text": "Yes, it" if applies(prompt) else "No.", "finish": "length"}
 
 
-def run_annotate(labeller, stage=annotate, output=ANNOTATIONS, **changes):
-    spec = None if labeller is None else {"kind": "toy"}
-    section = {"labeller": spec, "scope": "corpus", "neurons": None, "sample": 0}
+def run_annotate(annotator, stage=annotate, output=ANNOTATIONS, **changes):
+    spec = None if annotator is None else {"kind": "toy"}
+    section = {"annotator": spec, "scope": "corpus", "neurons": None, "sample": 0}
     section |= {"seed": 0, "min_mass": 0.1, "max_failures": 0.0} | changes
     replay = section.pop("replay", False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotate, "create", lambda *_, **__: labeller)
+        patch.setattr(annotate, "create", lambda *_, **__: annotator)
         files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
         how = {"replay": replay, "progress": lambda *_: None}
         return stage.run(*files, section=section, **how, **section)
 
 
-def run_judge(labeller, **changes):
-    return run_annotate(labeller, judge, JUDGEMENTS, **changes)
+def run_judge(annotator, **changes):
+    return run_annotate(annotator, judge, JUDGEMENTS, **changes)
 
 
 def run_label(**changes):
@@ -318,14 +318,19 @@ def run_evaluate(gold=GOLD, **changes):
     return read_json(METRICS, "evaluate")
 
 
-def run_score(labeller, spec=None, **changes):
-    section = {"labeller": spec or {"kind": "toy"}, "neurons": None, "sentences": 3, "company": 2}
+def run_score(annotator, spec=None, **changes):
+    section = {
+        "annotator": spec or {"kind": "toy"},
+        "neurons": None,
+        "sentences": 3,
+        "distractors": 2,
+    }
     section |= {"scorers": ["detection", "intruder", "simulation"], "seed": 0}
     section |= {"min_mass": 0.1, "max_failures": 0.0} | changes
     replay = section.pop("replay", False)
     with pytest.MonkeyPatch.context() as patch:
         if spec is None:
-            patch.setattr(score, "create", lambda *_, **__: labeller)
+            patch.setattr(score, "create", lambda *_, **__: annotator)
         files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
         how = {"replay": replay, "progress": lambda *_: None}
         return score.run(*files, section=section, **how, **section)
@@ -333,10 +338,10 @@ def run_score(labeller, spec=None, **changes):
 
 def run_no_score():
     """Not enabled."""
-    how = {"scorers": [], "neurons": None, "sentences": 0, "company": 0, "seed": 0}
+    how = {"scorers": [], "neurons": None, "sentences": 0, "distractors": 0, "seed": 0}
     how |= {"min_mass": 0.1, "max_failures": 0.0, "replay": False, "progress": lambda *_: None}
     files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
-    score.run(*files, section={"labeller": None}, labeller=None, **how)
+    score.run(*files, section={"annotator": None}, annotator=None, **how)
 
 
 def run_report(**changes):
@@ -363,10 +368,10 @@ def packs_of(site):
     return found
 
 
-def store(labeller, prompt, response):
-    key = labeller.identity.request(prompt, labeller.frame).key
+def store(annotator, prompt, response):
+    key = annotator.identity.request(prompt, annotator.frame).key
     with PromptCache(CACHE) as cache:
-        cache.store(origin_of(labeller, labeller.frame, prompt), {key: {"response": response}})
+        cache.store(origin_of(annotator, annotator.frame, prompt), {key: {"response": response}})
 
 
 def build(layers=tuple(range(LAYERS)), lowest=False):

@@ -25,7 +25,7 @@ from descry.io.hashing import sha256_file, sha256_text
 from descry.io.hdf5 import hdf5_provenance
 from descry.io.provenance import without_places
 from descry.models.checkpoints import Checkpoint, weights_sha256
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.stages import activations
 from descry.workflow.params import parse
 
@@ -70,19 +70,19 @@ def undisturbed(tmp_path_factory, six, gpt2):
 @pytest.fixture
 def computed(monkeypatch):
     """How many texts go through the model, batch by batch."""
-    seen, run = [], Target.activations
+    seen, run = [], HookedModel.activations
 
     def count(model, batch):
         seen.append(len(batch))
         return run(model, batch)
 
-    monkeypatch.setattr(Target, "activations", count)
+    monkeypatch.setattr(HookedModel, "activations", count)
     return seen
 
 
 def target(told):
     options = ("site", "position", "layers", "dtype", "device", "max_tokens")
-    return Target(Checkpoint(**told["target"]), **{name: told[name] for name in options})
+    return HookedModel(Checkpoint(**told["target"]), **{name: told[name] for name in options})
 
 
 def one_by_one(told, texts):
@@ -452,7 +452,7 @@ def test_killed_at_any_moment_what_is_kept_for_exemplars_is_gone_on_with(
     kills = [
         (job, "_save", 1, None),  # before anything is saved
         (job, "_save", 2, 1),
-        ("descry.activations.streaming:Running", "state", 3, 3),  # amid the third saving
+        ("descry.activations.streaming:StreamingStats", "state", 3, 3),  # amid the third saving
         ("descry.activations.histogram:Distribution", "add", 2, 4),  # amid a block
     ]
     for owner, name, call, done in kills:
@@ -497,7 +497,7 @@ def test_what_killed_runs_left_goes_with_the_end_of_one_and_nothing_else(tmp_pat
 def stopped(tmp_path, six, gpt2, monkeypatch):
     """Stops the stage in its fourth block: params, and the unfinished file's bytes, by store."""
     corpus = shutil.copy(six, tmp_path / "corpus.parquet")
-    run = Target.activations
+    run = HookedModel.activations
 
     def stop(store):
         told, texts = section(gpt2, store=store), []
@@ -510,7 +510,7 @@ def stopped(tmp_path, six, gpt2, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(activations, "SAVE", -1)
-            patch.setattr(Target, "activations", fail)
+            patch.setattr(HookedModel, "activations", fail)
             with pytest.raises(KeyboardInterrupt):
                 compute(corpus, tmp_path / "a.h5", told)
         part = part_of(tmp_path / "a.h5")

@@ -1,4 +1,4 @@
-"""A labeller against the truth: as scikit-learn has it, how sure, and what that says of shares."""
+"""An annotator against the truth: as scikit-learn has it, how sure, and what it says of shares."""
 
 import warnings
 
@@ -25,7 +25,7 @@ NAN = float("nan")
 
 @st.composite
 def answers_of_two(draw):
-    """A labeller's answers and scores, and the answers of people."""
+    """An annotator's answers and scores, and the answers of people."""
     size = draw(st.integers(1, 25))
     judged = hnp.arrays(np.int8, size, elements=st.integers(-1, 1))
     score = hnp.arrays(np.float64, size, elements=st.sampled_from([-2.0, -0.5, 0.0, 0.5, 2.0]))
@@ -64,7 +64,7 @@ def test_agreement_is_scikit_learns_and_undefined_where_that_is(case):
 def test_agreement_counts_the_sentences_that_both_have_answered():
     answer, gold = np.array([1, 1, 0, -1, 1]), np.array([1, 0, 1, 1, -1])
     found = agreement(answer, np.zeros(5), gold)
-    assert (found.sentences, found.truth_yes, found.labeller_yes) == (3, 2, 2)
+    assert (found.sentences, found.truth_yes, found.annotator_yes) == (3, 2, 2)
     assert table(answer, gold) == Table(yes_yes=1, yes_no=1, no_yes=1, no_no=0)
 
 
@@ -134,7 +134,7 @@ def test_the_interval_of_kappa_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= covered <= 0.985
 
 
-# shares freed of the labeller's errors
+# shares freed of the annotator's errors
 
 
 def test_a_sheet_of_as_many_tagged_as_not_counts_each_by_its_share():
@@ -159,7 +159,7 @@ def test_sensitivity_and_specificity_come_back_from_many_such_sheets(sensitivity
     assert found.specificity == pytest.approx(specificity, abs=0.02)
 
 
-def test_a_labeller_who_says_one_word_alone_has_no_known_errors():
+def test_a_annotator_who_says_one_word_alone_has_no_known_errors():
     for counts in (Table(4, 2, 0, 0), Table(0, 0, 4, 2), Table(0, 0, 0, 0)):
         found = reliability(counts, 0.5)
         assert np.isnan([found.sensitivity, found.specificity]).all()
@@ -183,7 +183,7 @@ def test_the_corrected_share_is_rogan_and_gladens():
     assert (found.high <= 1).all()
 
 
-def test_of_a_faultless_labeller_it_is_the_share_with_agresti_and_coulls_interval():
+def test_of_a_faultless_annotator_it_is_the_share_with_agresti_and_coulls_interval():
     yes, faultless = np.array([0, 3, 10]), reliability(Table(10**6, 0, 0, 10**6), 0.5)
     found = corrected(yes, np.array([10, 10, 10]), faultless)
     np.testing.assert_allclose(found.value, [0, 0.3, 1])
@@ -194,7 +194,7 @@ def test_of_a_faultless_labeller_it_is_the_share_with_agresti_and_coulls_interva
 
 
 @pytest.mark.parametrize("counts", [Table(5, 5, 5, 5), Table(2, 8, 8, 2)])
-def test_a_labeller_no_better_than_chance_leaves_the_share_undefined(counts):
+def test_a_annotator_no_better_than_chance_leaves_the_share_undefined(counts):
     found = corrected(np.array([3, 4]), np.array([10, 10]), reliability(counts, 0.5))
     assert np.isnan([found.value, found.low, found.high]).all()
 

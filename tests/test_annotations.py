@@ -79,7 +79,7 @@ def test_what_was_put_in_comes_out(path, case):
     np.testing.assert_array_equal(found.score, score)
     assert found.ids == [f"{row:016x}" for row in range(len(answer))]
     assert found.descriptors == [f"d{column}" for column in range(answer.shape[1])]
-    assert (found.made, found.labeller, found.frame) == (MADE, WHO, tuple(FRAME))
+    assert (found.made, found.annotator, found.frame) == (MADE, WHO, tuple(FRAME))
 
 
 @few
@@ -206,7 +206,7 @@ def test_without_a_judge_there_are_no_judgements(tmp_path, simple):
     with writing_hdf5(tmp_path / "judgements.h5", {"stage": "judge"}):
         pass
     assert read_judgements(tmp_path / "judgements.h5") is None
-    assert read_judgements(simple).labeller == WHO
+    assert read_judgements(simple).annotator == WHO
 
 
 def test_of_no_descriptor_there_is_a_file(tmp_path):

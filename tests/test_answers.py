@@ -188,7 +188,7 @@ def test_a_tie_is_no():
     assert scored(-0.7, -0.7) == Verdict(False, 0.0, True)
 
 
-def test_a_labeller_that_would_have_written_another_word_is_not_greedy():
+def test_a_annotator_that_would_have_written_another_word_is_not_greedy():
     assert scored(-1.0, -2.0, rest=-0.7, instead="It") == Verdict(True, 1.0, False)
     assert scored(-1.0, -2.0, rest=-0.7, bound="no").greedy
 

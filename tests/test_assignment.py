@@ -10,7 +10,7 @@ from tallies import tally_of
 from descry.annotators.bitset import Answers
 from descry.errors import InputError
 from descry.labels.assignment import (
-    Tallying,
+    SetCounter,
     asked_sets,
     assign,
     broad_descriptors,
@@ -103,7 +103,7 @@ def test_frequencies_are_those_of_a_plain_loop(case, by):
 def test_sets_may_be_counted_in_blocks(case, step):
     exemplars, answers, asked, sampled = case
     blocks = [exemplars[start : start + step] for start in range(0, len(exemplars), step)]
-    found = Tallying(Answers.of(answers), asked).tally(blocks, sampled)
+    found = SetCounter(Answers.of(answers), asked).tally(blocks, sampled)
     for name, values in vars(tally_of(exemplars, answers, asked, sampled)).items():
         np.testing.assert_array_equal(getattr(found, name), values)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from planted import (
     ANNOTATIONS,
+    ANNOTATOR,
     BROAD,
     CACHE,
     CANDIDATES,
@@ -20,7 +21,6 @@ from planted import (
     EXEMPLARS,
     HOSTILE,
     HOSTILE_REVIEW,
-    LABELLER,
     LABELS,
     NAMES,
     RESULTS,
@@ -158,9 +158,9 @@ def test_an_answer_has_the_exact_prompt_and_its_key_follows(run):
     for it in of(rows=ALL).labels[0].exemplars:
         prompt = p2([it.review.text], ["Sound"])[0]
         assert it.answer.prompt == prompt.text
-        assert it.answer.key == LABELLER.request(prompt).key
+        assert it.answer.key == ANNOTATOR.request(prompt).key
         assert it.answer.follows
-        assert it.answer.labeller == LABELLER.as_json()
+        assert it.answer.annotator == ANNOTATOR.as_json()
 
 
 def test_it_says_which_answers_are_in_the_cache_and_when_they_were_made(run):
@@ -196,15 +196,15 @@ def test_it_says_where_the_cache_has_another_answer(run):
 
 
 def test_a_chat_template_stands_in_the_prompt_also_without_the_cache(run):
-    labeller = Toy()
-    labeller.identity = replace(LABELLER, name="framed", model="framed")
-    labeller.frame = ("<user>", "<bot>")
-    run_annotate(labeller)
+    annotator = Toy()
+    annotator.identity = replace(ANNOTATOR, name="framed", model="framed")
+    annotator.frame = ("<user>", "<bot>")
+    run_annotate(annotator)
     for _ in range(2):
         answers = [it.answer for it in of(rows=ALL).labels[0].exemplars]
         assert all(it.prompt.startswith("<user>Q: Does") for it in answers)
         assert all(it.prompt.endswith("A:<bot>") for it in answers)
-        assert all(it.labeller["name"] == "framed" and it.follows for it in answers)
+        assert all(it.annotator["name"] == "framed" and it.follows for it in answers)
         shutil.rmtree(CACHE, ignore_errors=True)
 
 
@@ -450,7 +450,7 @@ def test_an_answer_that_is_in_no_label_counts_nowhere(run):
     run_annotate(Toy())
     row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
     text = read_table(CORPUS, "corpus")["text"][row].as_py()
-    use = of_prompt(here(), LABELLER.request(p2([text], ["Price"])[0]).key)
+    use = of_prompt(here(), ANNOTATOR.request(p2([text], ["Price"])[0]).key)
     assert use.labels == []
 
 

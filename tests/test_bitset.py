@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry.annotators.bitset import Answers, Bits
+from descry.annotators.bitset import Answers, BitMatrix
 
 SHAPES = st.tuples(st.integers(0, 40), st.integers(0, 20))
 FLAGS = hnp.arrays(bool, SHAPES)
@@ -14,7 +14,7 @@ MATRICES = hnp.arrays(np.int8, SHAPES, elements=st.integers(-1, 1))
 
 @given(FLAGS)
 def test_every_column_comes_back(flags):
-    bits = Bits.of(flags)
+    bits = BitMatrix.of(flags)
     assert (len(bits), bits.sentences) == flags.shape[::-1]
     for column, expected in enumerate(flags.T):
         assert bits.column(column).tolist() == expected.tolist()
@@ -22,7 +22,7 @@ def test_every_column_comes_back(flags):
 
 @given(FLAGS)
 def test_they_take_an_eighth_and_are_read_by_numpy_alone(flags):
-    packed = Bits.of(flags).packed
+    packed = BitMatrix.of(flags).packed
     assert packed.shape == (flags.shape[1], -(-len(flags) // 8))
     assert packed.dtype == np.uint8
     plain = np.unpackbits(packed, axis=1, count=len(flags)).astype(bool)
@@ -31,15 +31,17 @@ def test_they_take_an_eighth_and_are_read_by_numpy_alone(flags):
 
 @given(FLAGS)
 def test_totals_are_sums(flags):
-    assert Bits.of(flags).totals.tolist() == flags.sum(axis=0).tolist()
+    assert BitMatrix.of(flags).totals.tolist() == flags.sum(axis=0).tolist()
 
 
 @given(FLAGS, st.data())
 def test_some_columns_and_some_sentences(flags, data):
     columns = data.draw(st.lists(st.integers(0, flags.shape[1] - 1)) if flags.size else st.just([]))
     among = data.draw(hnp.arrays(bool, len(flags)))
-    found = Bits.of(flags).keep(columns).among(among)
-    np.testing.assert_array_equal(found.packed, Bits.of(flags[:, columns] & among[:, None]).packed)
+    found = BitMatrix.of(flags).keep(columns).among(among)
+    np.testing.assert_array_equal(
+        found.packed, BitMatrix.of(flags[:, columns] & among[:, None]).packed
+    )
 
 
 @given(FLAGS.filter(len), st.data())
@@ -47,7 +49,7 @@ def test_flags_of_rows_in_any_order(flags, data):
     rows = data.draw(
         hnp.arrays(np.int32, st.integers(0, 9), elements=st.integers(0, len(flags) - 1))
     )
-    np.testing.assert_array_equal(Bits.of(flags).at(rows), flags[rows].T)
+    np.testing.assert_array_equal(BitMatrix.of(flags).at(rows), flags[rows].T)
 
 
 @given(MATRICES)

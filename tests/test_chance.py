@@ -5,7 +5,7 @@ import pytest
 
 from descry.annotators.bitset import Answers
 from descry.evaluation.chance import Chance, by_chance
-from descry.labels.assignment import Tallying, assign
+from descry.labels.assignment import SetCounter, assign
 from descry.labels.enrichment import enrichment
 from descry.labels.rules import above_base
 
@@ -19,7 +19,7 @@ def answers(rng, descriptors, share=0.15):
 
 def labels_of(b, threshold):
     """Which labels sets have, and their q."""
-    tallying, every = Tallying(Answers.of(b), np.ones(SENTENCES, bool)), np.ones(SENTENCES, bool)
+    tallying, every = SetCounter(Answers.of(b), np.ones(SENTENCES, bool)), np.ones(SENTENCES, bool)
 
     def of(sets):
         tally = tallying.tally([sets], every)

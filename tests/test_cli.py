@@ -164,8 +164,8 @@ def annotate(results, output, *options, folder, stage="annotate"):
 
 @pytest.mark.slow
 def test_an_unpinned_model_is_refused(built, tmp_path):
-    spec = {**SAMPLE["annotate"]["labeller"], "revision": "unpinned"}
-    changed = section("annotate", labeller=spec)
+    spec = {**SAMPLE["annotate"]["annotator"], "revision": "unpinned"}
+    changed = section("annotate", annotator=spec)
     results = built.path / "results"
     done = annotate(results, "x.h5", "-p", changed, folder=tmp_path)
     forecast, error = done.stderr.splitlines()
@@ -185,8 +185,8 @@ def test_replay_of_what_was_never_asked(built, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_labeller_asked_by_an_unknown_neuron(built, tmp_path):
-    changed = section("judge", labeller=SAMPLE["annotate"]["labeller"], neurons=["L9:0"])
+def test_a_annotator_asked_by_an_unknown_neuron(built, tmp_path):
+    changed = section("judge", annotator=SAMPLE["annotate"]["annotator"], neurons=["L9:0"])
     done = annotate(built.path / "results", "x.h5", "-p", changed, stage="judge", folder=tmp_path)
     refused(done, "L9:0", "L5:383")
 
@@ -232,17 +232,17 @@ def test_the_disk_is_full(built, tmp_path):
     assert done.stdout == ""
 
 
-BAD_LABELLERS = {
-    "unknown kind": ({"kind": "gpt", "model": "x"}, "annotate.labeller", "gpt", "openai"),
-    "none": (None, "annotate.labeller", "null"),
-    "misspelt": ({**SAMPLE["annotate"]["labeller"], "dtpye": 1}, "annotate.labeller.dtpye"),
+BAD_ANNOTATORS = {
+    "unknown kind": ({"kind": "gpt", "model": "x"}, "annotate.annotator", "gpt", "openai"),
+    "none": (None, "annotate.annotator", "null"),
+    "misspelt": ({**SAMPLE["annotate"]["annotator"], "dtpye": 1}, "annotate.annotator.dtpye"),
 }
 
 
-@pytest.mark.parametrize("case", BAD_LABELLERS.values(), ids=BAD_LABELLERS)
-def test_bad_labellers(tmp_path, case):
+@pytest.mark.parametrize("case", BAD_ANNOTATORS.values(), ids=BAD_ANNOTATORS)
+def test_bad_annotators(tmp_path, case):
     spec, *words = case
-    changed = section("annotate", labeller=spec)
+    changed = section("annotate", annotator=spec)
     refused(annotate(tmp_path, "x.h5", "-p", changed, folder=tmp_path), *words)
 
 

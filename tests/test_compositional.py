@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry.annotators.bitset import Bits
+from descry.annotators.bitset import BitMatrix
 from descry.labels.compositional import OPS, Composer, Formula, iou
 
 NAMES = ["price", "cost", "food", "noise", "spare"]
@@ -24,7 +24,7 @@ def formulas(descriptors, length):
 
 
 def found(exemplars, answers, length=3, beam=EXHAUSTIVE, penalty=1.0):
-    composer = Composer(Bits.of(answers == 1), length=length, beam=beam, penalty=penalty)
+    composer = Composer(BitMatrix.of(answers == 1), length=length, beam=beam, penalty=penalty)
     return composer.compose(np.array(exemplars))
 
 
@@ -34,7 +34,7 @@ def holds(formula, answers):
 
 
 def ious(formulas, exemplars, answers):
-    return iou(formulas, exemplars, Bits.of(answers == 1))
+    return iou(formulas, exemplars, BitMatrix.of(answers == 1))
 
 
 def score(formula, rows, answers, penalty=1.0):
@@ -157,7 +157,7 @@ def test_sentences_of_another_split_count_as_if_they_were_not_there(case, data):
     exemplars, answers = case
     own = data.draw(hnp.arrays(bool, len(answers)))
     own[np.unique(exemplars)] = True
-    yes = Bits.of(answers == 1).among(own)
+    yes = BitMatrix.of(answers == 1).among(own)
     within = np.searchsorted(np.flatnonzero(own), np.array(exemplars))
     formulas = Composer(yes, length=3, beam=3, penalty=0.9).compose(np.array(exemplars))
     assert formulas == found(within, answers[own], beam=3, penalty=0.9)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from descry.annotators.bitset import Bits
-from descry.labels.counting import Lines, Sets
+from descry.annotators.bitset import BitMatrix
+from descry.labels.counting import PackedFlags, SparseSets
 
 
 @st.composite
@@ -22,14 +22,14 @@ def sets_and_flags(draw, elements, kind=np.int64):
 @given(sets_and_flags(st.booleans(), bool))
 def test_how_often_a_flag_is_set_is_that_of_a_plain_loop(case):
     members, flags = case
-    found = Sets(members, len(flags)).sums(flags)
+    found = SparseSets(members, len(flags)).sums(flags)
     assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
 
 
 @given(sets_and_flags(st.integers(0, 2**20)))
 def test_weights_are_summed_and_do_not_spill_into_their_neighbours(case):
     members, flags = case
-    found = Sets(members, len(flags)).sums(flags)
+    found = SparseSets(members, len(flags)).sums(flags)
     assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
 
 
@@ -38,20 +38,22 @@ def test_weights_are_summed_and_do_not_spill_into_their_neighbours(case):
 def test_the_largest_sums_that_can_be_fit_their_fields(size, most):
     flags = np.zeros((size, 70), dtype=np.int64)
     flags[:, ::2] = most
-    found = Sets(np.arange(size)[None], size).sums(flags)
+    found = SparseSets(np.arange(size)[None], size).sums(flags)
     assert found[0].tolist() == [size * most, 0] * 35
 
 
 def test_where_no_flag_is_set_every_sum_is_0():
-    assert Sets(np.array([[0, 2]]), 3).sums(np.zeros((3, 4), dtype=bool)).tolist() == [[0] * 4]
+    assert SparseSets(np.array([[0, 2]]), 3).sums(np.zeros((3, 4), dtype=bool)).tolist() == [
+        [0] * 4
+    ]
 
 
 def test_of_no_column_there_is_no_sum():
-    assert Sets(np.array([[0, 2]]), 3).sums(np.zeros((3, 0), dtype=bool)).shape == (1, 0)
+    assert SparseSets(np.array([[0, 2]]), 3).sums(np.zeros((3, 0), dtype=bool)).shape == (1, 0)
 
 
 def test_sums_of_one_object_do_not_depend_on_those_before():
-    sets, rng = Sets(np.array([[0, 1], [2, 3]]), 4), np.random.default_rng(0)
+    sets, rng = SparseSets(np.array([[0, 1], [2, 3]]), 4), np.random.default_rng(0)
     for _ in range(3):
         flags = rng.integers(0, 9, (4, 30))
         expected = [flags[:2].sum(axis=0).tolist(), flags[2:].sum(axis=0).tolist()]
@@ -64,7 +66,7 @@ def test_sums_of_one_object_do_not_depend_on_those_before():
 @given(sets_and_flags(st.booleans(), bool))
 def test_flags_beside_each_other_are_counted_as_in_a_plain_loop(case):
     members, flags = case
-    found = Lines(Bits.of(flags)).sums(members)
+    found = PackedFlags(BitMatrix.of(flags)).sums(members)
     assert found.tolist() == [flags[rows].sum(axis=0).tolist() for rows in members]
 
 
@@ -72,9 +74,11 @@ def test_flags_beside_each_other_are_counted_as_in_a_plain_loop(case):
 def test_no_set_is_too_large_to_be_counted(size):
     flags = np.zeros((size, 20), dtype=bool)
     flags[:, ::3] = True
-    found = Lines(Bits.of(flags)).sums(np.arange(size)[None])
+    found = PackedFlags(BitMatrix.of(flags)).sums(np.arange(size)[None])
     assert found[0].tolist() == [0 if column % 3 else size for column in range(20)]
 
 
 def test_of_no_column_nothing_is_counted():
-    assert Lines(Bits.of(np.zeros((3, 0), dtype=bool))).sums(np.array([[0, 2]])).shape == (1, 0)
+    assert PackedFlags(BitMatrix.of(np.zeros((3, 0), dtype=bool))).sums(
+        np.array([[0, 2]])
+    ).shape == (1, 0)

@@ -20,6 +20,7 @@ from miniature import STAGES as MINIATURE
 from planted import (
     ACTIVATIONS,
     ANNOTATIONS,
+    ANNOTATOR,
     CANDIDATES,
     CORPUS,
     CURVES,
@@ -27,7 +28,6 @@ from planted import (
     EXEMPLARS,
     GOLD,
     HOSTILE_REVIEW,
-    LABELLER,
     LABELS,
     METRICS,
     NEURONS,
@@ -138,12 +138,12 @@ LEFT_OUT = {
 def params(base):
     """Params in which places and passwords of a machine stand."""
     server = f"https://{PASSWORD}@models.example/v1?{QUERY}"
-    labeller = {"kind": "openai", "base_url": server, "api_key_env": "PLANTED_KEY", "price": None}
+    annotator = {"kind": "openai", "base_url": server, "api_key_env": "PLANTED_KEY", "price": None}
     target = {"model": f"{base}/models/bert", "revision": "a" * 64}
     return {name: {} for name in STAGES} | {
         "corpus": {"reviews": f"{base}/{OUTSIDE}/", "text_fields": ["reviewText"], "seed": 0},
         "activations": {"target": target, "layers": None},
-        "annotate": {"labeller": labeller, "min_mass": 0.1},
+        "annotate": {"annotator": annotator, "min_mass": 0.1},
         "label": {"threshold": 0.35, "rule": "composition"},
         "evaluate": {"gold": GOLD.as_posix()},
         "report": {"title": "A <b>miniature</b>"},
@@ -267,7 +267,9 @@ def way_back(entities, start):
 # What it says
 
 
-def test_the_way_from_the_labels_leads_to_reviews_params_code_labeller_and_model(project, tmp_path):
+def test_the_way_from_the_labels_leads_to_reviews_params_code_annotator_and_model(
+    project, tmp_path
+):
     export(project, tmp_path / "crate")
     entities = graph(tmp_path / "crate")
     back = way_back(entities, "results/labels.parquet")
@@ -276,7 +278,7 @@ def test_the_way_from_the_labels_leads_to_reviews_params_code_labeller_and_model
     assert "#inputs/corpus.reviews/elsewhere/my%20reviews.jsonl" in back
     assert {"#value/label.threshold", "#value/corpus.seed", CODE.as_posix()} <= back
     assert {"#model/toy/bert", "#tool/label"} <= back
-    assert {entities[i]["name"] for i in back if i.startswith("#labeller/")} == {LABELLER.name}
+    assert {entities[i]["name"] for i in back if i.startswith("#annotator/")} == {ANNOTATOR.name}
     assert way_back(entities, "results/neurons.json") - {"results/neurons.json"} < back
     assert "gold.jsonl" not in back and "gold.jsonl" in way_back(entities, "results/metrics.json")
 
@@ -333,7 +335,7 @@ def test_params_keep_their_types_and_their_names(project, tmp_path):
         "label.rule": ("composition", "Text"),
         "corpus.text_fields": ('["reviewText"]', "Text"),
         "activations.layers": ("null", "Text"),
-        "annotate.labeller.api_key_env": ("PLANTED_KEY", "Text"),
+        "annotate.annotator.api_key_env": ("PLANTED_KEY", "Text"),
     }
     for key, (value, kind) in values.items():
         assert entities[f"#value/{key}"]["value"] == value
@@ -356,21 +358,21 @@ def test_a_stages_program_names_the_packages_that_its_results_record(project, tm
     assert "softwareVersion" not in entities["#tool/report"]  # an HTML page does not say
 
 
-def test_a_labeller_has_its_model_revision_and_decoding(project, tmp_path):
+def test_a_annotator_has_its_model_revision_and_decoding(project, tmp_path):
     export(project, tmp_path / "crate")
     entities = graph(tmp_path / "crate")
     (agent,) = ids(entities["#run/annotate"]["agent"])
     properties = [entities[i] for i in ids(entities[agent]["additionalProperty"])]
-    known = LABELLER.as_json()
+    known = ANNOTATOR.as_json()
     assert entities[agent]["name"] == known.pop("name")
     assert {p["name"]: p["value"] for p in properties} == known
     assert entities[agent]["@type"] == "SoftwareApplication"
 
 
-def test_a_labeller_who_is_a_person_is_one(project, tmp_path):
-    who = LABELLER.as_json() | {"name": "ann, round-1 (human)", "model": "human/ann"}
+def test_a_annotator_who_is_a_person_is_one(project, tmp_path):
+    who = ANNOTATOR.as_json() | {"name": "ann, round-1 (human)", "model": "human/ann"}
     with h5py.File(project / ANNOTATIONS, "r+") as file:
-        file.attrs["labeller"] = canonical(who)
+        file.attrs["annotator"] = canonical(who)
     write_lock(project)
     export(project, tmp_path / "crate")
     assert [p["name"] for p in of_type(graph(tmp_path / "crate"), "Person").values()] == [
@@ -569,7 +571,7 @@ def test_params_and_dvc_lock_are_written_anew_and_agree_with_the_crate(project, 
     expected = params("")
     expected["corpus"]["reviews"] = "inputs/corpus.reviews/elsewhere/"
     expected["activations"]["target"]["model"] = "bert"
-    expected["annotate"]["labeller"]["base_url"] = "https://models.example/v1"
+    expected["annotate"]["annotator"]["base_url"] = "https://models.example/v1"
     assert anew == expected
     lock = yaml.safe_load((crate / "dvc.lock").read_text())["stages"]
     deps = {dep["path"]: dep["md5"] for dep in lock["corpus"]["deps"]}
@@ -662,9 +664,9 @@ def test_an_input_outside_of_the_project_is_called_by_its_last_part(tmp_path, pa
     ],
 )
 def test_an_address_keeps_neither_password_nor_query(tmp_path, address, cleaned):
-    known = {"judge": {"labeller": {"base_url": address, "model": "k=1"}}}
+    known = {"judge": {"annotator": {"base_url": address, "model": "k=1"}}}
     private = private_of(tmp_path, known, [])
-    assert private.clean(known) == {"judge": {"labeller": {"base_url": cleaned, "model": "k=1"}}}
+    assert private.clean(known) == {"judge": {"annotator": {"base_url": cleaned, "model": "k=1"}}}
     assert private.clean(f"asked {address} today") == f"asked {cleaned} today"
     (tmp_path / "answers").write_text(json.dumps({"server": {"base_url": address}}))
     assert private.is_in(tmp_path / "answers") == (address != cleaned)
@@ -679,7 +681,7 @@ def test_a_home_that_is_the_whole_disk_is_no_place(tmp_path, monkeypatch):
 
 def test_a_key_too_short_to_tell_from_a_word_is_not_looked_for(tmp_path, monkeypatch):
     monkeypatch.setenv("PLANTED_KEY", "good")
-    private = private_of(tmp_path, {"score": {"labeller": {"api_key_env": "PLANTED_KEY"}}}, [])
+    private = private_of(tmp_path, {"score": {"annotator": {"api_key_env": "PLANTED_KEY"}}}, [])
     assert private.clean("good, and PLANTED_KEY") == "good, and PLANTED_KEY"
 
 
@@ -897,7 +899,7 @@ def test_the_miniature_is_a_crate_from_which_every_label_leads_back(repo, tmp_pa
         of_type(entities, "CreateAction")
     )
     back = way_back(entities, "results/labels.parquet")
-    assert {"#data/sample/Books.jsonl", "#value/annotate.labeller.model"} <= back
+    assert {"#data/sample/Books.jsonl", "#value/annotate.annotator.model"} <= back
     assert "src/descry/stages/label.py" in back and "src/descry/stages/report.py" not in back
     outside = [str(tmp_path), str(repo.path), str(Path.home())]
     for path in (p for p in crate.rglob("*") if p.is_file()):

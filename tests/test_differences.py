@@ -603,9 +603,9 @@ def test_the_first_file_of_other_content_is_named_and_how(folders):
 
 def test_files_of_the_same_content_in_other_bytes_are_no_difference(folders):
     data = {"data/run.js": pack({"a": 1, "b": 2})}
-    turned = {"data/run.js": pack({"b": 2, "a": 1})}
-    assert folders(SITE | data, SITE | turned) is None
-    said = folders(SITE | data, SITE | turned | {"index.html": "x"})
+    transposed = {"data/run.js": pack({"b": 2, "a": 1})}
+    assert folders(SITE | data, SITE | transposed) is None
+    said = folders(SITE | data, SITE | transposed | {"index.html": "x"})
     assert said.startswith("index.html: line 1: 'x', expected '<html>'")
 
 

@@ -20,7 +20,7 @@ from descry.cli import app as cli
 from descry.io.atomic import part_of
 from descry.models import distributed as processes
 from descry.models.distributed import Share, gpus, launch, share
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 
 FOUR = 3500  # sentences, of four blocks
 QUICK = 60  # seconds within which a failure has ended all, on a machine with much else to do
@@ -135,13 +135,13 @@ def test_what_fails_in_one_process_ends_all_with_its_line(tmp_path, gpt2, capfd)
 @pytest.fixture
 def computed(monkeypatch):
     """The texts that go through the model."""
-    texts, run = [], Target.activations
+    texts, run = [], HookedModel.activations
 
     def count(model, batch):
         texts.extend(batch)
         return run(model, batch)
 
-    monkeypatch.setattr(Target, "activations", count)
+    monkeypatch.setattr(HookedModel, "activations", count)
     return texts
 
 

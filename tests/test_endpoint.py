@@ -1,4 +1,4 @@
-"""The labeller behind a server: nothing paid is lost, no failure is an answer, no key gets out."""
+"""The annotator behind a server: nothing paid is lost, no failure is an answer, no key gets out."""
 
 import json
 import logging
@@ -17,8 +17,8 @@ from threading import Barrier
 import pytest
 from servers import MODEL, Reply, completion, error, free_port, serving
 
-from descry.annotators.client import Asking, ask
-from descry.annotators.counts import Tally
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.openai_server.annotator import reported_model
 from descry.annotators.parsing.answers import parse_verdict
@@ -51,7 +51,7 @@ def key(monkeypatch):
     monkeypatch.setenv("DESCRY_TEST_KEY", KEY)
 
 
-def labeller(url, task="p2", **changes):
+def annotator(url, task="p2", **changes):
     return create({"kind": "openai", "base_url": url} | OPTIONS | changes, task)
 
 
@@ -72,11 +72,11 @@ def put(folder, who, prompts, *, max_failures=1.0, check=None):
     """What ask() makes of it: the responses and the counts."""
     checks = {"p1": partial(parse_topics, max_descriptors=5, max_words=4)}
     checks["p2"] = partial(parse_verdict, min_mass=0.1)
-    tally, responses = Tally(), []
+    tally, responses = Counts(), []
     with PromptCache(folder) as cache:
-        how = Asking("test", cache, max_failures, False, lambda *_: None)
-        for slab in ask(how, who, prompts, check or checks[who.task], tally):
-            responses += slab.responses
+        how = AskOptions("test", cache, max_failures, False, lambda *_: None)
+        for chunk in answer_prompts(how, who, prompts, check or checks[who.task], tally):
+            responses += chunk.responses
     return responses, tally
 
 
@@ -124,16 +124,16 @@ print(made.identity.name, made.frame, made.server, made.price, "openai" in sys.m
 
 
 def test_where_the_server_stands_and_how_it_is_asked_make_no_other_answers():
-    one = labeller("http://127.0.0.1:1/v1")
-    other = labeller("http://127.0.0.1:2/v1", timeout=9.0, retries=7, concurrency=5, price=[1, 1])
+    one = annotator("http://127.0.0.1:1/v1")
+    other = annotator("http://127.0.0.1:2/v1", timeout=9.0, retries=7, concurrency=5, price=[1, 1])
     assert one.identity == other.identity
     changed = [{"revision": "x"}, {"model": "x"}, {"dtype": "x"}]
-    assert all(labeller("http://127.0.0.1:1/v1", **c).identity != one.identity for c in changed)
+    assert all(annotator("http://127.0.0.1:1/v1", **c).identity != one.identity for c in changed)
 
 
 def test_p1_is_another_question_with_more_tokens_and_p2_is_not():
     def decoding(task, tokens):
-        return labeller("http://h/v1", task, max_new_tokens=tokens).identity.decoding
+        return annotator("http://h/v1", task, max_new_tokens=tokens).identity.decoding
 
     assert decoding("p1", 40) != decoding("p1", 50)
     assert decoding("p2", 40) == decoding("p2", 50)
@@ -143,12 +143,12 @@ def test_p1_is_another_question_with_more_tokens_and_p2_is_not():
 @pytest.mark.parametrize("url", ["http://[", "http://host:99999/v1", "https://:80/v1"])
 def test_an_address_that_is_none_is_named(url):
     with pytest.raises(InputError, match="base_url"):
-        labeller(url)
+        annotator(url)
 
 
 def test_topics_are_asked_in_words_and_stored_with_their_tokens(tmp_path):
     with serving(always(TOPICS)) as server:
-        responses, tally = put(tmp_path, labeller(server.url, "p1"), topics())
+        responses, tally = put(tmp_path, annotator(server.url, "p1"), topics())
     assert responses == [{"text": "price, taste", "finish": "stop"}] * 3
     assert (tally.tokens_in, tally.tokens_out) == (30, 6)
     assert {record["origin"] for record in stored(tmp_path)} and not ledger(tmp_path)
@@ -160,7 +160,7 @@ def test_topics_are_asked_in_words_and_stored_with_their_tokens(tmp_path):
 
 def test_verdicts_are_asked_as_log_probabilities_of_one_token(tmp_path):
     with serving(always(YES)) as server:
-        responses, _ = put(tmp_path, labeller(server.url), questions())
+        responses, _ = put(tmp_path, annotator(server.url), questions())
     rest = round(math.log(1 - math.exp(-0.2) - math.exp(-2.0)), 6)
     assert responses == [{"yes": -0.2, "no": -2.0, "rest": rest}] * 4
     assert {(b["max_tokens"], b["logprobs"], b["top_logprobs"]) for b in server.bodies} == {
@@ -170,15 +170,15 @@ def test_verdicts_are_asked_as_log_probabilities_of_one_token(tmp_path):
 
 def test_a_second_run_sends_nothing_and_another_address_neither(tmp_path):
     with serving(always(YES)) as server:
-        first, _ = put(tmp_path, labeller(server.url), questions())
-        second, _ = put(tmp_path, labeller("http://127.0.0.1:1/v1"), questions())
+        first, _ = put(tmp_path, annotator(server.url), questions())
+        second, _ = put(tmp_path, annotator("http://127.0.0.1:1/v1"), questions())
     assert first == second
     assert server.requests == 4
 
 
 def test_the_record_says_where_the_answer_came_from(tmp_path):
     with serving(always(YES)) as server:
-        put(tmp_path, labeller(server.url), questions())
+        put(tmp_path, annotator(server.url), questions())
     with PromptCache(tmp_path) as cache:
         (origin,) = cache.origins().values()
     assert origin["server"] == {"base_url": server.url, "model": MODEL}
@@ -189,7 +189,7 @@ def test_the_record_says_where_the_answer_came_from(tmp_path):
 
 def scored(folder, top):
     with serving(always(Reply(completion(top=top)))) as server:
-        (response,), tally = put(folder, labeller(server.url), questions(["price"]))
+        (response,), tally = put(folder, annotator(server.url), questions(["price"]))
     return response, tally
 
 
@@ -252,7 +252,7 @@ def no_more_than(most, status=400):
 
 def test_fewer_log_probabilities_are_taken_where_the_server_has_no_more(tmp_path):
     with serving(no_more_than(5)) as server:
-        responses, _ = put(tmp_path, labeller(server.url, concurrency=1), questions())
+        responses, _ = put(tmp_path, annotator(server.url, concurrency=1), questions())
     assert [b["top_logprobs"] for b in server.bodies] == [20, 5, 5, 5, 5]
     assert all("yes" in response for response in responses)
 
@@ -260,7 +260,7 @@ def test_fewer_log_probabilities_are_taken_where_the_server_has_no_more(tmp_path
 @pytest.mark.parametrize("status", [400, 403, 422, 500])
 def test_words_are_taken_where_log_probabilities_are_refused(tmp_path, status):
     with serving(no_more_than(0, status)) as server:
-        responses, tally = put(tmp_path, labeller(server.url, concurrency=1), questions())
+        responses, tally = put(tmp_path, annotator(server.url, concurrency=1), questions())
     assert responses == [{"text": "Yes, it does.", "finish": "stop"}] * 4
     assert [b.get("top_logprobs") for b in server.bodies] == [20, 5, None, None, None, None]
     assert server.bodies[-1]["max_tokens"] == 8
@@ -269,7 +269,7 @@ def test_words_are_taken_where_log_probabilities_are_refused(tmp_path, status):
 
 def test_words_are_taken_where_log_probabilities_are_left_out(tmp_path):
     with serving(always(WORDS)) as server:
-        responses, tally = put(tmp_path, labeller(server.url, concurrency=1), questions())
+        responses, tally = put(tmp_path, annotator(server.url, concurrency=1), questions())
     assert responses == [{"text": "Yes, it does.", "finish": "stop"}] * 4
     assert server.requests == 5
     assert tally.tokens_in == 50  # the one that was in vain is counted
@@ -277,16 +277,16 @@ def test_words_are_taken_where_log_probabilities_are_left_out(tmp_path):
 
 def test_words_and_log_probabilities_answer_the_same_question(tmp_path):
     with serving(always(WORDS)) as server:
-        put(tmp_path, labeller(server.url), questions())
+        put(tmp_path, annotator(server.url), questions())
     with serving(always(YES)) as server:
-        responses, _ = put(tmp_path, labeller(server.url), questions())
+        responses, _ = put(tmp_path, annotator(server.url), questions())
     assert server.requests == 0
     assert all("text" in response for response in responses)
 
 
 def test_a_server_that_gives_log_probabilities_gives_them_always(tmp_path):
     with serving(of_prompt("smell", WORDS)) as server:
-        _, tally = put(tmp_path, labeller(server.url, concurrency=1), questions())
+        _, tally = put(tmp_path, annotator(server.url, concurrency=1), questions())
     assert tally.failures == {"no log-probabilities": 1}
     assert server.requests == 4
 
@@ -298,7 +298,7 @@ def test_max_completion_tokens_is_said_where_the_server_wants_it(tmp_path):
         return TOPICS
 
     with serving(script) as server:
-        put(tmp_path, labeller(server.url, "p1", concurrency=1), topics())
+        put(tmp_path, annotator(server.url, "p1", concurrency=1), topics())
     assert [b.get("max_completion_tokens") for b in server.bodies] == [None, 40, 40, 40]
 
 
@@ -320,7 +320,7 @@ PASSING = {
 @pytest.mark.parametrize("reply", [reply for reply, _ in PASSING.values()], ids=PASSING)
 def test_what_passes_of_itself_is_tried_again(tmp_path, reply):
     with serving(of_prompt("smell", reply)) as server:
-        who = labeller(server.url, retries=1, timeout=1.0)
+        who = annotator(server.url, retries=1, timeout=1.0)
         responses, tally = put(tmp_path, who, questions(), max_failures=0.0)
     assert None not in responses
     assert (tally.asked, server.requests) == (4, 5)
@@ -330,7 +330,7 @@ def test_what_passes_of_itself_is_tried_again(tmp_path, reply):
 @pytest.mark.parametrize(("reply", "reason"), PASSING.values(), ids=PASSING)
 def test_what_does_not_pass_is_a_failure_and_the_next_run_asks_it_alone(tmp_path, reply, reason):
     with serving(of_prompt("smell", reply, reply)) as server:
-        who = labeller(server.url, retries=1, timeout=1.0)
+        who = annotator(server.url, retries=1, timeout=1.0)
         responses, tally = put(tmp_path, who, questions())
         assert [response is None for response in responses] == [name == "smell" for name in NAMES]
         assert len(stored(tmp_path)) == 3
@@ -348,13 +348,13 @@ def test_the_server_says_how_long_to_wait(tmp_path):
     with serving(always(YES)) as server:
         server.script = of_prompt("smell", wait)
         started = time.monotonic()
-        put(tmp_path, labeller(server.url, retries=1), questions())
+        put(tmp_path, annotator(server.url, retries=1), questions())
     assert time.monotonic() - started > 0.7
     assert server.requests == 5
 
 
 def test_a_server_that_is_gone_ends_the_run(tmp_path):
-    who = labeller(f"http://127.0.0.1:{free_port()}/v1")
+    who = annotator(f"http://127.0.0.1:{free_port()}/v1")
     names = [f"n{i}" for i in range(60)]
     with pytest.raises(InputError, match=r"does not answer.*in a row.*refused") as caught:
         put(tmp_path, who, questions(names))
@@ -365,7 +365,7 @@ def test_a_server_that_is_gone_ends_the_run(tmp_path):
 def test_a_server_that_fails_for_good_ends_the_run_with_its_own_words(tmp_path):
     with serving(always(error(500, "no GPU left"))) as server:
         with pytest.raises(InputError, match=r"does not answer.*HTTP 500: no GPU left"):
-            put(tmp_path, labeller(server.url), many(60))
+            put(tmp_path, annotator(server.url), many(60))
         assert server.requests < 30
 
 
@@ -375,7 +375,7 @@ def test_failures_with_answers_between_them_do_not_end_it(tmp_path):
         return error(500, "oh") if wrong else YES
 
     with serving(script) as server:
-        responses, _ = put(tmp_path, labeller(server.url), many(60))
+        responses, _ = put(tmp_path, annotator(server.url), many(60))
     assert [i for i, response in enumerate(responses) if response is None] == [*range(0, 60, 3)]
 
 
@@ -383,11 +383,11 @@ def test_more_failures_than_allowed_end_the_run_and_the_good_answers_stay(tmp_pa
     names = [f"n{i}" for i in range(20)]
     with serving(of_prompt("n3", *[error(500, "oh")] * 3)) as server:
         with pytest.raises(InputError, match="1 of 20 answers failed"):
-            put(tmp_path, labeller(server.url), questions(names), max_failures=0.04)
+            put(tmp_path, annotator(server.url), questions(names), max_failures=0.04)
         kept = len(stored(tmp_path))
         assert kept >= 1
         before = server.requests
-        put(tmp_path, labeller(server.url), questions(names), max_failures=0.05)
+        put(tmp_path, annotator(server.url), questions(names), max_failures=0.05)
     assert server.requests - before == 20 - kept
 
 
@@ -420,7 +420,7 @@ def test_what_is_no_answer_is_a_failure_with_its_reason(tmp_path, reply, reason)
         return reply if "sweet" in body["messages"][0]["content"] and not before else TOPICS
 
     with serving(script) as server:
-        who = labeller(server.url, "p1")
+        who = annotator(server.url, "p1")
         responses, tally = put(tmp_path, who, topics())
         assert [response is None for response in responses] == [False, True, False]
         assert tally.failures == ledger(tmp_path) == {reason: 1}
@@ -443,14 +443,14 @@ VERDICTS = {
 @pytest.mark.parametrize(("reply", "reason"), VERDICTS.values(), ids=VERDICTS)
 def test_what_is_no_verdict_is_no_no(tmp_path, reply, reason):
     with serving(of_prompt("price", reply)) as server:
-        responses, tally = put(tmp_path, labeller(server.url, concurrency=1), questions())
+        responses, tally = put(tmp_path, annotator(server.url, concurrency=1), questions())
     assert [response and response["yes"] for response in responses] == [None, -0.2, -0.2, -0.2]
     assert tally.failures == {reason: 1}
 
 
 def test_words_that_are_no_verdict_are_a_failure(tmp_path):
     with serving(of_prompt("smell", Reply(completion("Sure")), otherwise=WORDS)) as server:
-        who = labeller(server.url, concurrency=1)
+        who = annotator(server.url, concurrency=1)
         _, tally = put(tmp_path, who, questions())
     assert tally.failures == {"neither Yes nor No": 1}
 
@@ -458,9 +458,9 @@ def test_words_that_are_no_verdict_are_a_failure(tmp_path):
 def test_tokens_are_not_counted_where_they_are_not_said(tmp_path):
     replies = [Reply(completion("price", usage=None)), Reply(completion("price", usage={}))]
     with serving(lambda body, before: replies[0]) as server:
-        _, tally = put(tmp_path, labeller(server.url, "p1"), topics())
+        _, tally = put(tmp_path, annotator(server.url, "p1"), topics())
         server.script = always(replies[1])
-        _, other = put(tmp_path / "other", labeller(server.url, "p1"), topics())
+        _, other = put(tmp_path / "other", annotator(server.url, "p1"), topics())
     assert (tally.tokens_in, other.tokens_out) == (0, 0)
 
 
@@ -480,7 +480,7 @@ REFUSALS = {
 @pytest.mark.parametrize(("reply", "message"), REFUSALS.values(), ids=REFUSALS)
 def test_a_refusal_ends_the_run_at_once(tmp_path, reply, message):
     with serving(always(reply)) as server:
-        who = labeller(server.url, concurrency=3, retries=5)
+        who = annotator(server.url, concurrency=3, retries=5)
         with pytest.raises(InputError, match=rf"tiny at {server.url}: {message}") as caught:
             put(tmp_path, who, many(50))
         assert server.requests <= 3
@@ -497,7 +497,7 @@ def test_what_is_in_flight_at_a_refusal_is_stored(tmp_path):
 
     with serving(script) as server:
         with pytest.raises(InputError, match="HTTP 401"):
-            put(tmp_path, labeller(server.url), many(50))
+            put(tmp_path, annotator(server.url), many(50))
         assert server.requests == 4
     assert {record["descriptor"] for record in stored(tmp_path)} == {"n0", "n1", "n2"}
 
@@ -510,14 +510,14 @@ def test_no_retry_is_sent_after_a_refusal(tmp_path):
 
     with serving(script) as server:
         with pytest.raises(InputError, match="HTTP 401"):
-            put(tmp_path, labeller(server.url, retries=9), questions(["n0", "n1", "n2"]))
+            put(tmp_path, annotator(server.url, retries=9), questions(["n0", "n1", "n2"]))
         assert server.requests <= 3
 
 
 def test_another_model_is_never_stored(tmp_path):
     other = Reply(completion(top=TOP, model="tiny-2027"))
     with serving(of_prompt("smell", other)) as server:
-        who = labeller(server.url, concurrency=1)
+        who = annotator(server.url, concurrency=1)
         with pytest.raises(InputError) as caught:
             put(tmp_path, who, questions())
     said = str(caught.value)
@@ -530,13 +530,13 @@ def test_another_model_is_never_stored(tmp_path):
 def test_a_name_with_control_characters_stays_one_line(tmp_path):
     other = Reply(completion(top=TOP, model="a\x1b[31m\nb" + "c" * 5000))
     with serving(always(other)) as server, pytest.raises(InputError) as caught:
-        put(tmp_path, labeller(server.url), questions())
+        put(tmp_path, annotator(server.url), questions())
     assert str(caught.value).isprintable() and len(str(caught.value)) < 900
 
 
 def test_an_unpinned_model_is_not_asked(tmp_path):
     with serving(always(YES)) as server, pytest.raises(InputError, match="run `descry pin`"):
-        put(tmp_path, labeller(server.url, revision="unpinned"), questions())
+        put(tmp_path, annotator(server.url, revision="unpinned"), questions())
     assert server.requests == 0
 
 
@@ -552,7 +552,7 @@ def test_as_many_requests_as_allowed_are_under_way_and_never_more(tmp_path):
         return Reply(completion(top=TOP), after=0.01)
 
     with serving(script) as server:
-        put(tmp_path, labeller(server.url, concurrency=5), many(60))
+        put(tmp_path, annotator(server.url, concurrency=5), many(60))
     assert server.most == 5
     assert set(server.asked.values()) == {1} and len(server.asked) == 60
 
@@ -562,7 +562,7 @@ def test_answers_come_while_others_are_under_way():
         return Reply(completion(top=TOP), after=1.5 if '"slow"' in str(body) else 0.0)
 
     with serving(script) as server:
-        who = labeller(server.url)
+        who = annotator(server.url)
         prompts = questions(["slow", "a", "b", "c"])
         started, came = time.monotonic(), []
         for group in who.answer(prompts, range(4)):
@@ -576,7 +576,7 @@ def test_one_who_stops_listening_need_not_wait_and_pays_for_no_more():
         return Reply(completion(top=TOP), after=0.0 if '"n0"' in str(body) else 1.0)
 
     with serving(script) as server:
-        answers = labeller(server.url).answer(many(40), range(40))
+        answers = annotator(server.url).answer(many(40), range(40))
         next(answers)
         started = time.monotonic()
         answers.close()
@@ -588,8 +588,8 @@ def test_one_who_stops_listening_need_not_wait_and_pays_for_no_more():
 KILLED = """
 import sys
 from pathlib import Path
-from test_endpoint import labeller, many, put
-put(Path(sys.argv[1]), labeller(sys.argv[2]), many(60))
+from test_endpoint import annotator, many, put
+put(Path(sys.argv[1]), annotator(sys.argv[2]), many(60))
 """
 
 
@@ -602,14 +602,14 @@ def test_a_killed_run_has_kept_what_it_paid_for_but_the_last_moment(tmp_path):
             process.kill()
         kept = len(stored(tmp_path))
         assert 20 <= kept < 60
-        responses, tally = put(tmp_path, labeller(server.url), many(60))
+        responses, tally = put(tmp_path, annotator(server.url), many(60))
         assert None not in responses and tally.cached == kept
         assert max(server.asked.values()) == 2
 
 
 def test_only_the_wanted_are_asked():
     with serving(always(YES)) as server:
-        groups = list(labeller(server.url).answer(questions(), {1, 3}))
+        groups = list(annotator(server.url).answer(questions(), {1, 3}))
     assert sorted(row for group in groups for row, _ in group) == [1, 3]
     assert server.requests == 2
 
@@ -630,13 +630,13 @@ def test_the_key_is_sent_and_found_nowhere_else(tmp_path, caplog):
         "size": Reply({KEY: KEY}),
     }
     with serving(lambda body, _: next(r for n, r in echoes.items() if n in str(body))) as server:
-        who = labeller(server.url)
+        who = annotator(server.url)
         responses, _ = put(tmp_path, who, questions(), max_failures=1.0, check=lambda _: None)
         assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
         assert responses[0]["instead"] == "***"
         words = Reply(completion(f"price, {KEY}", finish=f"stop {KEY}"))
         server.script = always(words)
-        talker = labeller(server.url, "p1")
+        talker = annotator(server.url, "p1")
         put(tmp_path, talker, topics(), check=lambda _: None)
         put(tmp_path / "refused", talker, topics())
     assert KEY.encode() not in files_of(tmp_path) and b"***" in files_of(tmp_path)
@@ -656,7 +656,7 @@ ECHOES = {
 @pytest.mark.parametrize("reply", ECHOES.values(), ids=ECHOES)
 def test_the_key_is_in_no_error_even_if_the_server_repeats_it(tmp_path, reply):
     with serving(always(reply)) as server, pytest.raises(InputError) as caught:
-        put(tmp_path, labeller(server.url), many(40))
+        put(tmp_path, annotator(server.url), many(40))
     assert "***" in str(caught.value)
     assert KEY[:12] not in str(caught.value)
     assert KEY.encode() not in files_of(tmp_path)
@@ -669,7 +669,7 @@ def test_a_missing_key_is_named_by_its_variable(tmp_path, monkeypatch, value):
         monkeypatch.setenv("DESCRY_TEST_KEY", value)
     with serving(always(YES)) as server:
         with pytest.raises(InputError, match="DESCRY_TEST_KEY: not in the environment"):
-            put(tmp_path, labeller(server.url), questions())
+            put(tmp_path, annotator(server.url), questions())
         assert server.requests == 0
 
 
@@ -677,28 +677,28 @@ def test_a_missing_key_is_named_by_its_variable(tmp_path, monkeypatch, value):
 def test_a_key_that_is_none_is_refused_unseen(tmp_path, monkeypatch, value):
     monkeypatch.setenv("DESCRY_TEST_KEY", value)
     with pytest.raises(InputError, match="DESCRY_TEST_KEY: no API key") as caught:
-        put(tmp_path, labeller("http://127.0.0.1:1/v1"), questions())
+        put(tmp_path, annotator("http://127.0.0.1:1/v1"), questions())
     assert KEY not in str(caught.value)
 
 
 def test_a_line_end_behind_the_key_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("DESCRY_TEST_KEY", f"{KEY}\n")
     with serving(always(YES)) as server:
-        put(tmp_path, labeller(server.url), questions())
+        put(tmp_path, annotator(server.url), questions())
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
 
 
 def test_a_dummy_key_is_no_secret_and_leaves_answers_as_they_are(tmp_path, monkeypatch):
     monkeypatch.setenv("DESCRY_TEST_KEY", "price")
     with serving(always(TOPICS)) as server:
-        responses, _ = put(tmp_path, labeller(server.url, "p1"), topics())
+        responses, _ = put(tmp_path, annotator(server.url, "p1"), topics())
     assert responses[0]["text"] == "price, taste"
 
 
 def test_a_server_without_a_key_gets_none_of_ours(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serving(always(YES)) as server:
-        put(tmp_path, labeller(server.url, api_key_env=None), questions())
+        put(tmp_path, annotator(server.url, api_key_env=None), questions())
     assert KEY not in str(server.headers)
 
 
@@ -710,7 +710,7 @@ def test_the_environment_moves_nothing(tmp_path, monkeypatch):
         monkeypatch.setenv(name, "from-the-environment")
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "Authorization: Bearer from-the-environment")
     with serving(always(YES)) as server:
-        responses, _ = put(tmp_path, labeller(server.url), questions())
+        responses, _ = put(tmp_path, annotator(server.url), questions())
     assert None not in responses
     assert "from-the-environment" not in str(server.headers)
 
@@ -827,7 +827,7 @@ def test_the_transformers_server_answers_both_prompts_once(tmp_path):
         changes["revision"] = reported_model(spec(url, **changes))
         said = {}
         for task, prompts in (("p1", sentences), ("p2", verdicts)):
-            said[task], tally = put(tmp_path / task, labeller(url, task, **changes), prompts)
+            said[task], tally = put(tmp_path / task, annotator(url, task, **changes), prompts)
             assert not tally.failures and tally.tokens_in and tally.tokens_out
     assert [topic["text"] for topic in said["p1"]] == ["price, taste"] * 3
     # It passes over logprobs, so that the words count.
@@ -835,5 +835,5 @@ def test_the_transformers_server_answers_both_prompts_once(tmp_path):
     sent = log.read_text().count("POST /v1/chat/completions")
     assert 1 + 3 + 4 < sent <= 1 + 3 + 4 + OPTIONS["concurrency"]
     for task, prompts in (("p1", sentences), ("p2", verdicts)):  # the server is gone
-        again, tally = put(tmp_path / task, labeller(url, task, **changes), prompts)
+        again, tally = put(tmp_path / task, annotator(url, task, **changes), prompts)
         assert again == said[task] and tally.asked == 0

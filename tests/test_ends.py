@@ -223,7 +223,7 @@ def test_gold_labels_and_a_judge_are_held_against_both_ends(run, ids):
     found = run_evaluate()
     for of in ("", "lowest_"):
         assert found[f"{of}gold"]["jaccard"]["defined"] > 0
-        # The same labeller judges: where both were asked they agree on both neurons.
+        # The same annotator judges: where both were asked they agree on both neurons.
         for score in ("precision", "recall", "jaccard"):
             assert found[f"{of}judge"][score]["value"] == 1.0
             assert found[f"{of}judge"][score]["defined"] >= 2

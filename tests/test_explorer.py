@@ -289,7 +289,7 @@ def test_the_overview_holds_labels_against_the_graphs_sentences(visit):
     assert f"Of the 1 label of neurons whose graphs fire, {held['above']} have" in visit.text()
 
 
-def test_what_the_labeller_made_of_the_labels_stands_among_the_scores(browser, tmp_path):
+def test_what_the_annotator_made_of_the_labels_stands_among_the_scores(browser, tmp_path):
     def scored():
         planted.build()
         yes = planted.log_probabilities(True)
@@ -300,7 +300,7 @@ def test_what_the_labeller_made_of_the_labels_stands_among_the_scores(browser, t
     with visiting(browser, site.as_uri()) as visitor:
         tab = visitor.open()
         tab.locator("summary", has_text="All scores").click()
-        assert "the labeller's use of labels, detection" in visitor.text()
+        assert "the annotator's use of labels, detection" in visitor.text()
     assert visitor.complaints == []
 
 

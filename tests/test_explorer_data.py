@@ -53,7 +53,7 @@ from descry.labels.results import read_labels
 from descry.reporting.explorer import APP, similar, site
 from descry.reporting.explorer.packs import Pack, numbers, plain, script, whole_numbers
 from descry.reporting.explorer.search_index import PATTERN, SHARE, Index, index, word_packs
-from descry.reporting.explorer.sentences import Excited
+from descry.reporting.explorer.sentences import SentenceIndex
 from descry.workflow.dag import imported
 
 NAN = float("nan")
@@ -213,7 +213,7 @@ def test_a_sentence_has_the_neurons_that_rank_it_highest():
     rng = np.random.default_rng(0)
     sets = np.array([rng.permutation(20)[:6] for _ in range(15)], dtype=np.int32)
     activations = -np.sort(-rng.normal(size=sets.shape)).astype(np.float32)
-    found = Excited.by(sets, activations, 20, [3, 4, 5] * 5)
+    found = SentenceIndex.by(sets, activations, 20, [3, 4, 5] * 5)
     leading = list(found.of(slice(0, 20), 4))
     assert list(found.of(slice(7, 9), 4)) == leading[7:9]
     for row in range(20):
@@ -234,7 +234,7 @@ def test_what_was_not_seen_or_read_of_a_sentence_stands_with_it(packs):
     records = packs["sentences-0"]
     assert [row.get("cut", 0) for row in records] == planted.CUT[: len(records)].tolist()
     assert [row.get("unread", 0) for row in records] == planted.UNREAD[: len(records)]
-    cut = {"target_tokens": 8, "target_sentences": 24, "labeller_sentences": 1}
+    cut = {"target_tokens": 8, "target_sentences": 24, "annotator_sentences": 1}
     assert packs["run"]["metrics"]["cut"] == cut
 
 
@@ -254,7 +254,7 @@ def test_the_run_is_counted_and_named(packs):
     target |= {"weights": "0" * 64, "tokenizer": "1" * 64, "layers": [0, 1]}
     target |= {"most": 8, "cut": 24}
     assert run["target"] == target | {"site": "ffn_output", "position": "cls"}
-    assert run["labeller"] == planted.LABELLER.as_json() == run["describers"][0]
+    assert run["annotator"] == planted.ANNOTATOR.as_json() == run["describers"][0]
     assert run["judge"] is run["graphs"] is None
     assert run["rule"]["sizes"] == {"all": 6, "calibration": 3, "validation": 3}
     assert (run["rule"]["name"], run["rule"]["threshold"]) == ("composition", 0.35)
@@ -292,13 +292,13 @@ def test_each_descriptor_says_where_it_comes_from_and_how_frequent_it_is(packs):
     assert packs["phrases"]["1"] == [["Battery words", 12]]
 
 
-def test_what_gold_labels_say_of_the_labeller_is_there(run, corpus):
+def test_what_gold_labels_say_of_the_annotator_is_there(run, corpus):
     write_gold(own_topic([row["id"] for row in corpus[:30]]))
     run_evaluate()
     packs = run_report()
     checked = packs["run"]["descriptors"][1]["checked"]["gold"]
     assert (checked["sentences"], checked["precision"], checked["recall"]) == (30, 1, 1)
-    assert packs["run"]["metrics"]["labeller"]["gold"]["mean_precision"] == 1
+    assert packs["run"]["metrics"]["annotator"]["gold"]["mean_precision"] == 1
     topics = planted.topics_of(read_table(planted.CORPUS, "corpus"))
     for row, sentence in enumerate(packs["sentences-0"]):
         assert sentence.get("gold") == ([topics[row]] if row < 30 else None)
@@ -628,4 +628,4 @@ def test_the_scores_are_those_of_the_files(packs):
     assert sorted(run["correlation"]["order"]) == list(range(5))
     matrix = np.array(run["correlation"]["matrix"])
     assert (np.diag(matrix) == 1).all()
-    assert run["scores"] == {"undefined": "no labeller (score.labeller)"}
+    assert run["scores"] == {"undefined": "no annotator (score.annotator)"}

@@ -27,8 +27,8 @@ from miniature import DVC, SNAKEMAKE
 from servers import MODEL, Reply, completion, serving
 
 from descry.activations.extraction import Block, extract
-from descry.annotators.client import Asking, ask
-from descry.annotators.counts import Tally
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.jsonl import export
@@ -39,7 +39,7 @@ from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.models.batching import lacks_memory
 from descry.models.checkpoints import Checkpoint, contents_sha256
 from descry.models.embedder import sentence_embedder
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.layer_model import LayerNeurons
 
 LOTS = 20  # random places tried of each kind
@@ -340,10 +340,10 @@ def test_a_model_without_one_of_its_shards_is_refused_in_one_line(shards):
     pinned = Checkpoint(str(shards), contents_sha256(shards))
     how = {"site": "ffn_output", "position": "last", "layers": None, "dtype": "float32"}
     with pytest.raises(InputError, match=r"cannot be loaded \(.*\)") as target:
-        Target(pinned, device="cpu", max_tokens=64, **how)
-    labeller = create(tiny.spec(shards), "p2")
+        HookedModel(pinned, device="cpu", max_tokens=64, **how)
+    annotator = create(tiny.spec(shards), "p2")
     with pytest.raises(InputError, match=r"cannot be loaded \(.*\)") as answers:
-        list(labeller.answer(p2(["It works."], ["Price"]), {0}))
+        list(annotator.answer(p2(["It works."], ["Price"]), {0}))
     with pytest.raises(InputError, match=r"cannot be loaded \(.*\)") as embedder:
         sentence_embedder(pinned)
     for stopped in (target, answers, embedder):
@@ -365,7 +365,7 @@ def gpt2(tmp_path_factory):
 
 
 def target_of(folder, position="last"):
-    return Target(
+    return HookedModel(
         Checkpoint(str(folder), contents_sha256(folder)),
         site="ffn_output",
         position=position,
@@ -417,7 +417,7 @@ def test_graphs_without_memory_name_the_parameter_to_lower(gpt2, monkeypatch):
 
 
 @pytest.mark.parametrize("error", LACKS, ids=lambda error: type(error).__name__)
-def test_a_labeller_without_memory_keeps_what_it_answered(tmp_path, monkeypatch, error):
+def test_a_annotator_without_memory_keeps_what_it_answered(tmp_path, monkeypatch, error):
     folder = tiny.make("t5", tmp_path / "t5")
     questions = p2([f"{'great ' * n}price" for n in range(1, 9)], ["price"])
     whole = answers_of(create(tiny.spec(folder, batch_tokens=60), "p2"), questions, tmp_path / "a")
@@ -446,11 +446,13 @@ def test_a_lack_of_memory_does_not_pass_for_a_model_that_shares_nothing(
     assert model
 
 
-def answers_of(labeller, questions, folder, max_failures=1.0):
+def answers_of(annotator, questions, folder, max_failures=1.0):
     """Ask all, through a cache: every row of it afterwards."""
     with PromptCache(folder) as cache:
-        how = Asking("annotate", cache, max_failures, False, lambda *_: None)
-        for _ in ask(how, labeller, questions, partial(parse_verdict, min_mass=0.0), Tally()):
+        how = AskOptions("annotate", cache, max_failures, False, lambda *_: None)
+        for _ in answer_prompts(
+            how, annotator, questions, partial(parse_verdict, min_mass=0.0), Counts()
+        ):
             pass
     return rows_of(folder)
 

@@ -416,7 +416,7 @@ def test_any_bytes_are_gold_or_a_sheet_or_refused(file, content):
 def write_annotations(path):
     identity = {"name": "x", "model": "x", "revision": "x", "dtype": "x", "decoding": "x"}
     with writing_hdf5(path, {"stage": "annotate"}) as file:
-        file.attrs["labeller"], file.attrs["frame"] = canonical(identity), canonical(["", ""])
+        file.attrs["annotator"], file.attrs["frame"] = canonical(identity), canonical(["", ""])
         for name, texts in (("id", ["a", "b", "c"]), ("descriptor", ["Price", "Sound"])):
             file.create_dataset(name, data=texts, dtype=h5py.string_dtype("utf-8"))
         for name in ("yes", "answered"):

@@ -16,7 +16,7 @@ from miniature import ROOT
 
 from descry.annotators.base import Answer
 from descry.annotators.factory import create
-from descry.annotators.openai_server.annotator import EndpointLabeller
+from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p1_template, p2
@@ -71,9 +71,9 @@ class Study:
         self.results, self.file, self.capsys = folder / "results", folder / "params.yaml", capsys
         self.cache = folder / "cache/prompts"
         self.params = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
-        self.set("describe", labellers=[MODEL], example=EXAMPLE, max_failures=1.0)
-        self.set("annotate", labeller=MODEL, max_failures=1.0)
-        self.set("score", labeller=None)
+        self.set("describe", annotators=[MODEL], example=EXAMPLE, max_failures=1.0)
+        self.set("annotate", annotator=MODEL, max_failures=1.0)
+        self.set("score", annotator=None)
         self.corpus(TEXTS)
         self.descriptors(NAMES)
 
@@ -82,9 +82,9 @@ class Study:
         self.file.write_text(yaml.safe_dump(self.params))
 
     def model(self, stage, **changes):
-        """The labeller of a stage is another."""
+        """The annotator of a stage is another."""
         spec = MODEL | changes
-        self.set(stage, **({"labellers": [spec]} if stage == "describe" else {"labeller": spec}))
+        self.set(stage, **({"annotators": [spec]} if stage == "describe" else {"annotator": spec}))
 
     def corpus(self, texts):
         halves = ("calibration", "validation")
@@ -143,9 +143,9 @@ class Study:
             failures = dict(cache.failures())
             return dict(cache.records()), failures, cache.origins()
 
-    def keys(self, labeller=None, texts=TEXTS, names=NAMES):
+    def keys(self, annotator=None, texts=TEXTS, names=NAMES):
         """The keys of p2, made as annotate makes them, but not by it."""
-        who = create(labeller or MODEL, "p2").identity
+        who = create(annotator or MODEL, "p2").identity
         return {who.request(prompt).key for prompt in p2(list(texts), list(names))}
 
     def sql(self, statement, *values):
@@ -168,18 +168,18 @@ class Server:
     bad = ()  # sentences to which it has no answer
     asked = 0
 
-    def answer(self, labeller, prompts, wanted):
+    def answer(self, annotator, prompts, wanted):
         for i in sorted(wanted):
             self.asked += 1
             if self.asked > self.enough:
                 raise InputError("the server is gone")
-            yield [(i, self.say(labeller, prompts[i]))]
+            yield [(i, self.say(annotator, prompts[i]))]
 
-    def say(self, labeller, prompt):
+    def say(self, annotator, prompt):
         tokens = self.tokens(prompt)
         if prompt.sentence in self.bad:
             return Answer({"text": "Who knows?", "finish": "stop"}, tokens)
-        words = "price, sound" if labeller.task == "p1" else ("Yes", "No")[len(prompt.text) % 2]
+        words = "price, sound" if annotator.task == "p1" else ("Yes", "No")[len(prompt.text) % 2]
         return Answer({"text": words, "finish": "stop"}, tokens)
 
     def tokens(self, prompt):
@@ -189,7 +189,7 @@ class Server:
 @pytest.fixture
 def server(monkeypatch):
     server = Server()
-    monkeypatch.setattr(EndpointLabeller, "answer", lambda *given: server.answer(*given))
+    monkeypatch.setattr(EndpointAnnotator, "answer", lambda *given: server.answer(*given))
     return server
 
 
@@ -223,7 +223,7 @@ def test_nothing_is_wrong_with_a_good_cache(asked):
 def test_verify_checks_the_zero_shot_question_and_persons_too(study):
     study.set("describe", example=None)
     study.stage("describe")
-    study.set("judge", labeller=ANN, scope="corpus")
+    study.set("judge", annotator=ANN, scope="corpus")
     with study.open() as cache:
         who = create(ANN, "p2")
         prompt = p2([TEXTS[0]], ["a descriptor | of any \x00 text"])[0]
@@ -446,7 +446,7 @@ def removed(study, action):
 
 
 def test_there_is_nothing_to_remove_while_all_is_asked_for(asked):
-    asked.set("judge", labeller=ANN, scope="corpus")
+    asked.set("judge", annotator=ANN, scope="corpus")
     out = asked.run("cache", "gc")
     assert out == ("0 answers and 0 failures would be removed by --delete; 32 answers are needed\n")
     assert removed(asked, lambda: asked.run("cache", "gc", "--delete")) == [set()] * 3
@@ -503,7 +503,7 @@ def test_the_question_of_the_drawn_example_is_needed(study):
 
 def test_answers_of_the_judge_are_needed_in_its_scope_only(asked):
     judge = MODEL | {"model": "judge-1"}
-    asked.set("judge", labeller=judge, scope="corpus", max_failures=1.0)
+    asked.set("judge", annotator=judge, scope="corpus", max_failures=1.0)
     asked.stage("judge")
     asked.exemplars([1, 4])
     asked.set("judge", scope="exemplars", neurons=["L0:0"])
@@ -559,7 +559,7 @@ def test_gc_refuses_while_what_is_asked_is_not_known(asked, lost, options):
 
 
 def test_gc_refuses_while_the_exemplars_are_not_known(asked):
-    asked.set("judge", labeller=ANN, scope="exemplars")
+    asked.set("judge", annotator=ANN, scope="exemplars")
     out = asked.run("cache", "gc", "--delete", status=2)
     assert out == "error: what judge asks is not known yet: run the stages first\n"
     asked.exemplars([1, 4])
@@ -605,7 +605,7 @@ def test_before_anything_ran_all_is_to_be_asked_and_tokens_are_estimated(study):
         assert (got.cached, got.to_ask, got.known) == (0, len(prompts), True)
         assert (got.tokens_in, got.tokens_out, got.seconds) == (tokens, None, None)
         assert got.dollars == pytest.approx(tokens * 1.0 / 1e6)
-        assert got.labeller == "toy-1 at localhost"
+        assert got.annotator == "toy-1 at localhost"
 
 
 def test_half_way_tokens_are_the_mean_of_the_answers_so_far(study, server):
@@ -675,7 +675,7 @@ def test_the_table_of_a_forecast(study, server):
     study.stage("annotate", status=2)
     with study.open() as cache:
         cache.finish("annotate:toy-1 at localhost", {"rate": 0.01})
-    study.set("judge", labeller=ANN, scope="corpus")
+    study.set("judge", annotator=ANN, scope="corpus")
     out = study.run("forecast")
     spent = np.round(12 * np.mean([server.tokens(prompt) for prompt in P2[:12]], axis=0))
     tokens = [f"{int(n):,}" for n in spent]
@@ -696,7 +696,7 @@ def test_without_descriptors_there_are_as_many_as_there_may_be(study):
 def test_without_exemplars_there_are_as_many_as_there_may_be(study):
     study.corpus([f"Sentence {i} of very many." for i in range(100)])
     study.set("exemplars", top_percent=2.0)
-    study.set("judge", labeller=ANN, scope="exemplars", neurons=3, sample=4)
+    study.set("judge", annotator=ANN, scope="exemplars", neurons=3, sample=4)
     found = study.forecast()["judge"]
     assert (found.to_ask, found.known) == ((3 * 5 + 4) * 3, False)
     study.set("exemplars", lowest=True)
@@ -733,7 +733,7 @@ def test_a_forecast_asks_nothing_and_changes_nothing(study, server, monkeypatch)
     server.enough = 10
     study.stage("annotate", status=2)
     before, asked = study.sql("SELECT * FROM Cache ORDER BY rowid"), server.asked
-    monkeypatch.setattr(EndpointLabeller, "answer", None)
+    monkeypatch.setattr(EndpointAnnotator, "answer", None)
     study.run("forecast")
     assert server.asked == asked
     assert study.sql("SELECT * FROM Cache ORDER BY rowid") == before

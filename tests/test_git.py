@@ -141,9 +141,9 @@ def test_a_file_that_a_commit_does_not_have_is_told_from_a_git_that_fails(root):
     assert text_at(root, sha, "none") is None
     assert log(root, sha, sha, "a file") == []
     _spoil_objects(root)
-    for ask in (lambda: text_at(root, sha, "none"), lambda: made_at(root, sha)):
+    for answer_prompts in (lambda: text_at(root, sha, "none"), lambda: made_at(root, sha)):
         with pytest.raises(GitError, match=r"^git: "):
-            ask()
+            answer_prompts()
     with pytest.raises(GitError, match=r"^git: "):
         log(root, f"{sha}~1", sha, "a file")
 

@@ -22,7 +22,7 @@ from descry.io.csv_rows import read_csv, write_csv
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.build import make_records
 from descry.n2g.firing import firing_rows
 from descry.n2g.label_overlap import Held, Talk, held, talk
@@ -102,7 +102,7 @@ def test_the_shipped_numbers_are_those_of_the_paper():
 def target_of(model, position="tokens"):
     told = {name: section(model)[name] for name in ("site", "layers", "dtype", "device")}
     checkpoint = Checkpoint(**section(model)["target"])
-    return Target(checkpoint, position=position, max_tokens=64, **told)
+    return HookedModel(checkpoint, position=position, max_tokens=64, **told)
 
 
 @pytest.mark.parametrize("position", ["tokens", "mean", "cls"])

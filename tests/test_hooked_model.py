@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 from descry.errors import InputError
 from descry.models.batching import in_parallel, plan_batches
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.models.hookpoints import ATTENTION_OUTPUT, FFN_HIDDEN, FFN_OUTPUT, RESIDUAL, SITES
 
 POSITIONS = ["cls", "last", "mean", "max", "tokens"]
@@ -246,7 +246,7 @@ def plain(folder):
 def load(folder, **changes):
     told = {"site": FFN_OUTPUT, "position": "mean", "layers": None}
     told |= {"dtype": "float32", "device": "cpu", "max_tokens": tiny.LIMIT}
-    return Target(Checkpoint(str(folder), contents_sha256(folder)), **told | changes)
+    return HookedModel(Checkpoint(str(folder), contents_sha256(folder)), **told | changes)
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +348,7 @@ def test_however_texts_are_batched_each_has_the_activations_it_has_alone(
 
 def test_the_default_target_has_6_layers_of_384_neurons():
     checkpoint = Checkpoint(MINILM, MINILM_COMMIT)
-    model = Target(
+    model = HookedModel(
         checkpoint,
         site=FFN_OUTPUT,
         position="cls",

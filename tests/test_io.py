@@ -292,14 +292,14 @@ def test_a_dataset_is_of_the_shape_and_type_that_its_reader_looks_for(tmp_path):
         for shape, kinds in (((None,), "f"), ((None, 1000), "f"), ((None, None), "iu")):
             with pytest.raises(MalformedError, match="dataset whole is of another shape or type"):
                 dataset(file, "whole", shape, kinds)
-        for ask in (
+        for answer_prompts in (
             lambda: dataset(file, "none", (None,)),
             lambda: texts(file, "whole"),
             lambda: attribute(file, "none"),
             lambda: names(file, "whole"),
         ):
             with pytest.raises(MalformedError, match=r"(dataset|attribute|group) \w+: "):
-                ask()
+                answer_prompts()
 
 
 def test_json_that_is_not_utf8_is_named(tmp_path):

@@ -32,7 +32,7 @@ TEMPLATE = p1_template(5, "An example.", ["price"])
 
 
 class Toy:
-    """As much of a labeller as an origin needs."""
+    """As much of an annotator as an origin needs."""
 
     server = price = None
     packages = ("numpy",)

@@ -22,15 +22,16 @@ import os, signal, sys, time
 from hashlib import sha256
 from pathlib import Path
 
-import descry.annotators.slabs
+import descry.annotators.chunks
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.client import Asking, ask; from descry.annotators.counts import Tally
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.base import NO_FRAME, Answer, Identity
 from descry.annotators.prompts import p2
 from descry.annotators.parsing.answers import parse_verdict
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-descry.annotators.slabs.SLAB = 64
+descry.annotators.chunks.SLAB = 64
 folder, log, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 
@@ -55,12 +56,12 @@ class Slow:
 
 sentences = [f"Sentence {{i}} of many, größer." for i in range(first, last)]
 prompts = p2(sentences, [f"descriptor {{i}}" for i in range({DESCRIPTORS})])
-tally = Tally()
+tally = Counts()
 print("ready", flush=True)
 sys.stdin.readline()
 with PromptCache(folder) as cache:
-    how = Asking("annotate", cache, 0.0, False, lambda *_: None)
-    for slab in ask(how, Slow(), prompts, lambda r: parse_verdict(r, 0.1), tally):
+    how = AskOptions("annotate", cache, 0.0, False, lambda *_: None)
+    for slab in answer_prompts(how, Slow(), prompts, lambda r: parse_verdict(r, 0.1), tally):
         assert all(slab.responses)
 print(tally.cached, tally.asked)
 """

@@ -166,7 +166,7 @@ def test_of_some_neurons_only_those_that_were_asked_about_are_scored(run):
     assert {(0, 1), (0, 2)} <= {(row["layer"], row["neuron"]) for row in rows}
 
 
-def test_shares_are_freed_of_the_labellers_errors_where_people_have_judged(run):
+def test_shares_are_freed_of_the_annotators_errors_where_people_have_judged(run):
     ids = read_table(CORPUS, "corpus")["id"].to_pylist()
     assert all(row["corrected"] is None for row in scored())
     gold = {i: [n for n in names if n != "Sound"] for i, names in own_topic(ids).items()}

@@ -12,7 +12,7 @@ from transformers import AutoModel, PreTrainedTokenizerFast
 
 from descry.errors import InputError
 from descry.models.checkpoints import Checkpoint, contents_sha256
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.augment import Augmenter
 from descry.n2g.explain import explain, sample
 from descry.n2g.graph import graph_json
@@ -55,7 +55,7 @@ def subject(folders):
         given = name, position, bos, max_tokens, layers
         if given not in made:
             folder = folders(name)
-            target = Target(
+            target = HookedModel(
                 Checkpoint(str(folder), contents_sha256(folder)),
                 site="ffn_output",
                 position=position,

@@ -56,7 +56,7 @@ def study(seed=0, planted=True, rule=BY_SENTENCES, neurons=15, descriptors=8, se
 
 
 def about_the_same(seed=0):
-    """A labeller's answers, a tenth of them wrong, and the truth."""
+    """An annotator's answers, a tenth of them wrong, and the truth."""
     comparison = study(seed)
     truth, rng = comparison.first, np.random.default_rng([seed, 1])
     said = truth.answers ^ (rng.random(truth.answers.shape) < 0.1)
@@ -213,7 +213,7 @@ def test_against_the_truth_about_the_same_sentences_answers_that_know_nothing_ar
     assert found.value[JACCARD] > 0.5
     assert found.nulls["permuted descriptors"].mean[JACCARD] < 0.4
     assert found.nulls["shuffled neurons"].mean[JACCARD] < 0.4
-    # A random set is the same set for both: what is left is how well the labeller knows them.
+    # A random set is the same set for both: what is left is how well the annotator knows them.
     assert found.nulls["random sets"].mean[JACCARD] > 0
 
 

@@ -145,8 +145,8 @@ def test_a_deleted_result_is_made_again(repo):
 def test_times_and_the_order_of_keys_mean_nothing(repo):
     file = repo.path / "params.yaml"
     params = yaml.safe_load(file.read_text())
-    turned = {k: dict(reversed(v.items())) for k, v in reversed(params.items())}
-    file.write_text(yaml.safe_dump(turned, sort_keys=False))
+    transposed = {k: dict(reversed(v.items())) for k, v in reversed(params.items())}
+    file.write_text(yaml.safe_dump(transposed, sort_keys=False))
     for path in [
         *repo.path.glob("src/**/*.py"),
         *repo.path.glob("data/**/*"),
@@ -196,19 +196,19 @@ def test_what_the_readme_says_to_commit_is_all_that_git_should_have(repo):
     assert "failed to load" not in repo.sh("dvc metrics diff && dvc plots diff -o plots HEAD")
 
 
-def test_a_labeller_that_is_down_leaves_the_previous_answers(repo):
+def test_a_annotator_that_is_down_leaves_the_previous_answers(repo):
     before = repo.results()
     down = {"kind": "openai", "model": "m", "revision": "m", "dtype": "q4", "price": None}
     down |= {"base_url": "http://127.0.0.1:9/v1", "api_key_env": None, "max_new_tokens": 8}
-    old = yaml.safe_load((repo.path / "params.yaml").read_text())["annotate"]["labeller"]
+    old = yaml.safe_load((repo.path / "params.yaml").read_text())["annotate"]["annotator"]
     down |= {"concurrency": 1, "timeout": 1.0, "retries": 0}
-    repo.set(**{"annotate.labeller": down})
+    repo.set(**{"annotate.annotator": down})
     said = repo.sh("dvc repro annotate", status=255)
     assert "stage annotate failed: see logs/annotate.log" in said
     assert repo.results() == before
     repo.sh("descry show")
     assert repo.due() >= {"annotate"}
-    repo.set(**{"annotate.labeller": old})
+    repo.set(**{"annotate.annotator": old})
     assert repo.settled()
 
 

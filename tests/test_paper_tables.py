@@ -79,7 +79,7 @@ def test_one_review_more_does_not_draw_other_examples():
 
 def test_a_sentence_without_raw_descriptors_has_an_empty_row():
     (row,) = tables.raw_descriptors({"a": "Some text."}, [], 5, 0)
-    assert row == {"id": "a", "sentence": "Some text.", "labeller": None, "raw_descriptor": None}
+    assert row == {"id": "a", "sentence": "Some text.", "annotator": None, "raw_descriptor": None}
 
 
 def test_table_2_marks_the_raw_descriptors_that_name_a_cluster():

@@ -17,7 +17,7 @@ from descry.workflow.params import (
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "presets/sample.yaml"
-LABELLERS = {
+ANNOTATORS = {
     "transformers": {
         "kind": "transformers",
         "model": "google/flan-t5-xl",
@@ -104,7 +104,7 @@ def test_dvc_changes_one_line_of_a_params_file_if_it_sets_one_value(tmp_path, na
         ("corpus.max_invalid", -0.1),
         ("corpus.language", "english"),
         ("corpus.text_fields", []),
-        ("describe.labellers", []),
+        ("describe.annotators", []),
         ("label.rule", "lift"),
         ("label.fdr", 0),
         ("label.fdr", 1),
@@ -174,7 +174,7 @@ def test_a_value_out_of_range_is_named(changed, key, value):
         ("evaluate.rates", 0.05),
         ("describe.example", "none"),
         ("annotate.neurons", "L5:24"),
-        ("annotate.labeller", None),
+        ("annotate.annotator", None),
         ("judge.neurons", True),
         ("judge.seed", "0"),
         ("report", 3),
@@ -206,7 +206,7 @@ def test_a_value_in_range_is_taken_as_it_is(changed, key, value):
     assert getattr(getattr(load(changed(key, value)), section), name) == value
 
 
-@pytest.mark.parametrize("key", ["corpus.sead", "describe.labellers.0.temperature", "n2g"])
+@pytest.mark.parametrize("key", ["corpus.sead", "describe.annotators.0.temperature", "n2g"])
 def test_an_unknown_key_is_named(changed, key):
     with pytest.raises(InputError, match=key.replace(".", r"\.") + ": unknown key"):
         load(changed(key, 1))
@@ -219,7 +219,7 @@ def test_an_unknown_key_is_named(changed, key):
         ("exemplar", "exemplars"),
         ("activations.target.modle", "model"),
         ("cluster.embeder", "embedder"),
-        ("describe.labellers.0.revison", "revision"),
+        ("describe.annotators.0.revison", "revision"),
         ("label.Threshold", "threshold"),
     ],
 )
@@ -244,11 +244,11 @@ def test_a_misspelt_key_is_named_with_the_one_that_is_meant(changed, wrong, righ
         load(path)
 
 
-def test_a_misspelt_option_of_a_labeller_is_named_with_the_one_of_its_kind(changed):
-    spec = LABELLERS["openai"] | {"concurency": 3}
+def test_a_misspelt_option_of_a_annotator_is_named_with_the_one_of_its_kind(changed):
+    spec = ANNOTATORS["openai"] | {"concurency": 3}
     del spec["concurrency"]
-    with pytest.raises(InputError, match=r"labeller\.concurency: .* mean concurrency\?$"):
-        load(changed("annotate.labeller", spec))
+    with pytest.raises(InputError, match=r"annotator\.concurency: .* mean concurrency\?$"):
+        load(changed("annotate.annotator", spec))
 
 
 def test_of_a_key_that_is_like_no_other_no_other_is_named(changed):
@@ -257,14 +257,14 @@ def test_of_a_key_that_is_like_no_other_no_other_is_named(changed):
 
 
 @pytest.mark.parametrize("kind", ["transformers", "openai"])
-def test_a_missing_option_of_a_labeller_comes_with_an_example_that_is_valid(changed, kind):
-    for key in LABELLERS[kind].keys() - {"kind", "model"}:
-        spec = LABELLERS[kind] | {}
+def test_a_missing_option_of_a_annotator_comes_with_an_example_that_is_valid(changed, kind):
+    for key in ANNOTATORS[kind].keys() - {"kind", "model"}:
+        spec = ANNOTATORS[kind] | {}
         del spec[key]
         with pytest.raises(InputError, match=rf"{key}: missing key: .*`{key}: .*`") as error:
-            load(changed("annotate.labeller", spec))
+            load(changed("annotate.annotator", spec))
         example = re.search("`(.*)`", str(error.value))[1]
-        load(changed("annotate.labeller", spec | yaml.safe_load(example)))
+        load(changed("annotate.annotator", spec | yaml.safe_load(example)))
 
 
 @pytest.mark.parametrize(
@@ -306,10 +306,10 @@ def test_the_form_of_a_value_is_said_in_words(changed, key, value, words):
     assert "pattern" not in str(error.value)
 
 
-def test_a_judge_that_is_the_labeller_is_refused(changed):
-    labeller = load(SAMPLE).annotate.labeller.model_dump()
-    with pytest.raises(InputError, match=r"judge\.labeller is annotate\.labeller"):
-        load(changed("judge.labeller", labeller))
+def test_a_judge_that_is_the_annotator_is_refused(changed):
+    annotator = load(SAMPLE).annotate.annotator.model_dump()
+    with pytest.raises(InputError, match=r"judge\.annotator is annotate\.annotator"):
+        load(changed("judge.annotator", annotator))
 
 
 @pytest.mark.parametrize("key", ["cluster.edits", "evaluate.gold"])
@@ -328,11 +328,11 @@ def test_a_missing_key_is_named(changed, key):
         load(changed(key, KeyError))
 
 
-@pytest.mark.parametrize("kind", LABELLERS)
-def test_a_labeller_may_be_of_any_kind(changed, kind):
+@pytest.mark.parametrize("kind", ANNOTATORS)
+def test_a_annotator_may_be_of_any_kind(changed, kind):
     for stage in ("annotate", "judge"):
-        params = load(changed(f"{stage}.labeller", LABELLERS[kind]))
-        assert getattr(params, stage).labeller.model_dump() == LABELLERS[kind]
+        params = load(changed(f"{stage}.annotator", ANNOTATORS[kind]))
+        assert getattr(params, stage).annotator.model_dump() == ANNOTATORS[kind]
 
 
 @pytest.mark.parametrize(
@@ -354,16 +354,16 @@ def test_the_example_has_a_sentence_and_a_concept(changed, key, value):
         load(changed("describe.example", shot))
 
 
-def test_several_labellers_may_describe_but_no_person(changed):
-    several = [LABELLERS[kind] for kind in ("transformers", "openai")]
-    several.append(load(SAMPLE).annotate.labeller.model_dump())
-    assert len(load(changed("describe.labellers", several)).describe.labellers) == 3
-    with pytest.raises(InputError, match=r"describe\.labellers\.3: .*'human'"):
-        load(changed("describe.labellers", [*several, LABELLERS["human"]]))
+def test_several_annotators_may_describe_but_no_person(changed):
+    several = [ANNOTATORS[kind] for kind in ("transformers", "openai")]
+    several.append(load(SAMPLE).annotate.annotator.model_dump())
+    assert len(load(changed("describe.annotators", several)).describe.annotators) == 3
+    with pytest.raises(InputError, match=r"describe\.annotators\.3: .*'human'"):
+        load(changed("describe.annotators", [*several, ANNOTATORS["human"]]))
 
 
 def test_there_need_be_no_judge(changed):
-    assert load(changed("judge.labeller", None)).judge.labeller is None
+    assert load(changed("judge.annotator", None)).judge.annotator is None
 
 
 @pytest.mark.parametrize("neurons", [None, 5, ["L5:24", "L0:0"]])
@@ -372,10 +372,10 @@ def test_neurons_are_named_drawn_or_all(changed, neurons):
 
 
 @pytest.mark.parametrize("kind", ["local", "gpt", "", 3])
-def test_an_unknown_kind_of_labeller_is_named_with_the_known(changed, kind):
-    spec = LABELLERS["human"] | {"kind": kind}
-    with pytest.raises(InputError, match=r"judge\.labeller: .*'human'"):
-        load(changed("judge.labeller", spec))
+def test_an_unknown_kind_of_annotator_is_named_with_the_known(changed, kind):
+    spec = ANNOTATORS["human"] | {"kind": kind}
+    with pytest.raises(InputError, match=r"judge\.annotator: .*'human'"):
+        load(changed("judge.annotator", spec))
 
 
 @pytest.mark.parametrize(
@@ -396,9 +396,9 @@ def test_an_unknown_kind_of_labeller_is_named_with_the_known(changed, kind):
         ("human", "model", ""),
     ],
 )
-def test_a_bad_option_of_a_labeller_is_named_as_in_the_file(changed, kind, key, value):
-    with pytest.raises(InputError, match=rf"params\.yaml: annotate\.labeller\.{key}: "):
-        load(changed("annotate.labeller", LABELLERS[kind] | {key: value}))
+def test_a_bad_option_of_a_annotator_is_named_as_in_the_file(changed, kind, key, value):
+    with pytest.raises(InputError, match=rf"params\.yaml: annotate\.annotator\.{key}: "):
+        load(changed("annotate.annotator", ANNOTATORS[kind] | {key: value}))
 
 
 def test_of_several_neurons_the_bad_one_is_named(changed):
@@ -407,9 +407,9 @@ def test_of_several_neurons_the_bad_one_is_named(changed):
 
 
 def test_an_option_of_another_kind_is_unknown(changed):
-    spec = LABELLERS["openai"] | {"device": "auto"}
-    with pytest.raises(InputError, match=r"describe\.labellers\.1\.device: unknown key"):
-        load(changed("describe.labellers", [LABELLERS["transformers"], spec]))
+    spec = ANNOTATORS["openai"] | {"device": "auto"}
+    with pytest.raises(InputError, match=r"describe\.annotators\.1\.device: unknown key"):
+        load(changed("describe.annotators", [ANNOTATORS["transformers"], spec]))
 
 
 @pytest.mark.parametrize(
@@ -529,7 +529,23 @@ def test_a_secret_in_the_wrong_place_is_not_printed(key, value):
         "base_url": "http://localhost:1/v1", "api_key_env": None, "max_new_tokens": 8,
         "concurrency": 1, "timeout": 1.0, "retries": 0, "price": None,
     } | {key: value}  # fmt: skip
-    section = load(ROOT / "presets/sample.yaml").annotate.model_dump() | {"labeller": spec}
-    with pytest.raises(InputError, match=f"annotate.labeller.{key}") as error:
+    section = load(ROOT / "presets/sample.yaml").annotate.model_dump() | {"annotator": spec}
+    with pytest.raises(InputError, match=f"annotate.annotator.{key}") as error:
         parse("annotate", section, "params.yaml")
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ("annotate", "labeller", "annotator"),
+        ("describe", "labellers", "annotators"),
+        ("score", "company", "distractors"),
+    ],
+)
+def test_a_key_of_an_earlier_version_gets_its_new_name(tmp_path, section, old, new):
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params[section][old] = params[section].pop(new)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    with pytest.raises(InputError, match=rf"{section}\.{old}: is called {new} now: rename it$"):
+        load(tmp_path / "params.yaml")

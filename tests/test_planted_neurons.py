@@ -36,7 +36,7 @@ def study(planting, tmp_path_factory):
 def planted(planting, study):
     """By strength, what became of each neuron."""
     gold, enriched = (planting.BY_GOLD,), ("enrichment",)
-    plan = planting.Plan([LAYER], [0.0, 1.0], NEURONS, 0, labellers=gold, rules=enriched)
+    plan = planting.Plan([LAYER], [0.0, 1.0], NEURONS, 0, annotators=gold, rules=enriched)
     found = planting.plant(study, plan, lambda _: None)
     return {s: [one for one in found if one.strength == s] for s in plan.strengths}
 

@@ -40,8 +40,8 @@ def test_the_shipped_params_have_nothing_wrong():
 @pytest.mark.parametrize(
     ("changes", "stage", "said"),
     [
-        ({"annotate": {"labeller": SERVER}}, "annotate", "A_KEY_NOBODY_HAS is not in the env"),
-        ({"describe": {"labellers": [SERVER]}}, "describe", r"describe\.labellers\.0\.api_key"),
+        ({"annotate": {"annotator": SERVER}}, "annotate", "A_KEY_NOBODY_HAS is not in the env"),
+        ({"describe": {"annotators": [SERVER]}}, "describe", r"describe\.annotators\.0\.api_key"),
         (
             {"activations": {"target": {"model": "a/b", "revision": "unpinned"}}},
             "activations",
@@ -60,8 +60,8 @@ def test_what_a_stage_will_miss_is_said_where_the_stage_will_run(changes, stage,
     check_start(params(**changes), ["corpus", "label"], replay=False)
 
 
-def test_in_replay_no_labeller_needs_anything():
-    check_start(params(annotate={"labeller": SERVER}), ["annotate"], replay=True)
+def test_in_replay_no_annotator_needs_anything():
+    check_start(params(annotate={"annotator": SERVER}), ["annotate"], replay=True)
 
 
 def corpus_of(tmp_path, sentences):

@@ -1,4 +1,4 @@
-"""How far a stage is: now and then a plain line, with what is worth knowing of a labeller."""
+"""How far a stage is: now and then a plain line, with what is worth knowing of an annotator."""
 
 import io
 import re
@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from descry.annotators.counts import Tally
+from descry.annotators.counts import Counts
 from descry.annotators.prompts import p1
 from descry.cli import progress
 from descry.cli.progress import EVERY, counting, rates, reporting, summary
@@ -37,7 +37,7 @@ def said(capsys):
 
 def tally(done, total=1000, cached=0, asking=0.0, tokens=(0, 0), **more):
     counts = {"asked": done - cached, "tokens_in": tokens[0], "tokens_out": tokens[1]}
-    return Tally(total=total, done=done, cached=cached, asking=asking, **counts | more)
+    return Counts(total=total, done=done, cached=cached, asking=asking, **counts | more)
 
 
 # Rates
@@ -96,7 +96,7 @@ def test_a_short_run_prints_nothing(clock, capsys):
     assert said(capsys) == []
 
 
-def test_what_is_about_to_be_spent_is_said_at_once_and_once_for_each_labeller(clock, capsys):
+def test_what_is_about_to_be_spent_is_said_at_once_and_once_for_each_annotator(clock, capsys):
     with reporting("describe") as report:
         report("toy", tally(0))
         for _ in range(3):
@@ -106,7 +106,7 @@ def test_what_is_about_to_be_spent_is_said_at_once_and_once_for_each_labeller(cl
 
 
 def test_what_failed_is_told_at_the_end_with_an_answer_for_each_reason(clock, capsys):
-    failed = Tally(total=9, done=9)
+    failed = Counts(total=9, done=9)
     failed.fail("refusal", 2, p1(["It fits."], ("", "", ""))[0], "I cannot\nsay")
     with reporting("describe") as report:
         report("toy", failed)
@@ -115,7 +115,7 @@ def test_what_failed_is_told_at_the_end_with_an_answer_for_each_reason(clock, ca
     assert line.startswith("describe: toy: 2 of 9 failed: 2 refusal, such as 'I cannot\\nsay' to")
 
 
-def test_the_time_left_to_the_second_labeller_is_told_by_its_own_speed(clock, capsys):
+def test_the_time_left_to_the_second_annotator_is_told_by_its_own_speed(clock, capsys):
     with reporting("describe") as report:
         clock.now += 10
         report("toy", tally(900, asking=10.0))

@@ -1,4 +1,4 @@
-"""In replay nobody is asked, and another labeller leaves the answers of the first."""
+"""In replay nobody is asked, and another annotator leaves the answers of the first."""
 
 import pytest
 import yaml
@@ -37,10 +37,10 @@ def test_the_labelling_stages_replay_where_torch_cannot_be_imported(repo):
 
 
 @pytest.mark.slow
-def test_another_labeller_is_asked_anew_and_the_first_ones_answers_stay(repo):
+def test_another_annotator_is_asked_anew_and_the_first_ones_answers_stay(repo):
     params = yaml.safe_load((repo.path / "params.yaml").read_text())
     ann = {"kind": "human", "model": "ann", "revision": "round-1"}
-    params["annotate"] |= {"labeller": ann, "max_failures": 1.0}
+    params["annotate"] |= {"annotator": ann, "max_failures": 1.0}
     (repo.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     repo.sh("descry cache export before")
     assert "at most" not in repo.sh("descry forecast")

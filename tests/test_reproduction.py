@@ -413,7 +413,7 @@ def test_no_hook_runs_in_the_clone_and_a_calling_git_does_not_lead_it_back(
 # The recorded answers
 
 
-def test_only_answers_of_labellers_on_this_machine_are_asked_for_anew(tmp_path):
+def test_only_answers_of_annotators_on_this_machine_are_asked_for_anew(tmp_path):
     who = {"task": "p2", "revision": "v", "template": list(P2)}
     origins = {
         "local": who | {"model": "descry-embedded/x"},

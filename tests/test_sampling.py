@@ -140,8 +140,8 @@ def test_the_sample_is_drawn_by_the_seed_and_by_nothing_else():
 def test_whether_a_sentence_is_in_the_sample_does_not_depend_on_the_order(order, sample):
     names = ids(30)
     plain = exemplar_scope(names, sets(30), MODEL, 1, sample, 0).sampled
-    turned = exemplar_scope([names[i] for i in order], sets(30), MODEL, 1, sample, 0).sampled
-    assert turned.tolist() == plain[order].tolist()
+    transposed = exemplar_scope([names[i] for i in order], sets(30), MODEL, 1, sample, 0).sampled
+    assert transposed.tolist() == plain[order].tolist()
 
 
 @given(st.sets(st.integers(0, 29), max_size=10), st.integers(0, 20))

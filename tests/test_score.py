@@ -11,12 +11,12 @@ import yaml
 from miniature import ROOT
 from planted import (
     ACTIVATIONS,
+    ANNOTATOR,
     CACHE,
     CORPUS,
     DESCRIPTORS,
     EXEMPLARS,
     HOSTILE,
-    LABELLER,
     LABELS,
     RESULTS,
     SCORE_TABLE,
@@ -41,7 +41,7 @@ from planted import (
 )
 
 from descry.annotators.base import Answer
-from descry.annotators.openai_server.annotator import EndpointLabeller
+from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.jsonl import export, load
 from descry.annotators.prompt_cache.store import PromptCache
@@ -146,7 +146,7 @@ def test_planted_neurons_score_high_and_others_descriptions_low(run):
     assert means["intruder"]["accuracy"]["null"] is None
 
 
-def test_a_labeller_that_knows_nothing_scores_as_by_chance(run):
+def test_a_annotator_that_knows_nothing_scores_as_by_chance(run):
     def always(prompt):
         return log_probabilities(True) if prompt.task == "p2" else words("1")
 
@@ -159,11 +159,11 @@ def test_a_labeller_that_knows_nothing_scores_as_by_chance(run):
 
 
 def test_the_description_is_of_the_half_whose_sentences_are_not_asked_about(run):
-    labeller = knowing()
-    run_score(labeller)
+    annotator = knowing()
+    run_score(annotator)
     corpus = read_table(CORPUS, "corpus")
     half = dict(zip(corpus["text"].to_pylist(), corpus["split"].to_pylist(), strict=True))
-    assert {half[text] for prompt in labeller.asked for text in prompt.shown} == {"validation"}
+    assert {half[text] for prompt in annotator.asked for text in prompt.shown} == {"validation"}
     labels = read_table(LABELS, "label").to_pylist()
     own = {
         (f"L{row['layer']}:{row['neuron']}", row["descriptor"])
@@ -264,9 +264,9 @@ def test_a_replay_without_answers_is_refused(run):
 
 def test_detection_by_one_descriptor_was_asked_by_annotate(run):
     run_annotate(Toy(lambda p: log_probabilities(p.descriptor == "Quality" or about(*p[2:4]))))
-    labeller = knowing()
-    run_score(labeller, scorers=["detection"])
-    assert {prompt.descriptor in TOPICS for prompt in labeller.asked} <= {False}
+    annotator = knowing()
+    run_score(annotator, scorers=["detection"])
+    assert {prompt.descriptor in TOPICS for prompt in annotator.asked} <= {False}
     run_score(Absent(), scorers=["detection"], neurons=list(PLANTED)[:1], seed=3, replay=False)
 
 
@@ -361,15 +361,15 @@ ENDPOINT = {
     "base_url": "http://localhost:1/v1", "api_key_env": None, "max_new_tokens": 32,
     "concurrency": 1, "timeout": 1.0, "retries": 0, "price": [1.0, 1.0],
 }  # fmt: skip
-KNOBS = {"neurons": None, "sentences": 3, "company": 2, "max_failures": 0.0}
+KNOBS = {"neurons": None, "sentences": 3, "distractors": 2, "max_failures": 0.0}
 
 
 def params(**changes):
     """Params of which only the stage asks anything that was answered."""
     raw = json.loads(json.dumps(SAMPLE))
-    raw["describe"] |= {"labellers": [ENDPOINT], "example": {"sentence": "a", "concepts": ["b"]}}
-    raw["annotate"] |= {"labeller": ENDPOINT}
-    raw["score"] |= {"labeller": ENDPOINT} | KNOBS | changes
+    raw["describe"] |= {"annotators": [ENDPOINT], "example": {"sentence": "a", "concepts": ["b"]}}
+    raw["annotate"] |= {"annotator": ENDPOINT}
+    raw["score"] |= {"annotator": ENDPOINT} | KNOBS | changes
     return Params.model_validate(raw, strict=True)
 
 
@@ -377,7 +377,7 @@ def params(**changes):
 def server(monkeypatch):
     """In place of a server: somebody who knows the topics."""
     toy = knowing()
-    monkeypatch.setattr(EndpointLabeller, "answer", lambda _, *given: toy.answer(*given))
+    monkeypatch.setattr(EndpointAnnotator, "answer", lambda _, *given: toy.answer(*given))
     return toy
 
 
@@ -396,7 +396,7 @@ def test_a_forecast_is_what_is_asked_then(run, server):
             True,
         )
         assert foretold()[f"score {scorer}"].to_ask == 0
-    assert not [stage for stage in foretold(labeller=None) if stage.startswith("score")]
+    assert not [stage for stage in foretold(annotator=None) if stage.startswith("score")]
 
 
 def test_gc_keeps_the_answers_while_they_are_asked_for(run, server):
@@ -406,7 +406,7 @@ def test_gc_keeps_the_answers_while_they_are_asked_for(run, server):
         assert garbage(cache, params(), RESULTS).kept == stored
         # What annotate would ask too stays: detection by one descriptor.
         single = {p for p in server.asked if p.task == "p2" and p.descriptor in TOPICS}
-        assert garbage(cache, params(labeller=None), RESULTS).kept == len(single)
+        assert garbage(cache, params(annotator=None), RESULTS).kept == len(single)
         some = garbage(cache, params(scorers=["intruder"]), RESULTS)
         assert len(some.answers) + some.kept == stored
         assert some.answers
@@ -456,15 +456,18 @@ def test_a_persons_answers_to_p2_are_enough_for_detection(run):
         run_score(None, ann, scorers=["detection"])
 
 
-def test_without_a_labeller_the_files_say_so(run):
+def test_without_a_annotator_the_files_say_so(run):
     from descry.stages import score
 
-    section = SAMPLE["score"] | {"labeller": None}
+    section = SAMPLE["score"] | {"annotator": None}
     files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
     how = {"replay": False, "progress": lambda *_: None}
     assert score.run(*files, section=section, **how, **section) == {"score": 0}
     found = read_json(SCORES, "score")
-    assert (found["undefined"], found["made"]["stage"]) == ("no labeller (score.labeller)", "score")
+    assert (found["undefined"], found["made"]["stage"]) == (
+        "no annotator (score.annotator)",
+        "score",
+    )
     assert read_csv(SCORE_TABLE) == []
     assert SCORE_TABLE.read_text().startswith("neuron,scorer,")
 
@@ -483,9 +486,9 @@ def without_matrix():
 
 def test_without_a_matrix_simulation_is_undefined_and_not_asked(run):
     without_matrix()
-    labeller = knowing()
-    run_score(labeller, neurons=list(PLANTED))
-    assert {prompt.task for prompt in labeller.asked} == {"p2", "intruder"}
+    annotator = knowing()
+    run_score(annotator, neurons=list(PLANTED))
+    assert {prompt.task for prompt in annotator.asked} == {"p2", "intruder"}
     reason = read_json(SCORES, "score")["simulation"]["undefined"]
     assert "activations.store" in reason
     assert table()["L0:0", "simulation"]["undefined"] == reason
@@ -543,7 +546,7 @@ def test_what_made_the_files_stands_in_them(run):
     names = [Path(path).name for path in made["inputs"]]
     files = (CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS)
     assert names == [path.name for path in files]
-    assert made["labellers"] == dict.fromkeys(ALL, LABELLER.as_json())
+    assert made["annotators"] == dict.fromkeys(ALL, ANNOTATOR.as_json())
     run_score(knowing(), scorers=["detection"])
     assert "activations.h5" not in str(read_json(SCORES, "score")["made"]["inputs"])
 
@@ -563,8 +566,8 @@ def test_a_failed_answer_fails_again_in_replay_and_is_counted(run):
 
 
 def test_the_list_that_is_shown_is_numbered(run):
-    labeller = knowing()
-    run_score(labeller, neurons=["L0:0"], scorers=["intruder"])
-    for prompt in labeller.asked:
+    annotator = knowing()
+    run_score(annotator, neurons=["L0:0"], scorers=["intruder"])
+    for prompt in annotator.asked:
         assert prompt.sentence == numbered(prompt.several)
         assert [line[:3] for line in prompt.sentence.splitlines()] == ["1. ", "2. ", "3. "]

@@ -21,7 +21,7 @@ def sets(rows, size=6):
 
 SOURCE = Sentences([f"s{i}" for i in range(120)], list(ROWS), sets(ROWS), sets(range(120)))
 TEXTS = {"L0:0": "price", "L0:2": "size, fit", "L3:1": "smell", "L3:3": "price"}
-HOW = {"neurons": None, "sentences": 4, "company": 3, "seed": 0}
+HOW = {"neurons": None, "sentences": 4, "distractors": 3, "seed": 0}
 
 
 def tried(texts=TEXTS, source=SOURCE, **changes):

@@ -80,7 +80,7 @@ def test_who_always_says_yes_is_right_half_the_time():
     assert auroc(np.zeros(5), KINDS) == 0.5
 
 
-def test_a_perfect_labeller_and_its_opposite():
+def test_a_perfect_annotator_and_its_opposite():
     right, activations = KINDS.astype(float), np.array([9, 8, 7, 1, 0.5])
     assert detected(right[:, None], right[:, None], KINDS)[::2] == (1, 1, 5)
     assert detected(1 - right[:, None], -right[:, None], KINDS)[::2] == (0, 0, 5)

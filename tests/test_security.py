@@ -22,7 +22,7 @@ from descry.errors import InputError
 from descry.labels.clustering import Descriptor, Edits, apply_edits
 from descry.models.checkpoints import Checkpoint, contents_sha256
 from descry.models.embedder import sentence_embedder
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.workflow import params
 
 ROOT = Path(__file__).parents[1]
@@ -61,7 +61,7 @@ def pickled(folder, sprung):
 def as_target(folder, **allowed):
     checkpoint = Checkpoint(str(folder), contents_sha256(folder), **allowed)
     how = {"layers": None, "dtype": "float32", "device": "cpu", "max_tokens": 64}
-    Target(checkpoint, site="ffn_output", position="mean", **how)
+    HookedModel(checkpoint, site="ffn_output", position="mean", **how)
 
 
 def as_embedder(folder, **allowed):
@@ -69,12 +69,12 @@ def as_embedder(folder, **allowed):
     sentence_embedder(checkpoint)(["It works."])
 
 
-def as_labeller(folder, **allowed):
-    labeller = create(tiny.spec(folder) | allowed, "p2")
-    list(labeller.answer(p2(["It works."], ["Price"]), [0]))
+def as_annotator(folder, **allowed):
+    annotator = create(tiny.spec(folder) | allowed, "p2")
+    list(annotator.answer(p2(["It works."], ["Price"]), [0]))
 
 
-LOADERS = {"gpt2": as_labeller, "t5": as_labeller, "bert": as_target}
+LOADERS = {"gpt2": as_annotator, "t5": as_annotator, "bert": as_target}
 LOADS = pytest.mark.parametrize("name", LOADERS)
 
 
@@ -228,7 +228,7 @@ def test_a_key_is_in_no_file_and_no_output(tmp_path, monkeypatch):
         spec = {"kind": "openai", "model": "tiny", "revision": "tiny-2026-01-01", "dtype": "q4"}
         spec |= {"base_url": server.url, "api_key_env": "MY_KEY", "max_new_tokens": 16}
         spec |= {"concurrency": 2, "timeout": 20.0, "retries": 0, "price": None}
-        section["labellers"] = [spec]
+        section["annotators"] = [spec]
         told = ["describe", planted.CORPUS, "-o", planted.CANDIDATES, "-p", json.dumps(section)]
         output = descry(*told)
         assert {said["authorization"] for said in server.headers} == {f"Bearer {KEY}"}
@@ -254,7 +254,7 @@ def test_an_address_with_a_secret_in_it_is_refused_unseen(url):
     value = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())["judge"]
     spec = {"kind": "openai", "model": "tiny", "revision": "r", "dtype": "q4", "base_url": url}
     spec |= {"api_key_env": None, "max_new_tokens": 16, "concurrency": 1}
-    value["labeller"] = spec | {"timeout": 20.0, "retries": 0, "price": None}
+    value["annotator"] = spec | {"timeout": 20.0, "retries": 0, "price": None}
     with pytest.raises(InputError, match="base_url") as caught:
         params.parse("judge", value, "params.yaml")
     assert KEY not in str(caught.value)

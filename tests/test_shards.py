@@ -27,9 +27,9 @@ from planted import (
     made_in,
 )
 
-import descry.annotators.slabs
-from descry.annotators.client import Asking, ask
-from descry.annotators.counts import Tally
+import descry.annotators.chunks
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.prompt_cache.journal import opened
 from descry.annotators.prompt_cache.jsonl import export, load
 from descry.annotators.prompt_cache.store import PromptCache
@@ -40,7 +40,7 @@ from descry.io.sharding import WHOLE, Shard
 from descry.stages import annotate, describe, graphs
 from descry.workflow.params import load as load_params
 
-SLAB = 7  # prompts: several slabs in a corpus of 60 sentences
+CHUNK = 7  # prompts: several slabs in a corpus of 60 sentences
 SHIPPED = load_params(ROOT / "presets/sample.yaml")
 
 
@@ -79,53 +79,53 @@ def test_what_is_no_shard_is_refused(text):
 
 
 class Noting(Toy):
-    """A labeller that notes the slabs it is given, and what is wanted of them."""
+    """An annotator that notes the slabs it is given, and what is wanted of them."""
 
     def __init__(self):
         super().__init__()
-        self.slabs = []
+        self.chunks = []
 
     def answer(self, prompts, wanted):
-        self.slabs.append(([prompt.text for prompt in prompts], sorted(wanted)))
+        self.chunks.append(([prompt.text for prompt in prompts], sorted(wanted)))
         yield from super().answer(prompts, wanted)
 
 
 PROMPTS = p2([f"The sound of number {i}." for i in range(11)], ["Sound", "Price"])
 
 
-def asked(cache, labeller, shard=WHOLE, again=True):
-    how = Asking("annotate", cache, 0.0, False, lambda *_: None, shard, again)
-    tally = Tally()
-    return list(ask(how, labeller, PROMPTS, lambda _: None, tally)), tally
+def asked(cache, annotator, shard=WHOLE, again=True):
+    how = AskOptions("annotate", cache, 0.0, False, lambda *_: None, shard, again)
+    tally = Counts()
+    return list(answer_prompts(how, annotator, PROMPTS, lambda _: None, tally)), tally
 
 
 @pytest.fixture
 def small_slabs(monkeypatch):
-    monkeypatch.setattr(descry.annotators.slabs, "SLAB", SLAB)
+    monkeypatch.setattr(descry.annotators.chunks, "CHUNK", CHUNK)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 9])
-def test_the_labeller_sees_the_same_slabs(tmp_path, small_slabs, number):
+def test_the_annotator_sees_the_same_slabs(tmp_path, small_slabs, number):
     with PromptCache(tmp_path / "one") as cache:
         alone = Noting()
         asked(cache, alone)
     found = []
     with PromptCache(tmp_path / "several") as cache:
         for shard in shards(number):
-            labeller = Noting()
-            _, tally = asked(cache, labeller, shard)
-            assert tally.total == tally.done == len(labeller.asked)
-            found += labeller.slabs
-    assert sorted(found) == sorted(alone.slabs)
+            annotator = Noting()
+            _, tally = asked(cache, annotator, shard)
+            assert tally.total == tally.done == len(annotator.asked)
+            found += annotator.chunks
+    assert sorted(found) == sorted(alone.chunks)
 
 
 def test_behind_the_shards_nothing_is_asked(tmp_path, small_slabs):
     with PromptCache(tmp_path) as cache:
         for shard in shards(3):
             asked(cache, Toy(), shard)
-        slabs, tally = asked(cache, Absent(), again=False)
+        chunks, tally = asked(cache, Absent(), again=False)
     assert (tally.cached, tally.asked, tally.total) == (22, 0, 22)
-    assert sum(len(slab.responses) for slab in slabs) == 22
+    assert sum(len(chunk.responses) for chunk in chunks) == 22
 
 
 def test_what_failed_in_a_shard_is_not_asked_again_behind_it(tmp_path, small_slabs):
@@ -136,12 +136,12 @@ def test_what_failed_in_a_shard_is_not_asked_again_behind_it(tmp_path, small_sla
         raise descry.annotators.client.UnparsableError("neither Yes nor No")
 
     with PromptCache(tmp_path) as cache:
-        for labeller, shard, again in ((Toy(nonsense), Shard(0, 2), True), (Toy(), WHOLE, False)):
-            tally = Tally()
-            how = Asking("annotate", cache, 1.0, False, lambda *_: None, shard, again)
-            list(ask(how, labeller, PROMPTS, check, tally))
+        for annotator, shard, again in ((Toy(nonsense), Shard(0, 2), True), (Toy(), WHOLE, False)):
+            tally = Counts()
+            how = AskOptions("annotate", cache, 1.0, False, lambda *_: None, shard, again)
+            list(answer_prompts(how, annotator, PROMPTS, check, tally))
             assert tally.failures == {"neither Yes nor No": 14 if again else 22}
-        assert len(labeller.asked) == 8  # what the other shard would have asked
+        assert len(annotator.asked) == 8  # what the other shard would have asked
 
 
 def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
@@ -152,8 +152,8 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
 
     prompts = p2([f"Sentence {i}." for i in range(70)], ["Sound"])
     with PromptCache(tmp_path) as cache:
-        how = Asking("annotate", cache, 0.1, False, lambda *_: None, Shard(3, 10))
-        list(ask(how, Toy(lambda _: {"text": "?"}), prompts, check, Tally()))
+        how = AskOptions("annotate", cache, 0.1, False, lambda *_: None, Shard(3, 10))
+        list(answer_prompts(how, Toy(lambda _: {"text": "?"}), prompts, check, Counts()))
 
 
 # Stages that ask
@@ -164,12 +164,12 @@ def built(tmp_path_factory):
     return made_in(tmp_path_factory.mktemp("built"), planted.build)
 
 
-def annotated(output, journals=None, shard=WHOLE, labeller=None, again=True):
+def annotated(output, journals=None, shard=WHOLE, annotator=None, again=True):
     told = {"scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1}
-    told |= {"max_failures": 0.0, "labeller": {"kind": "toy"}}
+    told |= {"max_failures": 0.0, "annotator": {"kind": "toy"}}
     how = {"replay": False, "progress": lambda *_: None, "shard": shard, "again": again}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(annotate, "create", lambda *_, **__: labeller or Toy())
+        patch.setattr(annotate, "create", lambda *_, **__: annotator or Toy())
         files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
         return annotate.run(*files, section=told, journals=journals, **how, **told)
 
@@ -189,7 +189,7 @@ def test_annotations_are_the_same_of_any_number_of_shards(run, small_slabs, numb
         counts.append(json.loads((run / "shard.json").read_text())["asked"])
     assert all(counts) and CACHE.exists() is not apart
     ANNOTATIONS.unlink()
-    annotated(ANNOTATIONS, journals, labeller=Absent(), again=False)
+    annotated(ANNOTATIONS, journals, annotator=Absent(), again=False)
     assert ANNOTATIONS.read_bytes() == whole
     if apart:
         assert len(list(journals.iterdir())) == number
@@ -202,10 +202,10 @@ def clean_cache():
         CACHE.rmdir()
 
 
-def described(output, labellers, journals, shard=WHOLE):
-    told = {"labellers": [{"kind": "toy"}] * len(labellers), "max_descriptors": 3, "max_words": 2}
+def described(output, annotators, journals, shard=WHOLE):
+    told = {"annotators": [{"kind": "toy"}] * len(annotators), "max_descriptors": 3, "max_words": 2}
     told |= {"example": None, "seed": 0, "max_failures": 0.0}
-    given = iter(labellers)
+    given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
         how = {"replay": False, "progress": lambda *_: None, "shard": shard, "journals": journals}
@@ -236,11 +236,11 @@ ASKER = f"""
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests")!r})
-import descry.annotators.slabs, test_shards
+import descry.annotators.chunks, test_shards
 from descry.annotators.prompt_cache.journal import opened
 from descry.io.sharding import Shard
 
-descry.annotators.slabs.SLAB = 2
+descry.annotators.chunks.SLAB = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):
@@ -264,9 +264,9 @@ def test_a_shard_killed_on_another_machine_loses_no_answer_that_is_in_its_journa
     with opened(tmp_path / "nowhere", tmp_path / "j") as cache:
         kept = cache.stats()["answers"]
         assert 4 <= kept == whole.count(b'"key"')
-        labeller = Toy()
-        asked(cache, labeller)
-    assert len(labeller.asked) == len(PROMPTS) - kept
+        annotator = Toy()
+        asked(cache, annotator)
+    assert len(annotator.asked) == len(PROMPTS) - kept
     assert not (tmp_path / "nowhere").exists()
 
 

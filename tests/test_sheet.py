@@ -1,4 +1,4 @@
-"""A sheet tells nothing of the labeller's answers, and what people fill in comes back exactly."""
+"""A sheet tells nothing of the annotator's answers, and what people fill in comes back exactly."""
 
 import csv
 import io
@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from descry.annotators.annotations import writing_annotations
 from descry.annotators.base import Identity
-from descry.annotators.client import Asking, ask
-from descry.annotators.counts import Tally
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
-from descry.annotators.human import HumanLabeller
+from descry.annotators.human import HumanAnnotator
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
@@ -90,7 +90,7 @@ class Study:
         return list(self.texts).index(row["id"].removeprefix("'")), self.names.index(name)
 
     def said(self, row):
-        """What the labeller answered in a row."""
+        """What the annotator answered in a row."""
         return self.answer[self.place(row)]
 
     def fill(self, answers, **how):
@@ -101,18 +101,20 @@ class Study:
     def read(self, person="ann", round="round-1"):
         with PromptCache(self.cache) as cache:
             return read_sheet(
-                self.sheet, self.corpus, self.annotations, cache, HumanLabeller(person, round)
+                self.sheet, self.corpus, self.annotations, cache, HumanAnnotator(person, round)
             )
 
-    def ask(self, max_failures=1.0, person="ann", round="round-1"):
+    def answer_prompts(self, max_failures=1.0, person="ann", round="round-1"):
         """B as the person answered it, NaN without an answer; and the tally."""
-        prompts, tally = p2(list(self.texts.values()), self.names), Tally()
+        prompts, tally = p2(list(self.texts.values()), self.names), Counts()
         responses = []
         with PromptCache(self.cache) as cache:
-            how = Asking("judge", cache, max_failures, False, lambda *_: None)
-            labeller = HumanLabeller(person, round)
-            for slab in ask(how, labeller, prompts, lambda r: parse_verdict(r, 0.5), tally):
-                responses += slab.responses
+            how = AskOptions("judge", cache, max_failures, False, lambda *_: None)
+            annotator = HumanAnnotator(person, round)
+            for chunk in answer_prompts(
+                how, annotator, prompts, lambda r: parse_verdict(r, 0.5), tally
+            ):
+                responses += chunk.responses
         b = [np.nan if r is None else parse_verdict(r, 0.5).yes for r in responses]
         return np.array(b).reshape(self.answer.shape), tally
 
@@ -222,7 +224,7 @@ def test_a_filled_sheet_is_not_written_over(small):
 # Blindness
 
 
-def test_the_sheet_is_the_same_when_the_labeller_says_the_contrary(study):
+def test_the_sheet_is_the_same_when_the_annotator_says_the_contrary(study):
     """Where each kind is drawn whole, only the answers differ, and nothing of them is there."""
     study.answer = np.where(study.answer < 0, 0, study.answer)
     study._annotate()
@@ -305,7 +307,7 @@ def test_hostile_descriptors_come_back_exactly(tmp_path):
     study.write()
     study.fill(["Yes"] * 2 * len(HOSTILE))
     study.read()
-    b, tally = study.ask(max_failures=0.0)
+    b, tally = study.answer_prompts(max_failures=0.0)
     assert (b == 1).all()
     assert tally.cached == 2 * len(HOSTILE)
 
@@ -317,7 +319,7 @@ def test_a_spreadsheet_may_take_the_apostrophe_away(tmp_path, name):
     row = study.rows()[0]
     save(study.sheet, [row | {"descriptor": row["descriptor"].removeprefix("'"), "answer": "y"}])
     study.read()
-    assert study.ask(max_failures=0.0)[0].all()
+    assert study.answer_prompts(max_failures=0.0)[0].all()
 
 
 @pytest.mark.parametrize("how", [
@@ -377,7 +379,7 @@ def test_yes_may_be_written_in_several_ways(small, word):
     small.write()
     small.fill([word] * 4)
     small.read()
-    assert small.ask(max_failures=0.0)[0].all()
+    assert small.answer_prompts(max_failures=0.0)[0].all()
 
 
 @pytest.mark.parametrize("word", ["maybe", "?", "0", "1", "ja", "yes no", "Yes/No", "yes.", "TRUE"])
@@ -491,7 +493,7 @@ def test_a_row_answered_twice_differently_is_refused(small):
 def test_an_answer_is_stored_only_in_the_name_of_a_person(small):
     small.write()
     small.fill(["Yes"] * 4)
-    model = HumanLabeller("ann", "round-1")
+    model = HumanAnnotator("ann", "round-1")
     model.identity = MODEL
     with PromptCache(small.cache) as cache, pytest.raises(InputError, match=r"toy .* is none"):
         read_sheet(small.sheet, small.corpus, small.annotations, cache, model)
@@ -505,17 +507,17 @@ def test_the_record_is_the_one_that_asking_would_have_made(small):
     id = first(small)
     lines(small.sheet, "id,descriptor,answer", f"{id},price,y")
     small.read()
-    labeller = HumanLabeller("ann", "round-1")
+    annotator = HumanAnnotator("ann", "round-1")
     prompt = p2([small.texts[id]], ["price"])[0]
     with PromptCache(small.cache) as cache:
-        (record,) = cache.recorded([labeller.identity.request(prompt).key]).values()
+        (record,) = cache.recorded([annotator.identity.request(prompt).key]).values()
         assert cache.stats() == {"answers": 1, "failures": 0}
     assert record.pop("made")
     assert record == {
         "response": {"text": "Yes", "finish": "stop"},
         "sentence": id,
         "descriptor": "price",
-        "origin": origin_of(labeller, ("", ""), prompt),
+        "origin": origin_of(annotator, ("", ""), prompt),
     }
 
 
@@ -565,20 +567,20 @@ def test_another_round_and_another_person_have_answers_of_their_own(small):
     ):
         small.fill([word] * 4)
         assert small.read(*who)["new"] == 4
-    assert small.ask(0.0, "ann", "round-1")[0].all()
-    assert not small.ask(0.0, "ann", "round-2")[0].any()
-    assert small.ask(0.0, "bo", "1")[0].all()
+    assert small.answer_prompts(0.0, "ann", "round-1")[0].all()
+    assert not small.answer_prompts(0.0, "ann", "round-2")[0].any()
+    assert small.answer_prompts(0.0, "bo", "1")[0].all()
 
 
-# The labeller
+# The annotator
 
 
-def test_the_spec_of_params_makes_the_labeller():
-    labeller = create({"kind": "human", "model": "ann", "revision": "round-1"}, "p2")
-    assert labeller.identity == Identity(
+def test_the_spec_of_params_makes_the_annotator():
+    annotator = create({"kind": "human", "model": "ann", "revision": "round-1"}, "p2")
+    assert annotator.identity == Identity(
         "ann, round-1 (human)", "human/ann", "round-1", "human", '{"answers":["Yes","No"]}'
     )
-    assert (labeller.frame, labeller.server, labeller.price) == (("", ""), None, None)
+    assert (annotator.frame, annotator.server, annotator.price) == (("", ""), None, None)
 
 
 def test_asking_gives_what_was_filled_in_and_counts_the_rest_as_failures(study):
@@ -590,7 +592,7 @@ def test_asking_gives_what_was_filled_in_and_counts_the_rest_as_failures(study):
         if row["answer"]:
             wanted[study.place(row)] = row["answer"] == "Yes"
     study.read()
-    b, tally = study.ask(max_failures=1.0)
+    b, tally = study.answer_prompts(max_failures=1.0)
     np.testing.assert_array_equal(b, wanted)
     assert tally.cached == 23
     assert tally.failures == {"not answered by a person": study.answer.size - 23}
@@ -600,14 +602,14 @@ def test_more_missing_answers_than_allowed_stop_the_run(small):
     small.write()
     small.fill(["Yes", "No", "", "Yes"])
     small.read()
-    assert small.ask(max_failures=0.25)[1].failed == 1
+    assert small.answer_prompts(max_failures=0.25)[1].failed == 1
     with pytest.raises(InputError, match=r"1 of 4 answers failed.*not answered by a person"):
-        small.ask(max_failures=0.2)
+        small.answer_prompts(max_failures=0.2)
 
 
 def test_a_missing_answer_that_comes_later_is_no_failure_any_more(small):
     small.write()
-    small.ask()
+    small.answer_prompts()
     small.fill(["Yes"] * 4)
     assert small.read()["new"] == 4
     with PromptCache(small.cache) as cache:
@@ -617,7 +619,7 @@ def test_a_missing_answer_that_comes_later_is_no_failure_any_more(small):
 def test_every_prompt_that_is_wanted_is_answered_once_and_no_other():
     prompts = p2([f"Sentence {i}." for i in range(5000)], ["price"])
     wanted = set(range(0, 5000, 2))
-    groups = list(HumanLabeller("ann", "1").answer(prompts, wanted))
+    groups = list(HumanAnnotator("ann", "1").answer(prompts, wanted))
     assert [row for group in groups for row, _ in group] == sorted(wanted)
     assert len(groups) > 1
     assert {answer.response for group in groups for _, answer in group} == {None}
@@ -649,6 +651,6 @@ def test_any_descriptor_and_sentence_come_back(tmp_path_factory, names, texts, d
     assert not [cell for row in study.rows() for cell in row.values() if FORMULA.match(cell)]
     study.fill([("No", "Yes")[study.said(row)] for row in study.rows()], **dialect)
     assert study.read() == {"rows": count, "answered": count, "new": count, "empty": 0}
-    b, tally = study.ask(max_failures=0.0)
+    b, tally = study.answer_prompts(max_failures=0.0)
     np.testing.assert_array_equal(b, study.answer)
     assert tally.cached == count

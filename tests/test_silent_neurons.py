@@ -286,7 +286,7 @@ def test_no_label_has_a_lift_of_one_or_less(run):
             assert (found.lift[found.assigned] > 1).all()
 
 
-def test_an_extreme_labeller_leaves_nothing_to_tell_neurons_apart(made, tmp_path, monkeypatch):
+def test_an_extreme_annotator_leaves_nothing_to_tell_neurons_apart(made, tmp_path, monkeypatch):
     monkeypatch.chdir(made)
     sheet = tmp_path / "b.h5"
     sheet.write_bytes(ANNOTATIONS.read_bytes())

@@ -280,7 +280,7 @@ def of_the_shop(repo, shop):
     model = {"kind": "openai", "model": "tiny", "revision": MODEL, "dtype": "unknown"}
     asking = {"base_url": shop.url, "api_key_env": None, "max_new_tokens": 40, "concurrency": 1}
     limits = {"timeout": 600.0, "retries": 0, "price": None}
-    repo.set(**{"describe.labellers": [model | asking | limits]})
+    repo.set(**{"describe.annotators": [model | asking | limits]})
     return repo
 
 

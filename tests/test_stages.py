@@ -14,6 +14,7 @@ from planted import (
     ACTIVATIONS,
     ALIGNMENT,
     ANNOTATIONS,
+    ANNOTATOR,
     BRIEF,
     BROAD,
     CACHE,
@@ -28,7 +29,6 @@ from planted import (
     HOSTILE_PAIR,
     HOSTILE_REVIEW,
     JUDGEMENTS,
-    LABELLER,
     LABELS,
     LAYERS,
     METRICS,
@@ -135,8 +135,8 @@ def test_activations_of_another_corpus_are_refused(run, change):
     table = read_table(CORPUS, "corpus")
     other = table.slice(1)
     if change == "other halves":
-        turned = pa.array(reversed(table["split"].to_pylist()))
-        other = table.set_column(table.column_names.index("split"), "split", turned)
+        transposed = pa.array(reversed(table["split"].to_pylist()))
+        other = table.set_column(table.column_names.index("split"), "split", transposed)
     write_table(CORPUS, other, table_provenance(table))
     EXEMPLARS.unlink()
     with pytest.raises(InputError, match=r"activations\.h5: not of this corpus"):
@@ -163,11 +163,11 @@ CLUSTERING = {"section": {}, "embedder": {}, "method": "community", "threshold":
 CLUSTERING |= {"min_size": 2, "min_mentions": 2, "max_descriptors": 5}
 
 
-def run_describe(*labellers, output=CANDIDATES, **changes):
+def run_describe(*annotators, output=CANDIDATES, **changes):
     example = {"sentence": "It is cheap.", "concepts": ["Price"]}
-    section = {"labellers": [{"kind": "toy"}] * len(labellers), "max_descriptors": 3}
+    section = {"annotators": [{"kind": "toy"}] * len(annotators), "max_descriptors": 3}
     section |= {"max_words": 2, "example": example, "seed": 0, "max_failures": 0.0} | changes
-    replay, given = section.pop("replay", False), iter(labellers)
+    replay, given = section.pop("replay", False), iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
         how = {"replay": replay, "progress": lambda *_: None}
@@ -179,17 +179,17 @@ def topic_words(prompt):
     return {"text": ", ".join([*words, "a thing"]), "finish": "stop"}
 
 
-def another(labeller, name):
-    labeller.identity = Identity(name, name, "v1", "none", "none")
-    return labeller
+def another(annotator, name):
+    annotator.identity = Identity(name, name, "v1", "none", "none")
+    return annotator
 
 
-def test_raw_descriptors_are_the_union_of_all_labellers_answers(run):
+def test_raw_descriptors_are_the_union_of_all_annotators_answers(run):
     shout = another(Toy(lambda _: {"text": "[Noise]", "finish": "stop"}), "shout")
     counts = run_describe(Toy(topic_words), shout)
     table = read_table(CANDIDATES, "describe")
-    rows = Counter(table["labeller"].to_pylist())
-    assert rows == {LABELLER.name: 60 + 59, "shout": 60}  # one review has no topic's word
+    rows = Counter(table["annotator"].to_pylist())
+    assert rows == {ANNOTATOR.name: 60 + 59, "shout": 60}  # one review has no topic's word
     assert counts == {
         "sentences": 60, "cached": 0, "asked": 120, "failed": 0, "cut": 0,
         "no topics": 0, "phrases left out": 0, "descriptors": 179, "distinct": 7,
@@ -200,14 +200,14 @@ def test_raw_descriptors_are_the_union_of_all_labellers_answers(run):
     for row in table.to_pylist():
         assert row["phrase"] in ("a thing", "noise") or row["phrase"] in texts[row["id"]]
     made = table_provenance(table)
-    assert [who["name"] for who in made["labellers"]] == [LABELLER.name, "shout"]
+    assert [who["name"] for who in made["annotators"]] == [ANNOTATOR.name, "shout"]
     assert made["failed"] == 0
 
 
 def test_each_raw_descriptor_has_the_key_of_its_answer(run):
-    labeller = Toy(topic_words)
-    run_describe(labeller)
-    keys = {labeller.identity.request(prompt).key for prompt in labeller.asked}
+    annotator = Toy(topic_words)
+    run_describe(annotator)
+    keys = {annotator.identity.request(prompt).key for prompt in annotator.asked}
     table = read_table(CANDIDATES, "describe")
     assert set(table["key"].to_pylist()) == keys
     with PromptCache(CACHE) as cache:
@@ -216,10 +216,10 @@ def test_each_raw_descriptor_has_the_key_of_its_answer(run):
             assert record["sentence"] == row["id"]
 
 
-def test_without_an_example_the_first_labeller_gives_one(run):
-    labeller, second = Toy(topic_words), another(Toy(topic_words), "second")
-    run_describe(labeller, second, example=None)
-    first, *rest = labeller.asked
+def test_without_an_example_the_first_annotator_gives_one(run):
+    annotator, second = Toy(topic_words), another(Toy(topic_words), "second")
+    run_describe(annotator, second, example=None)
+    first, *rest = annotator.asked
     example = table_provenance(read_table(CANDIDATES, "describe"))["example"]
     assert example["sentence"] == first.sentence
     assert example["concepts"][-1] == "a thing"
@@ -284,19 +284,19 @@ def test_topics_that_failed_are_counted_and_left_out(run):
 
 
 def planted():
-    """B as the toy labeller has it: bool [sentence, descriptor]."""
+    """B as the toy annotator has it: bool [sentence, descriptor]."""
     texts = read_table(CORPUS, "corpus")["text"].to_pylist()
     return np.array([[applies(prompt) for prompt in p2([text], NAMES)] for text in texts])
 
 
-def test_b_holds_what_the_labeller_says_of_every_sentence_and_descriptor(run):
+def test_b_holds_what_the_annotator_says_of_every_sentence_and_descriptor(run):
     counts = run_annotate(Toy())
     b, yes = read_annotations(ANNOTATIONS), planted()
     np.testing.assert_array_equal(b.answer, yes)
     np.testing.assert_allclose(b.score, np.where(yes, 2.4, -2.8), rtol=1e-6)
     assert b.asked.all()
     assert b.sampled.all()
-    assert (b.descriptors, b.labeller) == (NAMES, LABELLER.as_json())
+    assert (b.descriptors, b.annotator) == (NAMES, ANNOTATOR.as_json())
     assert counts == {
         "sentences": 60, "cached": 1, "asked": 359, "failed": 0, "cut": 0, "yes": yes.sum(),
         "other word likelier": 0, "near ties": 0,
@@ -328,11 +328,11 @@ def test_answers_in_words_count_though_they_have_no_score(run):
         == [False, False, True] + [False] * 2
     )
     write_gold(own_topic(b.ids))
-    found = run_evaluate()["labeller"]["gold"]
+    found = run_evaluate()["annotator"]["gold"]
     assert (found["precision"], found["mean_auroc"]) == (1.0, None)
     text = "\n".join(lines_of(tree(audit(Project(RESULTS, CACHE), "L0:2", 2, 2))))
     assert text.count("answer Yes, in words, by toy") == 2
-    assert run_report()["run"]["metrics"]["labeller"]["gold"]["mean_auroc"] is None
+    assert run_report()["run"]["metrics"]["annotator"]["gold"]["mean_auroc"] is None
 
 
 def test_an_answer_below_min_mass_is_none(run):
@@ -401,13 +401,13 @@ def of_neurons(*places):
 
 
 def test_only_exemplars_of_the_neurons_and_the_sample_are_asked_about(run):
-    labeller = Toy()
-    counts = run_annotate(labeller, scope="exemplars", neurons=["L0:2", "L1:3"], sample=7)
+    annotator = Toy()
+    counts = run_annotate(annotator, scope="exemplars", neurons=["L0:2", "L1:3"], sample=7)
     b, texts = read_annotations(ANNOTATIONS), read_table(CORPUS, "corpus")["text"].to_pylist()
     meant = of_neurons((0, 2), (1, 3)) | set(np.flatnonzero(b.sampled))
     assert set(np.flatnonzero(b.asked)) == meant
     assert (b.sampled.sum(), counts["sentences"]) == (7, len(meant))
-    pairs = {(prompt.sentence, prompt.descriptor) for prompt in labeller.asked}
+    pairs = {(prompt.sentence, prompt.descriptor) for prompt in annotator.asked}
     pairs.add(HOSTILE_PAIR)  # is in the cache
     assert {sentence for sentence, _ in pairs} <= {texts[row] for row in meant} | {HOSTILE_REVIEW}
     assert {(texts[row], name) for row in meant for name in NAMES} <= pairs
@@ -473,7 +473,7 @@ def test_the_later_stages_take_annotations_of_some_neurons(run, capsys, ids, sam
     assert (defined > 8) == (sample == 1000)
     shares = [row["share_all"] for row in read_csv(PER_DESCRIPTOR)]
     assert (set(shares) == {""}) == (sample == 0)
-    assert run_report()["run"]["metrics"]["labeller"]["gold"]["precision"] == 1
+    assert run_report()["run"]["metrics"]["annotator"]["gold"]["precision"] == 1
     show_table(RESULTS, 3)
     show_neuron(RESULTS, "L0:0", 2)
     show_chain(tree(audit(Project(RESULTS, CACHE), "L0:0", 2, 2)))
@@ -502,10 +502,10 @@ def test_without_a_judge_the_file_says_so(run):
     assert read_judgements(JUDGEMENTS) is None
     with h5py.File(JUDGEMENTS) as file:
         made = hdf5_provenance(file)
-        assert (made["stage"], made["params"]["labeller"], list(file)) == ("judge", None, [])
+        assert (made["stage"], made["params"]["annotator"], list(file)) == ("judge", None, [])
     found = run_evaluate()
     assert set(found["judge"]) == {"undefined"}
-    assert set(found["labeller"]) == {"gold"}
+    assert set(found["annotator"]) == {"gold"}
 
 
 def test_judgements_that_are_not_there_name_the_command_that_makes_them(run):
@@ -524,17 +524,17 @@ def test_the_judge_writes_what_annotate_would(run):
     b = read_annotations(ANNOTATIONS)
     for name in ("answer", "score", "asked", "sampled"):
         np.testing.assert_array_equal(getattr(found, name), getattr(b, name))
-    assert (found.ids, found.descriptors, found.labeller) == (b.ids, b.descriptors, b.labeller)
+    assert (found.ids, found.descriptors, found.annotator) == (b.ids, b.descriptors, b.annotator)
     with PromptCache(CACHE) as cache:
-        assert {f"{stage}:{LABELLER.name}" for stage in ("judge", "annotate")} == set(cache.runs())
+        assert {f"{stage}:{ANNOTATOR.name}" for stage in ("judge", "annotate")} == set(cache.runs())
 
 
-def test_the_judge_is_asked_in_replay_no_more_than_the_labeller(run):
+def test_the_judge_is_asked_in_replay_no_more_than_the_annotator(run):
     with pytest.raises(InputError, match="replay: 359 of 360 answers to p2"):
         run_judge(Absent(), replay=True)
 
 
-def turned(prompt):
+def transposed(prompt):
     """A judge who hears of batteries wherever there is sound."""
     words = TOPICS | {"Battery": "battery|sound", "Sound": "nothing"}
     if prompt.descriptor == BROAD:
@@ -545,7 +545,7 @@ def turned(prompt):
 def test_labels_are_held_against_the_judge(run):
     run_annotate(Toy())
     run_label()
-    who = another(Toy(turned), "judge")
+    who = another(Toy(transposed), "judge")
     run_judge(who, scope="exemplars", neurons=[f"L0:{i}" for i in range(4)])
     found = run_evaluate()["judge"]
     # Of the four neurons the one of Sound has a label that the judge does not see.
@@ -555,13 +555,13 @@ def test_labels_are_held_against_the_judge(run):
     assert len(rows) == 4 * 3 + 2 * 3
 
 
-def test_the_labeller_is_held_against_the_judge(run, ids):
+def test_the_annotator_is_held_against_the_judge(run, ids):
     run_annotate(Toy())
     write_gold(own_topic(ids))
     run_judge(
-        another(Toy(turned), "judge"), scope="exemplars", neurons=[f"L0:{i}" for i in range(4)]
+        another(Toy(transposed), "judge"), scope="exemplars", neurons=[f"L0:{i}" for i in range(4)]
     )
-    found = run_evaluate()["labeller"]
+    found = run_evaluate()["annotator"]
     judged = read_judgements(JUDGEMENTS)
     yes = judged.answer[judged.asked] == 1
     battery, sound = (
@@ -572,7 +572,7 @@ def test_the_labeller_is_held_against_the_judge(run, ids):
     assert len(rows) == 2 * len(TOPICS)
     row = rows["judge", "Battery"]
     assert (row["sentences"], row["truth_yes"]) == (str(judged.asked.sum()), str(battery.sum()))
-    assert (float(row["precision"]), row["labeller_yes"]) == (1.0, str((battery & ~sound).sum()))
+    assert (float(row["precision"]), row["annotator_yes"]) == (1.0, str((battery & ~sound).sum()))
     assert float(row["recall"]) == pytest.approx((battery & ~sound).sum() / battery.sum(), abs=1e-6)
     assert (rows["judge", "Sound"]["truth_yes"], rows["judge", "Sound"]["recall"]) == ("0", "")
     answer = planted()[judged.asked][:, NAMES.index("Battery")]
@@ -582,7 +582,7 @@ def test_the_labeller_is_held_against_the_judge(run, ids):
     assert found["judge"]["answers"] == found["judge"]["descriptors"] * judged.asked.sum()
     assert found["gold"]["answers"] == 5 * 60
     packs = run_report()
-    assert packs["run"]["judge"]["name"] == judged.labeller["name"]
+    assert packs["run"]["judge"]["name"] == judged.annotator["name"]
     assert packs["run"]["descriptors"][1]["checked"].keys() == {"gold", "judge"}
 
 
@@ -591,7 +591,7 @@ def test_the_judge_is_held_against_gold_where_both_are_there(run, ids):
     run_label()
     write_gold(own_topic(ids))
     assert "judge_against_gold" not in run_evaluate()
-    run_judge(another(Toy(turned), "judge"))
+    run_judge(another(Toy(transposed), "judge"))
     found = run_evaluate()["judge_against_gold"]
     # The judge hears Battery where there is Sound; one review has no topic's word.
     assert (found["descriptors"], found["answers"]) == (5, 300)
@@ -604,7 +604,7 @@ def test_a_judge_who_never_says_yes_is_no_measure(run):
     run_annotate(Toy())
     run_judge(another(Toy(lambda _: log_probabilities(False)), "judge"))
     found = run_evaluate()
-    assert found["labeller"]["judge"] == {
+    assert found["annotator"]["judge"] == {
         "undefined": "no judge label for these sentences and descriptors"
     }
     assert found["judge"]["precision"]["value"] == 0.0
@@ -614,7 +614,9 @@ def test_a_judge_who_never_says_yes_is_no_measure(run):
 def test_the_judge_is_compared_only_where_both_were_asked(run):
     run_annotate(Toy(), scope="exemplars", neurons=["L0:0", "L0:1", "L0:2"], sample=0)
     run_label()
-    run_judge(another(Toy(turned), "judge"), scope="exemplars", neurons=["L0:1", "L0:2", "L0:3"])
+    run_judge(
+        another(Toy(transposed), "judge"), scope="exemplars", neurons=["L0:1", "L0:2", "L0:3"]
+    )
     found = run_evaluate()["judge"]
     # Both neurons have the label that is on all; the judge sees the other one of the first only.
     for score, value in {"precision": 0.75, "recall": 0.75, "jaccard": 2 / 3}.items():
@@ -866,7 +868,7 @@ def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
 
 def test_without_gold_labels_scores_against_them_are_undefined(run):
     found = read_json(METRICS, "evaluate")
-    assert set(found["gold"]) == set(found["labeller"]["gold"]) == {"undefined"}
+    assert set(found["gold"]) == set(found["annotator"]["gold"]) == {"undefined"}
     assert all(row["against"] == "halves" for row in read_csv(CURVES))
     for row in read_csv(PER_DESCRIPTOR):
         assert row["against"] == "gold"
@@ -914,12 +916,12 @@ def ids(run):
     return read_table(CORPUS, "corpus")["id"].to_pylist()
 
 
-def test_the_labeller_is_scored_as_by_scikit_learn(run, ids):
+def test_the_annotator_is_scored_as_by_scikit_learn(run, ids):
     gold = own_topic(ids)
     for i in ids[::4]:
         gold[i] = ["price"]  # people disagree; case does not matter
     write_gold(gold | {"another corpus": ["Sound"]})
-    found = run_evaluate()["labeller"]["gold"]
+    found = run_evaluate()["annotator"]["gold"]
     b = read_annotations(ANNOTATIONS).only(list(TOPICS))
     folded = [{name.casefold() for name in gold[i]} for i in ids]
     scores = []
@@ -950,7 +952,7 @@ def test_the_labeller_is_scored_as_by_scikit_learn(run, ids):
 def test_gold_equal_to_the_answers_scores_1(run, ids):
     write_gold(own_topic(ids))
     found = run_evaluate()
-    assert {found["labeller"]["gold"][name] for name in ("precision", "recall", "kappa")} == {1.0}
+    assert {found["annotator"]["gold"][name] for name in ("precision", "recall", "kappa")} == {1.0}
     for name in ("precision", "recall", "jaccard"):
         assert found["gold"][name]["value"] == 1.0
     means = {
@@ -958,7 +960,7 @@ def test_gold_equal_to_the_answers_scores_1(run, ids):
         for row in read_csv(NULLS)
         if (row["against"], row["score"], row["at"]) == ("gold", "jaccard", "0.35")
     }
-    # The labeller is right about any set of sentences: by that null its labels say nothing.
+    # The annotator is right about any set of sentences: by that null its labels say nothing.
     assert means["random sets"] == 1.0
     assert max(means["permuted descriptors"], means["shuffled neurons"]) < 1.0
 
@@ -966,7 +968,7 @@ def test_gold_equal_to_the_answers_scores_1(run, ids):
 def test_a_descriptor_that_people_never_use_is_not_judged(run, ids):
     gold = {i: [n for n in names if n != "Sound"] for i, names in own_topic(ids).items()}
     write_gold(gold)
-    assert run_evaluate()["labeller"]["gold"]["descriptors"] == 4
+    assert run_evaluate()["annotator"]["gold"]["descriptors"] == 4
     (row,) = (row for row in read_csv(PER_DESCRIPTOR) if row["descriptor"] == "Sound")
     assert (row["sentences"], row["kappa"]) == ("0", "")
 
@@ -975,8 +977,8 @@ def test_sentences_that_people_have_not_judged_count_for_nothing(run, ids):
     gold = own_topic(ids)
     write_gold({i: gold[i] for i in ids[::4]})
     found = run_evaluate()
-    assert found["labeller"]["gold"]["answers"] == 5 * 15
-    # Nothing judged contradicts the labeller; a neuron with no judged exemplar is left out.
+    assert found["annotator"]["gold"]["answers"] == 5 * 15
+    # Nothing judged contradicts the annotator; a neuron with no judged exemplar is left out.
     for score in ("precision", "recall", "jaccard", "precision_at_k_1"):
         assert found["gold"][score]["value"] == 1.0
     assert found["gold"]["precision_at_k_1"]["defined"] < LAYERS * WIDTH

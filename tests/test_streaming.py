@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from descry.activations import top_k as exemplars
 from descry.activations.histogram import Distribution
-from descry.activations.streaming import Running, read_distribution, read_leaders
+from descry.activations.streaming import StreamingStats, read_distribution, read_leaders
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST, NOBODY, leaders
 from descry.corpus.splits import CALIBRATION, HALVES, VALIDATION
 
@@ -32,7 +32,7 @@ def small_slabs():
 
 
 def fresh():
-    running = Running(NEURONS, KEEP)
+    running = StreamingStats(NEURONS, KEEP)
     running.lay_out(ACTIVATIONS[:BLOCK])
     return running
 
@@ -52,7 +52,7 @@ def run(blocks, running=None):
 
 def resumed(state):
     """Another one, which goes on from a state."""
-    running = Running(NEURONS, KEEP)
+    running = StreamingStats(NEURONS, KEEP)
     running.restore(state)
     return running
 
@@ -111,7 +111,7 @@ def test_the_distribution_is_that_of_both_halves(whole):
 
 def test_the_state_says_which_block_comes_next(whole):
     assert int(whole["next"]) == len(BLOCKS)
-    assert int(Running(NEURONS, KEEP).state()["next"]) == 0
+    assert int(StreamingStats(NEURONS, KEEP).state()["next"]) == 0
 
 
 @given(st.sets(st.integers(0, len(BLOCKS)), max_size=4))

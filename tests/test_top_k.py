@@ -22,7 +22,7 @@ from descry.activations.exemplar_files import (
     read_neurons,
 )
 from descry.activations.store import Layout
-from descry.activations.streaming import Running
+from descry.activations.streaming import StreamingStats
 from descry.activations.top_k import (
     BOTTOM,
     ENDS,
@@ -31,7 +31,7 @@ from descry.activations.top_k import (
     NEVER,
     NOBODY,
     SHARED,
-    Leaders,
+    TopK,
     bottom,
     exemplar_size,
     in_common,
@@ -265,13 +265,13 @@ def kept_of(columns, size, blocks, after, slab):
     rows = numbered(columns.shape[1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exemplars, "_SLAB", slab)
-        kept = Leaders(len(columns), size)
+        kept = TopK(len(columns), size)
         for block, then in zip(blocks, after, strict=True):
             kept.add(columns[:, block].T, rows[block])
             if then != "go on":
-                state = kept.settle()
+                state = kept.finalize()
             if then == "begin anew":
-                kept = Leaders(len(columns), size)
+                kept = TopK(len(columns), size)
                 kept.restore(*state)
     return kept
 
@@ -287,14 +287,14 @@ def padded(columns, size):
 @given(streams())
 def test_leaders_of_blocks_are_those_of_the_whole_however_it_is_cut_and_paused(stream):
     columns, size, *_ = stream
-    assert_same(kept_of(*stream).settle(), padded(columns, size))
+    assert_same(kept_of(*stream).finalize(), padded(columns, size))
 
 
 @given(streams())
 def test_settling_twice_changes_nothing(stream):
     kept = kept_of(*stream)
-    rows, values = (part.copy() for part in kept.settle())
-    assert_same(kept.settle(), (rows, values))
+    rows, values = (part.copy() for part in kept.finalize())
+    assert_same(kept.finalize(), (rows, values))
 
 
 @given(streams())
@@ -313,7 +313,7 @@ def test_long_streams_that_rise_fall_and_repeat(size, block):
     rows = np.arange(5000)
     waves = np.random.default_rng(0).integers(-3, 3, 5000)
     columns = np.array([rows, -rows, rows % 7, 0 * rows, waves], dtype=np.float32)
-    kept = Leaders(len(columns), size)
+    kept = TopK(len(columns), size)
     room = kept.rows, kept.values
     for start in range(0, 5000, block):
         part = slice(start, start + block)
@@ -321,23 +321,23 @@ def test_long_streams_that_rise_fall_and_repeat(size, block):
     assert kept.rows is room[0]
     assert kept.values is room[1]
     assert room[0].shape == (5, size + max(size, 1024))
-    assert_same(kept.settle(), padded(columns, size))
+    assert_same(kept.finalize(), padded(columns, size))
 
 
 def test_an_equal_activation_that_comes_later_does_not_lead():
-    kept = Leaders(1, 2)
+    kept = TopK(1, 2)
     kept.add(np.array([[1.0], [1.0]], dtype=np.float32), np.array([0, 1]))
-    kept.restore(*kept.settle())
+    kept.restore(*kept.finalize())
     kept.add(np.array([[1.0], [2.0], [1.0]], dtype=np.float32), np.array([2, 3, 4]))
-    rows, values = kept.settle()
+    rows, values = kept.finalize()
     assert (rows.tolist(), values.tolist()) == ([[3, 0]], [[2.0, 1.0]])
 
 
 def test_an_empty_block_changes_nothing():
-    kept = Leaders(2, 3)
+    kept = TopK(2, 3)
     kept.add(np.ones((2, 2), dtype=np.float32), np.array([0, 1]))
     kept.add(np.ones((0, 2), dtype=np.float32), np.array([], dtype=np.int32))
-    assert kept.settle()[0].tolist() == [[0, 1, NOBODY]] * 2
+    assert kept.finalize()[0].tolist() == [[0, 1, NOBODY]] * 2
 
 
 # The stage
@@ -382,7 +382,7 @@ class Study:
 
     def write_state(self, keep=40):
         flat = self.data.reshape(SENTENCES, -1)
-        running = Running(flat.shape[1], keep)
+        running = StreamingStats(flat.shape[1], keep)
         running.lay_out(flat[:BLOCK])
         for start in range(0, SENTENCES, BLOCK):
             rows = np.arange(start, min(start + BLOCK, SENTENCES), dtype=np.int32)

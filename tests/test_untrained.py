@@ -11,7 +11,7 @@ from descry.corpus.splits import SPLITS
 from descry.io.hdf5 import hdf5_provenance
 from descry.io.provenance import without_places
 from descry.models.checkpoints import Checkpoint, contents_sha256
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.stages import activations, exemplars, untrained
 
 SELECTION = {"top_percent": 10.0, "min_size": 3, "lowest": True}
@@ -32,7 +32,7 @@ def corpus(tmp_path):
 
 def weights(folder, seed, dtype="float32"):
     """All weights of a target by name, as float32."""
-    target = Target(
+    target = HookedModel(
         Checkpoint(str(folder), contents_sha256(folder)),
         site="ffn_output",
         position="last",

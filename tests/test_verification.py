@@ -21,9 +21,9 @@ import yaml
 from extracting import section
 from planted import (
     ANNOTATIONS,
+    ANNOTATOR,
     CACHE,
     CORPUS,
-    LABELLER,
     LABELS,
     RESULTS,
     Toy,
@@ -49,7 +49,7 @@ from descry.io.readable import ANY
 from descry.models.checkpoints import contents_sha256
 from descry.provenance.audit.project import Project
 from descry.provenance.verify import recompute as samples
-from descry.provenance.verify.cached_answers import Answers
+from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.chain import verify
 from descry.provenance.verify.hashes import PROVEN, Hashes
 from descry.stages import activations, exemplars
@@ -284,7 +284,7 @@ def test_a_changed_answer_in_the_cache_is_not_what_b_says(study):
 
 
 @pytest.mark.slow
-def test_an_answer_forged_in_cache_and_results_is_not_what_the_labeller_says(study):
+def test_an_answer_forged_in_cache_and_results_is_not_what_the_annotator_says(study):
     key = answer_otherwise("p2", also=True)
     forge()
     (fault,) = faults(ALL)
@@ -336,7 +336,7 @@ def test_the_command_ends_with_status_1_and_names_it(study):
     assert "labels.parquet" in study.sh("rm results/labels.parquet; descry verify", status=2)
 
 
-# Hashes alone, and answers of several labellers, on a planted run.
+# Hashes alone, and answers of several annotators, on a planted run.
 
 
 @pytest.fixture
@@ -367,13 +367,13 @@ def test_where_a_result_is_missing_no_hash_is_checked(planted):
         by_hashes(planted)
 
 
-def test_only_answers_of_the_labeller_of_b_count(planted):
+def test_only_answers_of_the_annotator_of_b_count(planted):
     shutil.rmtree(CACHE)
     other = Toy(lambda prompt: log_probabilities(True))
-    other.identity = replace(LABELLER, revision="v2")
+    other.identity = replace(ANNOTATOR, revision="v2")
     run_annotate(other)
     run_annotate(Toy())
-    answers = Answers(planted)
+    answers = CachedAnswers(planted)
     with PromptCache(CACHE) as cache:
         assert answers.go_through(cache, []).fault is None
     b = read_annotations(ANNOTATIONS)

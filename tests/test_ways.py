@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers import MODEL, Reply, completion, error, serving
 
-from descry.annotators.base import NO_FRAME, Identity, OtherWayError
-from descry.annotators.client import Asking, ask, go_on
+from descry.annotators.base import NO_FRAME, Identity, VariantChangedError
+from descry.annotators.client import AskOptions, answer_prompts, go_on
 from descry.annotators.cost import survey
-from descry.annotators.counts import Tally
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.openai_server.annotator import ONLY_THOUGHTS, TOO_LONG, reported_model
 from descry.annotators.openai_server.schema import Token, opens_thought
@@ -46,7 +46,7 @@ OPTIONS = {
 TEXTS = ["It is cheap.", "It is sweet.", "It stinks.", "It is small.", "It is red."]
 
 
-def labeller(url, task, **changes):
+def annotator(url, task, **changes):
     return create({"kind": "openai", "base_url": url} | OPTIONS | changes, task)
 
 
@@ -60,11 +60,11 @@ def put(folder, who, prompts, *, max_failures=1.0, replay=False, told=None):
     """What ask() makes of it: the responses and the counts."""
     checks = {"p1": partial(parse_topics, max_descriptors=5, max_words=4)}
     checks["p2"] = partial(parse_verdict, min_mass=0.1)
-    tally, responses = Tally(), []
+    tally, responses = Counts(), []
     with PromptCache(folder) as cache:
-        how = Asking("test", cache, max_failures, replay, told or (lambda *_: None))
-        for slab in ask(how, who, prompts, checks[who.task], tally):
-            responses += slab.responses
+        how = AskOptions("test", cache, max_failures, replay, told or (lambda *_: None))
+        for chunk in answer_prompts(how, who, prompts, checks[who.task], tally):
+            responses += chunk.responses
     return responses, tally
 
 
@@ -104,7 +104,7 @@ GONE = "http://127.0.0.1:1/v1"
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_a_refused_temperature_is_left_out_from_then_on(tmp_path, task, concurrency):
     with serving(refusing("temperature")) as server:
-        who = labeller(server.url, task, concurrency=concurrency)
+        who = annotator(server.url, task, concurrency=concurrency)
         responses, tally = put(tmp_path, who, questions(task), max_failures=0.0)
         with_it = [body for body in server.bodies if "temperature" in body]
     assert None not in responses and tally.asked == len(TEXTS)
@@ -114,9 +114,9 @@ def test_a_refused_temperature_is_left_out_from_then_on(tmp_path, task, concurre
 
 @pytest.mark.parametrize("task", ["p1", "p2"])
 def test_what_is_left_out_stands_in_the_key(tmp_path, task):
-    plain = labeller(GONE, task)
+    plain = annotator(GONE, task)
     with serving(refusing("temperature")) as server:
-        who = labeller(server.url, task)
+        who = annotator(server.url, task)
         before = who.identity
         put(tmp_path, who, questions(task))
     assert before.decoding == plain.identity.decoding
@@ -131,13 +131,13 @@ def test_what_is_left_out_stands_in_the_key(tmp_path, task):
 def test_the_next_session_and_a_replay_begin_with_the_way_that_was_found(tmp_path):
     prompts = questions("p2")
     with serving(refusing("temperature")) as server:
-        first, _ = put(tmp_path, labeller(server.url, "p2"), prompts)
+        first, _ = put(tmp_path, annotator(server.url, "p2"), prompts)
         server.bodies.clear()
         more = questions("p2", [*TEXTS, "It is new."])
-        _, tally = put(tmp_path, labeller(server.url, "p2"), more)
+        _, tally = put(tmp_path, annotator(server.url, "p2"), more)
         assert (tally.cached, tally.asked) == (5, 1)
         assert ["temperature" in body for body in server.bodies] == [False]
-    again, tally = put(tmp_path, labeller(GONE, "p2"), prompts, replay=True)
+    again, tally = put(tmp_path, annotator(GONE, "p2"), prompts, replay=True)
     assert again == first and tally.asked == 0
 
 
@@ -145,7 +145,7 @@ def test_the_way_does_not_depend_on_which_prompt_came_first(tmp_path):
     keys = set()
     for i, texts in enumerate([TEXTS, TEXTS[::-1], TEXTS[2:3]]):
         with serving(refusing("temperature", "max_tokens")) as server:
-            who = labeller(server.url, "p1", concurrency=1 + 3 * i)
+            who = annotator(server.url, "p1", concurrency=1 + 3 * i)
             put(tmp_path / str(i), who, questions("p1", texts))
         keys.add(who.identity.decoding)
     assert len(keys) == 1
@@ -153,28 +153,28 @@ def test_the_way_does_not_depend_on_which_prompt_came_first(tmp_path):
 
 def test_a_kill_between_finding_the_way_and_the_first_answer_changes_nothing(tmp_path):
     with serving(refusing("temperature")) as server:
-        killed = labeller(server.url, "p2")
-        with pytest.raises(OtherWayError):
+        killed = annotator(server.url, "p2")
+        with pytest.raises(VariantChangedError):
             list(killed.answer(questions("p2"), range(5)))
-        who = labeller(server.url, "p2")
+        who = annotator(server.url, "p2")
         put(tmp_path, who, questions("p2"))
     assert who.identity == killed.identity
 
 
 def test_the_name_of_the_limit_is_not_part_of_the_key(tmp_path):
     with serving(refusing("max_tokens", "temperature")) as server:
-        one = labeller(server.url, "p1")
+        one = annotator(server.url, "p1")
         put(tmp_path / "one", one, questions("p1"))
         assert server.bodies[-1]["max_completion_tokens"] == 40
         server.script = refusing("temperature")
-        other = labeller(server.url, "p1")
+        other = annotator(server.url, "p1")
         put(tmp_path / "other", other, questions("p1"))
     assert one.identity == other.identity
 
 
 def test_a_limit_that_is_refused_under_both_names_is_left_out(tmp_path):
     with serving(refusing("max_tokens", "max_completion_tokens")) as server:
-        who = labeller(server.url, "p1")
+        who = annotator(server.url, "p1")
         responses, _ = put(tmp_path, who, questions("p1"))
     assert None not in responses
     assert json.loads(who.identity.decoding)["without"] == ["max_tokens"]
@@ -183,16 +183,16 @@ def test_a_limit_that_is_refused_under_both_names_is_left_out(tmp_path):
 @pytest.mark.parametrize("status", [400, 403, 422, 500])
 def test_whatever_the_status_the_named_option_is_left_out(tmp_path, status):
     with serving(refusing("temperature", status=status)) as server:
-        responses, _ = put(tmp_path, labeller(server.url, "p2"), questions("p2"), max_failures=0.0)
+        responses, _ = put(tmp_path, annotator(server.url, "p2"), questions("p2"), max_failures=0.0)
     assert None not in responses
 
 
 def test_answers_that_were_got_with_an_option_bind_it(tmp_path):
     with serving(lambda body, before: usual(body)) as server:
-        put(tmp_path, labeller(server.url, "p2"), questions("p2", TEXTS[:2]))
+        put(tmp_path, annotator(server.url, "p2"), questions("p2", TEXTS[:2]))
         server.script = refusing("temperature")
         with pytest.raises(InputError, match=r"HTTP 400: .*'temperature'.*revision.*cache"):
-            put(tmp_path, labeller(server.url, "p2"), questions("p2"))
+            put(tmp_path, annotator(server.url, "p2"), questions("p2"))
     assert all("without" not in decoding for decoding in decodings(tmp_path))
 
 
@@ -202,7 +202,7 @@ def test_a_refusal_that_another_way_does_not_mend_is_told_in_the_servers_words(t
 
     with serving(script) as server:
         with pytest.raises(InputError, match="HTTP 400: the temperature of this"):
-            put(tmp_path, labeller(server.url, "p2"), questions("p2"))
+            put(tmp_path, annotator(server.url, "p2"), questions("p2"))
         assert server.requests <= 4 + 2
 
 
@@ -212,7 +212,7 @@ def test_an_option_in_the_request_that_a_server_repeats_is_no_complaint(tmp_path
 
     with serving(script) as server:
         with pytest.raises(InputError, match="HTTP 422"):
-            put(tmp_path, labeller(server.url, "p2", concurrency=1), questions("p2"))
+            put(tmp_path, annotator(server.url, "p2", concurrency=1), questions("p2"))
         assert server.requests == 1
 
 
@@ -220,7 +220,7 @@ def test_a_budget_that_is_too_large_is_for_people_to_mend(tmp_path):
     complaint = "max_tokens is too large: 4000. This model supports at most 2048 completion tokens"
     expected = pytest.raises(InputError, match="supports at most 2048 completion tokens")
     with serving(lambda body, before: error(400, complaint)) as server, expected:
-        put(tmp_path, labeller(server.url, "p1", max_new_tokens=4000), questions("p1"))
+        put(tmp_path, annotator(server.url, "p1", max_new_tokens=4000), questions("p1"))
 
 
 def test_pinning_leaves_out_what_is_refused():
@@ -231,13 +231,13 @@ def test_pinning_leaves_out_what_is_refused():
 
 def test_of_several_ways_in_a_cache_the_one_with_most_answers_goes_on(tmp_path):
     with serving(lambda body, before: usual(body)) as server:
-        put(tmp_path, labeller(server.url, "p2"), questions("p2", TEXTS[:1]))
+        put(tmp_path, annotator(server.url, "p2"), questions("p2", TEXTS[:1]))
         server.script = refusing("temperature")
-        other = labeller(server.url, "p2")
+        other = annotator(server.url, "p2")
         put(tmp_path / "other", other, questions("p2", TEXTS[1:]))
     with PromptCache(tmp_path) as cache, PromptCache(tmp_path / "other") as more:
         cache.merge(more.origins(), dict(more.records()))
-        who = labeller(GONE, "p2")
+        who = annotator(GONE, "p2")
         go_on(cache, who)
     assert who.identity.decoding == other.identity.decoding
 
@@ -279,10 +279,10 @@ OFF = [
 @pytest.mark.parametrize("strict", [True, False])
 def test_thoughts_are_turned_off_as_the_server_knows_it(tmp_path, task, switch, strict):
     with serving(thinking(switch, of=list(switch) if strict else None)) as server:
-        who = labeller(server.url, task)
+        who = annotator(server.url, task)
         responses, _ = put(tmp_path, who, questions(task), max_failures=0.0)
         asked = server.requests
-        again, tally = put(tmp_path, labeller(server.url, task), questions(task))
+        again, tally = put(tmp_path, annotator(server.url, task), questions(task))
         assert (server.requests, tally.cached, again) == (asked, len(TEXTS), responses)
     assert None not in responses
     assert all("yes" in response for response in responses) == (task == "p2")
@@ -292,7 +292,7 @@ def test_thoughts_are_turned_off_as_the_server_knows_it(tmp_path, task, switch, 
 def test_a_model_that_cannot_but_think_is_told_with_its_token_and_the_remedy(tmp_path):
     with serving(thinking()) as server:
         with pytest.raises(InputError, match=r"thinks.*'<think>'.*`thinking: 1024`") as caught:
-            put(tmp_path, labeller(server.url, "p2"), questions("p2"))
+            put(tmp_path, annotator(server.url, "p2"), questions("p2"))
         assert server.requests <= 4 + 1 + len(OFF)
     assert "\n" not in str(caught.value)
 
@@ -300,7 +300,7 @@ def test_a_model_that_cannot_but_think_is_told_with_its_token_and_the_remedy(tmp
 @pytest.mark.parametrize("task", ["p1", "p2"])
 def test_with_tokens_to_think_the_answer_is_read_from_the_words(tmp_path, task):
     with serving(thinking()) as server:
-        who = labeller(server.url, task, thinking=500)
+        who = annotator(server.url, task, thinking=500)
         responses, _ = put(tmp_path, who, questions(task))
         assert {body["max_tokens"] for body in server.bodies} == {500 + (40 if task == "p1" else 8)}
         assert not any("logprobs" in body or "reasoning_effort" in body for body in server.bodies)
@@ -319,7 +319,7 @@ def test_with_tokens_to_think_the_answer_is_read_from_the_words(tmp_path, task):
 @pytest.mark.parametrize("task", ["p1", "p2"])
 def test_thoughts_that_use_up_their_tokens_are_a_failure_with_the_remedy(tmp_path, task, reply):
     with serving(lambda body, before: Reply(reply)) as server:
-        _, tally = put(tmp_path, labeller(server.url, task, thinking=9), questions(task))
+        _, tally = put(tmp_path, annotator(server.url, task, thinking=9), questions(task))
     assert tally.failures == {ONLY_THOUGHTS: len(TEXTS)}
 
 
@@ -329,7 +329,7 @@ def test_thoughts_that_a_server_keeps_apart_are_no_answer(tmp_path):
         return Reply(completion(message=message))
 
     with serving(script) as server:
-        responses, _ = put(tmp_path, labeller(server.url, "p2", thinking=500), questions("p2"))
+        responses, _ = put(tmp_path, annotator(server.url, "p2", thinking=500), questions("p2"))
     assert responses == [{"text": "No", "finish": "stop"}] * len(TEXTS)
 
 
@@ -350,7 +350,7 @@ def test_thoughts_that_are_not_shown_are_noticed(tmp_path, task, reply):
         return usual(body) if body.get("reasoning_effort") == "none" else Reply(reply)
 
     with serving(script) as server:
-        who = labeller(server.url, task)
+        who = annotator(server.url, task)
         responses, _ = put(tmp_path, who, questions(task), max_failures=0.0)
     assert None not in responses
     assert json.loads(who.identity.decoding)["no_thinking"] == {"reasoning_effort": "none"}
@@ -363,7 +363,7 @@ def test_one_answer_that_begins_with_thoughts_is_a_failure_and_changes_no_way(tm
 
     for i, texts in enumerate([TEXTS, TEXTS[2:] + TEXTS[:2]]):
         with serving(script) as server:
-            who = labeller(server.url, "p2", concurrency=1)
+            who = annotator(server.url, "p2", concurrency=1)
             _, tally = put(tmp_path / str(i), who, questions("p2", texts))
         assert tally.failures == {"neither Yes nor No": 1}
         assert "no_thinking" not in who.identity.decoding
@@ -372,21 +372,21 @@ def test_one_answer_that_begins_with_thoughts_is_a_failure_and_changes_no_way(tm
 def test_whole_answers_behind_thoughts_are_left_to_the_parser(tmp_path):
     whole = "<think>Okay, topics.</think>\n\nprice, taste"
     with serving(lambda body, before: Reply(completion(whole))) as server:
-        who = labeller(server.url, "p1")
+        who = annotator(server.url, "p1")
         put(tmp_path, who, questions("p1"))
         assert server.requests == len(TEXTS)
     assert "thinking" not in who.identity.decoding
 
 
 def test_without_new_options_keys_are_what_they_were():
-    decoding = json.loads(labeller(GONE, "p2").identity.decoding)
+    decoding = json.loads(annotator(GONE, "p2").identity.decoding)
     assert decoding == {
         "endpoint": "chat.completions",
         "temperature": 0,
         "answers": ["Yes", "No"],
         "scoring": "log-probabilities of the first token where given, else 8 tokens of words",
     }
-    assert json.loads(labeller(GONE, "p1").identity.decoding) == {
+    assert json.loads(annotator(GONE, "p1").identity.decoding) == {
         "endpoint": "chat.completions",
         "temperature": 0,
         "max_new_tokens": 40,
@@ -439,7 +439,7 @@ def test_one_prompt_that_is_too_long_is_a_counted_failure(tmp_path, task, reply)
 
     texts = [TEXTS[0], LONG, *TEXTS[1:]]
     with serving(script) as server:
-        who = labeller(server.url, task, concurrency=1)
+        who = annotator(server.url, task, concurrency=1)
         responses, tally = put(tmp_path, who, questions(task, texts))
     assert [response is None for response in responses] == [False, True, *[False] * 4]
     assert tally.failures == {TOO_LONG: 1}
@@ -453,7 +453,7 @@ def test_where_every_prompt_is_too_long_the_run_ends_early_with_the_reason(tmp_p
     texts = [f"It is number {i}." for i in range(200)]
     with serving(lambda body, before: LONG_SAID["OpenAI"]) as server:
         with pytest.raises(InputError, match=r"every prompt is too long.*maximum context length"):
-            put(tmp_path, labeller(server.url, "p2"), questions("p2", texts))
+            put(tmp_path, annotator(server.url, "p2"), questions("p2", texts))
         assert server.requests < 40
 
 
@@ -464,7 +464,7 @@ def test_many_questions_about_one_long_sentence_are_not_every_prompt(tmp_path):
 
     prompts = p2([LONG, TEXTS[0]], [f"n{i}" for i in range(60)])
     with serving(script) as server:
-        responses, tally = put(tmp_path, labeller(server.url, "p2"), prompts)
+        responses, tally = put(tmp_path, annotator(server.url, "p2"), prompts)
     assert tally.failures == {TOO_LONG: 60}
     assert None not in responses[60:]
 
@@ -483,7 +483,7 @@ def test_one_prompt_that_is_moderated_is_a_counted_failure(tmp_path, reply):
         return reply if "stinks" in body["messages"][0]["content"] else usual(body)
 
     with serving(script) as server:
-        responses, tally = put(tmp_path, labeller(server.url, "p2"), questions("p2"))
+        responses, tally = put(tmp_path, annotator(server.url, "p2"), questions("p2"))
     assert [response is None for response in responses] == [False, False, True, False, False]
     assert tally.failures == {"refusal": 1}
 
@@ -511,7 +511,7 @@ def test_other_words_are_neither(word):
 def test_verdicts_in_raw_marks_are_scores(tmp_path, mark):
     top = {f"{mark}Yes": -0.1, f"{mark}No": -2.5, "Ċ": -9.0}
     with serving(lambda body, before: Reply(completion(f"{mark}Yes", top=top))) as server:
-        responses, _ = put(tmp_path, labeller(server.url, "p2"), questions("p2"), max_failures=0.0)
+        responses, _ = put(tmp_path, annotator(server.url, "p2"), questions("p2"), max_failures=0.0)
     assert all(math.isclose(r["yes"], -0.1) and math.isclose(r["no"], -2.5) for r in responses)
 
 
@@ -520,13 +520,13 @@ def test_numbers_in_the_place_of_tokens_end_the_run_with_what_to_do(tmp_path):
     with serving(lambda body, before: Reply(completion("Yes", top=top))) as server:
         message = "'token_id:9891', 'token_id:2822'.*return-tokens-as-token-ids"
         with pytest.raises(InputError, match=message):
-            put(tmp_path, labeller(server.url, "p2"), questions("p2"))
+            put(tmp_path, annotator(server.url, "p2"), questions("p2"))
 
 
 def test_the_ledger_keeps_the_tokens_that_came_in_the_place_of_yes_and_no(tmp_path):
     top = {"Sure": -0.1, "Of": -3.0}
     with serving(lambda body, before: Reply(completion("Sure", top=top))) as server:
-        put(tmp_path, labeller(server.url, "p2"), questions("p2", TEXTS[:1]))
+        put(tmp_path, annotator(server.url, "p2"), questions("p2", TEXTS[:1]))
     with PromptCache(tmp_path) as cache:
         ((_, failure),) = cache.failures()
     assert "'likeliest': ['Sure', 'Of']" in failure["response"]
@@ -541,7 +541,7 @@ def test_the_ledger_keeps_the_tokens_that_came_in_the_place_of_yes_and_no(tmp_pa
 def test_control_tokens_that_go_to_a_server_are_said_once_and_counted(tmp_path, text, capsys):
     with serving(lambda body, before: usual(body)) as server, reporting("annotate") as told:
         texts = [*TEXTS, f"It is {text} good.", f"It is {text} bad."]
-        who = labeller(server.url, "p2")
+        who = annotator(server.url, "p2")
         _, tally = put(tmp_path, who, questions("p2", texts), told=told)
         put(tmp_path / "other", who, questions("p2", texts), told=told)
     assert list(tally.remarks.values()) == [2] == list(tally.counts()["remarks"].values())
@@ -551,7 +551,7 @@ def test_control_tokens_that_go_to_a_server_are_said_once_and_counted(tmp_path, 
 def test_ordinary_sentences_have_no_remark(tmp_path):
     with serving(lambda body, before: usual(body)) as server:
         texts = ["5 < 6 and 7 > 6 | or so", "a <b>bold</b> claim [sic]", "<3 <3 <3"]
-        _, tally = put(tmp_path, labeller(server.url, "p2"), questions("p2", texts))
+        _, tally = put(tmp_path, annotator(server.url, "p2"), questions("p2", texts))
     assert not tally.remarks and "remarks" not in tally.counts()
 
 
@@ -563,7 +563,7 @@ def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path)
     write_table(tmp_path / "corpus.parquet", pa.table({"id": ids, "text": TEXTS}), {})
     with serving(refusing("temperature")) as server:
         spec = {"kind": "openai", "base_url": server.url} | OPTIONS
-        section = {"labellers": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
+        section = {"annotators": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
         section |= {"example": None, "max_failures": 0.0}
         files = [tmp_path / f"{name}.parquet" for name in ("first", "again", "replay")]
         for file in files:
@@ -579,7 +579,7 @@ def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path)
         assert sum("temperature" in body for body in server.bodies) == 1 + 1  # of the example
         assert server.requests == 2 + 1 + len(TEXTS) + 1
     assert len({file.read_bytes() for file in files}) == 1
-    (who,) = provenance_of(files[0], "describe")["labellers"]
+    (who,) = provenance_of(files[0], "describe")["annotators"]
     assert json.loads(who["decoding"])["without"] == ["temperature"]
     with PromptCache(tmp_path / "cache") as cache:
         assert all(Identity(**_named(who)).answered(o) for o in cache.origins().values())
@@ -592,9 +592,9 @@ def _named(who):
 def test_a_verification_asks_again_in_the_way_of_the_stored_answers(tmp_path):
     prompts = questions("p2")
     with serving(refusing("temperature")) as server, PromptCache(tmp_path) as cache:
-        put(tmp_path, labeller(server.url, "p2"), prompts)
+        put(tmp_path, annotator(server.url, "p2"), prompts)
         server.bodies.clear()
-        who = labeller(server.url, "p2")
+        who = annotator(server.url, "p2")
         link = _again("annotate", who, prompts, cache, NO_FRAME, lambda one, two: one != two)
         assert not any("temperature" in body for body in server.bodies)
     assert link.fault is None and link.checked.startswith("5 answers")
@@ -603,8 +603,8 @@ def test_a_verification_asks_again_in_the_way_of_the_stored_answers(tmp_path):
 def test_a_forecast_finds_the_answers_of_the_way_that_was_found(tmp_path):
     prompts = questions("p2")
     with serving(refusing("temperature")) as server:
-        put(tmp_path, labeller(server.url, "p2"), prompts)
+        put(tmp_path, annotator(server.url, "p2"), prompts)
     with PromptCache(tmp_path) as cache:
-        who = labeller(GONE, "p2")
+        who = annotator(GONE, "p2")
         frame = _frame(cache, who)
         assert survey(cache, who.identity, frame, prompts).missing == 0

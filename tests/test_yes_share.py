@@ -1,4 +1,4 @@
-"""A labeller that tells nothing apart is noticed by how often it says Yes."""
+"""An annotator that tells nothing apart is noticed by how often it says Yes."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def said(yes, answered):
         ([], [], None),
     ],
 )
-def test_a_labeller_that_tells_nothing_apart_is_named_with_its_share(yes, answered, words):
+def test_a_annotator_that_tells_nothing_apart_is_named_with_its_share(yes, answered, words):
     assert said(yes, answered) == words
 
 
@@ -53,7 +53,7 @@ def test_only_none_is_0_percent_and_only_all_is_100(yes, more):
     assert in_percent(1.0) == "100%"
 
 
-def test_annotate_and_the_cache_warn_of_a_labeller_that_never_says_no(
+def test_annotate_and_the_cache_warn_of_a_annotator_that_never_says_no(
     tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def test_annotate_and_the_cache_warn_of_a_labeller_that_never_says_no(
     assert "warning: toy @ v1 says Yes to 100% of what it is asked" in said
 
 
-def test_a_labeller_that_tells_sentences_apart_is_not_warned_of(tmp_path, monkeypatch, capsys):
+def test_a_annotator_that_tells_sentences_apart_is_not_warned_of(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     build()
     finished("annotate", run_annotate(Toy()))
@@ -82,6 +82,6 @@ def test_metrics_have_the_share_of_yes_and_the_warning(tmp_path, monkeypatch):
     build()
     run_judge(Toy(lambda prompt: log_probabilities(False)), scope="corpus")
     metrics = run_evaluate()
-    assert metrics["answers"]["labeller"]["yes"] == pytest.approx(1 / 3)
+    assert metrics["answers"]["annotator"]["yes"] == pytest.approx(1 / 3)
     assert metrics["answers"]["judge"]["yes"] == pytest.approx(1 / 360, abs=1e-5)  # in the cache
     assert "toy (no generative model) says Yes to 0.3% of what it is asked" in metrics["warnings"]

@@ -15,9 +15,9 @@ import numpy as np
 from descry.activations.store import CUT
 from descry.errors import InputError
 from descry.io.parquet import read_blocks
-from descry.io.prefetch import ahead
+from descry.io.prefetch import map_ahead
 from descry.models.batching import in_parallel, plan_batches, within_memory
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 
 if TYPE_CHECKING:
     import pyarrow
@@ -45,7 +45,7 @@ class Block:
 
 
 def sentence_blocks(
-    corpus: Path, model: Target, size: int, wanted: Callable[[int], bool]
+    corpus: Path, model: HookedModel, size: int, wanted: Callable[[int], bool]
 ) -> Iterator[Block]:
     """The wanted blocks of `size` sentences, a row each, in the order of the corpus."""
 
@@ -56,7 +56,7 @@ def sentence_blocks(
         return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, cut)
 
     tables = enumerate(read_blocks(corpus, "corpus", ["text", "split"], size))
-    return ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
+    return map_ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
 
 
 class TokenRows(NamedTuple):
@@ -75,7 +75,7 @@ class TokenRows(NamedTuple):
     datasets: dict[str, np.ndarray]
 
 
-def token_rows(corpus: Path, model: Target, size: int) -> TokenRows:
+def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
     """Lay out the tokens of all sentences in blocks of `size` rows.
 
     Raises:
@@ -133,7 +133,7 @@ class _Begun:
 
 
 def extract(
-    model: Target, blocks: Iterable[Block], batch_tokens: int, dtype: str
+    model: HookedModel, blocks: Iterable[Block], batch_tokens: int, dtype: str
 ) -> Iterator[tuple[Block, np.ndarray]]:
     """The activations of each block, float [rows, layers, neurons], in the order of the blocks.
 
@@ -183,7 +183,7 @@ def _place(current: _Begun, found: np.ndarray) -> None:
         current.values[first : first + length] = found[end - length : end]
 
 
-def _check(found: np.ndarray, model: Target, dtype: str) -> None:
+def _check(found: np.ndarray, model: HookedModel, dtype: str) -> None:
     if not np.isfinite(found).all():
         raise InputError(f"{model.name}: activations are not finite in {model.dtype}")
     largest = float(np.abs(found).max())

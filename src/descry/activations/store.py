@@ -218,7 +218,7 @@ def neuron_blocks(data: "h5py.Dataset", most: int) -> Iterator[tuple[int, slice]
                 yield layer, slice(start, min(start + width, end))
 
 
-def turned(values: np.ndarray) -> np.ndarray:
+def transposed(values: np.ndarray) -> np.ndarray:
     """Neurons first: a transposed copy, made of tiles that fit into the processor's cache."""
     found = np.empty(values.shape[::-1], values.dtype)
     for start in range(0, len(values), _TILE):

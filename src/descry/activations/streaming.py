@@ -12,13 +12,13 @@ import numpy as np
 
 from descry.activations.histogram import Distribution
 from descry.activations.store import CUT
-from descry.activations.top_k import ENDS, HIGHEST, LOWEST, Leaders, merged
+from descry.activations.top_k import ENDS, HIGHEST, LOWEST, TopK, merged
 from descry.corpus.splits import HALVES
 
 Arrays = dict[str, np.ndarray]
 
 
-class Running:
+class StreamingStats:
     """Leaders of both ends in each half, and the distribution over all rows.
 
     Attributes:
@@ -31,7 +31,7 @@ class Running:
     def __init__(self, neurons: int, keep: int) -> None:
         names = [(half, end) for half in HALVES for end in ENDS]
         # One more than any set has places: whether the last of a set has an equal beyond it.
-        self.leaders = {name: Leaders(neurons, keep + 1) for name in names}
+        self.leaders = {name: TopK(neurons, keep + 1) for name in names}
         self.distribution: Distribution | None = None
         self.next = self.seen = 0
         self.cut: dict[int, int] = {}
@@ -63,7 +63,7 @@ class Running:
         found: Arrays = {"next": np.asarray(self.next), CUT: np.zeros(self.seen, dtype=np.int32)}
         found[CUT][list(self.cut)] = list(self.cut.values())
         for (half, end), kept in self.leaders.items():
-            found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.settle()
+            found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.finalize()
         values = self.distribution.state() if self.distribution else {}
         return found | {f"distribution/{name}": array for name, array in values.items()}
 
@@ -78,7 +78,7 @@ class Running:
     def join(self, state: Mapping[str, Any]) -> None:
         """Take in what another process kept of its rows."""
         for name, kept in self.leaders.items():
-            kept.restore(*merged([kept.settle(), read_leaders(state, *name)], kept.size))
+            kept.restore(*merged([kept.finalize(), read_leaders(state, *name)], kept.size))
         assert self.distribution
         self.distribution.join(read_distribution(state))
         self.next = max(self.next, int(state["next"][()]))

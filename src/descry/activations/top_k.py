@@ -198,7 +198,7 @@ def in_common(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.where(taken.any(axis=1), found, neither)
 
 
-class Leaders:
+class TopK:
     """The leaders of rows that come block by block, in memory that does not grow with them.
 
     Attributes:
@@ -225,14 +225,14 @@ class Leaders:
         sentence, neuron = sentence[order], neuron[order]
         new = np.bincount(neuron, minlength=len(self.fill))
         if (self.fill + new > self.rows.shape[1]).any():
-            self.settle()
+            self.finalize()
         within = np.arange(len(neuron)) - np.repeat(np.cumsum(new) - new, new)
         place = self.fill[neuron] + within
         self.rows[neuron, place] = rows[sentence]
         self.values[neuron, place] = block[sentence, neuron]
         self.fill += new
 
-    def settle(self) -> tuple[np.ndarray, np.ndarray]:
+    def finalize(self) -> tuple[np.ndarray, np.ndarray]:
         """Leave the leaders alone, in order: their rows and values [neurons, size]."""
         # Stable: among equals, leaders stand before later rows, and those in their order.
         order = np.argsort(-self.values, axis=1, kind="stable")[:, : self.size]

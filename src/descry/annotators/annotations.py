@@ -1,8 +1,9 @@
 """annotations.h5 and judgements.h5: B, and what is behind it.
 
 `yes` and `answered` are packed columns, uint8 [descriptor, ceil(sentences / 8)]; `score` is float32
-[descriptor, sentence]. `cut` int32 [sentence] says how many tokens of it the labeller did not read;
-it is empty where it read all of all. In plain h5py and numpy, bool [descriptor, sentence]:
+[descriptor, sentence]. `cut` int32 [sentence] is the number of tokens that the annotator did not
+read; it is empty where it read every sentence whole. In plain h5py and numpy, bool [descriptor,
+sentence]:
 
     file = h5py.File("annotations.h5")
     yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from descry.annotators.bitset import Answers, Bits
+from descry.annotators.bitset import Answers, BitMatrix
 from descry.io.hashing import JSON, canonical
 from descry.io.hdf5 import attribute, dataset, hdf5_provenance, reading_hdf5, texts, writing_hdf5
 from descry.io.provenance import PROVENANCE
@@ -39,9 +40,9 @@ class Annotations:
         descriptors: their names, in the order of the columns.
         places: of the columns in the file.
         bits: B, packed.
-        asked: bool [sentences], those that the labeller was asked about.
+        asked: bool [sentences], those that the annotator was asked about.
         sampled: bool [sentences], those of them that stand for the corpus.
-        labeller: who answered, as the fields of a labeller's identity.
+        annotator: who answered, as the fields of an annotator's identity.
         frame: what its chat template put around a prompt.
         made: what made the file.
     """
@@ -52,7 +53,7 @@ class Annotations:
     bits: Answers
     asked: np.ndarray
     sampled: np.ndarray
-    labeller: dict[str, str]
+    annotator: dict[str, str]
     frame: tuple[str, str]
     made: JSON
 
@@ -68,7 +69,7 @@ class Annotations:
 
     @cached_property
     def cut(self) -> np.ndarray:
-        """Of each sentence how many tokens the labeller did not read, int32 [sentences]."""
+        """Of each sentence how many tokens the annotator did not read, int32 [sentences]."""
         return _read_cut(self.path, len(self.asked))
 
     @cached_property
@@ -95,15 +96,15 @@ def read_annotations(path: Path) -> Annotations:
     with reading_hdf5(path, "annotate") as file:
         names = texts(file, "descriptor")
         made = hdf5_provenance(file)
-        labeller, frame = (attribute(file, name) for name in ("labeller", "frame"))
-        if not isinstance(labeller, dict) or not isinstance(frame, list):
+        annotator, frame = (attribute(file, name) for name in ("annotator", "frame"))
+        if not isinstance(annotator, dict) or not isinstance(frame, list):
             raise MalformedError("it does not say who answered")
         bits = _read_bits(file, len(names))
         number = bits.yes.sentences
         dataset(file, "score", (len(names), number), "f")
         asked, sampled = (dataset(file, n, (number,), "b")[:] for n in ("asked", "sampled"))
     places = list(range(len(names)))
-    return Annotations(path, names, places, bits, asked, sampled, labeller, (*frame,), made)
+    return Annotations(path, names, places, bits, asked, sampled, annotator, (*frame,), made)
 
 
 def _read_bits(file: "h5py.File", descriptors: int) -> Answers:
@@ -116,7 +117,7 @@ def _read_bits(file: "h5py.File", descriptors: int) -> Answers:
         raise MalformedError("its answers are not of its sentences")
     if (yes & ~answered).any():
         raise MalformedError("it has a Yes that is no answer")
-    return Answers(Bits(yes, number), Bits(answered, number))
+    return Answers(BitMatrix(yes, number), BitMatrix(answered, number))
 
 
 def _every(sentences: int) -> np.ndarray:
@@ -149,7 +150,7 @@ def read_ids(path: Path, start: int, stop: int) -> list[str]:
 def read_judgements(path: Path) -> Annotations | None:
     """Read judgements.h5; None where there was no judge."""
     with reading_hdf5(path, "judge") as file:
-        judged = "labeller" in file.attrs
+        judged = "annotator" in file.attrs
     return read_annotations(path) if judged else None
 
 
@@ -188,17 +189,17 @@ class AnnotationsWriter:
             self._yes[at], self._answered[at], self._score[at] = yes[here], True, odds[here]
 
     def sign(
-        self, made: JSON, labeller: JSON, frame: Sequence[str], cut: Sequence[int] = ()
+        self, made: JSON, annotator: JSON, frame: Sequence[str], cut: Sequence[int] = ()
     ) -> None:
         """Write what is left, and say what made the file, who answered, and in which frame.
 
         Args:
-            cut: tokens of each sentence that the labeller did not read; nothing where it read all.
+            cut: tokens of each sentence that the annotator did not read; nothing where it read all.
         """
         self._flush()
         self._file.create_dataset("cut", data=np.array(cut, dtype=np.int32))
         self._file.attrs[PROVENANCE] = canonical(made)
-        self._file.attrs["labeller"] = canonical(labeller)
+        self._file.attrs["annotator"] = canonical(annotator)
         self._file.attrs["frame"] = canonical(list(frame))
 
     def _turn_to(self, block: int) -> None:
@@ -233,7 +234,7 @@ def writing_annotations(
     Args:
         ids: of the sentences, row by row.
         descriptors: their names.
-        asked: bool [sentences], those that the labeller is asked about.
+        asked: bool [sentences], those that the annotator is asked about.
         sampled: bool [sentences], those of them that stand for the corpus.
     """
     import h5py

@@ -1,7 +1,7 @@
-"""Labellers: whoever answers the prompts.
+"""Annotators: whoever answers the prompts.
 
-A labeller says who it is (model, revision, dtype, decoding): that and the rendered prompt make the
-cache key. It is loaded only when an answer is missing.
+An annotator has an identity (model, revision, dtype, decoding): that and the rendered prompt make
+the cache key. It is loaded only when an answer is missing.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -19,7 +19,7 @@ Price = tuple[float, float]  # dollars per million tokens, in and out
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes a labeller's answers its own."""
+    """What makes an annotator's answers its own."""
 
     name: str  # as shown to people: says whether a generative model stood behind it
     model: str
@@ -28,7 +28,7 @@ class Identity:
     decoding: str
 
     def as_json(self) -> dict[str, str]:
-        """For the files that hold this labeller's answers."""
+        """For the files that hold this annotator's answers."""
         return asdict(self)
 
     def request(self, prompt: Prompt, frame: Frame = NO_FRAME) -> Request:
@@ -37,12 +37,12 @@ class Identity:
         return Request(prompt.task, self.model, self.revision, self.dtype, text, self.decoding)
 
     def answered(self, origin: JSON) -> bool:
-        """Whether the answers of an origin of the cache are this labeller's."""
+        """Whether the answers of an origin of the cache are this annotator's."""
         return all(origin[name] == value for name, value in self.as_json().items())
 
 
 class Answer(NamedTuple):
-    """What a labeller answered to one prompt.
+    """What an annotator answered to one prompt.
 
     Attributes:
         response: {"text", "finish"}, or for p2 {"yes", "no"} as log-probabilities; None where there
@@ -60,11 +60,11 @@ class Answer(NamedTuple):
     remark: str | None = None
 
 
-class OtherWayError(Exception):
-    """A labeller has had to change how it asks: its identity, and so every key, is another now."""
+class VariantChangedError(Exception):
+    """An annotator had to change how it asks: its identity, and so every key, is another now."""
 
 
-class Labeller(Protocol):
+class Annotator(Protocol):
     """Answers prompts."""
 
     @property
@@ -77,7 +77,7 @@ class Labeller(Protocol):
 
     @property
     def server(self) -> JSON:
-        """Where a remote labeller answered, for the record; None for a local one."""
+        """Where a remote annotator answered, for the record; None for a local one."""
 
     @property
     def price(self) -> Price | None:
@@ -98,7 +98,7 @@ class Labeller(Protocol):
 
 @runtime_checkable
 class Adaptable(Protocol):
-    """A labeller whose way of asking, a part of its identity, depends on what a server refuses.
+    """An annotator whose way of asking, a part of its identity, depends on what a server refuses.
 
     `answer` raises OtherWayError when that shows, before there is an answer in the old way.
     """

@@ -7,7 +7,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Bits:
+class BitMatrix:
     """Flags of sentences, column by column.
 
     Attributes:
@@ -20,7 +20,7 @@ class Bits:
     sentences: int
 
     @classmethod
-    def of(cls, flags: np.ndarray) -> "Bits":
+    def of(cls, flags: np.ndarray) -> "BitMatrix":
         """Those of a matrix, bool [sentences, columns]."""
         return cls(np.packbits(flags.T, axis=1), len(flags))
 
@@ -32,13 +32,13 @@ class Bits:
         """One column: bool [sentences]."""
         return np.unpackbits(self.packed[column], count=self.sentences).view(bool)
 
-    def keep(self, columns: Sequence[int]) -> "Bits":
+    def keep(self, columns: Sequence[int]) -> "BitMatrix":
         """Some of the columns."""
-        return Bits(self.packed[list(columns)], self.sentences)
+        return BitMatrix(self.packed[list(columns)], self.sentences)
 
-    def among(self, sentences: np.ndarray) -> "Bits":
+    def among(self, sentences: np.ndarray) -> "BitMatrix":
         """The same, set in no sentence but these, bool [sentences]."""
-        return Bits(self.packed & np.packbits(sentences), self.sentences)
+        return BitMatrix(self.packed & np.packbits(sentences), self.sentences)
 
     def at(self, rows: np.ndarray) -> np.ndarray:
         """The flags of some sentences, which may come in any order: bool [columns, rows]."""
@@ -55,13 +55,13 @@ class Bits:
 class Answers:
     """B: where a descriptor has a Yes, and where it has an answer. What has a Yes has an answer."""
 
-    yes: Bits
-    answered: Bits
+    yes: BitMatrix
+    answered: BitMatrix
 
     @classmethod
     def of(cls, matrix: np.ndarray) -> "Answers":
         """Those of int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer."""
-        return cls(Bits.of(matrix == 1), Bits.of(matrix >= 0))
+        return cls(BitMatrix.of(matrix == 1), BitMatrix.of(matrix >= 0))
 
     @property
     def matrix(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Asking: prompts through the cache to a labeller, and what is worth knowing of it.
+"""Asking: prompts through the cache to an annotator, and what is worth knowing of it.
 
 Every answer is stored the moment it comes. What is no answer is counted with its reason.
 """
@@ -13,24 +13,24 @@ from typing import NamedTuple
 from descry.annotators.base import (
     NO_FRAME,
     Adaptable,
+    Annotator,
     Frame,
     Identity,
-    Labeller,
-    OtherWayError,
+    VariantChangedError,
 )
+from descry.annotators.chunks import part, size, starts
 from descry.annotators.cost import cost, survey
-from descry.annotators.counts import Tally
+from descry.annotators.counts import Counts
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache, read_only
 from descry.annotators.prompts import Prompt
 from descry.annotators.records import origin_of, record_of
-from descry.annotators.slabs import part, size, starts
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.sharding import WHOLE, Shard
 
 
-class Slab(NamedTuple):
+class Chunk(NamedTuple):
     """A run of consecutive prompts with their keys and responses (None where it failed)."""
 
     start: int
@@ -39,11 +39,11 @@ class Slab(NamedTuple):
 
 
 Check = Callable[[JSON], object]
-Progress = Callable[[str, Tally], None]
+Progress = Callable[[str, Counts], None]
 
 
 @dataclass(frozen=True)
-class Asking:
+class AskOptions:
     """How a stage asks.
 
     Attributes:
@@ -65,14 +65,14 @@ class Asking:
     shard: Shard = WHOLE
     again: bool = True
 
-    def slabs(self, prompts: Sequence[Prompt]) -> Iterator[int]:
+    def chunks(self, prompts: Sequence[Prompt]) -> Iterator[int]:
         """Where each slab of the shard begins."""
-        return (start for slab, start in enumerate(starts(prompts)) if self.shard.has(slab))
+        return (start for chunk, start in enumerate(starts(prompts)) if self.shard.has(chunk))
 
 
-def ask(
-    how: Asking, labeller: Labeller, prompts: Sequence[Prompt], check: Check, tally: Tally
-) -> Iterator[Slab]:
+def answer_prompts(
+    how: AskOptions, annotator: Annotator, prompts: Sequence[Prompt], check: Check, tally: Counts
+) -> Iterator[Chunk]:
     """Answer every prompt, from the cache where it is there, and store what is new.
 
     Args:
@@ -83,38 +83,40 @@ def ask(
     Raises:
         InputError: more failures than allowed, or a miss in replay mode; the good answers are kept.
     """
-    go_on(how.cache, labeller)
-    frame = stored_frame(how.cache, labeller.identity)
-    frame = frame or (NO_FRAME if how.replay else labeller.frame)
+    go_on(how.cache, annotator)
+    frame = stored_frame(how.cache, annotator.identity)
+    frame = frame or (NO_FRAME if how.replay else annotator.frame)
     tally.whole = len(prompts)
-    tally.total = sum(size(prompts, start) for start in how.slabs(prompts))
+    tally.total = sum(size(prompts, start) for start in how.chunks(prompts))
     try:
-        for start in how.slabs(prompts):
-            slab = None
-            while slab is None:
+        for start in how.chunks(prompts):
+            chunk = None
+            while chunk is None:
                 before = deepcopy(vars(tally))
                 try:
-                    slab = _slab(how, labeller, frame, prompts, start, check, tally)
-                except OtherWayError:  # at the first answer: nothing is stored, and all keys change
+                    chunk = _chunk(how, annotator, frame, prompts, start, check, tally)
+                except (
+                    VariantChangedError
+                ):  # at the first answer: nothing is stored, and all keys change
                     vars(tally).update(before)
-            yield slab
+            yield chunk
     finally:
         if how.shard == WHOLE:
-            run = f"{how.stage}:{labeller.identity.name}"
+            run = f"{how.stage}:{annotator.identity.name}"
             before = how.cache.runs().get(run, {}).get("rate")
             how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
 
 
-def _slab(
-    how: Asking,
-    labeller: Labeller,
+def _chunk(
+    how: AskOptions,
+    annotator: Annotator,
     frame: Frame,
     prompts: Sequence[Prompt],
     start: int,
     check: Check,
-    tally: Tally,
-) -> Slab:
-    identity = labeller.identity
+    tally: Counts,
+) -> Chunk:
+    identity = annotator.identity
     asked = part(prompts, start)
     keys = [identity.request(prompt, frame).key for prompt in asked]
     stored = how.cache.stored(keys)
@@ -135,29 +137,29 @@ def _slab(
     if missing and how.cache.read_only and not how.replay:
         raise read_only(how.cache.folder)  # before anything is spent
     if missing and not tally.forecast:
-        _forecast(how, labeller, frame, prompts, start, tally)
+        _forecast(how, annotator, frame, prompts, start, tally)
     how.progress(identity.name, tally)
     if missing:
-        _ask_missing(how, labeller, frame, distinct, missing, answers, often, check, tally)
+        _ask_missing(how, annotator, frame, distinct, missing, answers, often, check, tally)
     # A stored answer may fail a check that came later: it is not asked again, nor is it data.
     unfit = {key: fault for key, r in answers.items() if (fault := _fault(r, check))}
     for key, fault in unfit.items():
         tally.fail(fault, often[key], distinct[key], _words(answers[key]))
     _stop_past(how, identity, tally)
-    return Slab(start, keys, [None if key in unfit else answers.get(key) for key in keys])
+    return Chunk(start, keys, [None if key in unfit else answers.get(key) for key in keys])
 
 
-def go_on(cache: PromptCache, labeller: Labeller) -> None:
-    """Let a labeller that adapts to its server ask as it did for its stored answers."""
-    if isinstance(labeller, Adaptable):
+def go_on(cache: PromptCache, annotator: Annotator) -> None:
+    """Let an annotator that adapts to its server ask as it did for its stored answers."""
+    if isinstance(annotator, Adaptable):
         origins, counts = cache.origins(), cache.by_origin()
         # Names are hashes: of equally many answers, those of the same one on every machine.
         often = sorted(origins, key=lambda name: (-counts.get(name, (0,))[0], name))
-        labeller.go_on([origins[name] for name in often if name in counts])
+        annotator.go_on([origins[name] for name in often if name in counts])
 
 
 def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
-    """The labeller's frame as its answers in the cache have it: they need no tokenizer then."""
+    """The annotator's frame as its answers in the cache have it: they need no tokenizer then."""
     frames: Counter[Frame] = Counter()
     mine = {
         name: (origin["frame"][0], origin["frame"][1])
@@ -174,15 +176,15 @@ def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
 
 
 def _ask_missing(
-    how: Asking,
-    labeller: Labeller,
+    how: AskOptions,
+    annotator: Annotator,
     frame: Frame,
     distinct: dict[str, Prompt],
     missing: set[str],
     answers: dict[str, JSON],
     often: Counter[str],
     check: Check,
-    tally: Tally,
+    tally: Counts,
 ) -> None:
     """Ask what is missing of a slab; the good answers are stored and added to `answers`.
 
@@ -191,9 +193,9 @@ def _ask_missing(
     """
     keys, prompts = list(distinct), list(distinct.values())
     wanted = [i for i, key in enumerate(keys) if key in missing]
-    origin = origin_of(labeller, frame, prompts[0])
+    origin = origin_of(annotator, frame, prompts[0])
     left, started = set(wanted), time.monotonic()
-    for group in labeller.answer(prompts, set(wanted)):
+    for group in annotator.answer(prompts, set(wanted)):
         good: dict[str, JSON] = {}
         bad: dict[str, JSON] = {}
         for i, answer in group:
@@ -206,7 +208,7 @@ def _ask_missing(
                 # As repr: what failed need not be JSON (a NaN is not).
                 bad[keys[i]] = {"reason": reason, "sentence": record["sentence"]}
                 bad[keys[i]] |= {"response": repr(answer.response)}
-                bad[keys[i]] |= {"model": labeller.identity.model, "task": prompts[i].task}
+                bad[keys[i]] |= {"model": annotator.identity.model, "task": prompts[i].task}
                 tally.fail(reason, often[keys[i]], prompts[i], _words(answer.response))
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]
@@ -220,32 +222,32 @@ def _ask_missing(
         tally.done += len(group)
         tally.asking += time.monotonic() - started
         started = time.monotonic()
-        how.progress(labeller.identity.name, tally)
-        _stop_past(how, labeller.identity, tally)
+        how.progress(annotator.identity.name, tally)
+        _stop_past(how, annotator.identity, tally)
     if left:
-        raise RuntimeError(f"{labeller.identity.name} left {len(left)} prompts out")
+        raise RuntimeError(f"{annotator.identity.name} left {len(left)} prompts out")
 
 
 def _forecast(
-    how: Asking,
-    labeller: Labeller,
+    how: AskOptions,
+    annotator: Annotator,
     frame: Frame,
     prompts: Sequence[Prompt],
     start: int,
-    tally: Tally,
+    tally: Counts,
 ) -> None:
     """Say what is about to be spent, before anything is; in replay mode that is an error."""
-    left = [slab for slab in how.slabs(prompts) if slab >= start]
-    found = survey(how.cache, labeller.identity, frame, prompts, left, failed=not how.replay)
-    name, task = labeller.identity.name, prompts[0].task
+    left = [chunk for chunk in how.chunks(prompts) if chunk >= start]
+    found = survey(how.cache, annotator.identity, frame, prompts, left, failed=not how.replay)
+    name, task = annotator.identity.name, prompts[0].task
     if how.replay:
         raise InputError(
             f"{name}: replay: {found.missing} of {tally.total} answers to {task} are not in"
-            f" {how.cache.folder} (model {labeller.identity.model}); the first prompt without one:"
+            f" {how.cache.folder} (model {annotator.identity.model}); the first prompt without one:"
             f" {found.first[:200]!r}"
         )
     spent = (
-        "" if labeller.price is None else f", about ${cost(found.tokens, 0, labeller.price):.2f}"
+        "" if annotator.price is None else f", about ${cost(found.tokens, 0, annotator.price):.2f}"
     )
     tally.forecast = (
         f"{name}: {tally.total - found.missing:,} of {tally.total:,} answers are cached; to ask:"
@@ -253,7 +255,7 @@ def _forecast(
     )
 
 
-def _stop_past(how: Asking, identity: Identity, tally: Tally) -> None:
+def _stop_past(how: AskOptions, identity: Identity, tally: Counts) -> None:
     """Stop as soon as the failures can no longer be borne: nothing more is spent."""
     if tally.failed > how.max_failures * tally.whole:  # of all shards: their number decides nothing
         raise InputError(

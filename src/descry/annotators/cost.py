@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from descry.annotators.base import Frame, Identity, Price
+from descry.annotators.chunks import part, starts
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompt
-from descry.annotators.slabs import part, starts
 
 
 class Survey(NamedTuple):
@@ -25,7 +25,7 @@ def survey(
     identity: Identity,
     frame: Frame,
     prompts: Sequence[Prompt],
-    slabs: Iterable[int] | None = None,
+    chunks: Iterable[int] | None = None,
     *,
     failed: bool = True,
 ) -> Survey:
@@ -36,7 +36,7 @@ def survey(
         failed: whether those count that failed before.
     """
     missing, characters, first = 0, 0, ""
-    for start in starts(prompts) if slabs is None else slabs:
+    for start in starts(prompts) if chunks is None else chunks:
         distinct = {identity.request(prompt, frame).key: prompt for prompt in part(prompts, start)}
         known = cache.known(list(distinct))
         if not failed:

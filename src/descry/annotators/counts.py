@@ -11,8 +11,8 @@ _SHOWN = 160  # characters shown of an answer that is none
 
 
 @dataclass
-class Tally:
-    """The counts of a labeller's run, as it goes on."""
+class Counts:
+    """The counts of an annotator's run, as it goes on."""
 
     total: int = 0
     whole: int = 0  # prompts of all shards
@@ -25,7 +25,7 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # of a failure, by its reason
     remarks: Counter[str] = field(default_factory=Counter)  # on how answers were got
-    # By the id of each sentence that the labeller has not read whole, in an answer now or before:
+    # By the id of each sentence that the annotator has not read whole, in an answer now or before:
     # the most tokens that were cut.
     shortened: dict[str, int] = field(default_factory=dict)
     forecast: str = ""  # what is about to be spent; empty while nothing was missing

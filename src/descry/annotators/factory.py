@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from descry.annotators.base import Labeller
+from descry.annotators.base import Annotator
 from descry.annotators.prompts import Task
 from descry.errors import InputError
 from descry.io.hashing import JSON
@@ -16,41 +16,41 @@ def create(
     max_descriptors: int | None = None,
     descriptors: dict[str, dict[str, int]] | None = None,
     corpus: Sequence[str] | None = None,
-) -> Labeller:
-    """The labeller that a spec of params.yaml names, for one of the tasks.
+) -> Annotator:
+    """The annotator that a spec of params.yaml names, for one of the tasks.
 
     Args:
         max_descriptors: for p1, how many descriptors a sentence may get.
         descriptors: for all but p1, the raw descriptors (and their mentions) of every descriptor.
-        corpus: for all but p1, the sentences that the embedded labeller is fitted to.
+        corpus: for all but p1, the sentences that the embedded annotator is fitted to.
 
     Raises:
         InputError: a person is to answer another question than those of the sheet.
     """
     match spec["kind"]:
         case "embedded":
-            from descry.annotators.embedding.annotator import EmbeddedLabeller
+            from descry.annotators.embedding.annotator import EmbeddedAnnotator
             from descry.models.checkpoints import Checkpoint
 
             checkpoint = Checkpoint(spec["model"], spec["revision"], spec.get("pickled", False))
-            return EmbeddedLabeller(checkpoint, max_descriptors, descriptors, corpus)
+            return EmbeddedAnnotator(checkpoint, max_descriptors, descriptors, corpus)
         case "transformers":
-            from descry.annotators.huggingface.annotator import GenerativeLabeller
+            from descry.annotators.huggingface.annotator import GenerativeAnnotator
 
-            return GenerativeLabeller(task, **_options(spec))
+            return GenerativeAnnotator(task, **_options(spec))
         case "openai":
-            from descry.annotators.openai_server.annotator import EndpointLabeller
+            from descry.annotators.openai_server.annotator import EndpointAnnotator
 
-            return EndpointLabeller(task, **_options(spec))
+            return EndpointAnnotator(task, **_options(spec))
         case "human":
-            from descry.annotators.human import HumanLabeller
+            from descry.annotators.human import HumanAnnotator
 
             if task in ("intruder", "simulation"):
                 raise InputError(
                     f"{spec['model']} (human): people answer p2 alone, through the sheet: name"
-                    f" another labeller for {task}, or leave it out (score.scorers)"
+                    f" another annotator for {task}, or leave it out (score.scorers)"
                 )
-            return HumanLabeller(**_options(spec))
+            return HumanAnnotator(**_options(spec))
     raise AssertionError(spec["kind"])
 
 

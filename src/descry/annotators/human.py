@@ -1,4 +1,4 @@
-"""The labeller that is a person: all its answers come from a sheet (sheet.py), by way of the cache.
+"""The annotator that is a person: its answers come from a sheet (sheet.py), by way of the cache.
 
 So `answer` is reached only for what that person has not answered, and that is a failure to be
 counted, never a No.
@@ -16,7 +16,7 @@ HUMAN = "human/"  # before the name of a person among models
 _GROUP = 2048  # prompts entered in the ledger of failures together
 
 
-class HumanLabeller:
+class HumanAnnotator:
     """A person, who answers p2 in rounds: a changed mind is another round."""
 
     def __init__(self, model: str, revision: str) -> None:

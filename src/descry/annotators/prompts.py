@@ -1,4 +1,4 @@
-"""The prompts, rendered for any labeller; topics.py and answers.py parse what is answered.
+"""The prompts, rendered for any annotator; topics.py and answers.py parse what is answered.
 
 The paper's two: p1 (Figure 3) asks for the topics of a sentence, with one example; p2 (Figure 4)
 asks whether a sentence talks about a descriptor. And two that try a neuron out: `intruder` asks
@@ -19,7 +19,7 @@ WORDS = 8  # new tokens of an answer of one word or number: "Yes.", and a blank 
 
 
 class Prompt(NamedTuple):
-    """A prompt as its parts: a labeller may cut the sentence, share it, or not read at all.
+    """A prompt as its parts: an annotator may cut the sentence, share it, or not read at all.
 
     Attributes:
         descriptor: or a description, which is one descriptor or a list of several.

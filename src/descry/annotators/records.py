@@ -1,6 +1,6 @@
 """What the cache keeps of a prompt and its answer."""
 
-from descry.annotators.base import Answer, Frame, Labeller
+from descry.annotators.base import Annotator, Answer, Frame
 from descry.annotators.prompts import Prompt
 from descry.corpus.splits import sentence_id
 from descry.io.hashing import JSON
@@ -18,9 +18,9 @@ def record_of(prompt: Prompt, answer: Answer) -> JSON:
     return record | ({"cut": answer.cut} if answer.cut else {})
 
 
-def origin_of(labeller: Labeller, frame: Frame, prompt: Prompt) -> JSON:
-    """What all answers to one template by one labeller have in common."""
+def origin_of(annotator: Annotator, frame: Frame, prompt: Prompt) -> JSON:
+    """What all answers to one template by one annotator have in common."""
     common = {"task": prompt.task, "template": list(prompt.template), "frame": list(frame)}
-    made = {"versions": versions(labeller.packages)}
-    where = {} if labeller.server is None else {"server": labeller.server}
-    return labeller.identity.as_json() | common | where | made
+    made = {"versions": versions(annotator.packages)}
+    where = {} if annotator.server is None else {"server": annotator.server}
+    return annotator.identity.as_json() | common | where | made

@@ -1,4 +1,4 @@
-"""Which sentences a labeller is asked about: all, or the exemplars of some neurons and a sample.
+"""Which sentences an annotator is asked about: all, or the exemplars of some neurons and a sample.
 
 For a few neurons the exemplars are a small part of the corpus (the paper's judge labels those of
 ten neurons, section 5.1). They are not like the rest, so base rates come from a random sample.

@@ -1,6 +1,6 @@
 """The CSV sheet in which a person answers p2: drawn from annotations, read into the prompt cache.
 
-As many sentences are drawn that the labeller tagged as that it did not (section 5.1), and nothing
+As many sentences are drawn that the annotator tagged as that it did not (section 5.1), and nothing
 in the sheet tells which are which. A row is known by its id and descriptor; the sentence is there
 for people to read.
 
@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.annotators.annotations import Annotations, read_annotations
-from descry.annotators.base import Answer, Labeller
+from descry.annotators.base import Annotator, Answer
 from descry.annotators.human import DTYPE
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import NO, YES, Prompt, p2
@@ -49,7 +49,7 @@ def write_sheet(
 
     Args:
         per_descriptor: sentences tagged with each descriptor, and as many not tagged (all of them,
-            if there are fewer); those that the labeller gave no answer to are neither.
+            if there are fewer); those that the annotator gave no answer to are neither.
         seed: of the draws that decide the sample and the order of the rows.
 
     Raises:
@@ -144,26 +144,26 @@ class _Given(NamedTuple):
 
 
 def read_sheet(
-    sheet: Path, corpus: Path, annotations: Path, cache: PromptCache, labeller: Labeller
+    sheet: Path, corpus: Path, annotations: Path, cache: PromptCache, annotator: Annotator
 ) -> dict[str, int]:
     """Store a filled sheet's answers, as `ask` stores those of a model: all of them or none.
 
     Args:
-        labeller: the person, and the round.
+        annotator: the person, and the round.
 
     Raises:
         InputError: the sheet is not of this corpus, an answer is neither Yes nor No, or this person
             gave another in this round.
     """
-    identity = labeller.identity
+    identity = annotator.identity
     if identity.dtype != DTYPE:
         raise InputError(f"{sheet}: the answers of a person, but {identity.name} is none")
     rows = list(_rows(sheet))
-    given = _given(sheet, rows, corpus, annotations, labeller)
+    given = _given(sheet, rows, corpus, annotations, annotator)
     stored = cache.answers(list(given))
     _no_conflict(sheet, identity.name, stored, given)
     if given:
-        origin = origin_of(labeller, labeller.frame, next(iter(given.values())).prompt)
+        origin = origin_of(annotator, annotator.frame, next(iter(given.values())).prompt)
         records = {key: record_of(g.prompt, Answer(g.response)) for key, g in given.items()}
         cache.store(origin, records)
     empty = sum(not row.answer for row in rows)
@@ -172,7 +172,7 @@ def read_sheet(
 
 
 def _given(
-    sheet: Path, rows: list[_Row], corpus: Path, annotations: Path, labeller: Labeller
+    sheet: Path, rows: list[_Row], corpus: Path, annotations: Path, annotator: Annotator
 ) -> dict[str, _Given]:
     """The answers by the key under which `ask` looks for them."""
     names = set(read_annotations(annotations).descriptors)
@@ -186,7 +186,7 @@ def _given(
             raise _fault(sheet, row.line, f"no descriptor {row.descriptor[:40]!r} in {annotations}")
         if word := _word(sheet, row):
             prompt = p2([texts[row.id]], [row.descriptor])[0]
-            key = labeller.identity.request(prompt, labeller.frame).key
+            key = annotator.identity.request(prompt, annotator.frame).key
             earlier = given.setdefault(key, _Given(row.line, prompt, word))
             if earlier.word != word:
                 raise _fault(sheet, row.line, f"{word}, but line {earlier.line}: {earlier.word}")

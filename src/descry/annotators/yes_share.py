@@ -1,4 +1,4 @@
-"""Whether a labeller tells sentences apart at all, by how often it says Yes."""
+"""Whether an annotator tells sentences apart at all, by how often it says Yes."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ _EACH = 10  # answers about a descriptor, likewise
 
 
 def one_sided(who: str, yes: np.ndarray, answered: np.ndarray) -> str | None:
-    """A warning in words where a labeller says Yes to nearly everything, or to nearly nothing.
+    """A warning in words where an annotator says Yes to nearly everything, or to nearly nothing.
 
     Or where it answers the same of every sentence, whatever the descriptor.
 

@@ -25,7 +25,7 @@ cache_app = typer.Typer(
 app.add_typer(cache_app, name="cache")
 
 STAGES, LOOK, SETUP = "Stages (Snakemake runs them)", "Look at results", "Set up"
-ASK = "Ask labellers"
+ASK = "Ask annotators"
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Params = Annotated[
     str | None,
@@ -135,7 +135,7 @@ def describe(
     shard: Part = None,
     params: Params = None,
 ) -> None:
-    """Raw descriptors of every sentence: prompt p1 to every labeller."""
+    """Raw descriptors of every sentence: prompt p1 to every annotator."""
     from descry.cli.progress import finished, reporting
     from descry.stages import describe as stage
     from descry.workflow.preflight import check_corpus
@@ -172,7 +172,7 @@ def annotate(
     shard: Part = None,
     params: Params = None,
 ) -> None:
-    """B, whether each sentence talks about each descriptor: prompt p2 to the labeller."""
+    """B, whether each sentence talks about each descriptor: prompt p2 to the annotator."""
     files = corpus, descriptors, exemplars, output, cache
     how = {"shard": _shard(shard), "again": not parts}
     _ask_p2("annotate", files, params, replay=replay, journals=journals, **how)
@@ -189,7 +189,7 @@ def judge(
     replay: Replay = False,
     params: Params = None,
 ) -> None:
-    """The same of a second labeller, to hold the first against."""
+    """The same of a second annotator, to hold the first against."""
     files = corpus, descriptors, exemplars, output, cache
     _ask_p2("judge", files, params, replay=replay, journals=journals)
 
@@ -339,7 +339,7 @@ def evaluate(
     curves: Annotated[Path, typer.Option(help="CSV: every score against t and K.")],
     nulls: Annotated[Path, typer.Option(help="CSV: every score by chance.")],
     alignment: Annotated[Path, typer.Option(help="CSV: labels over all sentences, means.")],
-    descriptors: Annotated[Path, typer.Option(help="CSV: the labeller, per descriptor.")],
+    descriptors: Annotated[Path, typer.Option(help="CSV: the annotator, per descriptor.")],
     correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
     scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
     brief: Annotated[Path, typer.Option(help="YAML: ten numbers, which `dvc metrics` compares.")],
@@ -371,7 +371,7 @@ def score(
     replay: Replay = False,
     params: Params = None,
 ) -> None:
-    """How well a labeller can use the labels, on sentences that did not choose them."""
+    """How well an annotator can use the labels, on sentences that did not choose them."""
     from descry.cli.progress import finished, reporting
     from descry.stages import score as stage
 
@@ -590,7 +590,7 @@ def reproduce(
         bool, typer.Option("--keep", help="Keep it also where all is identical.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Ask the labellers that run on this machine again.")
+        bool, typer.Option("--anew", help="Ask the annotators that run on this machine again.")
     ] = False,
 ) -> None:
     """Rebuild a commit's results in a clone, asking nobody, and compare them byte for byte."""
@@ -735,7 +735,7 @@ def forecast(
     results: Results = RESULTS,
     price: Prices = None,
 ) -> None:
-    """What the labellers would be asked by the present params: answers, tokens, time, cost."""
+    """What the annotators would be asked by the present params: answers, tokens, time, cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
     from descry.workflow.forecast import forecast as foretell

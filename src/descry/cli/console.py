@@ -27,7 +27,7 @@ from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.base import Price
 from descry.annotators.cost import cost
 from descry.annotators.prompt_cache.check import Verified
-from descry.annotators.prompt_cache.one_sided import one_sided_labellers
+from descry.annotators.prompt_cache.one_sided import one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
@@ -220,7 +220,7 @@ def show_cache(cache: PromptCache, price: Price | None) -> None:
         table.add_row(task, plain(model), plain(revision[:12]), *shown, spent)
     table.add_row("", "all", "", f"{sum(int(n[0]) for n in rows.values()):,}", "", "", "")
     console().print(table)
-    for words in one_sided_labellers(cache):
+    for words in one_sided_annotators(cache):
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     reasons = Counter(record["reason"] for _, record in cache.failures())
     for reason, count in reasons.most_common():
@@ -247,7 +247,7 @@ def show_forecast(rows: list[Forecast]) -> None:
     table = Table(title="to be asked by the present params")
     for column in (
         "stage",
-        "labeller",
+        "annotator",
         "cached",
         "to ask",
         "tokens in",
@@ -255,7 +255,7 @@ def show_forecast(rows: list[Forecast]) -> None:
         "time",
         "cost",
     ):
-        table.add_column(column, justify="left" if column in ("stage", "labeller") else "right")
+        table.add_column(column, justify="left" if column in ("stage", "annotator") else "right")
     for row in rows:
         out = "unknown" if row.tokens_out is None else f"{row.tokens_out:,}"
         time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
@@ -264,7 +264,7 @@ def show_forecast(rows: list[Forecast]) -> None:
         spent = "" if row.dollars is None else f"${row.dollars:,.2f}"
         asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
         numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, spent
-        table.add_row(row.stage, plain(row.labeller), *numbers)
+        table.add_row(row.stage, plain(row.annotator), *numbers)
     console().print(table)
 
 

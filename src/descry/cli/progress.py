@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from descry.annotators.client import Progress as Report
-from descry.annotators.counts import Tally
+from descry.annotators.counts import Counts
 from descry.io.sanitize import printable
 
 STARTED = time.monotonic()
@@ -32,12 +32,12 @@ Count = Callable[[str, int, int], None]  # what, done, total
 
 @contextmanager
 def reporting(stage: str) -> Iterator[Report]:
-    """A function that shows how far a labeller is: called with its name and tally."""
+    """A function that shows how far an annotator is: called with its name and tally."""
     told: set[str] = set()
-    tallies: dict[int, tuple[str, Tally]] = {}
+    tallies: dict[int, tuple[str, Counts]] = {}
     with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (say, show):
 
-        def report(name: str, tally: Tally) -> None:
+        def report(name: str, tally: Counts) -> None:
             tallies[id(tally)] = name, tally
             if tally.forecast and name not in told:
                 told.add(name)
@@ -60,7 +60,7 @@ def counting(stage: str) -> Iterator[Count]:
         yield lambda what, done, total: show(what, done, total, "")
 
 
-def rates(tally: Tally) -> str:
+def rates(tally: Counts) -> str:
     """Answers and tokens a second, cached share, failures."""
     seconds = max(tally.asking, 1e-9)
     words = [f"{tally.cached / max(tally.done, 1):.0%} cached"]

@@ -1,4 +1,4 @@
-"""A labeller's answers against those of people or of a judge (paper, section 5.1).
+"""An annotator's answers against those of people or of a judge (paper, section 5.1).
 
 Undefined values are NaN.
 """
@@ -58,10 +58,10 @@ _UNDEFINED = Interval(float("nan"), float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class Agreement:
-    """How a labeller's answers agree with the truth.
+    """How an annotator's answers agree with the truth.
 
     Attributes:
-        sentences: answered by both; `truth_yes` and `labeller_yes` of them Yes.
+        sentences: answered by both; `truth_yes` and `annotator_yes` of them Yes.
         precision, recall: with Wilson's interval.
         kappa: Cohen's, with a bootstrap interval over the sentences.
         auroc: NaN where not every sentence has a score.
@@ -69,7 +69,7 @@ class Agreement:
 
     sentences: int
     truth_yes: int
-    labeller_yes: int
+    annotator_yes: int
     precision: Interval
     recall: Interval
     f1: float
@@ -78,11 +78,11 @@ class Agreement:
 
 
 def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agreement:
-    """Compare a labeller with the truth on the sentences that both have answered.
+    """Compare an annotator with the truth on the sentences that both have answered.
 
     Args:
         answer: int8 [sentences], 1 Yes, 0 No, -1 no answer.
-        score: float [sentences], log-odds of Yes; NaN where the labeller gave words only.
+        score: float [sentences], log-odds of Yes; NaN where the annotator gave words only.
         truth: int8 [sentences], likewise 1, 0 or -1.
     """
     counts = table(answer, truth)
@@ -92,14 +92,14 @@ def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agree
 
 def summary(counts: Table, area: float = float("nan")) -> Agreement:
     """The agreement that a table of counts shows."""
-    labeller_yes, truth_yes = counts.yes_yes + counts.yes_no, counts.yes_yes + counts.no_yes
+    annotator_yes, truth_yes = counts.yes_yes + counts.yes_no, counts.yes_yes + counts.no_yes
     return Agreement(
         sentences=int(counts.array.sum()),
         truth_yes=truth_yes,
-        labeller_yes=labeller_yes,
-        precision=_proportion(counts.yes_yes, labeller_yes),
+        annotator_yes=annotator_yes,
+        precision=_proportion(counts.yes_yes, annotator_yes),
         recall=_proportion(counts.yes_yes, truth_yes),
-        f1=_share(2 * counts.yes_yes, labeller_yes + truth_yes),
+        f1=_share(2 * counts.yes_yes, annotator_yes + truth_yes),
         kappa=kappa(counts),
         auroc=area,
     )
@@ -161,7 +161,7 @@ def auroc(score: np.ndarray, truth: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How often a labeller says Yes where that is true, and No where it is not; and how sure."""
+    """How often an annotator says Yes where that is true, and No where it is not; and how sure."""
 
     sensitivity: float
     specificity: float
@@ -171,13 +171,13 @@ class Reliability:
 def reliability(counts: Table, yes_share: float) -> Reliability:
     """Sensitivity and specificity over all sentences.
 
-    A sheet has as many sentences that the labeller tagged as that it did not (section 5.1), which
+    A sheet has as many sentences that the annotator tagged as that it did not (section 5.1), which
     is not their share: each kind counts by its share in the corpus. The covariance is that of
     Jeffreys' posterior of the two kinds' error rates.
 
     Args:
-        counts: the labeller first.
-        yes_share: of all sentences, those that the labeller says Yes to.
+        counts: the annotator first.
+        yes_share: of all sentences, those that the annotator says Yes to.
     """
     draws = np.random.default_rng(_SEED)
     tagged = counts.yes_yes + counts.yes_no
@@ -201,31 +201,31 @@ def reliability(counts: Table, yes_share: float) -> Reliability:
 
 @dataclass(frozen=True)
 class Corrected:
-    """True shares behind what a labeller says: float64 arrays, NaN where undefined."""
+    """True shares behind what an annotator says: float64 arrays, NaN where undefined."""
 
     value: np.ndarray
     low: np.ndarray
     high: np.ndarray
 
 
-def corrected(yes: np.ndarray, answered: np.ndarray, labeller: Reliability) -> Corrected:
-    """The share of sentences with a descriptor, freed of the labeller's errors.
+def corrected(yes: np.ndarray, answered: np.ndarray, annotator: Reliability) -> Corrected:
+    """The share of sentences with a descriptor, freed of the annotator's errors.
 
     Rogan & Gladen (1978): (share + specificity - 1) / (sensitivity + specificity - 1), cut to 0 ...
     1, with a 95% interval by the delta method over the share (as Agresti and Coull adjust it), the
-    sensitivity and the specificity. Undefined for a labeller no better than chance.
+    sensitivity and the specificity. Undefined for an annotator no better than chance.
 
     Args:
         yes, answered: counts of sentences, of one shape.
     """
-    better = labeller.sensitivity + labeller.specificity - 1
+    better = annotator.sensitivity + annotator.specificity - 1
     if not better > 0:  # also NaN
         return Corrected(*(np.full(np.shape(yes), np.nan) for _ in range(3)))
-    value = (ratio(yes, answered) + labeller.specificity - 1) / better
+    value = (ratio(yes, answered) + annotator.specificity - 1) / better
     # Of a set without a Yes, or all Yes, the plain variance would be none.
     adjusted = (yes + 2) / (np.asarray(answered) + 4)
-    centre = np.where(answered, (adjusted + labeller.specificity - 1) / better, np.nan)
-    (sensitivity, both), (_, specificity) = labeller.covariance
+    centre = np.where(answered, (adjusted + annotator.specificity - 1) / better, np.nan)
+    (sensitivity, both), (_, specificity) = annotator.covariance
     variance = (
         adjusted * (1 - adjusted) / (np.asarray(answered) + 4)
         + centre**2 * sensitivity

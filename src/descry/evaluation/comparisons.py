@@ -20,7 +20,7 @@ UNTRAINED = "random weights"
 
 
 @dataclass(frozen=True)
-class Study:
+class Comparisons:
     """What the labels of one end are made of, whatever model's exemplars."""
 
     b: Annotations
@@ -62,7 +62,7 @@ class Study:
 
         Args:
             exemplars: int [neurons, size], rows of the corpus, -1 behind the end of a smaller set.
-            answers: others than the labeller's.
+            answers: others than the annotator's.
             about: bool [sentences], those that they are about.
         """
         answers = self.b.answer if answers is None else answers
@@ -75,7 +75,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Grid:
+class ThresholdGrid:
     """Where labels are cut, and the tables of what is found there."""
 
     rule: Rule

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.nan_stats import NORMAL_95, mean, ratio
-from descry.activations.store import DATA, neuron_blocks, turned
+from descry.activations.store import DATA, neuron_blocks, transposed
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import MISSING, Annotations
 from descry.corpus.splits import HALVES, other_half
@@ -18,7 +18,7 @@ from descry.evaluation.agreement import Reliability, corrected
 from descry.evaluation.alignment import Alignment, align
 from descry.io.csv_rows import Row
 from descry.io.hdf5 import reading_hdf5
-from descry.io.prefetch import ahead, cores
+from descry.io.prefetch import cores, map_ahead
 from descry.labels.assignment import asked_sets
 from descry.labels.results import Labels, read_labels
 
@@ -57,7 +57,7 @@ class _Half:
     def aligned(self, values: np.ndarray | None, span: slice, sign: int) -> tuple[np.ndarray, ...]:
         """Labels of some neurons, their scores and those of the others: [metrics, labels]."""
         labels = self.within(span)
-        columns = None if values is None else turned(values[self.rows]) * np.float32(sign)
+        columns = None if values is None else transposed(values[self.rows]) * np.float32(sign)
         place = self.neurons[labels] - span.start
         sets = self.exemplars[span]
         both = np.concatenate([self.descriptors[labels], self.others[labels]])
@@ -81,13 +81,13 @@ def label_scores(
     Args:
         b: with the descriptors of the label table.
         rows: of each split in the corpus.
-        reliable: by descriptor, where the labeller's errors are known.
+        reliable: by descriptor, where the annotator's errors are known.
         seed: draws the other labels that are the null.
 
     Returns:
         table: a row a label: where from, its numbers in the half that chose it; `Alignment` in the
             other, share (of the exemplars there that it applies to), and that share corrected for
-            the labeller's errors, with its interval.
+            the annotator's errors, with its interval.
         means: a row a half and metric: value, low, high, null, corrected, defined.
     """
     table = read_labels(labels, end)
@@ -100,7 +100,7 @@ def label_scores(
 
     threads = cores()
     blocks = _blocks(activations, halves, len(table.neurons), MEMORY // (3 * (threads + 2)))
-    for results in ahead(score, blocks, threads):
+    for results in map_ahead(score, blocks, threads):
         for (found, own, null), held in zip(results, scores, strict=True):
             held[0][:, found], held[1][:, found] = own, null
     both = list(zip(halves, scores, strict=True))
@@ -171,9 +171,9 @@ def _table(
     answers = np.where(members >= 0, half.answers[members, half.descriptors[:, None]], MISSING)
     yes, answered = (answers == 1).sum(axis=1), (answers >= 0).sum(axis=1)
     free = np.full((3, len(names)), np.nan)
-    for name, labeller in reliable.items():
+    for name, annotator in reliable.items():
         own = np.flatnonzero(names == name)
-        found = corrected(yes[own], answered[own], labeller)
+        found = corrected(yes[own], answered[own], annotator)
         free[:, own] = found.value, found.low, found.high
     columns = {
         "end": [end] * len(names),

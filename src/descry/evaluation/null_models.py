@@ -1,7 +1,7 @@
 """What scores would be by chance, and how sure they are.
 
 A comparison holds the labels of one side against those of another: of the two halves of the data,
-or by a labeller's answers and by the truth about the same sentences. Its nulls:
+or by an annotator's answers and by the truth about the same sentences. Its nulls:
 
 - random sets: every neuron gets a random set of sentences in the place of its exemplars. The
   paper's consistency (section 5.3) is nearly as high for these: f(c) comes near to base rates.
@@ -22,8 +22,8 @@ import numpy as np
 
 from descry.activations.nan_stats import NORMAL_95, means, ratio
 from descry.evaluation.metrics import Cuts, Tags, rate, resampled
-from descry.io.prefetch import ahead, cores
-from descry.labels.counting import Sets, random_pools
+from descry.io.prefetch import cores, map_ahead
+from descry.labels.counting import SparseSets, random_pools
 from descry.labels.rules import Counts, Rule
 
 Null = Literal["random sets", "permuted descriptors", "shuffled neurons"]
@@ -53,8 +53,8 @@ class Side:
         return np.asarray(np.count_nonzero(self.exemplars >= 0, axis=1))
 
     @cached_property
-    def _sets(self) -> Sets:
-        return Sets(self.exemplars, len(self.answers))
+    def _sets(self) -> SparseSets:
+        return SparseSets(self.exemplars, len(self.answers))
 
     @cached_property
     def _answered(self) -> np.ndarray:
@@ -72,7 +72,7 @@ class Side:
 
     def drawn(self, members: np.ndarray) -> np.ndarray:
         """The same for other sets of sentences."""
-        return self._strength(Sets(members, len(self.answers)), self.answers)
+        return self._strength(SparseSets(members, len(self.answers)), self.answers)
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:
         """The same where each sentence counts so many times."""
@@ -90,7 +90,7 @@ class Side:
         )
         return self.rule.strength(Counts(yes, answered, base_yes, base_answered, self._within))
 
-    def _strength(self, sets: Sets, answers: np.ndarray) -> np.ndarray:
+    def _strength(self, sets: SparseSets, answers: np.ndarray) -> np.ndarray:
         yes = sets.sums(answers == 1)
         answered = yes if self.rule.of_occurrences else sets.sums(answers >= 0)
         base = answers[self.sampled]
@@ -300,7 +300,7 @@ def _draws(
     def one(index: int) -> np.ndarray:
         return draw(np.random.default_rng([seed, index, *name.encode()]))
 
-    return np.stack(list(ahead(one, range(number), cores())))
+    return np.stack(list(map_ahead(one, range(number), cores())))
 
 
 def _chance(value: np.ndarray, draws: np.ndarray) -> Chance:

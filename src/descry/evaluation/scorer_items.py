@@ -23,7 +23,7 @@ class Lineup(NamedTuple):
     right: int
 
 
-class Trial(NamedTuple):
+class ScorerItem(NamedTuple):
     """A neuron that is tried out.
 
     Attributes:
@@ -95,23 +95,23 @@ def trials(
     *,
     neurons: list[str] | int | None,
     sentences: int,
-    company: int,
+    distractors: int,
     seed: int,
-) -> list[Trial]:
+) -> list[ScorerItem]:
     """The neurons that are tried out, layer by layer.
 
     Args:
         texts: the descriptions of those that have one.
         neurons: names, how many of the described to draw, or None for all of those.
         sentences: of each kind, at most.
-        company: exemplars in a line-up, at most.
+        distractors: exemplars in a line-up, at most.
 
     Raises:
         InputError: a name is no neuron of the model.
     """
     around = sorted(texts, key=lambda name: draw(seed, f"description:{name}"))
     following = dict(zip(around, around[1:] + around[:1], strict=True))
-    ring, found = _Ring(source, seed), []
+    ring, found = _DistractorRing(source, seed), []
     for place in _chosen(neurons, list(texts), every, seed):
         name, held, whole = every.name(*place), *source.sets(place)
         active = sorted(held, key=lambda row: draw(seed, f"{name}:{source.ids[row]}"))[:sentences]
@@ -119,9 +119,9 @@ def trials(
         other = following.get(name, name)
         names = [name] if other == name else [name, other]
         own = tuple(texts[described] for described in names if described in texts)
-        lineups = [_lineup(name, active, row, source.ids, company, seed) for row in quiet]
+        lineups = [_lineup(name, active, row, source.ids, distractors, seed) for row in quiet]
         shown = "" if other == name else other
-        found.append(Trial(name, place, own, shown, active, quiet, lineups))
+        found.append(ScorerItem(name, place, own, shown, active, quiet, lineups))
     return found
 
 
@@ -133,7 +133,7 @@ def _chosen(
     return sorted({every.find(name) for name in neurons})
 
 
-class _Ring:
+class _DistractorRing:
     """Sentences in the order of their lots, in a circle: a neuron takes those from its own lot on.
 
     So a draw costs no lot for every neuron and sentence, and one review more hardly changes it.
@@ -152,17 +152,17 @@ class _Ring:
 
 
 def _lineup(
-    neuron: str, active: list[int], quiet: int, ids: list[str], company: int, seed: int
+    neuron: str, active: list[int], quiet: int, ids: list[str], distractors: int, seed: int
 ) -> Lineup:
     def lot(what: str, row: int) -> bytes:
         return draw(seed, f"{what}:{neuron}:{ids[quiet]}:{ids[row]}")
 
-    others = sorted(active, key=lambda row: lot("company", row))[:company]
+    others = sorted(active, key=lambda row: lot("company", row))[:distractors]
     rows = sorted([*others, quiet], key=lambda row: lot("order", row))
     return Lineup(rows, rows.index(quiet))
 
 
-def prompts_of(scorer: str, tried: Sequence[Trial], texts: Sequence[str]) -> list[Prompt]:
+def prompts_of(scorer: str, tried: Sequence[ScorerItem], texts: Sequence[str]) -> list[Prompt]:
     """All that a scorer asks, neuron by neuron; `texts` are the corpus."""
     if scorer == "intruder":
         lineups = [lineup for trial in tried for lineup in trial.lineups]

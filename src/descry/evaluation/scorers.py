@@ -1,15 +1,15 @@
-"""How well neurons' descriptions were put to use: scores of a labeller's answers about them.
+"""How well neurons' descriptions were put to use: scores of an annotator's answers about them.
 
 - detection (Paulo et al. 2024, "Automatically Interpreting Millions of Features in Large Language
-  Models"): of sentences that excite the neuron and as many that do not, the labeller says for each
+  Models"): of sentences that excite the neuron and as many that do not, the annotator says for each
   whether the description applies. Scored by balanced accuracy, and by AUROC where the answers carry
   a score; by chance both are 0.5.
 - intruder (the same, after the word intrusion of Chang et al. 2009, "Reading Tea Leaves: How Humans
   Interpret Topic Models"): of n sentences that excite the neuron and one that does not, the
-  labeller names the one. No description is shown: it says whether there is anything to describe.
+  annotator names the one. No description is shown: it says whether there is anything to describe.
   Scored by accuracy; by chance 1 / (n + 1).
 - simulation (Bills et al. 2023, "Language models can explain neurons in language models"; there of
-  tokens, here of sentences): the labeller rates from 0 to 10 how strongly a neuron with the
+  tokens, here of sentences): the annotator rates from 0 to 10 how strongly a neuron with the
   description responds. Scored by the correlation of ratings and activations, Pearson's and
   Spearman's; by chance 0.
 

@@ -15,7 +15,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ahead(
+def map_ahead(
     run: Callable[[T], R], items: Iterable[T], threads: int, begin: Callable[[], None] | None = None
 ) -> Iterator[R]:
     """Results in the order of the items, worked on by threads while earlier ones are used.

@@ -8,13 +8,13 @@ import numpy as np
 
 from descry.activations.nan_stats import ratio
 from descry.annotators.bitset import Answers
-from descry.labels.counting import Lines
+from descry.labels.counting import PackedFlags
 
 Frequency = Literal["occurrences", "sentences"]
 
 
 @dataclass(frozen=True)
-class Tally:
+class SetCounts:
     """How often each descriptor is in each exemplar set, and in the split as a whole.
 
     Attributes:
@@ -33,10 +33,10 @@ class Tally:
     base_count: np.ndarray
     base_answered: np.ndarray
 
-    def keep(self, columns: Sequence[int]) -> "Tally":
+    def keep(self, columns: Sequence[int]) -> "SetCounts":
         """Some of the descriptors."""
         of_sets = self.count[:, columns], self.answered[:, columns], self.asked
-        return Tally(*of_sets, self.base_count[columns], self.base_answered[columns])
+        return SetCounts(*of_sets, self.base_count[columns], self.base_answered[columns])
 
     def f(self, by: Frequency) -> np.ndarray:
         """f(c) of every neuron and descriptor: float64 [neurons, descriptors].
@@ -62,19 +62,19 @@ class Tally:
         return ratio(self.f(by), self.base(by))
 
 
-class Tallying:
+class SetCounter:
     """Counts exemplar sets, any number of neurons at a time.
 
     Args:
         answers: B.
-        asked: bool [sentences], those that the labeller was asked about.
+        asked: bool [sentences], those that the annotator was asked about.
     """
 
     def __init__(self, answers: Answers, asked: np.ndarray) -> None:
         self._answers, self._asked = answers, asked
-        self._yes, self._answered = Lines(answers.yes), Lines(answers.answered)
+        self._yes, self._answered = PackedFlags(answers.yes), PackedFlags(answers.answered)
 
-    def tally(self, exemplars: Iterable[np.ndarray], base: np.ndarray) -> Tally:
+    def tally(self, exemplars: Iterable[np.ndarray], base: np.ndarray) -> SetCounts:
         """Count the sets of a split.
 
         Args:
@@ -84,7 +84,7 @@ class Tallying:
         parts = [self._of(block) for block in exemplars]
         count, answered, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
         of_split = self._answers.among(base)
-        return Tally(count, answered, asked, of_split.yes.totals, of_split.answered.totals)
+        return SetCounts(count, answered, asked, of_split.yes.totals, of_split.answered.totals)
 
     def _of(self, exemplars: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         asked = asked_sets(exemplars, self._asked)
@@ -130,7 +130,7 @@ def ranks(f: np.ndarray) -> np.ndarray:
 
 
 def broad_descriptors(
-    tally: Tally, by: Frequency, threshold: float, share: float
+    tally: SetCounts, by: Frequency, threshold: float, share: float
 ) -> list[tuple[int, float]]:
     """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
 

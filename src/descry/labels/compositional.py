@@ -17,7 +17,7 @@ from typing import Literal
 
 import numpy as np
 
-from descry.annotators.bitset import Bits
+from descry.annotators.bitset import BitMatrix
 
 Op = Literal["and", "or", "and not"]
 OPS: tuple[Op, ...] = ("and", "or", "and not")
@@ -76,7 +76,7 @@ class Composer:
         penalty: what IoU is multiplied by for each descriptor after the first, above 0 to 1.
     """
 
-    def __init__(self, yes: Bits, *, length: int, beam: int, penalty: float) -> None:
+    def __init__(self, yes: BitMatrix, *, length: int, beam: int, penalty: float) -> None:
         self._yes, self._counts = yes, _Counts(yes)
         self._length, self._beam, self._penalty = length, beam, penalty
 
@@ -94,7 +94,7 @@ class Composer:
         return [_best(self._yes.at(rows[rows >= 0]).T, *how) for rows in exemplars]
 
 
-def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: Bits) -> np.ndarray:
+def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: BitMatrix) -> np.ndarray:
     """Sentences that are exemplars and hold over those that are or do, float64 [neurons].
 
     NaN where there is no formula, no set, or no such sentence.
@@ -112,7 +112,7 @@ def iou(formulas: list[Formula | None], exemplars: np.ndarray, yes: Bits) -> np.
     taken = exemplars >= 0
     sizes = np.count_nonzero(taken, axis=1)
     for formula, rows in neurons.items():
-        held = Bits(formula.holds(yes.packed)[None], yes.sentences)
+        held = BitMatrix(formula.holds(yes.packed)[None], yes.sentences)
         inside = np.count_nonzero(held.at(exemplars[rows])[0] & taken[rows], axis=1)
         found[rows] = _iou(inside, held.totals, sizes[rows])
     found[sizes == 0] = np.nan
@@ -126,7 +126,7 @@ class _Counts:
         each: int64 [descriptors].
     """
 
-    def __init__(self, yes: Bits) -> None:
+    def __init__(self, yes: BitMatrix) -> None:
         words = -(-yes.packed.shape[1] // 8)
         self._bits = np.zeros((len(yes), words), dtype=np.uint64)
         self._bits.view(np.uint8)[:, : yes.packed.shape[1]] = yes.packed

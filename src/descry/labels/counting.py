@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from descry.annotators.bitset import Bits
+from descry.annotators.bitset import BitMatrix
 
 _WORD = 64  # bits
 _MOST = 255  # members whose flags add up within a byte
@@ -12,7 +12,7 @@ _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 _FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a word
 
 
-class Sets:
+class SparseSets:
     """Sets of sentences, one a neuron, kept as a sparse matrix.
 
     Args:
@@ -88,14 +88,14 @@ def random_pools(
         yield neurons, members
 
 
-class Lines:
+class PackedFlags:
     """The flags of a sentence beside each other, eight columns to a byte, to be counted in sets.
 
     Sets may come a block at a time, which `Sets` would want all of; it wants weights, too, where
     here are bits.
     """
 
-    def __init__(self, flags: Bits) -> None:
+    def __init__(self, flags: BitMatrix) -> None:
         self._columns = len(flags)
         # Row -1, which is nobody's, is the last one: nothing is set there.
         self._bytes = np.zeros((-(-self._columns // 8), flags.sentences + 1), dtype=np.uint8)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from descry.errors import InputError
-from descry.io.prefetch import ahead
+from descry.io.prefetch import map_ahead
 
 _NO_MEMORY = re.compile(r"out of memory|can('t|not) allocate memory|alloc_failed", re.IGNORECASE)
 T = TypeVar("T")
@@ -91,11 +91,13 @@ def in_parallel(
             return run(batch)
 
     if device != "cpu":
-        yield from ahead(inferred, batches, together) if together > 1 else map(inferred, batches)
+        yield from (
+            map_ahead(inferred, batches, together) if together > 1 else map(inferred, batches)
+        )
         return
     threads = torch.get_num_threads()
     try:
-        yield from ahead(inferred, batches, threads, lambda: torch.set_num_threads(1))
+        yield from map_ahead(inferred, batches, threads, lambda: torch.set_num_threads(1))
     finally:
         torch.set_num_threads(threads)  # the threads' setting is partly the whole process's
 

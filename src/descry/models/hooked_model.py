@@ -53,7 +53,7 @@ class _Capture:
 _CAPTURE: ContextVar[_Capture | None] = ContextVar("capture", default=None)
 
 
-class Target:
+class HookedModel:
     """A model's neurons at one site and position."""
 
     def __init__(
@@ -140,7 +140,7 @@ class Target:
         real = torch.arange(shape[1]) < lengths[:, None]
         ids[real] = torch.tensor([token for row in batch for token in row])
         ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
-        keep = _keeper(self.position, real, lengths)
+        keep = _pool(self.position, real, lengths)
         capture = _Capture(self.layers, lambda value: keep(self._by_token(value, shape)))
         self._forward(ids, real, capture)
         return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
@@ -224,7 +224,7 @@ def _take(value: Any) -> None:
         capture.take(value if hasattr(value, "shape") else value[0])
 
 
-def _keeper(position: Position, real: "torch.Tensor", lengths: "torch.Tensor") -> Reduce:
+def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor") -> Reduce:
     """From values [texts, tokens, neurons] to float32 [rows, neurons]; padding never counts."""
     import torch
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from descry.activations.top_k import NOBODY
 from descry.corpus.splits import sentence_id
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
 from descry.n2g.explain import Sample, Settings, explain, halves, sample
@@ -25,7 +25,7 @@ Known = list[tuple[Prompt, np.ndarray]]
 _DIGITS = 3  # of an activation at a token: no colour shows more
 
 
-def of_layers(target: Target, layers: Sequence[int]) -> Target:
+def of_layers(target: HookedModel, layers: Sequence[int]) -> HookedModel:
     """The same model with these layers; nothing is loaded again."""
     other = copy(target)
     other.layers = list(layers)

@@ -7,7 +7,7 @@ import numpy as np
 
 from descry.errors import InputError
 from descry.models.batching import in_parallel, plan_batches, within_memory
-from descry.models.hooked_model import Target, around
+from descry.models.hooked_model import HookedModel, around
 from descry.models.special_tokens import vocabulary_size
 from descry.n2g.batching import Prompt
 
@@ -18,7 +18,7 @@ _NOISE = 1e-5  # of the largest value: what another order of additions changes
 class LayerNeurons:
     """The neurons of a target model's one layer, at its site and position."""
 
-    def __init__(self, target: Target, *, bos: bool, batch_tokens: int) -> None:
+    def __init__(self, target: HookedModel, *, bos: bool, batch_tokens: int) -> None:
         """Look at the model and its tokenizer.
 
         Args:

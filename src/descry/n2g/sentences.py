@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from descry.io.parquet import read_blocks, read_table, row_count
-from descry.io.prefetch import ahead
+from descry.io.prefetch import map_ahead
 from descry.n2g.batching import Prompt
 from descry.n2g.texts import Text, read
 
@@ -40,7 +40,7 @@ class Sentences:
             return self._read(table["text"].to_pylist())
 
         self.cut = 0
-        for texts in ahead(read_block, read_blocks(self.corpus, "corpus", ["text"], BLOCK), 1):
+        for texts in map_ahead(read_block, read_blocks(self.corpus, "corpus", ["text"], BLOCK), 1):
             self.cut += sum(text.cut > 0 for text in texts)
             yield [text.tokens for text in texts]
 

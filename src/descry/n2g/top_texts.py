@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from descry.activations.top_k import Leaders
+from descry.activations.top_k import TopK
 from descry.errors import InputError
 from descry.models.batching import in_parallel, plan_batches, within_memory
-from descry.models.hooked_model import Target
+from descry.models.hooked_model import HookedModel
 from descry.n2g.batching import Prompt
 
 Around = tuple[Sequence[int], Sequence[int]]  # special tokens before a prompt, and behind it
 
 
 def leading_rows(
-    target: Target,
+    target: HookedModel,
     blocks: Iterable[Sequence[Prompt]],
     around: Around,
     chosen: Sequence[tuple[int, int]],
@@ -39,17 +39,17 @@ def leading_rows(
     Raises:
         InputError: an activation is not finite, or memory is short.
     """
-    leaders = Leaders(len(chosen), size)
+    leaders = TopK(len(chosen), size)
     first = 0
     for prompts in blocks:
         values = _highest(target, prompts, around, chosen, batch_tokens)
         leaders.add(values, first + np.arange(len(prompts)))
         first += len(prompts)
-    return leaders.settle()[0]
+    return leaders.finalize()[0]
 
 
 def _highest(
-    target: Target,
+    target: HookedModel,
     prompts: Sequence[Prompt],
     around: Around,
     chosen: Sequence[tuple[int, int]],

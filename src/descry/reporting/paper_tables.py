@@ -14,7 +14,7 @@ from descry.io.csv_rows import Row
 JSON = Any
 _SIZES = ["raw_descriptors", "mentions", "smallest", "median", "largest"]
 COLUMNS: dict[str, list[str]] = {
-    "table1": ["id", "sentence", "labeller", "raw_descriptor"],
+    "table1": ["id", "sentence", "annotator", "raw_descriptor"],
     "table2": ["descriptor", "raw_descriptor", "mentions", "representative"],
     "table3": ["end", "descriptor", "base_rate", "neurons", "raw_descriptors", "mentions"],
     "table4": ["descriptor", "stage", "end", "raw_descriptors", "mentions", "reason"],
@@ -29,18 +29,20 @@ def raw_descriptors(
 
     Args:
         sentences: texts by id.
-        candidates: rows of candidates.parquet, those of a sentence and labeller in their order.
+        candidates: rows of candidates.parquet, those of a sentence and annotator in their order.
         number: of sentences, drawn by `seed`.
     """
     chosen = sorted(sentences, key=lambda name: draw(seed, f"table 1:{name}"))[:number]
     found: dict[str, list[Row]] = {name: [] for name in chosen}
     for row in candidates:
         if row["id"] in found:
-            found[row["id"]].append({"labeller": row["labeller"], "raw_descriptor": row["phrase"]})
+            found[row["id"]].append(
+                {"annotator": row["annotator"], "raw_descriptor": row["phrase"]}
+            )
     return [
         {"id": name, "sentence": sentences[name], **row}
         for name in chosen
-        for row in found[name] or [{"labeller": None, "raw_descriptor": None}]
+        for row in found[name] or [{"annotator": None, "raw_descriptor": None}]
     ]
 
 

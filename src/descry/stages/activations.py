@@ -12,17 +12,17 @@ import numpy as np
 
 from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
 from descry.activations.store import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
-from descry.activations.streaming import Running
+from descry.activations.streaming import StreamingStats
 from descry.io.atomic import part_of
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.parquet import read_table, row_count
-from descry.io.prefetch import ahead
+from descry.io.prefetch import map_ahead
 from descry.io.provenance import provenance
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.distributed import Share, share
-from descry.models.hooked_model import Position, Target
+from descry.models.hooked_model import HookedModel, Position
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")
@@ -70,7 +70,7 @@ def run(
     """
     own = share(device)
     checkpoint = Checkpoint(**target)
-    model = Target(
+    model = HookedModel(
         checkpoint,
         site=site,
         position=position,
@@ -113,7 +113,7 @@ class _Job:
     corpus: Path
     output: Path
     made: JSON
-    model: Target
+    model: HookedModel
     own: Share
     batch_tokens: int
     block: int
@@ -188,7 +188,7 @@ class _Job:
             else sentence_blocks(self.corpus, self.model, self.block, wanted)
         )
         before, total = int(sentences[writer.written].sum()), int(sentences.sum())
-        self._follow(ahead(write, self._computed(blocks, dtype), 1), total, before)
+        self._follow(map_ahead(write, self._computed(blocks, dtype), 1), total, before)
 
     @property
     def _mine(self) -> slice:
@@ -219,7 +219,7 @@ class _Job:
 
     def exemplars(self, keep: int) -> None:
         """Write what is kept of the activations; only some blocks of them are ever held."""
-        running = self._resumed(Running(len(self.model.layers) * self.model.neurons, keep))
+        running = self._resumed(StreamingStats(len(self.model.layers) * self.model.neurons, keep))
         saved = time.monotonic()
 
         def wanted(number: int) -> bool:
@@ -250,7 +250,7 @@ class _Job:
             blocks = sentence_blocks(self.corpus, self.model, self.block, wanted)
             total = row_count(self.corpus, "corpus") // self.shard.number
             before = running.next // self.shard.number * self.block
-            self._follow(ahead(add, self._computed(blocks, "float32"), 1), total, before)
+            self._follow(map_ahead(add, self._computed(blocks, "float32"), 1), total, before)
         self._join(running)
 
     def _unfinished(self, index: int) -> Path:
@@ -264,7 +264,7 @@ class _Job:
         ours = re.compile(rf"\.?\.{stem}(\.\d+-of-\d+)?\.h5(\.part)?(\.\d+)?\.part")
         return [path for path in self.output.parent.iterdir() if ours.fullmatch(path.name)]
 
-    def _resumed(self, running: Running) -> Running:
+    def _resumed(self, running: StreamingStats) -> StreamingStats:
         path = self._unfinished(self.own.index)
         if path.exists():
             refuse_another(path, self.made)
@@ -272,7 +272,7 @@ class _Job:
                 running.restore(file)
         return running
 
-    def _save(self, running: Running, path: Path, names: dict[str, str]) -> None:
+    def _save(self, running: StreamingStats, path: Path, names: dict[str, str]) -> None:
         with writing_hdf5(path, self.made) as file:
             file.attrs.update(names)
             for name, values in running.state().items():
@@ -280,7 +280,7 @@ class _Job:
                 packed = {"compression": "gzip"} if name == CUT and len(values) else {}
                 file.create_dataset(name, data=values, **packed)
 
-    def _join(self, running: Running) -> None:
+    def _join(self, running: StreamingStats) -> None:
         """Write the file, out of all processes' shares."""
         others = [self._unfinished(index) for index in range(1, self.own.number)]
         if self.parts and self.own.main:

@@ -8,9 +8,9 @@ import numpy as np
 
 from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
 from descry.annotators.annotations import writing_annotations
-from descry.annotators.base import NO_FRAME, Labeller
-from descry.annotators.client import Asking, Progress, ask, stored_frame
-from descry.annotators.counts import Tally
+from descry.annotators.base import NO_FRAME, Annotator
+from descry.annotators.client import AskOptions, Progress, answer_prompts, stored_frame
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.journal import opened
@@ -38,7 +38,7 @@ def run(
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labeller: JSON,
+    annotator: JSON,
     scope: Literal["corpus", "exemplars"],
     neurons: Choice,
     sample: int,
@@ -67,11 +67,11 @@ def run(
     phrases = {entry["name"]: entry["phrases"] for entry in entries}
     read = [corpus, descriptors] + ([exemplars] if scope == "exemplars" else [])
     made = provenance(stage, section, read, PACKAGES)
-    who = create(labeller, "p2", descriptors=phrases, corpus=texts)
+    who = create(annotator, "p2", descriptors=phrases, corpus=texts)
     which = scope_of(ids, exemplars, scope, neurons, sample, seed)
-    rows, names, tally = np.flatnonzero(which.asked), list(phrases), Tally()
+    rows, names, tally = np.flatnonzero(which.asked), list(phrases), Counts()
     with opened(cache_folder, journals) as cache:
-        how = Asking(stage, cache, max_failures, replay, progress, shard, again)
+        how = AskOptions(stage, cache, max_failures, replay, progress, shard, again)
         found = _verdicts(how, who, p2(Chosen(texts, rows), names), min_mass, tally)
         if shard != WHOLE:
             for _ in found:
@@ -122,18 +122,18 @@ def scope_of(
 
 
 def _verdicts(
-    how: Asking, who: Labeller, prompts: Sequence[Prompt], min_mass: float, tally: Tally
+    how: AskOptions, who: Annotator, prompts: Sequence[Prompt], min_mass: float, tally: Counts
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Slab by slab, of the answers that are one: places of the prompts, and fields of `Verdict`."""
 
     def check(response: JSON) -> None:
         parse_verdict(response, min_mass)
 
-    for slab in ask(how, who, prompts, check, tally):
-        said = [place for place, response in enumerate(slab.responses) if response is not None]
-        verdicts = [parse_verdict(slab.responses[place], min_mass) for place in said]
+    for chunk in answer_prompts(how, who, prompts, check, tally):
+        said = [place for place, response in enumerate(chunk.responses) if response is not None]
+        verdicts = [parse_verdict(chunk.responses[place], min_mass) for place in said]
         yield (
-            slab.start + np.array(said, dtype=np.int64),
+            chunk.start + np.array(said, dtype=np.int64),
             np.array([verdict.yes for verdict in verdicts], dtype=bool),
             np.array([verdict.odds for verdict in verdicts], dtype=np.float32),
             np.array([verdict.greedy for verdict in verdicts], dtype=bool),

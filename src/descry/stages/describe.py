@@ -7,9 +7,9 @@ from typing import IO, Any
 
 import pyarrow as pa
 
-from descry.annotators.base import NO_FRAME, Identity, Labeller
-from descry.annotators.client import Asking, Progress, ask, stored_frame
-from descry.annotators.counts import Tally
+from descry.annotators.base import NO_FRAME, Annotator, Identity
+from descry.annotators.client import AskOptions, Progress, answer_prompts, stored_frame
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import Topics, read_topics
 from descry.annotators.prompt_cache.journal import opened
@@ -33,7 +33,7 @@ def run(
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labellers: list[JSON],
+    annotators: list[JSON],
     max_descriptors: int,
     max_words: int,
     example: Example | None,
@@ -45,9 +45,9 @@ def run(
     shard: Shard = WHOLE,
     again: bool = True,
 ) -> dict[str, int]:
-    """Write the raw descriptors: a row per sentence, labeller and phrase.
+    """Write the raw descriptors: a row per sentence, annotator and phrase.
 
-    With several labellers the rows are the union of their answers. An answer without topics gives
+    With several annotators the rows are the union of their answers. An answer without topics gives
     no row, and is counted; so are phrases that were left out, most of them too long.
 
     Args:
@@ -56,7 +56,7 @@ def run(
     """
     ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
     made = provenance("describe", section, [corpus], PACKAGES)
-    workers = [create(spec, "p1", max_descriptors=max_descriptors) for spec in labellers]
+    workers = [create(spec, "p1", max_descriptors=max_descriptors) for spec in annotators]
 
     def topics(response: JSON) -> Topics:
         return read_topics(response, max_descriptors, max_words)
@@ -65,25 +65,27 @@ def run(
         rows = _Rows(spilled)
         with opened(cache_folder, journals) as cache:
             if example is None:
-                once = Asking("example", cache, 1, replay, progress)
+                once = AskOptions("example", cache, 1, replay, progress)
                 example = ask_example(
                     once, workers[0], zero_shot(texts, seed, max_descriptors), topics
                 )
             prompts = with_example(texts, max_descriptors, example)
-            how = Asking("describe", cache, max_failures, replay, progress, shard, again)
-            identities, tallies = list[Identity](), list[Tally]()
+            how = AskOptions("describe", cache, max_failures, replay, progress, shard, again)
+            identities, tallies = list[Identity](), list[Counts]()
             while workers:  # each is let go when it has answered: two large models need not fit
                 worker = workers.pop(0)
                 tallies.append(_ask(how, worker, prompts, topics, ids, rows))
                 identities.append(worker.identity)  # the way of asking may be another now
                 del worker
             frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
-        counts = {name: sum(tally.brief[name] for tally in tallies) for name in Tally().brief}
+        counts = {name: sum(tally.brief[name] for tally in tallies) for name in Counts().brief}
         if shard != WHOLE:
-            write_json(output, {"labellers": [tally.counts() for tally in tallies]})
+            write_json(output, {"annotators": [tally.counts() for tally in tallies]})
             return counts
         who = zip(identities, frames, strict=True)
-        made |= {"labellers": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]}
+        made |= {
+            "annotators": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]
+        }
         made |= {"example": example, "failed": counts["failed"], "cut": counts["cut"]}
         made |= {"corpus_id": corpus_id(ids)}
         write_batches(output, _Rows.SCHEMA, rows.tables(), made)
@@ -105,7 +107,7 @@ class _Rows:
         left_out: phrases that were not taken.
     """
 
-    SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "labeller", "phrase", "key")])
+    SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "annotator", "phrase", "key")])
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -128,25 +130,25 @@ class _Rows:
 
 
 def _ask(
-    how: Asking,
-    worker: Labeller,
+    how: AskOptions,
+    worker: Annotator,
     prompts: Prompts,
     topics: Callable[[JSON], Topics],
     ids: Sequence[str],
     rows: _Rows,
-) -> Tally:
-    """Add a row for every phrase that a labeller answers."""
-    tally, name = Tally(), worker.identity.name
-    for slab in ask(how, worker, prompts, topics, tally):
+) -> Counts:
+    """Add a row for every phrase that an annotator answers."""
+    tally, name = Counts(), worker.identity.name
+    for chunk in answer_prompts(how, worker, prompts, topics, tally):
         found: list[dict[str, str]] = []
-        answers = zip(slab.keys, slab.responses, strict=True)
-        for row, (key, response) in enumerate(answers, slab.start):
+        answers = zip(chunk.keys, chunk.responses, strict=True)
+        for row, (key, response) in enumerate(answers, chunk.start):
             if response is None:
                 continue
             said = topics(response)
             rows.empty += not said.phrases
             rows.left_out += said.left_out
-            one = {"id": ids[row], "labeller": name, "key": key}
+            one = {"id": ids[row], "annotator": name, "key": key}
             found += [one | {"phrase": phrase} for phrase in said.phrases]
         rows.add(found)
     return tally
@@ -167,16 +169,16 @@ def zero_shot(texts: Sequence[str], seed: int, max_descriptors: int) -> Prompts:
 
 
 def ask_example(
-    how: Asking, worker: Labeller, prompts: Prompts, topics: Callable[[JSON], Topics]
+    how: AskOptions, worker: Annotator, prompts: Prompts, topics: Callable[[JSON], Topics]
 ) -> Example:
-    """The 1-shot example: a sentence of the corpus, and what the first labeller says of it.
+    """The 1-shot example: a sentence of the corpus, and what the first annotator says of it.
 
     Raises:
         InputError: that is no list of topics, or an empty one; every prompt would show it.
     """
-    tally = Tally()
-    (slab,) = ask(how, worker, prompts, topics, tally)
-    (response,) = slab.responses
+    tally = Counts()
+    (chunk,) = answer_prompts(how, worker, prompts, topics, tally)
+    (response,) = chunk.responses
     concepts = [] if response is None else topics(response).phrases
     if not concepts:
         why = tally.why or f"no topics, such as {response['text'][:80]!r}"

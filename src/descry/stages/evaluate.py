@@ -25,7 +25,7 @@ from descry.evaluation.agreement import (
     summary,
     table,
 )
-from descry.evaluation.comparisons import Grid, Study
+from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.gold import read_gold, unused_gold
 from descry.evaluation.label_scores import label_scores
 from descry.evaluation.metrics import pearson
@@ -96,7 +96,7 @@ def run(
     truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
     unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
     asked = {"gold": np.ones(len(sentences), dtype=bool)}
-    yes, warnings = {"labeller": _yes(every)}, list(labelled["warnings"])
+    yes, warnings = {"annotator": _yes(every)}, list(labelled["warnings"])
     if judge := read_judgements(judgements):
         yes["judge"] = _yes(judge)
         warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
@@ -105,7 +105,7 @@ def run(
         judge = judge.only(kept)
         truths["judge"], asked["judge"] = judge.answer, judge.asked
     steps = thresholds if rule.name == "composition" else rates
-    grid = Grid(rule, sorted({*steps, rule.cut}), max_k, truth_top)
+    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), max_k, truth_top)
     how = {"permutations": permutations, "bootstraps": bootstraps, "seed": seed}
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
     reliable = _reliable(b, agreed["gold"])
@@ -115,7 +115,7 @@ def run(
     every_label: list[pa.Table] = []
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
-        study = Study(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
+        study = Comparisons(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
         columns = [b.descriptors.index(name) for name in study.b.descriptors]
         truth = {name: answers[:, columns] for name, answers in truths.items()}
         without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}
@@ -135,14 +135,14 @@ def run(
     made = provenance("evaluate", section, inputs, PACKAGES)
     value = {
         "made": made,
-        "labeller": {name: _labeller(found, name) for name, found in agreed.items()},
+        "annotator": {name: _annotator(found, name) for name, found in agreed.items()},
         "gold_file": unused._asdict(),
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
     if judge:
-        value["judge_against_gold"] = _labeller(_judged(judge, truths["gold"]), "gold")
-    yes["labeller"].pop("warning", None)  # stage label has said so
+        value["judge_against_gold"] = _annotator(_judged(judge, truths["gold"]), "gold")
+    yes["annotator"].pop("warning", None)  # stage label has said so
     value["answers"], value["warnings"] = yes, warnings
     value["chance"], value["without_exemplars"] = labelled["chance"], labelled["without_exemplars"]
     for against in dict.fromkeys(row["against"] for row in rated):
@@ -152,7 +152,7 @@ def run(
     value["cut"] = {
         "target_tokens": cut.most,
         "target_sentences": int(np.count_nonzero(cut.tokens)),
-        "labeller_sentences": int(np.count_nonzero(b.cut)),
+        "annotator_sentences": int(np.count_nonzero(b.cut)),
     }
     value["composed"] = _composed(read_table(composed, "label"))
     write_json(metrics, defined(value))
@@ -170,16 +170,16 @@ def run(
 
 
 def _yes(b: Annotations) -> Row:
-    """How often a labeller says Yes, of all that it was asked; and a warning if it is one-sided."""
+    """How often an annotator says Yes, of all it was asked; and a warning if it is one-sided."""
     yes, answered = b.bits.yes.totals, b.bits.answered.totals
     number = int(answered.sum())
-    words = one_sided(b.labeller["name"], yes, answered)
+    words = one_sided(b.annotator["name"], yes, answered)
     found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
     return found | ({"warning": words} if words else {})
 
 
 class _Judged(NamedTuple):
-    """A labeller held against the truth about one descriptor."""
+    """An annotator held against the truth about one descriptor."""
 
     counts: Table
     found: Agreement
@@ -194,7 +194,7 @@ def _judged(b: Annotations, truth: np.ndarray) -> list[_Judged]:
 
 
 def _reliable(b: Annotations, judged: list[_Judged]) -> dict[str, Reliability]:
-    """What is known of the labeller's errors, by descriptor."""
+    """What is known of the annotator's errors, by descriptor."""
     return {
         name: reliability(own.counts, _yes_share(answer[b.sampled]))
         for name, answer, own in zip(b.descriptors, b.answer.T, judged, strict=True)
@@ -279,8 +279,8 @@ def _yes_share(answer: np.ndarray) -> float:
     return float((answer == 1).mean()) if len(answer) else math.nan
 
 
-def _labeller(judged: list[_Judged], against: str) -> Row:
-    """A labeller against others' labels: all pairs together, and means over the descriptors."""
+def _annotator(judged: list[_Judged], against: str) -> Row:
+    """An annotator against others' labels: all pairs together, and means over the descriptors."""
     known = [own for own in judged if own.found.truth_yes]
     if not known:
         return {"undefined": f"no {against} label for these sentences and descriptors"}

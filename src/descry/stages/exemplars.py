@@ -10,7 +10,7 @@ import numpy as np
 
 from descry.activations.exemplar_files import BOTTOM_GROUP, exemplar_group
 from descry.activations.histogram import Distribution
-from descry.activations.store import DATA, neuron_blocks, turned
+from descry.activations.store import DATA, neuron_blocks, transposed
 from descry.activations.streaming import read_distribution, read_leaders
 from descry.activations.top_k import (
     BOTTOM,
@@ -33,7 +33,7 @@ from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.parquet import read_table
-from descry.io.prefetch import ahead, cores
+from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance, recorded
 from descry.io.readable import MalformedError
 
@@ -162,7 +162,7 @@ def _of_matrix(
         distribution = Distribution.around(values[:slab])
         for start in range(0, len(values), slab):
             distribution.add(values[start : start + slab])
-        columns_first = turned(values)
+        columns_first = transposed(values)
         leading: Leading = {}
         for half in HALVES:
             part = columns_first[:, splits[half]]
@@ -171,7 +171,7 @@ def _of_matrix(
                 leading[half, end] = splits[half].astype(np.int32)[rows], found
         return Part(layer, columns, leading, bottom(columns_first, BOTTOM + 1), distribution)
 
-    return ahead(select, read(), threads)
+    return map_ahead(select, read(), threads)
 
 
 def _of_state(

@@ -101,7 +101,7 @@ def _tables(
     """Every table's rows by its name."""
     texts = read_table(corpus, "corpus", ["id", "text"])
     sentences = dict(zip(texts["id"].to_pylist(), texts["text"].to_pylist(), strict=True))
-    raw = read_table(candidates, "describe", ["id", "labeller", "phrase"]).to_pylist()
+    raw = read_table(candidates, "describe", ["id", "annotator", "phrase"]).to_pylist()
     made = read_json(clusters, "cluster")
     return {
         "table1": tabulate.raw_descriptors(sentences, raw, number, seed),

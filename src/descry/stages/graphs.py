@@ -17,7 +17,7 @@ from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.provenance import provenance
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
-from descry.models.hooked_model import Position, Target
+from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Choice, Neurons, choose
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
@@ -81,7 +81,7 @@ def run(
         return _write(output, scores, [], provenance("graphs", section, [], PACKAGES))
     checkpoint, batch_tokens = Checkpoint(**extraction["target"]), extraction["batch_tokens"]
     told = {name: extraction[name] for name in _TARGET}
-    target = Target(checkpoint, position=position, **told)
+    target = HookedModel(checkpoint, position=position, **told)
     settings = Settings(seed=seed, **numbers)
     recorded = {"graphs": section, "activations": extraction}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
@@ -145,7 +145,7 @@ def _gathered(parts: Sequence[Path], made: JSON) -> list[Record]:
 
 
 def _augmenter(
-    augment: Augment, target: Target, settings: Settings, batch_tokens: int
+    augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
 ) -> Augmenter | None:
     if augment is None:
         return None
@@ -173,7 +173,7 @@ class _Job:
     """
 
     corpus: Path
-    target: Target
+    target: HookedModel
     subjects: dict[int, LayerNeurons]
     settings: Settings
     augmenter: Augmenter | None

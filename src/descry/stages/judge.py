@@ -1,4 +1,4 @@
-"""Stage judge: a second labeller's answers -> judgements.h5 (section 5.1).
+"""Stage judge: a second annotator's answers -> judgements.h5 (section 5.1).
 
 The paper has ChatGPT label the exemplars of ten neurons, and takes that as the truth.
 """
@@ -21,15 +21,15 @@ def run(
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labeller: JSON | None,
+    annotator: JSON | None,
     progress: Progress,
     **how: Any,
 ) -> dict[str, object]:
     """Write the judge's B as `annotate` does; without a judge, an empty file that says so."""
     files = corpus, descriptors, exemplars, output, cache_folder
-    if labeller is not None:
+    if annotator is not None:
         return annotate.run(
-            *files, section=section, labeller=labeller, progress=progress, stage="judge", **how
+            *files, section=section, annotator=annotator, progress=progress, stage="judge", **how
         )
     with writing_hdf5(output, provenance("judge", section, [], annotate.PACKAGES)):
         return {"judge": 0}

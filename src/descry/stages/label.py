@@ -12,7 +12,7 @@ import pyarrow as pa
 from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons, read_silent
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import Annotations, read_annotations, read_ids
-from descry.annotators.bitset import Bits
+from descry.annotators.bitset import BitMatrix
 from descry.annotators.yes_share import in_percent, one_sided
 from descry.corpus.splits import HALVES, SPLITS, other_half
 from descry.errors import InputError
@@ -23,8 +23,8 @@ from descry.io.parquet import read_blocks, row_count, write_batches
 from descry.io.provenance import provenance
 from descry.labels.assignment import (
     Frequency,
-    Tally,
-    Tallying,
+    SetCounter,
+    SetCounts,
     asked_sets,
     assign,
     broad_descriptors,
@@ -154,7 +154,7 @@ class _End:
 
     name: str
     columns: list[int]
-    tallies: dict[str, Tally]
+    tallies: dict[str, SetCounts]
     dropped: list[JSON]
     whole: dict[str, np.ndarray]
     without: dict[str, int]
@@ -170,7 +170,7 @@ def _ends(
         InputError: all descriptors are broad.
     """
     b, ends = study.b, []
-    tallying = Tallying(b.bits, b.asked)
+    tallying = SetCounter(b.bits, b.asked)
     for end in read_ends(study.exemplars):
         tallies = {
             split: tallying.tally(study.sets(end, split), b.sampled & study.within[split])
@@ -199,8 +199,8 @@ def _nothing_told_apart(b: Annotations, threshold: float, share: float) -> Input
     more = f" and {len(shares) - _NAMED} more" if len(shares) > _NAMED else ""
     return InputError(
         f"no descriptor tells neurons apart: each has f(c) > {threshold:g} on over {share:.0%} of"
-        f" them (label.broad). {b.labeller['name']} says Yes to: {', '.join(shares[:_NAMED])}"
-        f"{more}: use another labeller or more descriptors, raise label.threshold, or use rule:"
+        f" them (label.broad). {b.annotator['name']} says Yes to: {', '.join(shares[:_NAMED])}"
+        f"{more}: use another annotator or more descriptors, raise label.threshold, or use rule:"
         " enrichment"
     )
 
@@ -219,7 +219,7 @@ def _by_chance(
         labels: assigned and q, [neurons, descriptors].
     """
     b = study.b.keep(columns)
-    tallying = Tallying(b.bits, b.asked)
+    tallying = SetCounter(b.bits, b.asked)
 
     def label(sets: np.ndarray) -> np.ndarray:
         return _labels(tallying.tally([sets], b.sampled), rule, top_k, True)["assigned"]
@@ -236,7 +236,7 @@ def _sizes(sets: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
 def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
     """What speaks against the labels, a line each."""
-    found = [one_sided(b.labeller["name"], b.bits.yes.totals, b.bits.answered.totals)]
+    found = [one_sided(b.annotator["name"], b.bits.yes.totals, b.bits.answered.totals)]
     found.append(rule.low_cut(min(len(end.columns) for end in ends)))
     for end in ends:
         what = "neurons" if end.name == HIGHEST else f"neurons, {end.name} activations,"
@@ -245,7 +245,7 @@ def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
 
 
 def _broad(
-    rule: Rule, tally: Tally, silent: int, threshold: float, share: float
+    rule: Rule, tally: SetCounts, silent: int, threshold: float, share: float
 ) -> list[tuple[int, float]]:
     """Descriptors that are dropped. Enrichment has none: what is common everywhere is not enriched.
 
@@ -297,7 +297,7 @@ def _label_tables(
                 yield label_table(end.name, split, study.neurons, start, descriptors, part)
 
 
-def _labels(tally: Tally, rule: Rule, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
+def _labels(tally: SetCounts, rule: Rule, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
     """The numbers of a split's labels, each [neurons, descriptors]."""
     f, base = tally.f(rule.frequency), tally.base(rule.frequency)
     of_split = tally.base_count, tally.base_answered, within
@@ -330,14 +330,14 @@ def _composed_tables(study: _Study, ends: list[_End], how: dict[str, Any]) -> It
 
 
 def _formulas(
-    study: _Study, end: str, split: str, yes: Bits, how: dict[str, Any]
+    study: _Study, end: str, split: str, yes: BitMatrix, how: dict[str, Any]
 ) -> list[Formula | None]:
     composer = Composer(yes.among(study.within[split]), **how)
     return [formula for sets in study.sets(end, split) for formula in composer.compose(sets)]
 
 
 def _ious(
-    study: _Study, end: str, split: str, yes: Bits, formulas: list[Formula | None]
+    study: _Study, end: str, split: str, yes: BitMatrix, formulas: list[Formula | None]
 ) -> np.ndarray:
     """IoU of each neuron's formula with its set of a split: float64 [neurons]."""
     among, parts, start = yes.among(study.within[split]), [], 0

@@ -63,7 +63,7 @@ def run(
     """Write the site: the page, and packs of data that it loads when they are looked at.
 
     Args:
-        rated: descriptors.csv, how well the labeller did on each.
+        rated: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
         output: the folder, replaced as a whole.
         title: heading of the page; None: what the neurons of the target respond to.

@@ -1,4 +1,4 @@
-"""Stage score: a labeller puts the neurons' descriptions to use -> scores.json, scores.csv.
+"""Stage score: an annotator puts the neurons' descriptions to use -> scores.json, scores.csv.
 
 What is asked and scored is said in scorers.py, of which sentences in trials.py.
 """
@@ -13,16 +13,16 @@ import numpy as np
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.store import DATA
-from descry.annotators.base import Labeller
-from descry.annotators.client import Asking, Progress, ask
-from descry.annotators.counts import Tally
+from descry.annotators.base import Annotator
+from descry.annotators.client import AskOptions, Progress, answer_prompts
+from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
 from descry.annotators.prompt_cache.journal import opened
 from descry.annotators.prompts import Prompt, Task
 from descry.corpus.splits import CALIBRATION, VALIDATION, split_rows
 from descry.errors import InputError
-from descry.evaluation.scorer_items import Sentences, Trial, descriptions, prompts_of, trials
+from descry.evaluation.scorer_items import ScorerItem, Sentences, descriptions, prompts_of, trials
 from descry.evaluation.scorers import Found, detected, intruded, simulated, summary
 from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hashing import JSON
@@ -39,7 +39,7 @@ NAMES = {
     "intruder": ("accuracy",),
     "simulation": ("pearson", "spearman"),
 }
-NO_LABELLER = "no labeller (score.labeller)"
+NO_ANNOTATOR = "no annotator (score.annotator)"
 NO_MATRIX = "activations of other sentences than the highest are not kept (activations.store)"
 NO_LABEL = "no label in the calibration half"
 WHY_NOT = {
@@ -63,7 +63,7 @@ def run(
     cache_folder: Path,
     *,
     section: dict[str, Any],
-    labeller: JSON | None,
+    annotator: JSON | None,
     scorers: Sequence[str],
     min_mass: float,
     max_failures: float,
@@ -76,19 +76,19 @@ def run(
 
     Columns: neuron, scorer, description, other (the neuron whose description the nulls have),
     answers, value, null, ranked, ranked_null (as in `scorers.Found`), undefined (why there is no
-    value). Without a labeller, empty files that say so.
+    value). Without an annotator, empty files that say so.
 
     Args:
         activations: read for simulation only.
         journals: as `journals.opened` takes them.
-        drawn: neurons, sentences, company and seed, as `trials.trials` takes them.
+        drawn: neurons, sentences, distractors and seed, as `scorer_items.trials` takes them.
 
     Raises:
         InputError: files of different runs, a neuron that there is not, or too many failures.
     """
-    if labeller is None:
+    if annotator is None:
         made = provenance("score", section, [], PACKAGES)
-        write_json(metrics, {"made": made, "undefined": NO_LABELLER})
+        write_json(metrics, {"made": made, "undefined": NO_ANNOTATOR})
         write_csv(scores, [], COLUMNS)
         return {"score": 0}
     scorers = list(dict.fromkeys(scorers))
@@ -105,19 +105,19 @@ def run(
     truth = activations_of(activations, tried) if simulating else None
     asked = [name for name in scorers if name != "simulation" or truth is not None]
     texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
-    workers = labellers(labeller, asked, phrases, texts)
-    made["labellers"] = {}
+    workers = annotators(annotator, asked, phrases, texts)
+    made["annotators"] = {}
     found: dict[str, list[Found]] = {}
-    tallies = {name: Tally() for name in asked}
+    tallies = {name: Counts() for name in asked}
     with opened(cache_folder, journals) as cache:
         for name in asked:
-            how = Asking(f"score {name}", cache, max_failures, replay, progress)
+            how = AskOptions(f"score {name}", cache, max_failures, replay, progress)
             prompts = prompts_of(name, tried, texts)
             # Let go when it has answered: two large models need not fit.
             worker = workers.pop(name)
             said = _said(how, worker, prompts, name, min_mass, tallies[name])
             found[name] = [_score(name, trial, said, truth, i) for i, trial in enumerate(tried)]
-            made["labellers"][name] = worker.identity.as_json()
+            made["annotators"][name] = worker.identity.as_json()
             del worker, said
     means: dict[str, Any] = {name: {"undefined": NO_MATRIX} for name in scorers}
     for name in asked:
@@ -131,7 +131,7 @@ def run(
 # What is asked, of whom
 
 
-def tried_out(corpus: Path, labels: Labels, exemplars: Path, **drawn: Any) -> list[Trial]:
+def tried_out(corpus: Path, labels: Labels, exemplars: Path, **drawn: Any) -> list[ScorerItem]:
     """The neurons that are tried out: labels of the calibration half, sentences of the other.
 
     Raises:
@@ -149,21 +149,26 @@ def tried_out(corpus: Path, labels: Labels, exemplars: Path, **drawn: Any) -> li
     return trials(texts, labels.neurons, source, **drawn)
 
 
-def labellers(
+def annotators(
     spec: JSON, scorers: Sequence[str], phrases: dict[str, dict[str, int]], texts: list[str]
-) -> dict[str, Labeller]:
+) -> dict[str, Annotator]:
     """Who answers for each scorer; where the identity is the same it is one, and learns once.
 
     Raises:
         InputError: a person is to answer more than p2.
     """
     made = {name: create(spec, TASKS[name], descriptors=phrases, corpus=texts) for name in scorers}
-    same: dict[object, Labeller] = {}
+    same: dict[object, Annotator] = {}
     return {name: same.setdefault(worker.identity, worker) for name, worker in made.items()}
 
 
 def _said(
-    how: Asking, who: Labeller, prompts: list[Prompt], scorer: str, min_mass: float, tally: Tally
+    how: AskOptions,
+    who: Annotator,
+    prompts: list[Prompt],
+    scorer: str,
+    min_mass: float,
+    tally: Counts,
 ) -> Iterator[Any]:
     """What each answer says, in the order of the prompts; None where there is no usable one."""
     listed = max((len(prompt.shown) for prompt in prompts), default=0)
@@ -174,8 +179,8 @@ def _said(
     }
     parse, found = parsers[scorer], list[Any]()
     # With nothing to ask not even a tokenizer is loaded.
-    for slab in ask(how, who, prompts, parse, tally) if prompts else ():
-        found += [None if response is None else parse(response) for response in slab.responses]
+    for chunk in answer_prompts(how, who, prompts, parse, tally) if prompts else ():
+        found += [None if response is None else parse(response) for response in chunk.responses]
     return iter(found)
 
 
@@ -183,7 +188,7 @@ def _said(
 
 
 def _score(
-    scorer: str, trial: Trial, said: Iterator[Any], truth: list[np.ndarray] | None, number: int
+    scorer: str, trial: ScorerItem, said: Iterator[Any], truth: list[np.ndarray] | None, number: int
 ) -> Found:
     """The score of a trial, which takes its answers from all that was said."""
     if scorer == "intruder":
@@ -203,7 +208,7 @@ def _numbers(answers: Iterator[Any] | list[Any]) -> np.ndarray:
     return np.array([math.nan if answer is None else answer for answer in answers], np.float64)
 
 
-def _chance(scorer: str, tried: Sequence[Trial]) -> float:
+def _chance(scorer: str, tried: Sequence[ScorerItem]) -> float:
     if scorer == "intruder":
         return next((1 / len(lineup.rows) for trial in tried for lineup in trial.lineups), math.nan)
     return 0.0 if scorer == "simulation" else 0.5
@@ -212,7 +217,7 @@ def _chance(scorer: str, tried: Sequence[Trial]) -> float:
 # Files
 
 
-def activations_of(path: Path, tried: Sequence[Trial]) -> list[np.ndarray] | None:
+def activations_of(path: Path, tried: Sequence[ScorerItem]) -> list[np.ndarray] | None:
     """The activations of each trial's sentences: float64 [sentences]; None where none are kept."""
     found = [np.empty(len(trial.rows)) for trial in tried]
     with reading_hdf5(path, "activations") as file:
@@ -223,11 +228,11 @@ def activations_of(path: Path, tried: Sequence[Trial]) -> list[np.ndarray] | Non
             members = [i for i, trial in enumerate(tried) if trial.place[0] == layer]
             # A slab of a layer at a time, and each once: its chunks would be read whole anyway.
             for start in range(0, len(data), step):
-                slab = data[start : start + step, layer]
+                chunk = data[start : start + step, layer]
                 for i in members:
                     rows = np.array(tried[i].rows, dtype=np.int64) - start
                     within = (rows >= 0) & (rows < step)
-                    found[i][within] = slab[rows[within], tried[i].place[1]]
+                    found[i][within] = chunk[rows[within], tried[i].place[1]]
     return found
 
 
@@ -254,7 +259,7 @@ def _check(
 
 
 def _rows(
-    tried: Sequence[Trial], found: dict[str, list[Found]], scorers: Sequence[str]
+    tried: Sequence[ScorerItem], found: dict[str, list[Found]], scorers: Sequence[str]
 ) -> Iterator[Row]:
     for i, trial in enumerate(tried):
         for name in scorers:
@@ -267,13 +272,15 @@ def _rows(
             yield row | {key: getattr(score, key) for key in SCORES} | {"undefined": why}
 
 
-def _why_not(scorer: str, trial: Trial, asked: bool) -> str:
+def _why_not(scorer: str, trial: ScorerItem, asked: bool) -> str:
     if not asked:
         return NO_MATRIX
     return NO_LABEL if scorer != "intruder" and not trial.descriptions else WHY_NOT[scorer]
 
 
-def _counts(tried: Sequence[Trial], tallies: dict[str, Tally], means: Row) -> dict[str, object]:
+def _counts(
+    tried: Sequence[ScorerItem], tallies: dict[str, Counts], means: Row
+) -> dict[str, object]:
     """What the terminal shows."""
     counts: dict[str, object] = {"neurons": len(tried)}
     for key in ("cached", "asked", "failed", "cut"):

@@ -14,7 +14,7 @@ Counts = dict[str, tuple[int, int, int]]  # by origin: answers, tokens in and ou
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one labeller would be asked in one stage.
+    """What one annotator would be asked in one stage.
 
     Attributes:
         tokens_in, tokens_out: of what is to be asked, by the average of its answers so far, else
@@ -25,7 +25,7 @@ class Forecast:
     """
 
     stage: str
-    labeller: str
+    annotator: str
     cached: int
     to_ask: int
     tokens_in: int
@@ -38,10 +38,10 @@ class Forecast:
 def forecast(
     params: Params, results: Path, cache: PromptCache, price: Price | None
 ) -> list[Forecast]:
-    """What every labeller would be asked by the present params.
+    """What every annotator would be asked by the present params.
 
     Args:
-        price: in place of the labellers' own.
+        price: in place of the annotators' own.
     """
     counts = cache.by_origin()  # goes through all answers: once
     return [_forecast(asked, cache, counts, price) for asked in questions(params, results, cache)]
@@ -50,16 +50,16 @@ def forecast(
 def _forecast(
     asked: Questions, cache: PromptCache, counts: Counts, price: Price | None
 ) -> Forecast:
-    identity = asked.labeller.identity
+    identity = asked.annotator.identity
     found = survey(cache, identity, asked.frame, asked.prompts)
     rate = cache.runs().get(f"{asked.stage}:{identity.name}", {}).get("rate")
     tokens_in, tokens_out = found.tokens, None
     if mean := _mean_tokens(cache, counts, asked):
         tokens_in, tokens_out = round(found.missing * mean[0]), round(found.missing * mean[1])
-    price = price or asked.labeller.price
+    price = price or asked.annotator.price
     return Forecast(
         stage=asked.stage,
-        labeller=identity.name,
+        annotator=identity.name,
         cached=len(asked.prompts) - found.missing,
         to_ask=found.missing,
         tokens_in=tokens_in,
@@ -73,8 +73,8 @@ def _forecast(
 def _mean_tokens(
     cache: PromptCache, counts: Counts, asked: Questions
 ) -> tuple[float, float] | None:
-    """Tokens in and out of the labeller's answers to this task so far, on average."""
-    model, task = asked.labeller.identity.model, asked.prompts[0].task
+    """Tokens in and out of the annotator's answers to this task so far, on average."""
+    model, task = asked.annotator.identity.model, asked.prompts[0].task
     mine = [
         counts[name]
         for name, origin in cache.origins().items()

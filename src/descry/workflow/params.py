@@ -59,7 +59,7 @@ Thinking = Annotated[
 
 
 class Embedded(Model):
-    """The labeller without a generative model."""
+    """The annotator without a generative model."""
 
     kind: Literal["embedded"]
 
@@ -105,7 +105,7 @@ class Human(Section):
 
 # People answer p2 alone: the sheet is about descriptors.
 Describer = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
-Labeller = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
+Annotator = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
 _KINDS = ("embedded", "transformers", "openai", "human", "Model")
 _TAGS = ", ".join(map(repr, _KINDS[:-1]))
 
@@ -138,9 +138,9 @@ class Example(Section):
 
 
 class Describe(Section):
-    """Prompt p1 to every labeller (section 3.1)."""
+    """Prompt p1 to every annotator (section 3.1)."""
 
-    labellers: Annotated[list[Describer], Field(min_length=1)]
+    annotators: Annotated[list[Describer], Field(min_length=1)]
     max_descriptors: Count
     max_words: Count
     example: Example | None
@@ -161,7 +161,7 @@ class Cluster(Section):
 
 
 class Scoped(Section):
-    """Which sentences a labeller is asked about with p2, and when an answer counts."""
+    """Which sentences an annotator is asked about with p2, and when an answer counts."""
 
     scope: Literal["corpus", "exemplars"]
     neurons: (
@@ -178,7 +178,7 @@ class Scoped(Section):
 class Annotate(Scoped):
     """Prompt p2 for every sentence and descriptor (section 3.2)."""
 
-    labeller: Labeller
+    annotator: Annotator
 
 
 class Untrained(Section):
@@ -219,9 +219,9 @@ class Graphs(Section):
 
 
 class Judge(Scoped):
-    """Prompt p2 to a second labeller, whose answers are held against the first's (section 5.1)."""
+    """Prompt p2 to a second annotator, whose answers are held against the first's (section 5.1)."""
 
-    labeller: Labeller | None
+    annotator: Annotator | None
 
 
 class Activations(Section):
@@ -283,9 +283,9 @@ class Evaluate(Section):
 
 
 class Score(Section):
-    """How well a labeller can use the neurons' descriptions (scorers.py)."""
+    """How well an annotator can use the neurons' descriptions (scorers.py)."""
 
-    labeller: Labeller | None
+    annotator: Annotator | None
     scorers: Annotated[list[Literal["detection", "intruder", "simulation"]], Field(min_length=1)]
     neurons: (
         Annotated[list[Annotated[str, Field(pattern=r"^L\d+:\d+$")]], Field(min_length=1)]
@@ -293,7 +293,7 @@ class Score(Section):
         | None
     )
     sentences: Annotated[int, Field(ge=2)]
-    company: Annotated[int, Field(ge=2)]
+    distractors: Annotated[int, Field(ge=2)]
     seed: Seed
     min_mass: Share
     max_failures: Share
@@ -358,7 +358,7 @@ _WORDS = {
     "base_url": "must be http:// or https://, with no user name, password or query",
     "api_key_env": "must be the name of an environment variable such as OPENAI_API_KEY, or null",
 }
-# Keys of labellers other than the default one, which presets/sample.yaml does not show.
+# Keys of annotators other than the default one, which presets/sample.yaml does not show.
 _EXAMPLES = {
     "api_key_env": "null",
     "base_url": "http://localhost:8000/v1",
@@ -411,9 +411,15 @@ def _is_percentage(error: "ErrorDetails") -> bool:
     return isinstance(most, int | float) and most <= 1 < error["input"] <= 100
 
 
+# Keys that had another name in an earlier version, by that name.
+_RENAMED = {"labeller": "annotator", "labellers": "annotators", "company": "distractors"}
+
+
 def _unknown(loc: list[int | str], absent: list[list[int | str]]) -> str:
     """What to do with a key that is unknown: one that is absent may be meant, or another."""
     *place, key = loc
+    if key in _RENAMED:
+        return f"is called {_RENAMED[str(key)]} now: rename it"
     missing = [str(last) for *beside, last in absent if beside == place]
     for name in get_close_matches(str(key), missing or _keys(place), n=1):
         return f"unknown key: did you mean {name}?"
@@ -443,10 +449,10 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
 def _missing(keys: list[str]) -> str:
     """What to write for a key that is missing."""
     key = keys[-1]
-    if not {"labeller", "labellers"} & {*keys}:
+    if not {"annotator", "annotators"} & {*keys}:
         return "missing key: add it (presets/sample.yaml has every key)"
     example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
-    return f"missing key: add it{example} (README.md, Your own LLM, has every key of a labeller)"
+    return f"missing key: add it{example} (README.md, Your own LLM, has every key of an annotator)"
 
 
 def parse(section: str, value: object, where: str) -> Section:
@@ -487,9 +493,9 @@ def changed(stage: str, section: Section, changes: list[str]) -> Section:
 
 
 def _check_judge(params: Params, where: str) -> None:
-    if params.judge.labeller == params.annotate.labeller:
+    if params.judge.annotator == params.annotate.annotator:
         raise InputError(
-            f"{where}: judge.labeller is annotate.labeller, which would agree with itself: name"
+            f"{where}: judge.annotator is annotate.annotator, which would agree with itself: name"
             " another, or null"
         )
 
@@ -539,7 +545,7 @@ def load(path: Path) -> Params:
 
 
 def parse_human(person: str, round: str) -> dict[str, str]:
-    """The spec of a human labeller, from the command line.
+    """The spec of a human annotator, from the command line.
 
     Raises:
         InputError: a name is empty.

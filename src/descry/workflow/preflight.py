@@ -20,7 +20,7 @@ def check_start(params: Params, stages: Iterable[str], *, replay: bool) -> None:
 
     Args:
         stages: those that will run, and the sections that they read.
-        replay: whether answers come from the cache alone, so that labellers need nothing.
+        replay: whether answers come from the cache alone, so that annotators need nothing.
 
     Raises:
         InputError: a model is unpinned or its folder is missing, or an API key is not set.
@@ -28,7 +28,7 @@ def check_start(params: Params, stages: Iterable[str], *, replay: bool) -> None:
     stages = set(stages)
     for name in sorted(stages & set(Params.model_fields)):
         for key, spec in _models(getattr(params, name).model_dump(), name):
-            if not (replay and "labeller" in key):
+            if not (replay and "annotator" in key):
                 _check_model(key, spec)
     if stages & _SETS_OF:
         os.environ[SETS] = params.exemplars.model_dump_json()
@@ -67,7 +67,7 @@ def check_made(results: Path, name: str) -> None:
 
 
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The models and labellers in a section, by dotted key."""
+    """The models and annotators in a section, by dotted key."""
     if isinstance(value, dict):
         if "model" in value:
             yield key, value

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from descry.annotators.base import NO_FRAME, Frame, Labeller
+from descry.annotators.base import NO_FRAME, Annotator, Frame
 from descry.annotators.client import go_on, stored_frame
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
@@ -24,21 +24,21 @@ from descry.workflow.params import Params, Scoped, Score
 
 @dataclass(frozen=True)
 class Questions:
-    """All prompts of one labeller in one stage.
+    """All prompts of one annotator in one stage.
 
     Attributes:
         known: whether these are the very prompts; else a stand-in of the same number.
     """
 
     stage: str
-    labeller: Labeller
+    annotator: Annotator
     frame: Frame
     prompts: Sequence[Prompt]
     known: bool = True
 
     def keys(self) -> Iterator[str]:
         """The cache key of every prompt."""
-        identity = self.labeller.identity
+        identity = self.annotator.identity
         return (identity.request(prompt, self.frame).key for prompt in self.prompts)
 
 
@@ -55,9 +55,9 @@ def questions(params: Params, results: Path, cache: PromptCache) -> Iterator[Que
     yield from _scores(params, results, texts, cache)
 
 
-def _frame(cache: PromptCache, labeller: Labeller) -> Frame:
-    go_on(cache, labeller)
-    return stored_frame(cache, labeller.identity) or NO_FRAME
+def _frame(cache: PromptCache, annotator: Annotator) -> Frame:
+    go_on(cache, annotator)
+    return stored_frame(cache, annotator.identity) or NO_FRAME
 
 
 def _topics(params: Params, texts: list[str], cache: PromptCache) -> Iterator[Questions]:
@@ -65,7 +65,7 @@ def _topics(params: Params, texts: list[str], cache: PromptCache) -> Iterator[Qu
     limits = section.max_descriptors, section.max_words
     workers = [
         create(spec.model_dump(), "p1", max_descriptors=section.max_descriptors)
-        for spec in section.labellers
+        for spec in section.annotators
     ]
     shot = section.example.model_dump() if section.example else None
     if shot is None:
@@ -92,8 +92,8 @@ def _verdicts(
 ) -> Iterator[Questions]:
     phrases, known = _phrases(params, results)
     for stage, section in (("annotate", params.annotate), ("judge", params.judge)):
-        if section.labeller is not None:
-            worker = create(section.labeller.model_dump(), "p2", descriptors=phrases, corpus=texts)
+        if section.annotator is not None:
+            worker = create(section.annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
             asked, settled = _asked(section, params, results, ids, texts)
             prompts = p2(asked, list(phrases))
             yield Questions(stage, worker, _frame(cache, worker), prompts, known and settled)
@@ -136,7 +136,7 @@ def _scores(
     params: Params, results: Path, texts: list[str], cache: PromptCache
 ) -> Iterator[Questions]:
     section = params.score
-    if section.labeller is None:
+    if section.annotator is None:
         return
     phrases, known = _phrases(params, results)
     labels, exemplars = results / "labels.parquet", results / "exemplars.h5"
@@ -144,8 +144,8 @@ def _scores(
     # Without a matrix nothing is simulated.
     kept = params.activations.store == "matrix"
     asked = [name for name in section.scorers if kept or name != "simulation"]
-    workers = score.labellers(section.labeller.model_dump(), asked, phrases, texts)
-    drawn = section.model_dump(include={"neurons", "sentences", "company", "seed"})
+    workers = score.annotators(section.annotator.model_dump(), asked, phrases, texts)
+    drawn = section.model_dump(include={"neurons", "sentences", "distractors", "seed"})
     tried = (
         score.tried_out(results / "corpus.parquet", read_labels(labels), exemplars, **drawn)
         if known
@@ -164,7 +164,7 @@ def _stand_ins(scorer: str, section: Score, texts: list[str]) -> Sequence[Prompt
     number = len(neurons) if isinstance(neurons, list) else neurons
     text = sorted(texts, key=len)[len(texts) // 2]
     if scorer == "intruder":
-        list_of = intruder([text] * (section.company + 1))
+        list_of = intruder([text] * (section.distractors + 1))
         names = [f"descriptor {i}" for i in range(number * section.sentences)]
         return Prompts(list_of.task, list_of.template, [list_of.sentence], names)
     # Of two kinds, each with two descriptions.

@@ -15,7 +15,7 @@ from descry.activations.exemplar_files import read_exemplars
 from descry.annotators.annotations import read_annotations
 from descry.annotators.client import Progress
 from descry.corpus.splits import split_rows
-from descry.evaluation.comparisons import Grid, Study
+from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
 from descry.io.parquet import read_table
@@ -112,12 +112,12 @@ def _rows(
     sentences = read_table(results / "corpus.parquet", "corpus", ["split"])
     b = read_annotations(found)
     rule = Rule.of(params.label.model_dump())
-    study = Study(b, split_rows(sentences["split"].to_pylist()), {}, rule)
+    study = Comparisons(b, split_rows(sentences["split"].to_pylist()), {}, rule)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return
     how = {"permutations": draws, "bootstraps": draws, "seed": params.evaluate.seed}
-    grid = Grid(rule, cuts, 1, 1)
+    grid = ThresholdGrid(rule, cuts, 1, 1)
     labelled = _labelled(study, sets, rule, cuts)
     for row in grid.rows("halves", scores(comparison, grid.cuts, **how), None):
         if row["score"] in SCORES:
@@ -129,7 +129,7 @@ def _rows(
             )
 
 
-def _labelled(study: Study, sets: Path, rule: Rule, cuts: list[float]) -> dict[float, float]:
+def _labelled(study: Comparisons, sets: Path, rule: Rule, cuts: list[float]) -> dict[float, float]:
     """Share of neurons with a label at each cut, in the whole corpus."""
     rows = read_exemplars(sets, "all")
     rows = rows.reshape(-1, rows.shape[2])

@@ -1,4 +1,4 @@
-"""The default labeller: no generative model, only a sentence embedder.
+"""The default annotator: no generative model, only a sentence embedder.
 
 It takes the place of an LLM where none can be had, answers the same prompts through the same cache,
 and says in its name what it is. p1: the key phrases nearest to the sentence (KeyBERT). p2: how well
@@ -25,7 +25,7 @@ VERSION = 5  # of the method: part of the cache key, to be raised when answers w
 _GROUP = 2048  # prompts answered together: what bounds the memory of p1
 
 
-class EmbeddedLabeller:
+class EmbeddedAnnotator:
     """Answers p1 by key phrases and the rest by how near texts are to each other."""
 
     def __init__(

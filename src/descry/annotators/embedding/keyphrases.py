@@ -81,8 +81,8 @@ def key_phrases(sentences: list[str], embed: Embed, top_n: int) -> list[list[str
     """
     if 2 * sum(map(_has_no_blanks, sentences)) > len(sentences):
         raise InputError(
-            "the embedded labeller takes its topics from words between blanks, and these sentences"
-            " have none: use a labeller of kind transformers or openai in describe.labellers"
+            "the embedded annotator takes its topics from words between blanks, and these sentences"
+            " have none: use an annotator of kind transformers or openai in describe.annotators"
         )
     if not any(candidate_words(sentence) for sentence in sentences):
         return [[] for _ in sentences]  # KeyBERT fails where there is no word at all

@@ -1,4 +1,4 @@
-"""A labeller that is a model of the transformers library, on this machine.
+"""An annotator that is a model of the transformers library, on this machine.
 
 What all of them share: pinned files, the chat template, prompts cut to the model's limit, p2 by the
 log-probabilities of Yes and No, the other prompts by greedy generation. How p2's are computed
@@ -36,7 +36,7 @@ _CLOCK = (
 _OPEN_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)>\s*$")  # by the template itself
 
 
-class GenerativeLabeller:
+class GenerativeAnnotator:
     """Answers p2 by the log-probabilities of the next word and the rest by greedy generation."""
 
     server = None

@@ -31,7 +31,7 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from descry.annotators.base import NO_FRAME, Answer, Frame, Identity, OtherWayError, Price
+from descry.annotators.base import NO_FRAME, Answer, Frame, Identity, Price, VariantChangedError
 from descry.annotators.openai_server.read_timeout import timely
 from descry.annotators.openai_server.schema import (
     Choice,
@@ -107,7 +107,7 @@ CONTROL = (
 )
 
 
-class Way(NamedTuple):
+class RequestVariant(NamedTuple):
     """How a server is asked, where it will not be asked as others are.
 
     Attributes:
@@ -123,12 +123,12 @@ class Way(NamedTuple):
         left_out = {"without": list(self.without)} if self.without else {}
         return left_out | ({"no_thinking": json.loads(self.switch)} if self.switch else {})
 
-    def lacking(self, option: str) -> "Way":
+    def lacking(self, option: str) -> "RequestVariant":
         """The same without an option."""
         return self._replace(without=tuple(sorted({*self.without, option})))
 
 
-class EndpointLabeller:
+class EndpointAnnotator:
     """Answers in words, and p2 by log-probabilities where the server gives them."""
 
     frame: Frame = NO_FRAME
@@ -161,7 +161,7 @@ class EndpointLabeller:
         # Learnt from the server.
         self._top = _TOPS[0] if task == "p2" and not thinking else 0
         self._scoring = False  # it has given log-probabilities
-        self._way = Way()
+        self._way = RequestVariant()
         self._settled = False  # there are answers that were got in this way
         self._finding = Lock()  # of the way
         self._limit = "max_tokens"  # OpenAI's newer models want max_completion_tokens
@@ -184,7 +184,7 @@ class EndpointLabeller:
             decoding=self._decoding(self._way),
         )
 
-    def _decoding(self, way: Way) -> str:
+    def _decoding(self, way: RequestVariant) -> str:
         decoding: JSON = {"endpoint": "chat.completions", "temperature": 0}
         if self.task == "p2":
             words = f"{WORDS} tokens of words"
@@ -199,7 +199,7 @@ class EndpointLabeller:
         return canonical(decoding | way.as_json())
 
     def go_on(self, stored: Sequence[JSON]) -> None:
-        """Ask in the way in which most of the stored answers of this labeller were got."""
+        """Ask in the way in which most of the stored answers of this annotator were got."""
         mine = self.identity
         for origin in stored:
             same = all(origin[name] == getattr(mine, name) for name in _SAME)
@@ -385,7 +385,7 @@ class EndpointLabeller:
 
     # The way of asking
 
-    def _suspect(self, client: "OpenAI", way: Way) -> None:
+    def _suspect(self, client: "OpenAI", way: RequestVariant) -> None:
         """Find out in which way this server is to be asked, unless there are answers in this one.
 
         Raises:
@@ -397,15 +397,15 @@ class EndpointLabeller:
                 self._way, _ = self._found(client)
                 self._settled = self._way == way  # a false alarm, and the last one
             if self._way != way:
-                raise OtherWayError
+                raise VariantChangedError
 
-    def _found(self, client: "OpenAI") -> tuple[Way, Completion]:
+    def _found(self, client: "OpenAI") -> tuple[RequestVariant, Completion]:
         """The way that this server allows, and its answer to one short question.
 
         Raises:
             InputError: it refuses every way, or thinks in every one.
         """
-        found = self._allowed(client, Way())
+        found = self._allowed(client, RequestVariant())
         if isinstance(found, _Refusal):
             raise self._refused(found)
         thought = _thought(found[1])
@@ -422,7 +422,9 @@ class EndpointLabeller:
             " are then taken from its words), or name another model"
         )
 
-    def _allowed(self, client: "OpenAI", way: Way) -> "tuple[Way, Completion] | _Refusal":
+    def _allowed(
+        self, client: "OpenAI", way: RequestVariant
+    ) -> "tuple[RequestVariant, Completion] | _Refusal":
         """A way without the options that the server refuses, and what it answers then."""
         while True:
             top, came = self._complete(client, _QUESTION, way)
@@ -500,7 +502,7 @@ class EndpointLabeller:
         )
 
     def _complete(
-        self, client: "OpenAI", text: str, way: Way
+        self, client: "OpenAI", text: str, way: RequestVariant
     ) -> "tuple[int, Completion | Answer | _Refusal]":
         """Ask for one completion, for less where the server gives no more.
 
@@ -516,7 +518,7 @@ class EndpointLabeller:
             return top, self._nothing(f"HTTP {came.status} after {_tries(came.tries)}", came.said)
         return top, came
 
-    def _asked(self, way: Way, top: int, limit: str) -> dict[str, Any]:
+    def _asked(self, way: RequestVariant, top: int, limit: str) -> dict[str, Any]:
         """The options of a request."""
         options: dict[str, Any] = {} if "temperature" in way.without else {"temperature": 0}
         if "max_tokens" not in way.without:
@@ -584,7 +586,7 @@ class EndpointLabeller:
         """
         self._top = 0
         with self._open(Event()) as client:
-            found = self._allowed(client, Way())
+            found = self._allowed(client, RequestVariant())
         if isinstance(found, _Refusal):
             raise self._refused(found)
         name = self._line(found[1].model)
@@ -600,11 +602,11 @@ def reported_model(spec: JSON) -> str:
         InputError: the server cannot be reached, refuses, or reports none.
     """
     options = {key: value for key, value in spec.items() if key != "kind"}
-    return EndpointLabeller("p2", **options).reported()
+    return EndpointAnnotator("p2", **options).reported()
 
 
 class _StoppedError(Exception):
-    """A request that was not sent, because the labeller has stopped."""
+    """A request that was not sent, because the annotator has stopped."""
 
 
 class _Lost(Answer):
@@ -629,7 +631,7 @@ class _Refusal(NamedTuple):
         """Whether it may be another time."""
         return self.status in _PASSING or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
-    def option(self, way: Way) -> str | None:
+    def option(self, way: RequestVariant) -> str | None:
         """The option of ours that it is about; a value that is too large is for people to mend."""
         if self.status in (*_ABOUT_ALL, *_PASSING):
             return None
@@ -663,13 +665,13 @@ def _thought(completion: Completion) -> str:
     return ""
 
 
-def _way_of(decoding: str) -> Way | None:
+def _way_of(decoding: str) -> RequestVariant | None:
     """The way in an identity's decoding."""
     try:
         found = json.loads(decoding)
         switch = found.get("no_thinking")
-        return Way(tuple(found.get("without", ())), canonical(switch) if switch else "")
-    except (ValueError, TypeError, AttributeError):  # of another labeller, or of nobody
+        return RequestVariant(tuple(found.get("without", ())), canonical(switch) if switch else "")
+    except (ValueError, TypeError, AttributeError):  # of another annotator, or of nobody
         return None
 
 

@@ -16,8 +16,8 @@ class Verdict(NamedTuple):
 
     Attributes:
         yes: what it says.
-        odds: log-odds of Yes; NaN where the labeller gave words only.
-        greedy: whether it is also the word that the labeller would have written.
+        odds: log-odds of Yes; NaN where the annotator gave words only.
+        greedy: whether it is also the word that the annotator would have written.
     """
 
     yes: bool
@@ -29,7 +29,7 @@ def parse_verdict(response: JSON, min_mass: float) -> Verdict:
     """The verdict in a response to p2: {"text", "finish"}, or {"yes", "no"} as log-probabilities.
 
     Args:
-        min_mass: the probability that Yes and No must have together; below it the labeller did not
+        min_mass: the probability that Yes and No must have together; below it the annotator did not
             answer the question, however the two compare.
 
     Raises:

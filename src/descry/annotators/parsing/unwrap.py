@@ -1,6 +1,6 @@
 """What stands around an answer and is no part of it: thoughts, marks of turns, fences, JSON.
 
-Every labeller's answers in words come through here first, whatever the question was. All of it is
+Every annotator's answers in words come through here first, whatever the question was. All of it is
 linear in the answer's length.
 """
 
@@ -34,7 +34,7 @@ def begun(response: JSON) -> tuple[str, str | None]:
     """The unwrapped words of a response, and CUT_OFF where they may go on.
 
     Raises:
-        UnparsableError: there are none, or the labeller did not end them itself.
+        UnparsableError: there are none, or the annotator did not end them itself.
     """
     reason = unfinished(response)
     if reason not in (None, CUT_OFF):

@@ -48,7 +48,7 @@ def opened(cache_folder: Path, journals: Path | None) -> Iterator[PromptCache]:
         if conflicts:
             raise InputError(
                 f"{journals}: two answers to one request ({conflicts[0]}, of {len(conflicts)}): the"
-                " labeller is not deterministic: remove the journal whose answers are to go"
+                " annotator is not deterministic: remove the journal whose answers are to go"
             )
         cache.journal = journal
         yield cache

@@ -7,10 +7,10 @@ from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.yes_share import one_sided
 
-_LOOKED_AT = 10_000  # answers of an origin by which a labeller is judged
+_LOOKED_AT = 10_000  # answers of an origin by which an annotator is judged
 
 
-def one_sided_labellers(cache: PromptCache) -> list[str]:
+def one_sided_annotators(cache: PromptCache) -> list[str]:
     """Warnings about those who say Yes to nearly everything or nothing, by model and revision.
 
     Of an origin with very many answers, a share is looked at that is as good as drawn.

@@ -25,7 +25,7 @@ def shown(ids: JSON, texts: Mapping[str, str]) -> str | None:
 
 
 def request_of(origin: JSON, sentence: str, descriptor: str) -> Request:
-    """The request that an origin's labeller was sent."""
+    """The request that an origin's annotator was sent."""
     (before, behind), (head, middle, tail) = origin["frame"], origin["template"]
     prompt = f"{before}{head}{sentence}{middle}{descriptor}{tail}{behind}"
     fields = {name: origin[name] for name in ("task", "model", "revision", "dtype", "decoding")}

@@ -88,7 +88,7 @@ def _around_prompt(
 
 
 class CacheConflictError(InputError):
-    """Another answer came for a request that has one: the labeller is not deterministic."""
+    """Another answer came for a request that has one: the annotator is not deterministic."""
 
 
 class Journal(Protocol):
@@ -351,7 +351,7 @@ class PromptCache:
         return ((key, self._read(_FAILURE + key, text)) for key, text in self._all(_FAILURE))
 
     def runs(self) -> dict[str, JSON]:
-        """The counts of the last run of every stage and labeller."""
+        """The counts of the last run of every stage and annotator."""
         return {key: self._read(_RUN + key, text) for key, text in self._all(_RUN)}
 
     # Writing
@@ -436,7 +436,7 @@ class PromptCache:
 
     @_clearly
     def finish(self, run: str, counts: JSON) -> None:
-        """Keep the counts of a stage's and labeller's last run, where they can be kept."""
+        """Keep the counts of a stage's and annotator's last run, where they can be kept."""
         if self.read_only:
             return  # a replay has nothing else to store
         self._put(_RUN + run, canonical(counts))

@@ -20,7 +20,7 @@ SAYS = {1: YES, 0: NO}  # in B
 
 
 class Asked(NamedTuple):
-    """A prompt to a labeller, and what the result says that it answered.
+    """A prompt to an annotator, and what the result says that it answered.
 
     Attributes:
         key: as the result recorded it; None where it records none, and it follows from the rest.
@@ -37,7 +37,7 @@ class Asked(NamedTuple):
 
     @property
     def request(self) -> Request:
-        """The request that the labeller was sent."""
+        """The request that the annotator was sent."""
         return self.who.request(self.prompt, self.frame)
 
 
@@ -46,7 +46,7 @@ class Verdicts:
 
     def __init__(self, annotations: Annotations) -> None:
         self.b = annotations
-        self.who = Identity(**annotations.labeller)
+        self.who = Identity(**annotations.annotator)
         self.min_mass = float(annotations.made["params"].get("min_mass", 0))
 
     def asked(self, text: str, row: int, column: int) -> Asked:
@@ -70,7 +70,7 @@ class Topics:
     Attributes:
         limits: descriptors of a sentence and words of a descriptor, at the most.
         template: of the prompts.
-        who: the labellers and their frames, by name.
+        who: the annotators and their frames, by name.
         first: that of them who is asked for the 1-shot example where none is given.
     """
 
@@ -80,10 +80,10 @@ class Topics:
         self.limits = params["max_descriptors"], params["max_words"]
         self.template = p1_template(self.limits[0], shot["sentence"], shot["concepts"])
         self.who: dict[str, tuple[Identity, Frame]] = {}
-        for spec in made["labellers"]:
+        for spec in made["annotators"]:
             who = {name: value for name, value in spec.items() if name != "frame"}
             self.who[spec["name"]] = Identity(**who), (spec["frame"][0], spec["frame"][1])
-        self.first = self.who[made["labellers"][0]["name"]]
+        self.first = self.who[made["annotators"][0]["name"]]
 
     def prompt(self, text: str) -> Prompt:
         """The question about a sentence."""
@@ -97,13 +97,13 @@ class Topics:
         except UnparsableError:
             return []
 
-    def asked(self, text: str, labeller: str, phrase: str, key: str) -> Asked:
-        """The prompt of which a labeller answered a phrase, with the key that was recorded."""
+    def asked(self, text: str, annotator: str, phrase: str, key: str) -> Asked:
+        """The prompt of which an annotator answered a phrase, with the key that was recorded."""
 
         def agrees(response: JSON) -> bool:
             return phrase in self.phrases(response)
 
-        return Asked(self.prompt(text), *self.who[labeller], phrase, None, key, agrees)
+        return Asked(self.prompt(text), *self.who[annotator], phrase, None, key, agrees)
 
 
 def answers(project: Project, asked: Sequence[Asked]) -> list[Answer]:
@@ -123,7 +123,7 @@ def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> An
         score=asked.score,
         prompt=request.prompt,
         key=key,
-        labeller=asked.who.as_json(),
+        annotator=asked.who.as_json(),
         in_cache=record is not None,
         follows=request.key == key,
         agrees=None if record is None else asked.agrees(record["response"]),

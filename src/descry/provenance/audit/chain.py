@@ -45,7 +45,7 @@ def audit(project: Project, neuron: str, rows: int, given: int) -> Audit:
 
     Args:
         neuron: such as L5:24.
-        rows: how many exemplars and raw descriptors to follow; the exemplars that the labeller
+        rows: how many exemplars and raw descriptors to follow; the exemplars that the annotator
             said Yes of come first, unless there is room for ALL.
         given: how many mentions of each raw descriptor.
 
@@ -233,7 +233,7 @@ def mentions(
     flat = [row for found in chosen.values() for row in found]
     reviews = corpus.of([row["id"] for row in flat])
     asked: list[Asked] = [
-        topics.asked(review.text, row["labeller"], row["phrase"], row["key"])
+        topics.asked(review.text, row["annotator"], row["phrase"], row["key"])
         for row, review in zip(flat, reviews, strict=True)
     ]
     found: list[Answer] = answers(project, asked)

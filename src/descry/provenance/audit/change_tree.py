@@ -30,7 +30,7 @@ def tree_of_changes(changes: Changes) -> Node:
 def _label(label: LabelChange) -> str:
     was, now = (_numbers(numbers) for numbers in (label.before, label.after))
     return (
-        f"{at_end(label.end)}{label.descriptor} {label.change}: {was} -> {now}; the labeller said"
+        f"{at_end(label.end)}{label.descriptor} {label.change}: {was} -> {now}; the annotator said"
         f" the same of {label.same_answers} exemplars in common"
     )
 

@@ -54,7 +54,7 @@ class LabelChange:
 
     Attributes:
         change: gained, lost, or stays.
-        same_answers: of the exemplars in common, those that the labeller said the same of.
+        same_answers: of the exemplars in common, those that the annotator said the same of.
     """
 
     descriptor: str
@@ -112,7 +112,7 @@ class _Neuron:
 
     Attributes:
         exemplars: ids of sentences, by end.
-        answers: what the labeller said, by sentence and descriptor.
+        answers: what the annotator said, by sentence and descriptor.
     """
 
     labels: dict[str, dict[str, dict[str, Numbers]]]
@@ -255,4 +255,4 @@ def _versions(one: _Version, two: _Version, stage: Locked) -> str:
     old, new = (provenance_of(v.result(stage.name), stage.name)["versions"] for v in (one, two))
     pairs = ((name, old.get(name), version) for name, version in new.items())
     differ = ", ".join(f"{name} {was} -> {now}" for name, was, now in pairs if was != now)
-    return differ or "same packages: other answers of the labeller, or another machine"
+    return differ or "same packages: other answers of the annotator, or another machine"

@@ -41,18 +41,18 @@ class Review:
 
 @dataclass(frozen=True)
 class Answer:
-    """A labeller's answer to one prompt.
+    """An annotator's answer to one prompt.
 
     Attributes:
         says: Yes, No or None where there is no usable answer; of p1, the phrase that was taken.
-        score: log-odds of Yes; None where the labeller gave words only.
+        score: log-odds of Yes; None where the annotator gave words only.
         prompt: to the letter, with what a chat template puts around it.
         key: of the cache.
-        labeller: name, model, revision, dtype and decoding.
+        annotator: name, model, revision, dtype and decoding.
         in_cache: whether the answer is in the cache of this audit; what follows is from there.
-        follows: whether the key is that of this very prompt and labeller.
+        follows: whether the key is that of this very prompt and annotator.
         agrees: whether the response says what the result has; None where it is not in the cache.
-        cut: tokens of the prompt's sentence that the labeller did not read, where that is known.
+        cut: tokens of the prompt's sentence that the annotator did not read, where that is known.
         made: when it was stored (UTC).
         versions: packages then.
     """
@@ -61,7 +61,7 @@ class Answer:
     score: float | None
     prompt: str
     key: str
-    labeller: JSON
+    annotator: JSON
     in_cache: bool
     follows: bool
     agrees: bool | None
@@ -89,7 +89,7 @@ class Exemplar:
 
 @dataclass(frozen=True)
 class Mention:
-    """A sentence of which a labeller named a raw descriptor, and its answer to p1."""
+    """A sentence of which an annotator named a raw descriptor, and its answer to p1."""
 
     review: Review
     answer: Answer
@@ -140,7 +140,7 @@ class Label:
 
     Attributes:
         rule: in words.
-        tagged: exemplars that the labeller said Yes of, in a set of `size`.
+        tagged: exemplars that the annotator said Yes of, in a set of `size`.
     """
 
     descriptor: str

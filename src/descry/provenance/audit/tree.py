@@ -95,8 +95,8 @@ def place(review: Review) -> str:
 
 
 def answer(node: Node, it: Answer) -> Node:
-    """Add a labeller's answer, with its prompt and key."""
-    who = it.labeller
+    """Add an annotator's answer, with its prompt and key."""
+    who = it.annotator
     odds = ", in words" if it.score is None else f", log-odds {fixed(it.score)}"
     below = node.add(
         f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
@@ -104,7 +104,7 @@ def answer(node: Node, it: Answer) -> Node:
         + (f"; the prompt's sentence was cut by {it.cut} tokens" if it.cut else "")
     )
     below.add(prompt(it.prompt))
-    wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND LABELLER"
+    wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND ANNOTATOR"
     below.add(f"key {it.key}{wrong}; {_stored(it)}")
     return below
 

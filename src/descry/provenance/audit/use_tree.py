@@ -28,7 +28,7 @@ def tree_of_descriptor(use: DescriptorUse) -> Node:
     top = Node(f"descriptor {use.descriptor}")
     if use.fate:
         top.add(f"no label of any neuron: {use.fate}")
-    top.add(f"{use.yes} of {use.answered} sentences have it, by the labeller's answers")
+    top.add(f"{use.yes} of {use.answered} sentences have it, by the annotator's answers")
     for end, splits in use.neurons.items():
         for split, neurons in splits.items():
             line = f"{at_end(end)}label of {len(neurons)} neurons in split {split}"

@@ -32,7 +32,7 @@ from descry.provenance.audit.project import Project
 
 @dataclass(frozen=True)
 class Support:
-    """A label that counts a review among the exemplars that the labeller said Yes of.
+    """A label that counts a review among the exemplars that the annotator said Yes of.
 
     Attributes:
         digits: behind the point of the neuron's activations.
@@ -49,7 +49,7 @@ class Support:
 
 @dataclass(frozen=True)
 class Given:
-    """A raw descriptor that a labeller found in a review.
+    """A raw descriptor that an annotator found in a review.
 
     Attributes:
         descriptor: of the cluster that it went into; None where the cluster was dropped or is
@@ -66,7 +66,7 @@ class ReviewUse:
     """What a review did.
 
     Attributes:
-        exemplar_of: neurons that it is an exemplar of, whatever the labeller said of it.
+        exemplar_of: neurons that it is an exemplar of, whatever the annotator said of it.
         base_rate_of: sentences that stand for the corpus with it; 0 where it is none of them.
     """
 
@@ -83,7 +83,7 @@ class DescriptorUse:
 
     Attributes:
         fate: why it is no label of any neuron; None where nothing keeps it from being one.
-        yes, answered: sentences that the labeller said Yes of, and gave an answer about.
+        yes, answered: sentences that the annotator said Yes of, and gave an answer about.
         neurons: that have it as a label: by end and split.
     """
 
@@ -209,7 +209,7 @@ def _given(project: Project, review: Review) -> list[Given]:
     only = pc.field("id") == review.id
     rows = read_table(project.result("describe"), "describe", None, only).to_pylist()
     topics = Topics(project.made["describe"])
-    said = [topics.asked(review.text, row["labeller"], row["phrase"], row["key"]) for row in rows]
+    said = [topics.asked(review.text, row["annotator"], row["phrase"], row["key"]) for row in rows]
     entries = read_json(project.result("cluster"), "cluster")["descriptors"]
     owner = {phrase: entry["name"] for entry in entries for phrase in entry["phrases"]}
     found = zip(rows, answers(project, said), strict=True)

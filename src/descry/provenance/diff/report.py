@@ -19,7 +19,7 @@ _DAMAGE = (
     *(CsvError, ZlibError),
 )
 _IDENTIFYING = (
-    *("id", "labeller", "phrase", "against", "score", "at"),
+    *("id", "annotator", "phrase", "against", "score", "at"),
     *("end", "split", "chosen", "layer", "neuron", "descriptor"),
 )
 

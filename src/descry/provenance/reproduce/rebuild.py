@@ -97,7 +97,7 @@ def reproduce(
         revision: a commit, or the name of a DVC experiment.
         scratch: where to make the folder for the clone; None for the system's place. It is removed
             where all comes out identical, unless it is to be kept.
-        anew: the labellers that run on this machine are asked again; else nobody is.
+        anew: the annotators that run on this machine are asked again; else nobody is.
         progress: is told of every step, in a line.
 
     Raises:

@@ -7,7 +7,7 @@ from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
 from descry.io.dvc_lock import Locked
-from descry.provenance.rocrate.agents import add_labellers, add_package, add_targets, add_tools
+from descry.provenance.rocrate.agents import add_annotators, add_package, add_targets, add_tools
 from descry.provenance.rocrate.entities import add, local
 from descry.provenance.rocrate.parameters import Filled, add_slots
 from descry.provenance.rocrate.run import WORKFLOW, Run
@@ -30,15 +30,15 @@ def add_actions(crate: ROCrate, run: Run, files: Mapping[str, Entity], engine: s
         engine: Snakemake's version.
     """
     filled, tools = add_slots(crate, run, files), add_tools(crate, run, files)
-    labellers, targets = add_labellers(crate, run), add_targets(crate, run)
+    annotators, targets = add_annotators(crate, run), add_targets(crate, run)
     stages = []
     for position, stage in enumerate(run.stages):
         name, tool = stage.name, tools[stage.name]
         tool["input"] = _slots(filled.read(stage))
         tool["output"] = _slots(filled.made(stage))
         action = _action(crate, run, stage, tool, filled, targets[name])
-        if labellers[name]:
-            action["agent"] = labellers[name]
+        if annotators[name]:
+            action["agent"] = annotators[name]
         stages.append(_staged(crate, name, position, tool, action))
     whole = _whole(crate, run, filled, stages, list(tools.values()))
     _add_engine(crate, engine, whole, [stage.control for stage in stages])

@@ -1,4 +1,4 @@
-"""Who did the work: the stages' programs with their packages, the labellers, the target model."""
+"""Who did the work: the stages' programs with their packages, the annotators, the target model."""
 
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -11,7 +11,7 @@ from descry.io.hashing import JSON, canonical, sha256_text
 from descry.provenance.rocrate.entities import add, add_value, local
 from descry.provenance.rocrate.run import WORKFLOW, Run, is_code
 
-_OF_LABELLER = ("model", "revision", "dtype", "decoding")
+_OF_ANNOTATOR = ("model", "revision", "dtype", "decoding")
 _OF_TARGET = ("weights", "tokenizer", "site", "position")
 
 
@@ -41,17 +41,17 @@ def add_tools(crate: ROCrate, run: Run, files: Mapping[str, Entity]) -> dict[str
     return tools
 
 
-def add_labellers(crate: ROCrate, run: Run) -> dict[str, list[Entity]]:
+def add_annotators(crate: ROCrate, run: Run) -> dict[str, list[Entity]]:
     """Add who answered the prompts: by stage."""
     return {
-        stage: [_labeller(crate, who) for who in labellers]
-        for stage, labellers in run.labellers.items()
+        stage: [_annotator(crate, who) for who in annotators]
+        for stage, annotators in run.annotators.items()
     }
 
 
-def _labeller(crate: ROCrate, who: Mapping[str, str]) -> Entity:
-    known = {name: who[name] for name in _OF_LABELLER}
-    name = local("labeller", sha256_text(canonical(known))[:16])
+def _annotator(crate: ROCrate, who: Mapping[str, str]) -> Entity:
+    known = {name: who[name] for name in _OF_ANNOTATOR}
+    name = local("annotator", sha256_text(canonical(known))[:16])
     if name in crate:
         return crate.get(name)
     is_person = who["model"].startswith(HUMAN)

@@ -41,7 +41,7 @@ _ABOUT = {
     " that of a review.",
 }
 _ANSWERS = (
-    "The labellers' answers out of the prompt cache, by the ids of sentences; the template of p1 in"
+    "Answers of the annotators from the prompt cache, by ids of sentences; the template of p1 in"
     " it quotes its example sentence, which is that of a review."
 )
 _TO_GET: dict[Role, str] = {
@@ -55,7 +55,7 @@ _README = """\
 # A run of descry
 
 A [Workflow Run RO-Crate](https://w3id.org/ro/wfrun): `ro-crate-metadata.json` says which file came
-of which files, by which program, params and labeller, with the sha256 of each. The labels are in
+of which files, by which program, params and annotator, with the sha256 of each. The labels are in
 `results/labels.parquet` and `results/neurons.json`.
 
 Described there, but not in the crate:

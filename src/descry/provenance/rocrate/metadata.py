@@ -1,7 +1,7 @@
 """The description of a run, as ro-crate-metadata.json holds it.
 
 It follows Provenance Run Crate 0.5 (Leo et al. 2024) on RO-Crate 1.1: which file came of which
-files by which program, params and labeller, with the hash of each.
+files by which program, params and annotator, with the hash of each.
 """
 
 from collections.abc import Mapping

@@ -55,9 +55,9 @@ class Run:
         return {s.name: self.private.clean(_made(self.root, s)) for s in self.stages}
 
     @cached_property
-    def labellers(self) -> dict[str, list[dict[str, str]]]:
+    def annotators(self) -> dict[str, list[dict[str, str]]]:
         """Who answered each stage's prompts."""
-        return {s.name: self.private.clean(_labellers(self.root, s)) for s in self.stages}
+        return {s.name: self.private.clean(_annotators(self.root, s)) for s in self.stages}
 
     def inputs(self, stage: Locked) -> dict[str, str]:
         """The files and folders that a stage reads and no stage makes, with their parameters.
@@ -156,15 +156,15 @@ def _made(root: Path, stage: Locked) -> JSON:
     return png_made(path) if path.suffix == ".png" else provenance_of(path, stage.name)
 
 
-def _labellers(root: Path, stage: Locked) -> list[dict[str, str]]:
+def _annotators(root: Path, stage: Locked) -> list[dict[str, str]]:
     """Who answered a stage's prompts, once each, as the results record it."""
     found: list[dict[str, str]] = []
     for path in (root / out for out in stage.outs):
         if path.suffix == ".h5":
             with reading_hdf5(path, stage.name) as file:
-                found += [json.loads(file.attrs["labeller"])] if "labeller" in file.attrs else []
+                found += [json.loads(file.attrs["annotator"])] if "annotator" in file.attrs else []
         elif path.suffix in (".parquet", ".json"):
-            named = provenance_of(path, stage.name).get("labellers", [])
+            named = provenance_of(path, stage.name).get("annotators", [])
             found += named.values() if isinstance(named, dict) else named
     return [who for row, who in enumerate(found) if who not in found[:row]]
 

@@ -16,10 +16,10 @@ from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
 
-Said = dict[tuple[str, str], tuple[str, JSON]]  # by labeller and sentence: key and response
+Said = dict[tuple[str, str], tuple[str, JSON]]  # by annotator and sentence: key and response
 
 
-class Answers:
+class CachedAnswers:
     """What the answers behind the raw descriptors and behind B say.
 
     Attributes:
@@ -62,13 +62,13 @@ def _asked(project: Project) -> Iterator[tuple[str, Annotations]]:
 
 
 class _Verdicts:
-    """B of one labeller, as it fills."""
+    """B of one annotator, as it fills."""
 
     def __init__(self, b: Annotations) -> None:
         shape = len(b.ids), len(b.descriptors)
         self.answer = np.full(shape, MISSING, dtype=np.int8)
         self.score = np.full(shape, np.nan, dtype=np.float32)
-        self._who = Identity(**b.labeller)
+        self._who = Identity(**b.annotator)
         self._frame = list(b.frame)
         self._rows = {name: row for row, name in enumerate(b.ids) if b.asked[row]}
         self._columns = {name: column for column, name in enumerate(b.descriptors)}
@@ -76,7 +76,7 @@ class _Verdicts:
         self._own: dict[str, bool] = {}  # by an origin's name: few origins have all answers
 
     def take(self, record: JSON, origin: JSON) -> None:
-        """Take an answer in, if it is one of this labeller about this corpus."""
+        """Take an answer in, if it is one of this annotator about this corpus."""
         if not self._is_own(record["origin"], origin):
             return
         row, column = self._rows.get(record["sentence"]), self._columns.get(record["descriptor"])

@@ -14,7 +14,7 @@ from descry.provenance.audit.answers import Topics
 from descry.provenance.audit.project import STAGES, Project
 from descry.provenance.verify import contents
 from descry.provenance.verify import recompute as samples
-from descry.provenance.verify.cached_answers import Answers
+from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.check import Check, Link
 from descry.provenance.verify.hashes import Hashes
 from descry.workflow.params import Params
@@ -91,7 +91,7 @@ def _contents(
     cache = stack.enter_context(_cache(project))
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
     b, judged = project.result("annotate"), project.results / "judgements.h5"
-    answers, held = Answers(project), partial(contents.annotations, project)
+    answers, held = CachedAnswers(project), partial(contents.annotations, project)
     checks: dict[str, list[Check]] = {
         "corpus": [partial(contents.corpus, project, params)],
         "describe": [

@@ -21,7 +21,7 @@ from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
 from descry.provenance.audit.project import Project
 from descry.provenance.diff.contents import content_difference
-from descry.provenance.verify.cached_answers import Answers
+from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.check import Link
 from descry.stages import describe, exemplars, label
 from descry.stages.cluster import read_edits
@@ -48,7 +48,9 @@ def corpus(project: Project, params: Params) -> Link:
     return Link("corpus", checked, left)
 
 
-def candidates(project: Project, topics: Topics, cache: PromptCache, answers: Answers) -> Link:
+def candidates(
+    project: Project, topics: Topics, cache: PromptCache, answers: CachedAnswers
+) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
     table = read_table(project.result("describe"), "describe")
     checked = f"{len(table)} raw descriptors by the cached answers"
@@ -61,7 +63,7 @@ def candidates(project: Project, topics: Topics, cache: PromptCache, answers: An
 
 
 def _example(texts: list[str], topics: Topics, cache: PromptCache, made: JSON) -> str | None:
-    """The 1-shot example is a parameter, or what the first labeller said of the drawn sentence."""
+    """The 1-shot example is a parameter, or what the first annotator said of the drawn sentence."""
     shown = made["params"]["example"]
     if shown is None:
         (prompt,) = describe.zero_shot(texts, made["params"]["seed"], topics.limits[0])
@@ -72,13 +74,13 @@ def _example(texts: list[str], topics: Topics, cache: PromptCache, made: JSON) -
     return None if made["example"] == shown else "candidates.parquet: the 1-shot example is another"
 
 
-def _expected(ids: list[str], topics: Topics, answers: Answers) -> Iterator[dict[str, str]]:
+def _expected(ids: list[str], topics: Topics, answers: CachedAnswers) -> Iterator[dict[str, str]]:
     """The rows of candidates.parquet as the cached answers have them."""
     for name in topics.who:
         for sentence in ids:
             key, response = answers.topics.get((name, sentence), ("", None))
             for phrase in topics.phrases(response):
-                yield {"id": sentence, "labeller": name, "phrase": phrase, "key": key}
+                yield {"id": sentence, "annotator": name, "phrase": phrase, "key": key}
 
 
 def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
@@ -115,7 +117,9 @@ def _of_cluster(entry: JSON, counts: Counter[str], names: set[str]) -> Iterator[
         yield f"{where}: neither a raw descriptor of it nor a name given by hand"
 
 
-def annotations(project: Project, b: Annotations | None, answers: Answers, stage: str) -> Link:
+def annotations(
+    project: Project, b: Annotations | None, answers: CachedAnswers, stage: str
+) -> Link:
     """Every cell of B is what the cached answer says; what was not asked is empty."""
     if b is None:
         return Link(stage, "nothing: nobody was asked")

@@ -1,4 +1,4 @@
-"""Samples: some activations from the model and some answers from the labeller, computed anew."""
+"""Samples: some activations from the model and some answers from the annotator, computed anew."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 from descry.activations.exemplar_files import read_neurons
 from descry.activations.store import DATA
 from descry.annotators.annotations import read_annotations
-from descry.annotators.base import Frame, Labeller
+from descry.annotators.base import Annotator, Frame
 from descry.annotators.client import go_on
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_verdict
@@ -110,11 +110,11 @@ def _recorded(project: Project, rows: Sequence[int]) -> np.ndarray:
 def some_topics(
     project: Project, params: Params, topics: Topics, cache: PromptCache, number: int, seed: int
 ) -> Link:
-    """Some answers to p1, asked again of the first labeller."""
+    """Some answers to p1, asked again of the first annotator."""
     table = read_table(project.result("corpus"), "corpus", ["id", "text"])
     rows = drawn(table["id"].to_pylist(), number, seed)
     texts = table["text"].take(rows).to_pylist()
-    spec = params.describe.labellers[0].model_dump()
+    spec = params.describe.annotators[0].model_dump()
     worker = create(spec, "p1", max_descriptors=topics.limits[0])
 
     def apart(stored: JSON, now: JSON) -> bool:
@@ -127,7 +127,7 @@ def some_topics(
 def some_verdicts(
     project: Project, params: Params, cache: PromptCache, number: int, seed: int
 ) -> Link:
-    """Some answers to p2, asked again of the labeller."""
+    """Some answers to p2, asked again of the annotator."""
     b = read_annotations(project.result("annotate"))
     table = read_table(project.result("corpus"), "corpus", ["id", "text"])
     texts = table["text"].to_pylist()
@@ -135,7 +135,7 @@ def some_verdicts(
     places = np.argwhere(b.answer >= 0)[drawn(cells, number, seed)]
     entries = read_json(project.result("cluster"), "cluster")["descriptors"]
     phrases = {entry["name"]: entry["phrases"] for entry in entries}
-    spec = params.annotate.labeller.model_dump()
+    spec = params.annotate.annotator.model_dump()
     worker = create(spec, "p2", descriptors=phrases, corpus=texts)
     min_mass = params.annotate.min_mass
 
@@ -151,7 +151,7 @@ def some_verdicts(
 
 def _again(
     stage: str,
-    worker: Labeller,
+    worker: Annotator,
     prompts: Sequence[Prompt],
     cache: PromptCache,
     frame: Frame,

@@ -78,7 +78,7 @@ def _by_neuron(table: pa.Table, neurons: Neurons, columns: Sequence[str]) -> ByN
 
 
 @dataclass(frozen=True)
-class Portraits:
+class NeuronPages:
     """All that the page says of each neuron.
 
     Attributes:

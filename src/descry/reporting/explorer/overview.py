@@ -127,7 +127,7 @@ def correlation(rows: Sequence[Row], names: Sequence[str]) -> JSON:
     return {"order": alike(matrix), "matrix": plain(matrix.tolist())}
 
 
-def labellers(candidates: JSON, b: Annotations, judge: Annotations | None) -> JSON:
+def annotators(candidates: JSON, b: Annotations, judge: Annotations | None) -> JSON:
     """Who answered: p1, p2, and p2 again.
 
     Args:
@@ -135,12 +135,12 @@ def labellers(candidates: JSON, b: Annotations, judge: Annotations | None) -> JS
     """
     describers = [
         {name: value for name, value in who.items() if name != "frame"}
-        for who in candidates["labellers"]
+        for who in candidates["annotators"]
     ]
     return {
         "describers": describers,
-        "labeller": b.labeller,
-        "judge": judge.labeller if judge else None,
+        "annotator": b.annotator,
+        "judge": judge.annotator if judge else None,
     }
 
 

@@ -21,11 +21,11 @@ from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.labelled import table_pack
 from descry.reporting.explorer.maps import layer_pack, map_pack
 from descry.reporting.explorer.neurons import SIZE as NEURONS
-from descry.reporting.explorer.neurons import Portraits, of_end, shown_pack
+from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack
 from descry.reporting.explorer.packs import Pack, plain
 from descry.reporting.explorer.search_index import Index, index, word_packs
 from descry.reporting.explorer.sentences import SIZE as SENTENCES
-from descry.reporting.explorer.sentences import Excited, examples, sentence_packs
+from descry.reporting.explorer.sentences import SentenceIndex, examples, sentence_packs
 from descry.reporting.explorer.similar import by_chance, similar
 
 SIMILAR, IN_SENTENCE, EXAMPLES = 8, 8, 10  # neurons of a neuron, of a sentence; of a descriptor
@@ -101,7 +101,7 @@ class Run:
         value |= overview.sentences(self.corpus, self.made["corpus"])
         target |= {"most": self.cut.most, "cut": int(np.count_nonzero(self.cut.tokens))}
         value |= {"target": target, "rule": rule, "broad": table.made["dropped"]}
-        value |= overview.labellers(self.made["describe"], self.b, self.judge)
+        value |= overview.annotators(self.made["describe"], self.b, self.judge)
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         found = overview.descriptors(names, self.tables, self.clusters, self.rows["descriptors"])
         value |= {"descriptors": found, "metrics": overview.scores(self.metrics)}
@@ -157,7 +157,7 @@ class Run:
             trials.setdefault(row["neuron"], []).append(plain(row))
         close = similar(self.sets[0], len(self.corpus), SIMILAR)
         numbers = frozenset(graphs)
-        yield from Portraits(neurons, self.shown, ends, trials, close, numbers).packs()
+        yield from NeuronPages(neurons, self.shown, ends, trials, close, numbers).packs()
         rows = {sentence: row for row, sentence in enumerate(self.corpus["id"].to_pylist())}
         yield from graph_packs(graphs, rows)
         yield shown_pack(self.shown, HALVES)
@@ -165,7 +165,7 @@ class Run:
     def _of_sentences(self) -> Iterator[Pack]:
         spread = self.shown.distribution
         digits = [places(*one) for one in zip(spread["deviation"], spread["highest"], strict=True)]
-        excited = Excited.by(*self.sets, len(self.corpus), digits)
+        excited = SentenceIndex.by(*self.sets, len(self.corpus), digits)
         yield from sentence_packs(
             self.corpus, self.b, self.gold, excited, IN_SENTENCE, self.cut.tokens
         )

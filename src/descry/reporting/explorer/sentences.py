@@ -18,7 +18,7 @@ _COLUMNS = ["id", "text", "summary", "category", "overall", "split", "source", "
 
 
 @dataclass(frozen=True)
-class Excited:
+class SentenceIndex:
     """The neurons in whose exemplar sets each sentence is, those that rank it highest first.
 
     Attributes:
@@ -36,7 +36,7 @@ class Excited:
     @classmethod
     def by(
         cls, sets: np.ndarray, activations: np.ndarray, sentences: int, places: list[int]
-    ) -> "Excited":
+    ) -> "SentenceIndex":
         """Turn exemplar sets round; ties by the neuron.
 
         Args:
@@ -70,13 +70,18 @@ class Excited:
 
 
 def sentence_packs(
-    corpus: pa.Table, b: Annotations, gold: np.ndarray, excited: Excited, most: int, cut: np.ndarray
+    corpus: pa.Table,
+    b: Annotations,
+    gold: np.ndarray,
+    excited: SentenceIndex,
+    most: int,
+    cut: np.ndarray,
 ) -> Iterator[Pack]:
     """All sentences.
 
     Args:
         corpus: of corpus.parquet.
-        b: the labeller's answers, of the descriptors in the order of the run.
+        b: the annotator's answers, of the descriptors in the order of the run.
         gold: int8 [sentences, descriptors], as `read_gold` gives it.
         most: neurons of a sentence.
         cut: int [sentences], tokens that the target has not seen.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.sparse import csr_array
 
-from descry.io.prefetch import ahead, cores
+from descry.io.prefetch import cores, map_ahead
 
 _BLOCK = 256  # neurons compared with all others at a time
 
@@ -26,14 +26,14 @@ def similar(sets: np.ndarray, sentences: int, most: int) -> list[list[tuple[int,
     rows = in_order[in_order >= 0]
     parts = np.ones(len(rows), dtype=np.int32), rows, np.concatenate([[0], np.cumsum(sizes)])
     every = csr_array(parts, shape=(neurons, sentences))
-    turned = every.T.tocsr()
+    transposed = every.T.tocsr()
 
     def of(start: int) -> np.ndarray:
-        shared = (every[start : start + _BLOCK] @ turned).toarray()
+        shared = (every[start : start + _BLOCK] @ transposed).toarray()
         return _leading(shared, start, most)
 
     found: list[list[tuple[int, float]]] = []
-    for start, block in enumerate(ahead(of, range(0, neurons, _BLOCK), cores())):
+    for start, block in enumerate(map_ahead(of, range(0, neurons, _BLOCK), cores())):
         found += _jaccard(block, sizes, start * _BLOCK)
     return found
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from descry.io.atomic_folder import atomic_folder
-from descry.io.prefetch import ahead, cores
+from descry.io.prefetch import cores, map_ahead
 from descry.reporting.explorer import APP
 from descry.reporting.explorer.packs import Pack, script
 
@@ -25,7 +25,7 @@ def write_site(path: Path, packs: Iterable[Pack], commit: Pack) -> dict[str, int
     with atomic_folder(path) as folder:
         _copy_page(folder)
         (folder / DATA).mkdir()
-        for name, text in ahead(_named, packs, cores()):
+        for name, text in map_ahead(_named, packs, cores()):
             (folder / DATA / f"{name}.js").write_text(text, encoding="ascii")
             written, size = written + 1, size + len(text)
         (folder / DATA / f"{commit.name}.js").write_text(script(commit), encoding="ascii")

@@ -70,7 +70,7 @@
         number: true,
         of: (row) => row.checked?.[truth]?.f1 ?? null,
         show: (row) => descry.number(row.checked?.[truth]?.f1, 2),
-        hint: "of the labeller's answers for it",
+        hint: "of the annotator's answers for it",
       });
     return descry.table(columns, rows, {
       caption: "Descriptors",
@@ -133,7 +133,7 @@
 
   function checkedFacts(checked) {
     return Object.entries(checked ?? {}).map(([name, found]) => [
-      `labeller against ${name}`,
+      `annotator against ${name}`,
       ["precision", "recall", "f1", "kappa", "auroc"]
         .map((key) => `${key} ${descry.number(found[key], 2)}`)
         .join(", "),
@@ -216,7 +216,7 @@
         descry.section(
           "examples",
           "Sentences with it",
-          h("p", {}, "Those where the labeller was surest."),
+          h("p", {}, "Those where the annotator was surest."),
           h(
             "ol",
             { class: "exemplars" },

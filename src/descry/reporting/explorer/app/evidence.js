@@ -25,7 +25,7 @@ descry.evidence = async (name, neuron, column) => {
       ],
       [
         "Answers",
-        `${run.labeller.name} said Yes or No to each sentence and descriptor; the exact prompts, by exemplar:`,
+        `${run.annotator.name} said Yes or No to each sentence and descriptor; the exact prompts, by exemplar:`,
         descry.command("descry", "audit", name),
       ],
       [

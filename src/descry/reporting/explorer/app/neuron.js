@@ -161,7 +161,7 @@
       h(
         "p",
         {},
-        "The sentences that excite it most, of each half, with its activation and the descriptors that the labeller said Yes to. Its labels are marked; a label with No is shown, too.",
+        "The sentences that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too.",
       ),
       h(
         "div",
@@ -187,7 +187,7 @@
     const shown = Object.keys(rows[0]).filter((key) => key !== "neuron");
     return [
       h("h3", {}, "Tried out"),
-      h("p", {}, "How well the labeller can use the label on sentences that did not choose it."),
+      h("p", {}, "How well the annotator can use the label on sentences that did not choose it."),
       descry.plainTable("Label scores", {
         columns: shown,
         rows: rows.map((row) => shown.map((key) => row[key])),

@@ -17,7 +17,7 @@
         `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} neurons of `,
         h("b", {}, target.model),
         ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for a neuron, and the answers of `,
-        h("b", {}, run.labeller.name),
+        h("b", {}, run.annotator.name),
         ".",
       ),
       h(
@@ -113,7 +113,7 @@
     for (const [scorer, scores] of Object.entries(triedOut))
       for (const [name, score] of Object.entries(scores))
         if (score && typeof score === "object")
-          add(`the labeller's use of labels, ${scorer}`, name, score);
+          add(`the annotator's use of labels, ${scorer}`, name, score);
     return {
       columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"],
       rows,
@@ -122,7 +122,7 @@
 
   function checked(metrics) {
     const said = {
-      ...metrics.labeller,
+      ...metrics.annotator,
       ...(metrics.judge_against_gold
         ? { "gold (the judge's answers)": metrics.judge_against_gold }
         : {}),
@@ -148,11 +148,11 @@
     );
     if (!rows.length) return null;
     return descry.section(
-      "labeller",
-      "Is the labeller right?",
+      "annotator",
+      "Is the annotator right?",
       h("p", {}, "Its answers held against others of the same sentences, with 95% intervals."),
       descry.framed(
-        "The labeller against others",
+        "The annotator against others",
         {},
         h(
           "thead",
@@ -242,7 +242,7 @@
         descry.facts(Object.entries(made.versions ?? {})),
       ),
     );
-    const { target, labeller } = run;
+    const { target, annotator } = run;
     const commit = h("span", {}, "…");
     descry.load("commit").then(
       ({ sha, clean, unknown }) =>
@@ -281,15 +281,15 @@
         ],
         [
           "Not read whole",
-          run.metrics.cut?.labeller_sentences
-            ? `${descry.some(run.metrics.cut.labeller_sentences, "sentence")}, by the labeller`
+          run.metrics.cut?.annotator_sentences
+            ? `${descry.some(run.metrics.cut.annotator_sentences, "sentence")}, by the annotator`
             : null,
         ],
         ["Weights (sha256)", h("code", { class: "hash" }, target.weights)],
         ["Raw descriptors by", run.describers.map((one) => one.name).join("; ")],
         [
-          "Labeller",
-          `${labeller.name}, ${labeller.model} @ ${labeller.revision}, ${labeller.dtype}`,
+          "Annotator",
+          `${annotator.name}, ${annotator.model} @ ${annotator.revision}, ${annotator.dtype}`,
         ],
         ["Judge", run.judge?.name],
         [

@@ -29,7 +29,7 @@ descry.chip = ({ column, f, lift, held }) => {
 /** Amazon's names have underscores. */
 descry.category = ({ category }) => (category ?? "no category").replaceAll("_", " ");
 
-/** What the labeller said of a sentence: the descriptors it said Yes to. */
+/** What the annotator said of a sentence: the descriptors it said Yes to. */
 descry.answers = (sentence, own = new Set()) => {
   const { h } = descry;
   const { descriptors } = descry.run;
@@ -53,11 +53,11 @@ descry.answers = (sentence, own = new Set()) => {
       (column) => !sentence.yes.some(([c]) => c === column) && !sentence.none.includes(column),
     )
     .map((column) =>
-      h("li", { class: "no", title: "the labeller said No" }, `${descriptors[column].name}: No`),
+      h("li", { class: "no", title: "the annotator said No" }, `${descriptors[column].name}: No`),
     );
   if (!said.length && !none.length && !missing.length)
-    return h("p", { class: "quiet" }, "The labeller said No to every descriptor.");
-  return h("ul", { class: "answers", "aria-label": "The labeller's answers" }, said, missing, none);
+    return h("p", { class: "quiet" }, "The annotator said No to every descriptor.");
+  return h("ul", { class: "answers", "aria-label": "The annotator's answers" }, said, missing, none);
 };
 
 /** That the model has not seen all of a sentence; nothing where it has. */

@@ -58,7 +58,7 @@
         descry.section(
           "answers",
           "What it talks about",
-          h("p", {}, "The labeller's Yes, with its probability."),
+          h("p", {}, "The annotator's Yes, with its probability."),
           sentence.unread
             ? h(
                 "p",
@@ -66,7 +66,7 @@
                 h(
                   "span",
                   { class: "cut" },
-                  `the labeller did not read ${descry.count(sentence.unread)} of its tokens`,
+                  `the annotator did not read ${descry.count(sentence.unread)} of its tokens`,
                 ),
               )
             : null,

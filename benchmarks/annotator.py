@@ -1,10 +1,10 @@
-"""How well the embedded labeller finds what a clause is about, against human labels.
+"""How well the embedded annotator finds what a clause is about, against human labels.
 
-    python benchmarks/labeller.py [--data FILE] [--json FILE]
+    python benchmarks/annotator.py [--data FILE] [--json FILE]
 
 Data: JSON lines of clauses of Amazon reviews {domain, text, labels}, labels [] where none applies
 (OPOSUM, Angelidis and Lapata 2018). A domain's descriptors are its aspect names, nothing else.
-Compared are (a) the plain cosine of clause and name and (b) the embedded labeller, asked prompt p2
+Compared are (a) the plain cosine of clause and name and (b) the embedded annotator, asked prompt p2
 through the interface that the pipeline uses. In the pooled row all clauses are one corpus and all
 names are asked of each; a name is judged only on the domains whose annotators could choose it.
 
@@ -29,7 +29,7 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from descry.annotators.embedding.annotator import EmbeddedLabeller
+from descry.annotators.embedding.annotator import EmbeddedAnnotator
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompts import p2
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
@@ -40,8 +40,8 @@ CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 FIGURES = {
     "cosine_auroc": "AUROC (a)",
     "cosine_ap": "AP (a)",
-    "labeller_auroc": "AUROC (b)",
-    "labeller_ap": "AP (b)",
+    "annotator_auroc": "AUROC (b)",
+    "annotator_ap": "AP (b)",
     "precision": "precision (b)",
     "recall": "recall (b)",
     "f1": "F1 (b)",
@@ -85,11 +85,11 @@ def by_cosine(task: Task, embed: Embed) -> np.ndarray:
     return np.asarray(embed(task.texts) @ embed(task.names).T)
 
 
-def by_labeller(task: Task) -> np.ndarray:
-    """Log-odds of Yes by the embedded labeller: float64 [clause, name]."""
-    labeller = EmbeddedLabeller(CHECKPOINT, None, {name: {} for name in task.names}, task.texts)
+def by_annotator(task: Task) -> np.ndarray:
+    """Log-odds of Yes by the embedded annotator: float64 [clause, name]."""
+    annotator = EmbeddedAnnotator(CHECKPOINT, None, {name: {} for name in task.names}, task.texts)
     prompts = p2(task.texts, task.names)
-    groups = labeller.answer(prompts, range(len(prompts)))
+    groups = annotator.answer(prompts, range(len(prompts)))
     answers = dict(pair for group in groups for pair in group)
     odds = [parse_verdict(answers[row].response, 0).odds for row in range(len(prompts))]
     return np.reshape(odds, task.truth.shape)
@@ -124,7 +124,7 @@ def overall(rows: list[dict[str, float]]) -> dict[str, float]:
 
 def show(results: dict[str, dict[str, float]]) -> None:
     """Print the results as a table."""
-    table = Table(title="(a) cosine of clause and name, (b) embedded labeller")
+    table = Table(title="(a) cosine of clause and name, (b) embedded annotator")
     table.add_column("corpus")
     for heading in ("clauses", "names", *FIGURES.values()):
         table.add_column(heading, justify="right")
@@ -136,7 +136,7 @@ def show(results: dict[str, dict[str, float]]) -> None:
 
 def main() -> int:
     """Measure and print; 2 when the data is not there."""
-    parser = argparse.ArgumentParser(description="Measure the embedded labeller on human labels.")
+    parser = argparse.ArgumentParser(description="Measure the embedded annotator on human labels.")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
@@ -148,11 +148,11 @@ def main() -> int:
     domains = sorted({record["domain"] for record in records})
     tasks = {name: task([r for r in records if r["domain"] == name]) for name in domains}
     results = {
-        name: measure(one, by_cosine(one, embed), by_labeller(one)) for name, one in tasks.items()
+        name: measure(one, by_cosine(one, embed), by_annotator(one)) for name, one in tasks.items()
     }
     results["mean of domains"] = overall(list(results.values()))
     pooled = task(records)
-    results["pooled"] = measure(pooled, by_cosine(pooled, embed), by_labeller(pooled))
+    results["pooled"] = measure(pooled, by_cosine(pooled, embed), by_annotator(pooled))
     show(results)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")

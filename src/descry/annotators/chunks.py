@@ -6,17 +6,17 @@ from descry.annotators.prompts import Prompt
 
 # Part of the results' last digits: a batch's padding moves them, and what stands in a batch must
 # not depend on where a run was killed.
-SLAB = 8192  # prompts
+CHUNK = 8192  # prompts
 
 
 def starts(prompts: Sequence[Prompt]) -> range:
     """Where each slab begins."""
-    return range(0, len(prompts), SLAB)
+    return range(0, len(prompts), CHUNK)
 
 
 def size(prompts: Sequence[Prompt], start: int) -> int:
     """How many prompts the slab has that starts there."""
-    return min(SLAB, len(prompts) - start)
+    return min(CHUNK, len(prompts) - start)
 
 
 def part(prompts: Sequence[Prompt], start: int) -> list[Prompt]:

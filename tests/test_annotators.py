@@ -1,4 +1,4 @@
-"""Labellers are asked once, only for what is missing; the embedded one answers sensibly."""
+"""Annotators are asked once, only for what is missing; the embedded one answers sensibly."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 from transformers import AutoTokenizer
 
-from descry.annotators import slabs
+from descry.annotators import chunks
 from descry.annotators.base import NO_FRAME, Answer, Identity
-from descry.annotators.client import Asking, ask, stored_frame
+from descry.annotators.client import AskOptions, answer_prompts, stored_frame
 from descry.annotators.cost import survey
-from descry.annotators.counts import Tally
+from descry.annotators.counts import Counts
 from descry.annotators.embedding import annotator as embedded
-from descry.annotators.embedding.annotator import EmbeddedLabeller
+from descry.annotators.embedding.annotator import EmbeddedAnnotator
 from descry.annotators.embedding.keyphrases import candidate_words, key_phrases
 from descry.annotators.embedding.similarity import log_odds, match, windows
 from descry.annotators.factory import create
@@ -44,7 +44,7 @@ TEMPLATE = p1_template(5, None, None)
 
 
 class Scripted:
-    """A labeller that answers from a table and remembers what it was asked."""
+    """An annotator that answers from a table and remembers what it was asked."""
 
     identity = Identity("scripted", "toy/scripted", "0", "float32", "{}")
     frame = NO_FRAME
@@ -69,14 +69,14 @@ class Scripted:
 
 
 class Mute(Scripted):
-    """A labeller that must not be asked."""
+    """An annotator that must not be asked."""
 
     def answer(self, prompts, wanted):
         raise AssertionError(f"asked for {[prompts[row] for row in wanted]}")
 
 
 class Absent(Mute):
-    """A labeller whose model is not even here."""
+    """An annotator whose model is not even here."""
 
     @property
     def frame(self):
@@ -84,9 +84,9 @@ class Absent(Mute):
 
 
 @pytest.fixture
-def slab(monkeypatch):
+def chunk(monkeypatch):
     """Slabs of three prompts."""
-    monkeypatch.setattr(slabs, "SLAB", 3)
+    monkeypatch.setattr(chunks, "CHUNK", 3)
 
 
 def prompts(*sentences):
@@ -98,19 +98,19 @@ def no_bad(response):
         raise UnparsableError(response["text"])
 
 
-def put(folder, labeller, questions, *, check=no_bad, max_failures=0.0, replay=False, told=None):
+def put(folder, annotator, questions, *, check=no_bad, max_failures=0.0, replay=False, told=None):
     """The responses, and the tally; `told` takes what progress was told."""
-    responses, tally = [], Tally()
+    responses, tally = [], Counts()
 
     def progress(name, tally):
         if told is not None:
             told.append((name, tally.done, tally.total, tally.asked, tally.forecast))
 
     with PromptCache(folder) as cache:
-        how = Asking("test", cache, max_failures, replay, progress)
-        for slab in ask(how, labeller, questions, check, tally):
-            assert slab.start == len(responses)
-            responses += slab.responses
+        how = AskOptions("test", cache, max_failures, replay, progress)
+        for chunk in answer_prompts(how, annotator, questions, check, tally):
+            assert chunk.start == len(responses)
+            responses += chunk.responses
     return responses, tally
 
 
@@ -133,17 +133,17 @@ def last_run(folder):
 def test_answers_are_in_the_order_of_the_prompts_however_they_come(tmp_path_factory, data):
     sentences = data.draw(st.lists(st.sampled_from("abcdefg"), max_size=12))
     order = data.draw(st.randoms(use_true_random=False))
-    labeller = Scripted(
+    annotator = Scripted(
         {"c": {"text": "bad"}},
         group=data.draw(st.integers(1, 4)),
         order=lambda rows: order.sample(sorted(rows), len(rows)),
     )
     folder = tmp_path_factory.mktemp("order")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(slabs, "SLAB", data.draw(st.integers(1, 5)))
-        responses, tally = put(folder, labeller, prompts(*sentences), max_failures=1.0)
+        patch.setattr(chunks, "CHUNK", data.draw(st.integers(1, 5)))
+        responses, tally = put(folder, annotator, prompts(*sentences), max_failures=1.0)
     assert answers(responses) == [None if s == "c" else s for s in sentences]
-    assert sorted(s for s in labeller.asked if s != "c") == sorted({*sentences} - {"c"})
+    assert sorted(s for s in annotator.asked if s != "c") == sorted({*sentences} - {"c"})
     assert tally.done == tally.total == len(sentences)
     assert tally.cached + tally.asked == len(sentences)
 
@@ -157,48 +157,48 @@ def test_a_second_run_asks_nothing(tmp_path):
 
 def test_only_what_is_missing_is_asked(tmp_path):
     put(tmp_path, Scripted(), prompts("a", "c"))
-    labeller = Scripted()
-    responses, _ = put(tmp_path, labeller, prompts("a", "b", "c", "d"))
-    assert labeller.asked == ["b", "d"]
+    annotator = Scripted()
+    responses, _ = put(tmp_path, annotator, prompts("a", "b", "c", "d"))
+    assert annotator.asked == ["b", "d"]
     assert answers(responses) == ["a", "b", "c", "d"]
 
 
-def test_all_prompts_of_a_slab_are_given_whichever_are_wanted(tmp_path, slab):
+def test_all_prompts_of_a_slab_are_given_whichever_are_wanted(tmp_path, chunk):
     class Watching(Scripted):
         def answer(self, prompts, wanted):
             self.given = [prompt.sentence for prompt in prompts], sorted(wanted)
             return super().answer(prompts, wanted)
 
     put(tmp_path, Scripted(), prompts("a", "c"))
-    labeller = Watching()
-    put(tmp_path, labeller, prompts("a", "b", "c"))
-    assert labeller.given == (["a", "b", "c"], [1])
+    annotator = Watching()
+    put(tmp_path, annotator, prompts("a", "b", "c"))
+    assert annotator.given == (["a", "b", "c"], [1])
 
 
 @pytest.mark.parametrize("size", [3, 100])
 def test_a_prompt_that_comes_twice_is_asked_once(tmp_path, monkeypatch, size):
-    monkeypatch.setattr(slabs, "SLAB", size)
-    labeller = Scripted()
-    responses, tally = put(tmp_path, labeller, prompts("a", "b", "a", "c", "a", "b"))
-    assert labeller.asked == ["a", "b", "c"]
+    monkeypatch.setattr(chunks, "CHUNK", size)
+    annotator = Scripted()
+    responses, tally = put(tmp_path, annotator, prompts("a", "b", "a", "c", "a", "b"))
+    assert annotator.asked == ["a", "b", "c"]
     assert answers(responses) == ["a", "b", "a", "c", "a", "b"]
     assert (tally.done, tally.cached, tally.asked) == (6, 3, 3)
 
 
-def test_slabs_are_runs_of_the_prompts_and_asked_only_when_they_are_taken(tmp_path, slab):
-    labeller, questions = Scripted(), prompts(*"abcdefgh")
+def test_slabs_are_runs_of_the_prompts_and_asked_only_when_they_are_taken(tmp_path, chunk):
+    annotator, questions = Scripted(), prompts(*"abcdefgh")
     with PromptCache(tmp_path) as cache:
-        how = Asking("test", cache, 0.0, False, lambda *_: None)
-        slabs = ask(how, labeller, questions, no_bad, Tally())
-        first = next(slabs)
-        assert labeller.asked == ["a", "b", "c"]
-        found = [first, *slabs]
+        how = AskOptions("test", cache, 0.0, False, lambda *_: None)
+        chunks = answer_prompts(how, annotator, questions, no_bad, Counts())
+        first = next(chunks)
+        assert annotator.asked == ["a", "b", "c"]
+        found = [first, *chunks]
     assert [(each.start, answers(each.responses)) for each in found] == [
         (0, ["a", "b", "c"]),
         (3, ["d", "e", "f"]),
         (6, ["g", "h"]),
     ]
-    keys = [labeller.identity.request(prompt).key for prompt in questions]
+    keys = [annotator.identity.request(prompt).key for prompt in questions]
     assert [key for each in found for key in each.keys] == keys
 
 
@@ -207,7 +207,7 @@ def test_nothing_to_ask_is_no_fault(tmp_path):
     assert (responses, tally.forecast) == ([], "")
 
 
-def test_progress_ends_at_the_number_of_prompts(tmp_path, slab):
+def test_progress_ends_at_the_number_of_prompts(tmp_path, chunk):
     told = []
     put(tmp_path, Scripted(), prompts("a", "b", "a", "c", "d"), told=told)
     ticks = [(done, total) for _, done, total, *_ in told]
@@ -222,11 +222,11 @@ def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
         packages = ("numpy",)
 
     table = {"a": Answer({"text": "a"}, tokens=(12, 3), cut=4), "b": Answer({"text": "b"}, (8, 1))}
-    labeller, (first, *_) = Remote(table), p2(["a", "b"], ["price"])
-    _, tally = put(tmp_path, labeller, p2(["a", "b"], ["price"]))
+    annotator, (first, *_) = Remote(table), p2(["a", "b"], ["price"])
+    _, tally = put(tmp_path, annotator, p2(["a", "b"], ["price"]))
     assert (tally.tokens_in, tally.tokens_out, tally.cut) == (20, 4, 1)
     with PromptCache(tmp_path) as cache:
-        (record,) = cache.recorded([labeller.identity.request(first).key]).values()
+        (record,) = cache.recorded([annotator.identity.request(first).key]).values()
     del record["made"]
     assert record == {
         "response": {"text": "a"},
@@ -234,7 +234,7 @@ def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
         "descriptor": "price",
         "tokens": [12, 3],
         "cut": 4,
-        "origin": labeller.identity.as_json()
+        "origin": annotator.identity.as_json()
         | {
             "task": "p2",
             "template": list(first.template),
@@ -250,9 +250,9 @@ def test_another_model_is_another_question(tmp_path):
         identity = Identity("other", "other", "0", "float32", "{}")
 
     put(tmp_path, Scripted(), prompts("a"))
-    labeller = Other()
-    put(tmp_path, labeller, prompts("a"))
-    assert labeller.asked == ["a"]
+    annotator = Other()
+    put(tmp_path, annotator, prompts("a"))
+    assert annotator.asked == ["a"]
 
 
 # Failures
@@ -268,9 +268,9 @@ def test_a_failure_is_counted_by_reason_and_gives_no_answer(tmp_path):
 
 def test_a_failure_is_asked_again_by_the_next_run(tmp_path):
     put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
-    labeller = Scripted()
-    responses, tally = put(tmp_path, labeller, prompts("a", "b"))
-    assert labeller.asked == ["b"]
+    annotator = Scripted()
+    responses, tally = put(tmp_path, annotator, prompts("a", "b"))
+    assert annotator.asked == ["b"]
     assert answers(responses) == ["a", "b"]
     assert (tally.failed, ledger(tmp_path)) == (0, [])
 
@@ -283,8 +283,8 @@ def test_the_ledger_says_what_failed_and_why(tmp_path):
 
 def test_a_fault_is_in_the_ledger_and_no_answer_even_beside_a_response(tmp_path):
     lost, odd = Answer(None, fault="time-out"), Answer({"text": "b"}, (9, 1), fault="no choices")
-    labeller = Scripted({"a": lost, "b": odd})
-    responses, tally = put(tmp_path, labeller, prompts("a", "b", "c"), max_failures=1.0)
+    annotator = Scripted({"a": lost, "b": odd})
+    responses, tally = put(tmp_path, annotator, prompts("a", "b", "c"), max_failures=1.0)
     assert answers(responses) == [None, None, "c"]
     assert tally.failures == {"time-out": 1, "no choices": 1}
     assert (tally.tokens_in, tally.tokens_out) == (9, 1)  # paid all the same
@@ -307,11 +307,11 @@ def test_too_many_failures_end_the_run_but_keep_the_good_answers(tmp_path):
 def test_nothing_is_asked_any_more_when_the_failures_can_no_longer_be_borne(
     tmp_path, monkeypatch, size
 ):
-    monkeypatch.setattr(slabs, "SLAB", size)
-    labeller = Scripted({name: {"text": "bad"} for name in "bcf"}, group=1)
+    monkeypatch.setattr(chunks, "CHUNK", size)
+    annotator = Scripted({name: {"text": "bad"} for name in "bcf"}, group=1)
     with pytest.raises(InputError, match="3 of 12 answers failed"):
-        put(tmp_path, labeller, prompts(*"abcdefghijkl"), max_failures=2 / 12)
-    assert labeller.asked == [*"abcdef"]
+        put(tmp_path, annotator, prompts(*"abcdefghijkl"), max_failures=2 / 12)
+    assert annotator.asked == [*"abcdef"]
 
 
 def test_each_reason_is_told_with_one_answer_short_and_printable(tmp_path):
@@ -365,7 +365,7 @@ def test_what_came_before_a_crash_is_kept(tmp_path):
     assert answers(responses) == [*"abcd"]
 
 
-def test_a_labeller_that_leaves_prompts_out_is_a_fault_of_the_program(tmp_path):
+def test_a_annotator_that_leaves_prompts_out_is_a_fault_of_the_program(tmp_path):
     class Forgetful(Scripted):
         def answer(self, prompts, wanted):
             return super().answer(prompts, sorted(wanted)[:-2])
@@ -388,7 +388,7 @@ def test_a_score_that_is_not_finite_is_a_failure_like_any_other(tmp_path):
 # What is about to be spent, and what was
 
 
-def test_what_is_missing_is_foretold_before_anything_is_asked(tmp_path, slab):
+def test_what_is_missing_is_foretold_before_anything_is_asked(tmp_path, chunk):
     sentences = [f"{letter}{'.' * 19}" for letter in "abcdefgh"]
     put(tmp_path, Scripted(), prompts(*sentences[:4]))
     told = []
@@ -417,7 +417,7 @@ def test_nothing_is_foretold_where_nothing_is_missing(tmp_path):
     assert tally.forecast == ""
 
 
-def test_a_survey_counts_what_is_missing_and_asks_nothing(tmp_path, slab):
+def test_a_survey_counts_what_is_missing_and_asks_nothing(tmp_path, chunk):
     put(tmp_path, Scripted(), prompts(*"abdg"))
     with PromptCache(tmp_path) as cache:
         found = survey(cache, Scripted.identity, NO_FRAME, prompts(*"abcdefg"))
@@ -469,7 +469,7 @@ def test_in_replay_answers_come_from_the_cache_alone(tmp_path):
 
 
 @pytest.mark.parametrize("frame", [NO_FRAME, ("<user>", "<bot>")])
-def test_a_miss_in_replay_names_what_is_missing_and_touches_no_labeller(tmp_path, slab, frame):
+def test_a_miss_in_replay_names_what_is_missing_and_touches_no_annotator(tmp_path, chunk, frame):
     made = Scripted()
     made.frame = frame
     put(tmp_path, made, prompts(*"abcd"))
@@ -494,7 +494,7 @@ def test_a_replay_bears_the_failures_that_the_run_bore(tmp_path):
         put(tmp_path, Absent(), prompts(*"abcax"), max_failures=0.5, replay=True)
 
 
-def test_replay_of_an_empty_cache_touches_no_labeller_either(tmp_path):
+def test_replay_of_an_empty_cache_touches_no_annotator_either(tmp_path):
     with pytest.raises(InputError, match="replay: 2 of 2 answers to p2"):
         put(tmp_path, Absent(), p2(["a"], ["price", "smell"]), replay=True)
     assert ledger(tmp_path) == []
@@ -524,14 +524,14 @@ def test_the_frame_is_part_of_the_question(tmp_path):
 
 
 @pytest.mark.parametrize("name", Scripted.identity.as_json())
-def test_an_origin_is_a_labellers_where_all_of_its_identity_is_in_it(name):
+def test_an_origin_is_a_annotators_where_all_of_its_identity_is_in_it(name):
     who = Scripted.identity
     origin = origin_of(Scripted(), ("<user>", "<bot>"), prompts("a")[0])
     assert who.answered(origin)
     assert not who.answered(origin | {name: "another"})
 
 
-def test_the_frame_in_the_cache_is_used_without_asking_the_labeller_for_it(tmp_path):
+def test_the_frame_in_the_cache_is_used_without_asking_the_annotator_for_it(tmp_path):
     class Framed(Scripted):
         frame = ("<user>", "<bot>")
 
@@ -547,7 +547,7 @@ def test_the_frame_in_the_cache_is_used_without_asking_the_labeller_for_it(tmp_p
         put(tmp_path, Other(), prompts("a"))
 
 
-# Kinds of labellers
+# Kinds of annotators
 
 SPECS = {
     "embedded": {"model": MINILM, "revision": MINILM_COMMIT},
@@ -602,7 +602,7 @@ def test_no_two_kinds_share_an_answer():
     question = p2(["It is cheap."], ["price"])[0]
     specs = [{"kind": kind} | spec for kind, spec in SPECS.items()]
     made = [create(spec, "p2", descriptors={}, corpus=[]) for spec in specs]
-    keys = {labeller.identity.request(question).key for labeller in made}
+    keys = {annotator.identity.request(question).key for annotator in made}
     assert len(keys) == len(SPECS)
 
 
@@ -624,7 +624,7 @@ def test_numbers_are_asked_for_in_a_few_words(kind):
     assert json.loads(made["intruder"].decoding)["max_new_tokens"] == 8
 
 
-# The embedded labeller
+# The embedded annotator
 
 REVIEWS = {
     "price": [
@@ -730,24 +730,24 @@ def broken_model(monkeypatch):
     monkeypatch.setattr(embedded, "sentence_embedder", load)
 
 
-def said(labeller, questions):
+def said(annotator, questions):
     """The responses to all questions, in their order."""
-    groups = labeller.answer(questions, range(len(questions)))
+    groups = annotator.answer(questions, range(len(questions)))
     found = dict(pair for group in groups for pair in group)
     return [found[row].response for row in range(len(questions))]
 
 
 def topics(sentences, max_descriptors=5):
-    labeller = EmbeddedLabeller(CHECKPOINT, max_descriptors, None, None)
-    return [response["text"] for response in said(labeller, prompts(*sentences))]
+    annotator = EmbeddedAnnotator(CHECKPOINT, max_descriptors, None, None)
+    return [response["text"] for response in said(annotator, prompts(*sentences))]
 
 
 def judge(descriptors=PHRASES, corpus=SENTENCES):
-    return EmbeddedLabeller(CHECKPOINT, None, descriptors, corpus)
+    return EmbeddedAnnotator(CHECKPOINT, None, descriptors, corpus)
 
 
-def odds_of(labeller, questions):
-    return [parse_verdict(response, 0.1).odds for response in said(labeller, questions)]
+def odds_of(annotator, questions):
+    return [parse_verdict(response, 0.1).odds for response in said(annotator, questions)]
 
 
 def test_its_name_says_that_there_is_no_generative_model():
@@ -756,25 +756,25 @@ def test_its_name_says_that_there_is_no_generative_model():
 
 def test_it_is_what_params_yaml_calls_embedded():
     made = create({"kind": "embedded"} | SPECS["embedded"], "p1", max_descriptors=5)
-    assert made.identity == EmbeddedLabeller(CHECKPOINT, 5, None, None).identity
+    assert made.identity == EmbeddedAnnotator(CHECKPOINT, 5, None, None).identity
 
 
 def test_the_model_is_not_loaded_when_every_answer_is_cached(tmp_path, broken_model):
-    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
+    annotator = EmbeddedAnnotator(CHECKPOINT, 5, None, None)
     question = prompts("The battery dies.")
-    key = labeller.identity.request(question[0]).key
+    key = annotator.identity.request(question[0]).key
     with PromptCache(tmp_path) as cache:
-        origin = origin_of(labeller, NO_FRAME, question[0])
+        origin = origin_of(annotator, NO_FRAME, question[0])
         cache.store(origin, {key: {"response": {"text": "battery", "finish": "stop"}}})
-    responses, _ = put(tmp_path, labeller, question)
+    responses, _ = put(tmp_path, annotator, question)
     assert answers(responses) == ["battery"]
 
 
 @pytest.mark.usefixtures("model")
 def test_only_what_is_wanted_is_answered_in_groups(monkeypatch):
     monkeypatch.setattr(embedded, "_GROUP", 2)
-    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
-    groups = list(labeller.answer(prompts(*SENTENCES[:6]), {5, 0, 2}))
+    annotator = EmbeddedAnnotator(CHECKPOINT, 5, None, None)
+    groups = list(annotator.answer(prompts(*SENTENCES[:6]), {5, 0, 2}))
     assert [[row for row, _ in group] for group in groups] == [[0, 2], [5]]
     found = [answer.response["text"] for group in groups for _, answer in group]
     assert found == topics([SENTENCES[row] for row in (0, 2, 5)])
@@ -881,8 +881,8 @@ def test_sentences_of_a_script_without_blanks_are_refused(embed):
 @pytest.mark.usefixtures("model")
 def test_a_sentence_without_topics_is_a_failure_not_data(tmp_path):
     check = partial(parse_topics, max_descriptors=5, max_words=4)
-    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
-    responses, tally = put(tmp_path, labeller, prompts("It is."), check=check, max_failures=1.0)
+    annotator = EmbeddedAnnotator(CHECKPOINT, 5, None, None)
+    responses, tally = put(tmp_path, annotator, prompts("It is."), check=check, max_failures=1.0)
     assert responses == [None]
     assert tally.failures == {"empty answer": 1}
 
@@ -890,12 +890,12 @@ def test_a_sentence_without_topics_is_a_failure_not_data(tmp_path):
 def test_a_sentence_beyond_what_the_embedder_reads_is_counted(model, tmp_path):
     long = "The battery is great. " * 80
     prompts = p1([long, "The battery is great."], TEMPLATE)
-    labeller = EmbeddedLabeller(CHECKPOINT, 5, None, None)
-    (group,) = labeller.answer(prompts, {0, 1})
+    annotator = EmbeddedAnnotator(CHECKPOINT, 5, None, None)
+    (group,) = annotator.answer(prompts, {0, 1})
     tokens = AutoTokenizer.from_pretrained(CHECKPOINT.folder)(long)["input_ids"]
     assert [answer.cut for _, answer in group] == [len(tokens) - 256, 0]
     for _ in range(2):  # asked, then from the cache
-        _, tally = put(tmp_path, labeller, prompts)
+        _, tally = put(tmp_path, annotator, prompts)
         assert tally.shortened == {sentence_id(long): len(tokens) - 256}
 
 
@@ -945,8 +945,8 @@ def test_most_of_its_yes_answers_are_right_and_most_right_ones_are_yes(odds):
 
 @pytest.mark.usefixtures("model")
 def test_the_answers_are_log_probabilities():
-    labeller = judge(corpus=SENTENCES[:8])
-    for response in said(labeller, p2(SENTENCES[:1], list(PHRASES))):
+    annotator = judge(corpus=SENTENCES[:8])
+    for response in said(annotator, p2(SENTENCES[:1], list(PHRASES))):
         assert math.exp(response["yes"]) + math.exp(response["no"]) == pytest.approx(1, abs=1e-5)
 
 
@@ -982,8 +982,8 @@ def test_a_description_of_several_applies_to_what_is_about_either():
 @pytest.mark.usefixtures("model")
 def test_a_description_of_several_has_the_same_odds_whatever_else_is_asked():
     prompts = [detection(s, d) for s in SENTENCES[:4] for d in ("price, smell", "size, taste")]
-    together, labeller = said(judge(), prompts), judge()
-    alone = [said(labeller, [prompt])[0] for prompt in prompts[::-1]][::-1]
+    together, annotator = said(judge(), prompts), judge()
+    alone = [said(annotator, [prompt])[0] for prompt in prompts[::-1]][::-1]
     assert together == alone  # to the last digit
     mixed = said(judge(), [*p2(SENTENCES[:2], ["price"]), *prompts])
     assert mixed[2:] == together
@@ -991,9 +991,9 @@ def test_a_description_of_several_has_the_same_odds_whatever_else_is_asked():
 
 @pytest.mark.usefixtures("model")
 def test_one_descriptor_is_answered_as_before_beside_several(odds):
-    labeller = judge()
-    said(labeller, [detection(SENTENCES[0], "price, smell")])
-    found = odds_of(labeller, p2(SENTENCES[:3], list(PHRASES)))
+    annotator = judge()
+    said(annotator, [detection(SENTENCES[0], "price, smell")])
+    found = odds_of(annotator, p2(SENTENCES[:3], list(PHRASES)))
     assert np.reshape(found, (3, -1)) == pytest.approx(odds[:3], abs=1e-3)
 
 
@@ -1006,9 +1006,9 @@ def test_a_description_that_is_not_made_of_the_descriptors_is_refused():
 
 @pytest.mark.usefixtures("model")
 def test_the_phrases_of_several_are_merged_by_mentions():
-    labeller = judge({"a": {"x": 2, "y": 1}, "b": {"y": 3, "z": 1}, "c": {}}, SENTENCES[:3])
-    assert labeller._phrases_of("a, b") == ["y", "x", "z"]
-    assert labeller._phrases_of("c, a") == ["x", "y"]
+    annotator = judge({"a": {"x": 2, "y": 1}, "b": {"y": 3, "z": 1}, "c": {}}, SENTENCES[:3])
+    assert annotator._phrases_of("a, b") == ["y", "x", "z"]
+    assert annotator._phrases_of("c, a") == ["x", "y"]
 
 
 @pytest.mark.usefixtures("model")
@@ -1100,7 +1100,7 @@ def test_the_identity_is_that_of_equal_descriptors_and_corpus():
         judge(PHRASES | {"smell": {"scent": 3}}),
         judge(PHRASES | {"noise": {}}),
         judge(PHRASES, SENTENCES[1:]),
-        EmbeddedLabeller(Checkpoint(MINILM, "0" * 40), None, PHRASES, SENTENCES),
+        EmbeddedAnnotator(Checkpoint(MINILM, "0" * 40), None, PHRASES, SENTENCES),
     ],
     ids=["phrases", "descriptors", "corpus", "revision"],
 )
@@ -1109,7 +1109,7 @@ def test_the_identity_changes_with_what_p2_is_fitted_to(other):
 
 
 def test_the_identity_for_p1_changes_with_the_number_of_topics():
-    three, five = (EmbeddedLabeller(CHECKPOINT, n, None, None).identity for n in (3, 5))
+    three, five = (EmbeddedAnnotator(CHECKPOINT, n, None, None).identity for n in (3, 5))
     assert three != five
 
 
