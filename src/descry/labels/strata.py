@@ -1,0 +1,101 @@
+"""Strata of sentences: sentences that are alike in what may explain a label, such as length.
+
+An enrichment within strata asks whether a descriptor is more frequent among a neuron's exemplars
+than among other sentences *of the same strata*. A neuron that follows a covariate, and a descriptor
+that follows the same covariate, are then no discovery (goseq does the same for gene length).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST = 30  # sentences of a stratum: in smaller ones hardly any draw differs from another
+
+
+@dataclass(frozen=True)
+class Strata:
+    """A partition of sentences.
+
+    Attributes:
+        of: the stratum of each sentence, int32 [sentences], from 0.
+        names: what the sentences of each stratum have in common, such as `words 12-17`.
+    """
+
+    of: np.ndarray
+    names: tuple[str, ...]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """How many sentences each stratum has: int64 [strata]."""
+        return np.bincount(self.of, minlength=len(self.names))
+
+
+def stratify(covariates: Mapping[str, np.ndarray], parts: int, least: int = LEAST) -> Strata:
+    """Part sentences by one covariate after the other.
+
+    A stratum of the covariates before is parted by quantiles of a number, or by the values of a
+    text. Equal values stay together. No part has fewer than `least` sentences: a number has fewer
+    parts then, and rare texts are one part together (`other`), or join the largest part.
+
+    Args:
+        covariates: by name, [sentences]: numbers (NaN is a value of its own), or texts.
+        parts: into which a stratum is parted by quantiles, at most.
+        least: sentences of a stratum.
+    """
+    sentences = len(next(iter(covariates.values()))) if covariates else 0
+    cells = [(np.arange(sentences), "")]
+    for name, values in covariates.items():
+        cells = [
+            (rows[part], f"{before}, {name} {words}" if before else f"{name} {words}")
+            for rows, before in cells
+            for part, words in _parted(values[rows], parts, least)
+        ]
+    of = np.zeros(sentences, dtype=np.int32)
+    for number, (rows, _) in enumerate(cells):
+        of[rows] = number
+    return Strata(of, tuple(name or "all" for _, name in cells))
+
+
+def _parted(values: np.ndarray, parts: int, least: int) -> list[tuple[np.ndarray, str]]:
+    """The rows of each part, and the part's values in words."""
+    if values.dtype.kind not in "fiub":
+        return _by_value(values, least)
+    known = np.flatnonzero(~np.isnan(values.astype(float)))
+    unknown = np.setdiff1d(np.arange(len(values)), known)
+    found = _by_quantile(values, known, parts, least)
+    if len(unknown) >= least or not found:
+        return [*found, (unknown, "unknown")] if len(unknown) else found
+    rows, words = found[0]
+    return [(np.concatenate([rows, unknown]), words), *found[1:]]
+
+
+def _by_quantile(
+    values: np.ndarray, known: np.ndarray, parts: int, least: int
+) -> list[tuple[np.ndarray, str]]:
+    order = known[np.argsort(values[known], kind="stable")]
+    number = max(1, min(parts, len(order) // max(1, least)))
+    ranked = values[order]
+    # A cut moves up to where the value changes, so that equal values stay together.
+    cuts = {int(np.searchsorted(ranked, ranked[len(order) * i // number])) for i in range(number)}
+    starts = [0]
+    for cut in sorted(cuts):
+        if cut - starts[-1] >= least and len(order) - cut >= least:
+            starts.append(cut)
+    found = []
+    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
+        if start < stop:
+            low, high = ranked[start], ranked[stop - 1]
+            found.append((order[start:stop], f"{low:g}" if low == high else f"{low:g}-{high:g}"))
+    return found
+
+
+def _by_value(values: np.ndarray, least: int) -> list[tuple[np.ndarray, str]]:
+    names, code, counts = np.unique(values, return_inverse=True, return_counts=True)
+    rare = counts < least
+    if counts[rare].sum() < least and not rare.all():  # too few together: with the most frequent
+        code[rare[code]] = int(np.argmax(counts))
+    elif rare.any():
+        code[rare[code]] = len(names)
+    words = {i: str(name) for i, name in enumerate(names)} | {len(names): "other"}
+    return [(np.flatnonzero(code == i), words[i]) for i in words if (code == i).any()]
