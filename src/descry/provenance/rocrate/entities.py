@@ -18,8 +18,14 @@ from descry.annotators.human import HUMAN
 from descry.io.dvc_lock import Locked
 from descry.io.hashing import JSON, canonical, sha256_text
 from descry.io.provenance import versions
-from descry.provenance.rocrate.contents import ANSWERS, Content, Contents, Folder, Role
-from descry.provenance.rocrate.sources import WORKFLOW, CrateSources, is_code
+from descry.provenance.rocrate.sources import (
+    ANSWERS,
+    WORKFLOW,
+    Content,
+    CrateSources,
+    Role,
+    is_code,
+)
 
 PROFILES = {
     "https://w3id.org/ro/wfrun/process/0.5": "Process Run Crate",
@@ -90,7 +96,7 @@ class Description:
         values: the entities of params by dotted key.
     """
 
-    def __init__(self, sources: CrateSources, held: Contents) -> None:
+    def __init__(self, sources: CrateSources, held: Mapping[str, Content]) -> None:
         """Describe a run, which stands in a project's folder, and the files that are held of it."""
         self.sources, self.held = sources, held
         self.crate, self.engine = ROCrate(version="1.1"), versions(["snakemake"])["snakemake"]
@@ -124,10 +130,9 @@ class Description:
         return [self._add_value(f"{identifier}/{key}", key, values[key]) for key in values]
 
     def _add_files(self) -> None:
-        for path, content in self.held.files.items():
-            self.files[path] = self._file(path, content)
-        for path, folder in self.held.folders.items():
-            self.files[path] = self._folder(path, folder)
+        for path, content in self.held.items():
+            is_folder = content.place.is_dir()
+            self.files[path] = (self._folder if is_folder else self._file)(path, content)
         for path, text, about in (
             ("params.yaml", self.sources.params, f"The params of all stages{_ANEW}."),
             ("dvc.lock", self.sources.lock, f"What DVC recorded of every stage{_ANEW}."),
@@ -145,8 +150,7 @@ class Description:
             properties["license"] = {"@id": UNKNOWN}
         about = _ABOUT.get(path, _ANSWERS if path.startswith(ANSWERS) else "")
         if content.absent is not None:
-            why = _left_out(content.absent, content.role, content.md5)
-            description = f"{why} {about}".rstrip()
+            description = f"{_left_out(content)} {about}".rstrip()
             return self._add(_local(path), "File", description=description, **properties)
         if about:
             properties["description"] = about
@@ -155,15 +159,14 @@ class Description:
             return self.crate.add_workflow(content.place, path, properties=properties, **kind)
         return self.crate.add_file(content.place, path, properties=properties)
 
-    def _folder(self, path: str, folder: Folder) -> Entity:
+    def _folder(self, path: str, folder: Content) -> Entity:
         parts = [self.files[part] for part in folder.parts]
         properties: dict[str, object] = {"name": path, "hasPart": parts}
         if folder.quotes:
             properties["license"] = {"@id": UNKNOWN}
         if folder.absent is not None:
-            why = _left_out(folder.absent, "result", folder.md5)
-            properties["description"] = f"{why} It has {folder.count} files."
-        elif all(self.held.files[part].absent is None for part in folder.parts):
+            properties["description"] = f"{_left_out(folder)} It has {folder.count} files."
+        elif all(self.held[part].absent is None for part in folder.parts):
             return self.crate.add_dataset(None, path, properties=properties)
         return self._add(_local(path) + "/", "Dataset", **properties)
 
@@ -336,21 +339,18 @@ def _properties(path: str, sha256: str, size: int) -> dict[str, object]:
     return {"name": path, "encodingFormat": form, "sha256": sha256, "contentSize": str(size)}
 
 
-def _left_out(reason: str, role: Role, md5: str) -> str:
-    return f"Not in this crate: {reason}. {_TO_GET[role].format(md5)}"
+def _left_out(content: Content) -> str:
+    return f"Not in this crate: {content.absent}. {_TO_GET[content.role].format(content.md5)}"
 
 
-def _readme(held: Contents) -> str:
+def _readme(held: Mapping[str, Content]) -> str:
     """What the crate holds, and what is left out: file by file, or a folder with their number."""
-    around = {part: f"{path}/" for path, f in held.folders.items() for part in f.parts}
-    counts = Counter(
-        (around.get(path, path), content.absent)
-        for path, content in held.files.items()
-        if content.absent is not None
-    )
-    for path, folder in held.folders.items():
-        if folder.absent is not None:
-            counts[f"{path}/", folder.absent] += folder.count
+    around = {part: f"{path}/" for path, folder in held.items() for part in folder.parts}
+    around |= {path: f"{path}/" for path, content in held.items() if content.place.is_dir()}
+    counts: Counter[tuple[str, str]] = Counter()
+    for path, content in held.items():
+        if content.absent is not None:
+            counts[around.get(path, path), content.absent] += content.count
     lines = [
         f"- `{path}`{f' ({count} files)' if path.endswith('/') else ''}: {why}\n"
         for (path, why), count in counts.items()

@@ -8,7 +8,6 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 from descry.errors import InputError
 from descry.io.atomic import atomic
 from descry.io.atomic_folder import atomic_folder
-from descry.provenance.rocrate.contents import contents
 from descry.provenance.rocrate.entities import Description
 from descry.provenance.rocrate.sources import read_sources
 
@@ -33,7 +32,7 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
     if output.exists() and (is_zip or not output.is_dir() or any(output.iterdir())):
         raise InputError(f"{output}: is there already: name another, or remove it")
     sources = read_sources(root)
-    held = contents(sources, reviews=reviews, activations=activations)
+    held = sources.contents(reviews=reviews, activations=activations)
     crate = Description(sources, held).crate
     if is_zip:
         with atomic(output) as part, TemporaryDirectory(dir=output.parent, prefix=".crate") as full:
@@ -42,13 +41,9 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
     else:
         with atomic_folder(output) as folder:
             crate.write(folder)
-    absent = sum(content.absent is not None for content in held.files.values())
-    folders = sum(folder.absent is not None for folder in held.folders.values())
-    return {
-        "files": len(crate.get_by_type("File")) - absent,
-        "left out": absent + folders,
-        "entities": len(crate.get_entities()),
-    }
+    absent = [content for content in held.values() if content.absent is not None]
+    files = len(crate.get_by_type("File")) - sum(content.sha256 != "" for content in absent)
+    return {"files": files, "left out": len(absent), "entities": len(crate.get_entities())}
 
 
 def _zip(folder: Path, output: Path) -> None:

@@ -1,17 +1,20 @@
-"""What a crate is made from: dvc.lock, params, git, and what the results say about themselves."""
+"""What a crate is made from: the files of a run, and what dvc.lock, git and its results say."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
 from descry.errors import InputError
-from descry.io.dvc_lock import LOCK, Locked, in_order, parse_lock, read_lock
+from descry.io.dvc_files import files_of
+from descry.io.dvc_lock import LOCK, Locked, in_order, md5, parse_lock, read_lock
 from descry.io.git import Head, head, made_at
-from descry.io.hashing import JSON
+from descry.io.hashing import JSON, digests
 from descry.io.hdf5 import reading_hdf5
 from descry.io.nested import flat
 from descry.io.read_provenance import provenance_of
@@ -19,8 +22,45 @@ from descry.io.yaml_files import read_yaml
 from descry.provenance.diff.images import png_made
 from descry.provenance.rocrate.redact import Private, private_of
 
-BUILD = "run `snakemake --cores all && dvc repro`"
 WORKFLOW = "Snakefile"
+ANSWERS = "data/answers"
+# Results that quote reviews.
+TEXTS = ("results/corpus.parquet", "results/tables/table1.csv", "results/report")
+ACTIVATIONS = "results/activations.h5"
+BESIDE = ("dvc.yaml", "LICENSE", "pyproject.toml", "requirements.lock", f"{ANSWERS}/*.jsonl")
+CODE = ("src/**/*.py", "src/**/*.html")
+_BUILD = "run `snakemake --cores all && dvc repro`"
+_OF_TEXTS = "it holds texts of reviews, which may not be anybody's to pass on"
+_TOO_LARGE = "it is large, and made again from the rest"
+_NAMES_A_PLACE = "a place on the machine that made it, or a password, stands in it"
+
+Role = Literal["input", "result", "beside"]
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file of a run, or a folder.
+
+    Attributes:
+        place: on this machine.
+        role: an input or a result of a stage, or what stands beside them: code, answers.
+        quotes: whether it holds texts of reviews.
+        absent: why it is only described; None where it is in the crate. A folder has a reason only
+            where it is described as a whole, else its files have theirs.
+        sha256, size: of a file; bytes.
+        parts: the paths of a folder's files, unless it is described as a whole.
+        count: how many files it has.
+    """
+
+    place: Path
+    role: Role
+    quotes: bool
+    absent: str | None
+    md5: str
+    sha256: str = ""
+    size: int = 0
+    parts: tuple[str, ...] = ()
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -31,24 +71,39 @@ class CrateSources:
         stages: as dvc.lock records them, each behind those that make its inputs; an input from
             outside of the project has the path that it would have in a crate.
         places: where each of their inputs and outputs is on this machine.
-        inputs: the files and folders that no stage makes, with the parameter that names each; it
-            may be another stage's, which reads the same.
         about: what each stage does, in words.
         lock: dvc.lock, and `params` params.yaml, as a crate may have them.
         head: the project's commit.
-        date: of the commit if git can tell, or of dvc.lock (ISO 8601).
     """
 
     root: Path
     private: Private
     stages: list[Locked]
     places: Mapping[str, Path]
-    inputs: Mapping[str, str]
     about: Mapping[str, str]
     lock: str
     params: str
     head: Head
-    date: str
+
+    @cached_property
+    def inputs(self) -> dict[str, str]:
+        """The files and folders that no stage makes, with the parameter that names each.
+
+        The parameter may be another stage's, which reads the same.
+        """
+        params = {k: v for stage in self.stages for k, v in flat(dict(stage.params)).items()}
+        # A folder may be written with a / behind it.
+        keys = {Path(v).as_posix(): key for key, v in params.items() if isinstance(v, str)}
+        made = {out for stage in self.stages for out in stage.outs}
+        read = (dep for stage in self.stages for dep in stage.deps if not is_code(dep))
+        return {path: keys.get(path, path) for path in read if path not in made}
+
+    @property
+    def date(self) -> str:
+        """Of the commit if git can tell, or of dvc.lock (ISO 8601)."""
+        if self.head.sha is not None and self.head.unknown is None:
+            return made_at(self.root, self.head.sha)
+        return datetime.fromtimestamp((self.root / LOCK).stat().st_mtime, UTC).date().isoformat()
 
     def values(self, stage: Locked) -> dict[str, JSON]:
         """The params of a stage by dotted key, without those that name its inputs."""
@@ -77,6 +132,66 @@ class CrateSources:
                 found += named.values() if isinstance(named, dict) else named
         return [self.private.clean(who) for i, who in enumerate(found) if who not in found[:i]]
 
+    def contents(self, *, reviews: bool, activations: bool) -> dict[str, Content]:
+        """Find and hash the files and folders of the run: by the path that a crate gives them.
+
+        Args:
+            reviews: whether files that hold texts of reviews go into the crate.
+            activations: whether the activation matrix does.
+
+        Raises:
+            InputError: a file is not as dvc.lock records it, or is code in which something private
+                stands.
+        """
+        found, folders = dict(self._code()), {}
+        quoting = {*TEXTS, *(dep for s in self.stages if s.name == "corpus" for dep in s.deps)}
+        left_out = {} if reviews else dict.fromkeys(quoting, _OF_TEXTS)
+        left_out |= {} if activations else {ACTIVATIONS: _TOO_LARGE}
+        for path, locked in self._locked().items():
+            if is_code(path):
+                continue
+            place, quotes, absent = self.places[path], path in quoting, left_out.get(path)
+            role: Role = "input" if path in self.inputs else "result"
+            files, is_folder = files_of(place, self.root), place.is_dir()
+            whole = absent if is_folder and role == "result" else None
+            parts = {f"{path}/{name}" if name else path: file for name, file in files.items()}
+            parts = {} if whole else parts
+            found |= {p: self._content(file, role, quotes, absent) for p, file in parts.items()}
+            of = md5(place, self.root) if is_folder else found[path].md5
+            if of != locked:
+                raise InputError(f"{place}: not as dvc.lock records it: {_BUILD}")
+            if is_folder:
+                folders[path] = Content(
+                    place, role, quotes, whole, of, parts=tuple(parts), count=len(files)
+                )
+        beside = (file for kind in BESIDE for file in sorted(self.root.glob(kind)))
+        for file in filter(Path.is_file, beside):
+            found[file.relative_to(self.root).as_posix()] = self._content(file, "beside")
+        return found | folders
+
+    def _code(self) -> Iterator[tuple[str, Content]]:
+        """The workflow and its source; what made results is checked to be the same still."""
+        locked = self._locked()
+        found = {file for kind in CODE for file in self.root.glob(kind) if file.is_file()}
+        source = {file.relative_to(self.root).as_posix() for file in found}
+        for path in sorted({WORKFLOW, *source, *filter(is_code, locked)}):
+            content = self._content(self.root / path, "beside")
+            if content.md5 != locked.get(path, content.md5):
+                raise InputError(f"{content.place}: not as dvc.lock records it: {_BUILD}")
+            if content.absent:
+                raise InputError(f"{content.place}: {content.absent}: take it out")
+            yield path, content
+
+    def _locked(self) -> dict[str, str]:
+        return {path: of for s in self.stages for path, of in {**s.deps, **s.outs}.items()}
+
+    def _content(
+        self, place: Path, role: Role, quotes: bool = False, absent: str | None = None
+    ) -> Content:
+        if absent is None and self.private.is_in(place):
+            absent = _NAMES_A_PLACE
+        return Content(place, role, quotes, absent, *digests(place), place.stat().st_size)
+
 
 def is_code(path: str) -> bool:
     """Whether an input of a stage is code, not data."""
@@ -84,7 +199,7 @@ def is_code(path: str) -> bool:
 
 
 def read_sources(root: Path) -> CrateSources:
-    """The run in a project's folder.
+    """Read what is recorded of the run in a project's folder.
 
     Raises:
         InputError: dvc.lock does not record a whole run of the present params, or a file is missing
@@ -92,54 +207,32 @@ def read_sources(root: Path) -> CrateSources:
     """
     params = read_yaml(root / "params.yaml") or {}
     described = (read_yaml(root / "dvc.yaml") or {}).get("stages", {})
-    locked = _locked(root, described, params)
-    paths = {path for stage in locked.values() for path in (*stage.deps, *stage.outs)}
-    for path in (WORKFLOW, *sorted(paths)):
+    if not (root / LOCK).is_file():
+        raise InputError(f"{root / LOCK}: no such file: {_BUILD}")
+    locked, whole = read_lock(root / LOCK), read_yaml(root / LOCK)
+    for name in described:
+        if name not in locked:
+            raise InputError(f"{root / LOCK}: no stage {name}: {_BUILD}")
+        for section in locked[name].unlike(params):
+            changed = f"{section} has changed since stage {name}"
+            raise InputError(f"{root / 'params.yaml'}: {changed}: {_BUILD}")
+    paths = sorted({p for name in described for p in (*locked[name].deps, *locked[name].outs)})
+    for path in (WORKFLOW, *paths):
         if not (root / path).exists():
-            raise InputError(f"{root / path}: not here: run `dvc pull`, or {BUILD}")
-    private, whole, commit = private_of(root, params, paths), read_yaml(root / LOCK), head(root)
-    whole["stages"] = {name: stage for name, stage in whole["stages"].items() if name in locked}
+            raise InputError(f"{root / path}: not here: run `dvc pull`, or {_BUILD}")
+    private = private_of(root, params, paths)
+    whole["stages"] = {name: stage for name, stage in whole["stages"].items() if name in described}
     lock = _yaml(private.clean(whole))
-    stages = in_order(parse_lock(lock, str(LOCK)))
-    if commit.sha is not None and commit.unknown is None:
-        date = made_at(root, commit.sha)
-    else:
-        date = datetime.fromtimestamp((root / LOCK).stat().st_mtime, UTC).date().isoformat()
     return CrateSources(
         root=root,
         private=private,
-        stages=stages,
-        places={private.clean(path): root / path for path in sorted(paths)},
-        inputs=_inputs(stages),
+        stages=in_order(parse_lock(lock, str(LOCK))),
+        places={private.clean(path): root / path for path in paths},
         about={name: stage.get("desc", "") for name, stage in described.items()},
         lock=lock,
         params=_yaml(private.clean(params)),
-        head=commit,
-        date=date,
+        head=head(root),
     )
-
-
-def _locked(root: Path, described: Mapping[str, JSON], params: JSON) -> dict[str, Locked]:
-    """The stages of dvc.yaml as dvc.lock has them, run with the present params."""
-    if not (root / LOCK).is_file():
-        raise InputError(f"{root / LOCK}: no such file: {BUILD}")
-    locked = read_lock(root / LOCK)
-    for name in described:
-        if name not in locked:
-            raise InputError(f"{root / LOCK}: no stage {name}: {BUILD}")
-        for section in locked[name].unlike(params):
-            changed = f"{section} has changed since stage {name}"
-            raise InputError(f"{root / 'params.yaml'}: {changed}: {BUILD}")
-    return {name: locked[name] for name in described}
-
-
-def _inputs(stages: list[Locked]) -> dict[str, str]:
-    params = {key: value for stage in stages for key, value in flat(dict(stage.params)).items()}
-    # A folder may be written with a / behind it.
-    keys = {Path(value).as_posix(): key for key, value in params.items() if isinstance(value, str)}
-    made = {out for stage in stages for out in stage.outs}
-    read = (path for stage in stages for path in stage.deps)
-    return {path: keys.get(path, path) for path in read if path not in made and not is_code(path)}
 
 
 def _yaml(value: JSON) -> str:
