@@ -566,16 +566,12 @@ def test_what_is_private_is_found_in_any_text_as_json_or_xml_too(
         assert private.is_in(path)
 
 
-def test_an_empty_file_holds_nothing_private(tmp_path):
+def test_nothing_is_private_of_an_empty_file_or_without_anything_private(tmp_path):
     (tmp_path / "empty").touch()
-    assert not Private({"/data": "D"}, []).is_in(tmp_path / "empty")
-
-
-def test_without_anything_private_nothing_changes(tmp_path):
-    private = Private({}, [])
     (tmp_path / "file").write_text("/data")
-    assert private.clean("/data") == "/data"
-    assert not private.is_in(tmp_path / "file")
+    assert not Private({"/data": "D"}, []).is_in(tmp_path / "empty")
+    assert not Private({}, []).is_in(tmp_path / "file")
+    assert Private({}, []).clean("/data") == "/data"
 
 
 @pytest.mark.parametrize(

@@ -131,8 +131,8 @@ class Description:
 
     def _add_files(self) -> None:
         for path, content in self.held.items():
-            is_folder = content.place.is_dir()
-            self.files[path] = (self._folder if is_folder else self._file)(path, content)
+            describe = self._folder if content.is_folder else self._file
+            self.files[path] = describe(path, content)
         for path, text, about in (
             ("params.yaml", self.sources.params, f"The params of all stages{_ANEW}."),
             ("dvc.lock", self.sources.lock, f"What DVC recorded of every stage{_ANEW}."),
@@ -346,7 +346,7 @@ def _left_out(content: Content) -> str:
 def _readme(held: Mapping[str, Content]) -> str:
     """What the crate holds, and what is left out: file by file, or a folder with their number."""
     around = {part: f"{path}/" for path, folder in held.items() for part in folder.parts}
-    around |= {path: f"{path}/" for path, content in held.items() if content.place.is_dir()}
+    around |= {path: f"{path}/" for path, content in held.items() if content.is_folder}
     counts: Counter[tuple[str, str]] = Counter()
     for path, content in held.items():
         if content.absent is not None:

@@ -42,7 +42,7 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
         with atomic_folder(output) as folder:
             crate.write(folder)
     absent = [content for content in held.values() if content.absent is not None]
-    files = len(crate.get_by_type("File")) - sum(content.sha256 != "" for content in absent)
+    files = len(crate.get_by_type("File")) - sum(not content.is_folder for content in absent)
     return {"files": files, "left out": len(absent), "entities": len(crate.get_entities())}
 
 

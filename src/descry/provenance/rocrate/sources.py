@@ -1,7 +1,7 @@
 """What a crate is made from: the files of a run, and what dvc.lock, git and its results say."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -61,6 +61,11 @@ class Content:
     size: int = 0
     parts: tuple[str, ...] = ()
     count: int = 1
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder: DVC's md5 of its listing is all the hash that it has."""
+        return not self.sha256
 
 
 @dataclass(frozen=True)
@@ -143,12 +148,12 @@ class CrateSources:
             InputError: a file is not as dvc.lock records it, or is code in which something private
                 stands.
         """
-        found, folders = dict(self._code()), {}
+        found, folders = self._code(), {}
         quoting = {*TEXTS, *(dep for s in self.stages if s.name == "corpus" for dep in s.deps)}
         left_out = {} if reviews else dict.fromkeys(quoting, _OF_TEXTS)
         left_out |= {} if activations else {ACTIVATIONS: _TOO_LARGE}
         for path, locked in self._locked().items():
-            if is_code(path):
+            if path in found:
                 continue
             place, quotes, absent = self.places[path], path in quoting, left_out.get(path)
             role: Role = "input" if path in self.inputs else "result"
@@ -169,20 +174,21 @@ class CrateSources:
             found[file.relative_to(self.root).as_posix()] = self._content(file, "beside")
         return found | folders
 
-    def _code(self) -> Iterator[tuple[str, Content]]:
+    def _code(self) -> dict[str, Content]:
         """The workflow and its source; what made results is checked to be the same still."""
-        locked = self._locked()
+        locked, code = self._locked(), {}
         found = {file for kind in CODE for file in self.root.glob(kind) if file.is_file()}
         source = {file.relative_to(self.root).as_posix() for file in found}
         for path in sorted({WORKFLOW, *source, *filter(is_code, locked)}):
-            content = self._content(self.root / path, "beside")
+            code[path] = content = self._content(self.root / path, "beside")
             if content.md5 != locked.get(path, content.md5):
                 raise InputError(f"{content.place}: not as dvc.lock records it: {_BUILD}")
             if content.absent:
                 raise InputError(f"{content.place}: {content.absent}: take it out")
-            yield path, content
+        return code
 
     def _locked(self) -> dict[str, str]:
+        """The md5 of every input and output, code among them, as dvc.lock has it."""
         return {path: of for s in self.stages for path, of in {**s.deps, **s.outs}.items()}
 
     def _content(
