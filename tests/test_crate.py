@@ -455,7 +455,7 @@ def test_a_page_that_is_left_out_is_described_as_a_whole(crate, entities):
         ({"activations": True}, LEFT_OUT - {"results/activations.h5"}),
     ],
 )
-def test_they_come_when_they_are_wanted(project, tmp_path, wanted, left):
+def test_reviews_and_activations_come_when_they_are_wanted(project, tmp_path, wanted, left):
     crate = tmp_path / "crate"
     counts = export(project, crate, **wanted)
     assert counts["left out"] == len(left)

@@ -72,16 +72,20 @@ def private_of(root: Path, params: JSON, files: Collection[str]) -> Private:
     for key, text in [*_texts(params), *(("", path) for path in files)]:
         place = text.rstrip("/")
         if (Path(text).is_absolute() or ".." in Path(text).parts) and place not in places:
-            whole, inputs = (root / place).resolve(), ["inputs", key] if place in files else []
-            within = whole.is_relative_to(here)
-            named = "/".join([*filter(None, inputs), whole.name])
-            places[place] = whole.relative_to(here).as_posix() if within else named
+            whole = (root / place).resolve()
+            if whole.is_relative_to(here):
+                places[place] = whole.relative_to(here).as_posix()
+            elif place in files:
+                places[place] = "/".join(filter(None, ["inputs", key, whole.name]))
+            else:
+                places[place] = whole.name
         if "://" in text:
             secrets += _USERINFO.findall(text)
         if key.endswith("base_url"):
             secrets += _QUERY.findall(text)
             address = _QUERY.sub("", _USERINFO.sub("", place))
-            places |= {place: address} if address != place else {}
+            if address != place:
+                places[place] = address
         if key.endswith("api_key_env"):
             secrets.append(os.environ.get(text, ""))
     return Private(places, {secret for secret in secrets if len(secret) >= _SHORTEST})
