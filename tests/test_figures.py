@@ -39,6 +39,7 @@ from descry.io.parquet import read_table
 from descry.labels.rules import Rule
 from descry.reporting import figures as draw
 from descry.reporting.ordering import alike
+from descry.reporting.sensitivity import sensitivity
 from descry.reporting.style import LONGEST, save, shown
 from descry.stages import figures
 from descry.workflow.dag import PLOTS, _plots
@@ -356,7 +357,7 @@ def test_nothing_at_all_is_drawn_too(tmp_path, rule):
     assert "undefined" in written(draw.precision_recall([], rule), tmp_path / "five")
     assert "undefined" in written(draw.jaccard([], [], "jaccard", rule), tmp_path / "six")
     assert "undefined" in written(draw.alignment([]), tmp_path / "ten")
-    assert "undefined" in written(draw.sensitivity([], rule), tmp_path / "eleven")
+    assert "undefined" in written(sensitivity([], rule), tmp_path / "eleven")
     written(draw.correlation([], {}), tmp_path / "eight")
     written(draw.descriptor_shares([]), tmp_path / "nine")
 

@@ -659,7 +659,7 @@ def sweep(
     from descry.cli.progress import finished, reporting
     from descry.io.csv_rows import write_csv
     from descry.labels.rules import Rule
-    from descry.reporting.figures import sensitivity
+    from descry.reporting.sensitivity import sensitivity
     from descry.reporting.style import save
     from descry.workflow.params import load, parse_numbers
     from descry.workflow.preflight import check_made
