@@ -74,7 +74,8 @@ class Reproduced:
             yield from (f"  {line}" for line in self.failed.said)
         for one in self.differing:
             after = f", which follows {one.follows}" if one.follows else ""
-            yield printable(f"{one.path} (of {one.stage}{after}): {one.words}")
+            yield printable(f"{one.path} (of {one.stage}{after}):")
+            yield from (printable(f"  {line}") for line in one.why)
         if self.unmade:
             yield printable(f"{len(self.unmade)} were not made, the first of them {self.unmade[0]}")
         if self.folder:

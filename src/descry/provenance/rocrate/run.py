@@ -17,7 +17,7 @@ from descry.io.hdf5 import reading_hdf5
 from descry.io.nested import flat
 from descry.io.read_provenance import provenance_of
 from descry.io.yaml_files import read_yaml
-from descry.provenance.diff.images import png_made
+from descry.provenance.diff.files import made
 from descry.provenance.rocrate.redact import Private, private_of
 
 BUILD = "run `snakemake --cores all && dvc repro`"
@@ -153,7 +153,7 @@ def _made(root: Path, stage: Locked) -> JSON:
     path = next(telling, None)
     if path is None:
         return {}
-    return png_made(path) if path.suffix == ".png" else provenance_of(path, stage.name)
+    return (made(path, ".png") or {}) if path.suffix == ".png" else provenance_of(path, stage.name)
 
 
 def _annotators(root: Path, stage: Locked) -> list[dict[str, str]]:
