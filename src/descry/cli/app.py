@@ -731,8 +731,8 @@ def forecast(
     """What the annotators would be asked by the present params: answers, tokens, time, cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
-    from descry.workflow.forecast import forecast as foretell
     from descry.workflow.params import load, parse_price
+    from descry.workflow.requests import forecast as foretell
 
     with PromptCache(cache) as opened:
         rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))
