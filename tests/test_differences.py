@@ -195,11 +195,13 @@ def test_datasets_that_differ(said, expected, found, words):
 
 def test_attributes_count_but_for_what_made_a_file_and_the_hash_of_the_corpus(pair):
     same = {"id": np.array(["a"], h5py.string_dtype()), "none": np.zeros((0, 3)), "x": [NAN]}
+    grows = {"chunks": (1, 3), "maxshape": (None, 3)}
     for path, position, corpus in zip(pair("a.h5"), ("cls", "mean"), ("aa", "bb"), strict=True):
         write_datasets(path, same | {"empty": h5py.Empty("f4")}, {"stage": corpus})
         with h5py.File(path, "r+") as file:
             file.attrs["corpus"], file.attrs["position"] = corpus, position
             file.create_group("g").attrs["layers"] = np.array([1.0, NAN])
+            file.create_dataset("later", (0, 3), "f4", **grows)
     assert list(map(str, differing(*pair("a.h5")))) == ["/.position: 'mean', expected 'cls'"]
 
 
@@ -239,7 +241,7 @@ def test_documents_that_differ(said, name, expected, found, words):
     [
         ("a.json", '{"a": 1, "b": NaN, "made": {"x": 1}}', '{"b":NaN,\n"made":{"x":2},"a":1}'),
         ("a.csv", 'a,b\n1,"x"\n', "a,b\r\n1,x\r\n"),
-        ("a.csv", "", ""),
+        ("a.csv", "a,b\n\u2028,x\n", 'a,b\n\u2028,"x"\n'),
     ],
 )
 def test_documents_of_the_same_content_in_other_bytes(said, name, expected, found):

@@ -16,6 +16,7 @@ from dataclasses import replace
 from filecmp import cmp
 from functools import partial
 from html import unescape
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,23 +148,24 @@ def _reading(path: Path) -> Iterator[None]:
 
 def _document(path: Path, suffix: str) -> JSON:
     """JSON, CSV by line and column, PNG by rows of pixels, a pack by its name; others by line."""
-    from PIL import Image
-
     pack = unpacked(path) if suffix == ".js" else None
     with _reading(path):
         if pack:
             return {pack[0]: json.loads(pack[1])}
         if suffix == ".png":
+            from PIL import Image
+
             with Image.open(path) as picture:
                 pixels = np.asarray(picture.convert("RGBA"))
             return {"width": picture.width, "y": [row.tobytes().hex() for row in pixels]}
         text = path.read_bytes().decode(errors="surrogateescape")
         if suffix == ".json":
             value = json.loads(text)
-            told = isinstance(value, dict) and MADE in value
-            return {k: v for k, v in value.items() if k != MADE} if told else value
+            if isinstance(value, dict):
+                value.pop(MADE, None)
+            return value
         if suffix == ".csv":
-            read = csv.DictReader(text.splitlines(keepends=True), strict=True)
+            read = csv.DictReader(StringIO(text, newline=""), strict=True)
             found = ((read.line_num, row) for row in read)
             return {"columns": read.fieldnames, "line": dict(found)}
         lines = (_DESCRIPTION.sub("", text) if suffix == ".svg" else text).split("\n")
