@@ -208,7 +208,7 @@ def _datasets(*paths: Path) -> Iterator[Block]:
         yield from leaves(before, after)
         for name, layout in before.items():
             kind = layout["type"]
-            if kind == "group" or kind.endswith("empty") or kind != after.get(name, {}).get("type"):
+            if kind == "group" or kind != after.get(name, {}).get("type") or not left[name].size:
                 continue  # there are no values to compare
             for place in left[name].iter_chunks() if left[name].chunks else [()]:
                 ours, theirs = (_values(file, path, name, place) for file, path in both)
