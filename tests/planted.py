@@ -9,9 +9,7 @@ import csv
 import gzip
 import json
 import re
-from collections import Counter
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -430,22 +428,3 @@ def printed(capsys):
     out = capsys.readouterr().out
     assert "\x1b" not in out
     return " ".join(re.sub(r"[│┃─━┏┓┗┛┡┩└┘┌┐├┤┬┴┼╇╈╋┳┻╰╯╭╮]", " ", out).split())
-
-
-class Page(HTMLParser):
-    """Elements, attributes and texts of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.style = Counter(), [], [], ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags[tag] += 1
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        if self.lasttag == "style":
-            self.style += data
-        self.texts.append(data)

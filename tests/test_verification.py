@@ -155,7 +155,7 @@ def an_activation():
 def an_exemplar():
     with h5py.File("results/exemplars.h5", "r+") as file:
         file["all/row"][2, 7, :2] = file["all/row"][2, 7, :2][::-1]
-    return "exemplars.h5 does not follow from its inputs: dataset all/row[2, 7, 0]"
+    return "exemplars.h5 does not follow from its inputs: all/row: 2 of "
 
 
 def a_cell_of_b():
@@ -168,7 +168,7 @@ def a_cell_of_b():
 def a_label():
     with rewritten("results/labels.parquet") as rows:
         rows[100]["assigned"] = not rows[100]["assigned"]
-    return "labels.parquet does not follow from its inputs: row 100"
+    return "labels.parquet does not follow from its inputs: assigned: 1 of "
 
 
 def a_neuron_of_the_inverse_map():

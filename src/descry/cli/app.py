@@ -512,15 +512,11 @@ def audit(
     neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
     review: Annotated[str | None, typer.Option(help="Labels that this sentence went into.")] = None,
     descriptor: Annotated[str | None, typer.Option(help="Labels that this is, and why.")] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="Labels that the answer of this key went into.")
-    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(help="What changed for the neuron between two commits or experiments."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Page to write.")] = None,
     rows: Annotated[
         int | None, typer.Option(min=1, help="Exemplars, raw descriptors and mentions to follow.")
     ] = None,
@@ -530,20 +526,17 @@ def audit(
     """Which inputs produced a neuron's labels, down to reviews, prompts, params and file hashes."""
     from descry.cli.console import show_chain
     from descry.io.hashing import canonical
-    from descry.provenance.audit.page import write_page
     from descry.provenance.audit.project import Project
     from descry.provenance.audit.query import inquire
     from descry.workflow.preflight import check_made
 
     if diff is None:
         check_made(results, "labels.parquet")
-    subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
+    subjects = {"neuron": neuron, "review": review, "descriptor": descriptor}
     found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
-    if html is not None:
-        write_page(found.tree(), html)
     if as_json:
         print(canonical(found.as_json()))
-    if html is None and not as_json:
+    else:
         show_chain(found.tree())
 
 
@@ -738,8 +731,8 @@ def forecast(
     """What the annotators would be asked by the present params: answers, tokens, time, cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
-    from descry.workflow.forecast import forecast as foretell
     from descry.workflow.params import load, parse_price
+    from descry.workflow.requests import forecast as foretell
 
     with PromptCache(cache) as opened:
         rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))

@@ -38,8 +38,8 @@ from descry.io.sanitize import printable
 from descry.io.tree import Node
 from descry.labels.results import Labels, labelled_ends, read_labels
 from descry.provenance.verify.check import Link
-from descry.workflow.forecast import Forecast
 from descry.workflow.garbage import Garbage
+from descry.workflow.requests import Forecast
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -257,6 +257,9 @@ def show_forecast(rows: list[Forecast]) -> None:
     ):
         table.add_column(column, justify="left" if column in ("stage", "annotator") else "right")
     for row in rows:
+        if row.after:
+            table.add_row(row.stage, plain(row.annotator), "", f"not known before {row.after}")
+            continue
         out = "unknown" if row.tokens_out is None else f"{row.tokens_out:,}"
         time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
         if not row.to_ask:

@@ -1,4 +1,4 @@
-"""The other way round: which labels a review, a descriptor or an answer went into."""
+"""The other way round: which labels a review or a descriptor went into."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,8 @@ from descry.activations.exemplar_files import (
 )
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import read_annotations
-from descry.annotators.prompt_cache.rerender import request_of, shown
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
-from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
@@ -95,26 +93,8 @@ class DescriptorUse:
     neurons: dict[str, dict[str, list[str]]]
 
 
-@dataclass(frozen=True)
-class PromptUse:
-    """What an answer did: in the raw descriptors, or in the labels of neurons.
-
-    Attributes:
-        prompt: None where neither cache nor results tell.
-    """
-
-    key: str
-    task: str
-    prompt: str | None
-    record: JSON
-    descriptor: str | None
-    reviews: list[Review]
-    given: list[Given]
-    labels: list[Support]
-
-
-def of_review(project: Project, sentence: str, descriptor: str | None = None) -> ReviewUse:
-    """The labels that a review went into, or those of one descriptor.
+def of_review(project: Project, sentence: str) -> ReviewUse:
+    """The labels that a review went into.
 
     Args:
         sentence: its id.
@@ -132,7 +112,7 @@ def of_review(project: Project, sentence: str, descriptor: str | None = None) ->
     return ReviewUse(
         review,
         _given(project, review),
-        _supported(project, Verdicts(b), review, row, places, descriptor),
+        _supported(project, Verdicts(b), review, row, places),
         len({place.neuron for place in places}),
         int(b.sampled.sum()) if b.sampled[row] else 0,
     )
@@ -158,13 +138,10 @@ def _supported(
     review: Review,
     row: int,
     places: Sequence[_Place],
-    descriptor: str | None,
 ) -> list[Support]:
     """The labels that count a sentence, which is in the corpus's row."""
     names = verdicts.b.descriptors
     tagged = {names[c]: int(c) for c in np.flatnonzero(verdicts.b.answer[row] == 1)}
-    if descriptor is not None:
-        tagged = {name: c for name, c in tagged.items() if name == descriptor}
     assigned = _assigned(project)
     counted = [
         (place, label)
@@ -246,42 +223,4 @@ def of_descriptor(project: Project, name: str, rows: int, given: int) -> Descrip
         int((column == 1).sum()),
         int((column >= 0).sum()),
         {end: {s: splits[s].get(name, []) for s in SPLITS} for end, splits in ends.items()},
-    )
-
-
-def of_prompt(project: Project, key: str) -> PromptUse:
-    """The labels that an answer went into.
-
-    Raises:
-        InputError: neither the cache nor the results know the key.
-    """
-    record = project.records([key]).get(key)
-    only = pc.field("key") == key
-    rows = read_table(project.result("describe"), "describe", None, only).to_pylist()
-    if record is None and not rows:
-        raise InputError(
-            f"{key}: no answer of this key in {project.cache_folder} or"
-            f" {project.result('describe')}: give all 64 digits"
-        )
-    asked = record["sentence"] if record else rows[0]["id"]
-    ids = [asked] if isinstance(asked, str) else list(asked)
-    corpus = Corpus(project)
-    known = set(corpus.table["id"].to_pylist())
-    reviews = corpus.of([name for name in ids if name in known])
-    task = record["origin"]["task"] if record else "p1"
-    use = of_review(project, ids[0], record and record.get("descriptor")) if reviews else None
-    texts = {review.id: review.text for review in reviews}
-    sentence = shown(asked, texts)
-    prompt = None
-    if record and sentence is not None:
-        prompt = request_of(record["origin"], sentence, record.get("descriptor", "")).prompt
-    return PromptUse(
-        key,
-        task,
-        prompt,
-        record,
-        record.get("descriptor") if record else None,
-        reviews,
-        [it for it in use.given if it.answer.key == key] if use else [],
-        [it for it in use.labels if it.answer.key == key] if use else [],
     )

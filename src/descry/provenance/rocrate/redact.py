@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from descry.io.hashing import JSON
-from descry.provenance.diff.packs import unpacked
+from descry.provenance.diff.files import unpacked
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"[?#]\S+")

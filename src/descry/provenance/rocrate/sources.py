@@ -19,7 +19,7 @@ from descry.io.hdf5 import reading_hdf5
 from descry.io.nested import flat
 from descry.io.read_provenance import provenance_of
 from descry.io.yaml_files import read_yaml
-from descry.provenance.diff.images import png_made
+from descry.provenance.diff.files import made as made_in
 from descry.provenance.rocrate.redact import Private, private_of
 
 WORKFLOW = "Snakefile"
@@ -119,7 +119,7 @@ class CrateSources:
         """What made a stage's results, as the first that says so has it; {} if none does."""
         for path in (self.root / out for out in stage.outs):
             if path.suffix == ".png":
-                return self.private.clean(png_made(path))
+                return self.private.clean(made_in(path, ".png") or {})
             if path.suffix in (".parquet", ".h5", ".json"):
                 return self.private.clean(provenance_of(path, stage.name))
         return {}

@@ -20,7 +20,7 @@ from descry.io.parquet import read_table
 from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
 from descry.provenance.audit.project import Project
-from descry.provenance.diff.contents import content_difference
+from descry.provenance.diff.files import differing
 from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.check import Link
 from descry.stages import describe, exemplars, label
@@ -169,7 +169,8 @@ def labels(project: Project, params: Params, scratch: Path) -> Link:
 def _recomputed(stage: str, expected: Sequence[Path], found: Sequence[Path]) -> Link:
     names = ", ".join(path.name for path in expected)
     for has, should in zip(expected, found, strict=True):
-        if apart := content_difference(should, has):
-            fault = f"{has.name} does not follow from its inputs: {apart}"
+        if apart := differing(should, has):
+            more = f"; {len(apart) - 1} more parts differ" if len(apart) > 1 else ""
+            fault = f"{has.name} does not follow from its inputs: {apart[0]}{more}"
             return Link(stage, f"{names} computed anew", fault)
     return Link(stage, f"{names} computed anew")
