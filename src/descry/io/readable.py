@@ -4,14 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.sanitize import printable
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN = 200  # characters shown of why a file cannot be read
 ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
