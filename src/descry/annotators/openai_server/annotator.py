@@ -45,12 +45,11 @@ from descry.annotators.openai_server.schema import (
 )
 from descry.annotators.prompts import NO, WORDS, YES, Prompt, Task
 from descry.errors import InputError
-from descry.io.hashing import canonical
+from descry.io.hashing import JSON, canonical
 
 if TYPE_CHECKING:
     from openai import APIStatusError, OpenAI
 
-JSON = Any
 _Outcome = tuple[int, Answer | BaseException]  # of a prompt, by its row
 # How many log-probabilities to ask for: servers allow 20 or 5 at most. With 0, words are taken.
 _TOPS = (20, 5, 0)

@@ -3,12 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from descry.annotators.parsing.unwrap import UnparsableError, begun, json_values, refuses
 from descry.annotators.prompts import HIGHEST_RATING, P2
-
-JSON = Any
+from descry.io.hashing import JSON
 
 
 class Verdict(NamedTuple):

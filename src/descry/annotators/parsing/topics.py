@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from descry.annotators.parsing.unwrap import (
     UnparsableError,
@@ -20,8 +20,8 @@ from descry.annotators.parsing.unwrap import (
     refuses,
     unwrapped,
 )
+from descry.io.hashing import JSON
 
-JSON = Any
 _DEPTH = 5  # of JSON within JSON
 
 

@@ -8,9 +8,8 @@ import json
 import re
 from functools import lru_cache
 from textwrap import dedent
-from typing import Any
 
-JSON = Any
+from descry.io.hashing import JSON
 
 CUT_OFF = "cut off"
 
