@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from descry.io.dvc_cache import cache_of, kept, listing
-from descry.io.dvc_files import files_of, hashes_of
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import cache_of, files_of, hashes_of, kept, listing, md5
 from descry.io.hashing import md5_file
 
 IGNORED = """
@@ -62,6 +60,16 @@ def test_what_dvc_ignores_is_no_file_of_a_folder(added):
     assert list(files_of(added / "out", added)) == sorted(FILES)
     elsewhere = added / "elsewhere"  # no project of its own: nothing is ignored there
     assert set(files_of(added / "out", elsewhere)) == {*FILES, *NOT_COUNTED}
+
+
+def test_a_dvcignore_of_an_inner_folder_counts_as_it_does_for_dvc(added):
+    write(added / "data/inner", ["a.js", "x.bak", "deep/y.bak", "deep/z.js"])
+    (added / "data/.dvcignore").write_text("*.bak\n")
+    dvc = [sys.executable, "-m", "dvc", "add", "-q", "data/inner"]
+    subprocess.run(dvc, cwd=added, check=True)
+    known = yaml.safe_load((added / "data/inner.dvc").read_text())["outs"][0]["md5"]
+    assert md5(added / "data/inner", added) == known
+    assert list(files_of(added / "data/inner", added)) == ["a.js", "deep/z.js"]
 
 
 def test_dvcs_cache_has_the_listing_of_a_folder_and_its_files(added):

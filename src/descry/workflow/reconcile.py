@@ -29,8 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from descry.errors import InputError
-from descry.io.dvc_files import files_of
-from descry.io.dvc_lock import LOCK, Locked, md5, read_lock
+from descry.io.dvc_files import files_of, md5
+from descry.io.dvc_lock import LOCK, Locked, read_lock
 from descry.io.yaml_files import read_yaml
 from descry.workflow.dag import DVC_YAML, WIRING_ONLY
 from descry.workflow.params import Shards

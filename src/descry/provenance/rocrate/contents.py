@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from descry.errors import InputError
-from descry.io.dvc_files import files_of
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import files_of, md5
 from descry.io.hashing import digests
 from descry.provenance.rocrate.run import BUILD, WORKFLOW, Run, is_code
 

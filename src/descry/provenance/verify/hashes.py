@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from descry.io.dvc_cache import cache_of, listing
-from descry.io.dvc_files import hashes_of
-from descry.io.dvc_lock import Locked, md5
+from descry.io.dvc_files import cache_of, hashes_of, listing, md5
+from descry.io.dvc_lock import Locked
 from descry.io.hashing import JSON, Digests, digests
 from descry.io.nested import flat, unlike
 from descry.io.provenance import without_places
