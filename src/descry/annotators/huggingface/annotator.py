@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from descry.annotators.base import NO_FRAME, Answer, Frame, Identity
 from descry.annotators.huggingface.model import Loaded, Scorer
-from descry.annotators.openai_server.schema import opens_thought
 from descry.annotators.prompts import NO, P2, WORDS, YES, Prompt, Task
+from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
 from descry.models.batching import in_parallel, pick_device, quiet, within_memory
