@@ -71,17 +71,17 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
     if not text:
         raise UnparsableError("empty answer")
     items = _items(text, max_words)
-    parts = (part for item in items.texts for part in _parts(_head(_line(item))))
-    found = [phrase for part in parts if (phrase := clean(part))]
-    named = [phrase for phrase in found if not _is_none(phrase)]
-    usable = [phrase for phrase in named if _usable(phrase)]
+    heads = (_head(" ".join(_HIDDEN.sub("", _plain(item)).split())) for item in items.texts)
+    found = [phrase for head in heads for part in _parts(head) if (phrase := clean(part))]
+    named = [phrase for phrase in found if not _NONE.fullmatch(phrase)]
     if named and set(named) <= _SORRY:
         return Topics([], 0)
     labels = {(found[1] or found[2]).lower() for found in _AS_LABEL.finditer(_plain(text))}
     if any(map(_FRAME.fullmatch, named)) or labels & set(named):
         raise UnparsableError("more than a list of topics")
+    usable = [phrase for phrase in named if _usable(phrase)]
     clauses = [phrase for phrase in usable if _CLAUSE.search(phrase)]
-    short = [p for p in usable if not _CLAUSE.search(p) and len(p.split()) <= max_words]
+    short = [p for p in usable if p not in clauses and len(p.split()) <= max_words]
     phrases, left_out = list(dict.fromkeys(short)), len(usable) - len(short)
     if items.loose and (clauses or (left_out > 0 and left_out >= len(phrases))):
         raise UnparsableError(_PROSE)
@@ -121,7 +121,7 @@ _UNUSABLE = re.compile(
 )
 _AND = re.compile(r"^(?:and|or|&)\s+(?=\S)", re.IGNORECASE)
 _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
-_KEPT_AT_END = "+%"
+_ROUNDS = 6  # of marks within marks
 # A sentence, or a part of one: no topic has these words.
 _CLAUSE = re.compile(
     r"^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
@@ -138,28 +138,19 @@ def clean(item: str) -> str:
     phrase = item.lower()
     for _ in range(_ROUNDS):
         before = phrase
-        phrase = _trimmed(" ".join(_HIDDEN.sub("", phrase).split()))
+        phrase = " ".join(_HIDDEN.sub("", phrase).split())
+        start = next((i for i, letter in enumerate(phrase) if letter.isalnum()), len(phrase))
+        ends = range(len(phrase), start, -1)
+        phrase = phrase[start : next((end for end in ends if _may_end(phrase[end - 1])), start)]
         phrase = _AND.sub("", _KINDS["number"].sub("", phrase))
         if phrase == before:
             return phrase
     return ""  # marks within marks
 
 
-_ROUNDS = 6
-
-
-def _trimmed(phrase: str) -> str:
-    start, end = 0, len(phrase)
-    while start < end and not phrase[start].isalnum():
-        start += 1
-    while end > start and not _may_end(phrase[end - 1]):
-        end -= 1
-    return phrase[start:end]
-
-
 def _may_end(letter: str) -> bool:
     # Vowel signs of Indian scripts are marks of their own.
-    return letter.isalnum() or letter in _KEPT_AT_END or unicodedata.category(letter)[0] == "M"
+    return letter.isalnum() or letter in "+%" or unicodedata.category(letter)[0] == "M"
 
 
 def _usable(phrase: str) -> bool:
@@ -172,7 +163,7 @@ def clean_concept(concept: str) -> bool:
     phrase = clean(concept)
     same = phrase == " ".join(concept.lower().split())
     listed = _kind(concept) or _SEPARATORS.search(concept)
-    return same and _usable(phrase) and not _is_none(phrase) and not listed
+    return same and _usable(phrase) and not _NONE.fullmatch(phrase) and not listed
 
 
 # No topics
@@ -205,10 +196,6 @@ _REPLY = re.compile(r"\A\s*A:\s*")
 _EMPTY_LIST = re.compile(r"\[\s*\][\s.]*")
 
 
-def _is_none(phrase: str) -> bool:
-    return _NONE.fullmatch(phrase) is not None
-
-
 # JSON
 
 # Under which keys topics stand, the likeliest first.
@@ -221,8 +208,12 @@ _NUMBERED = re.compile(r"\D{0,20}\d{1,3}")
 _OTHER_JSON = "JSON of another form"
 
 
-def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
-    """The strings that are topics, as they stand."""
+def _json_items(value: JSON, depth: int = 0, *, labelled: bool = False) -> Iterator[str]:
+    """The strings that are topics, as they stand.
+
+    Args:
+        labelled: whether the value stands under a key that says topics.
+    """
     if depth > _DEPTH:
         raise UnparsableError(_OTHER_JSON)
     match value:
@@ -233,35 +224,34 @@ def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
         case list():
             for inner in value:
                 if isinstance(inner, dict) and _called_with(inner) is None:
-                    yield _name(inner)
+                    key = _label_in(inner)
+                    if key is None or not isinstance(inner[key], str):
+                        raise UnparsableError(_OTHER_JSON)
+                    yield inner[key]
                 else:
                     yield from _json_items(inner, depth + 1, labelled=labelled)
+        case dict() if (called := _called_with(value)) is not None:
+            yield from _json_items(called, depth + 1)
+        case dict() if value:
+            inner = list(value.values())
+            lists = [item for item in inner if isinstance(item, list)]
+            key = _label_in(value)
+            if key is not None and not (isinstance(value[key], str) and lists):
+                yield from _json_items(value[key], depth + 1, labelled=True)
+            elif len(lists) == 1 or (len(value) == 1 and isinstance(inner[0], dict)):
+                yield from _json_items((lists or inner)[0], depth + 1, labelled=True)
+            elif not all(isinstance(item, str) for item in inner):
+                raise UnparsableError(_OTHER_JSON)
+            elif all(_NUMBERED.fullmatch(name) for name in value):
+                yield from inner
+            elif labelled and not any(_PARTS.fullmatch(name.lower()) for name in value):
+                yield from value
+            else:
+                raise UnparsableError(_OTHER_JSON)
         case dict():
-            yield from _object_items(value, depth, labelled=labelled)
+            return
         case _:
             raise UnparsableError(_OTHER_JSON)
-
-
-def _object_items(value: dict[str, JSON], depth: int, *, labelled: bool) -> Iterator[str]:
-    if (called := _called_with(value)) is not None:
-        yield from _json_items(called, depth + 1, labelled=False)
-        return
-    inner = list(value.values())
-    lists = [item for item in inner if isinstance(item, list)]
-    key = _label_in(value)
-    if key is not None and not (isinstance(value[key], str) and lists):
-        yield from _json_items(value[key], depth + 1, labelled=True)
-    elif len(lists) == 1 or (len(value) == 1 and isinstance(inner[0], dict)):
-        yield from _json_items((lists or inner)[0], depth + 1, labelled=True)
-    elif value and all(isinstance(item, str) for item in inner):
-        if all(_NUMBERED.fullmatch(name) for name in value):
-            yield from inner
-        elif labelled and not any(_PARTS.fullmatch(name.lower()) for name in value):
-            yield from value
-        else:
-            raise UnparsableError(_OTHER_JSON)
-    elif value:
-        raise UnparsableError(_OTHER_JSON)
 
 
 def _called_with(value: dict[str, JSON]) -> JSON:
@@ -287,15 +277,6 @@ def _label_in(value: dict[str, JSON]) -> str | None:
         if found:
             return (exact or found)[0]
     return None
-
-
-def _name(entry: dict[str, JSON]) -> str:
-    """The topic of an object in a list."""
-    key = _label_in(entry)
-    found = entry[key] if key is not None else None
-    if not isinstance(found, str):
-        raise UnparsableError(_OTHER_JSON)
-    return found
 
 
 # Texts
@@ -325,7 +306,7 @@ def _items(text: str, max_words: int) -> _Items:
         value = values if len(values) > 1 else values[0]
         if isinstance(value, str):
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
-        named = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
+        named = [item for item in _json_items(value) if item.strip()]
         told = [
             text
             for item in named
@@ -337,14 +318,14 @@ def _items(text: str, max_words: int) -> _Items:
         return _NO_TOPICS
     if text.lower() in ("true", "false"):
         raise UnparsableError(_OTHER_JSON)
-    if _is_none(clean(text)):
+    if _NONE.fullmatch(clean(text)):
         return _NO_TOPICS
     if refuses(text):
         raise UnparsableError("refusal")
     if _LABELS.search(text):
         raise UnparsableError("more than a list of topics")
     body = _behind_labels(_REMARKS.split(_own(_plain(text)), maxsplit=1)[0])
-    if _is_none(clean(body)) or _EMPTY_LIST.fullmatch(body):
+    if _NONE.fullmatch(clean(body)) or _EMPTY_LIST.fullmatch(body):
         return _NO_TOPICS
     marked = _marked([line for line in body.split("\n") if line.strip()])
     if marked:
@@ -371,10 +352,6 @@ def _plain(text: str) -> str:
     text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_STEPS)))
     text = _BOLD_LINE.sub(r"## \2", text)
     return _RULE.sub("", _EMPHASIS.sub("", _TABS.sub(", ", text))).replace("\t", " ")
-
-
-def _line(item: str) -> str:
-    return " ".join(_HIDDEN.sub("", _plain(item)).split())
 
 
 # Another question, or the one that was asked, told again.
@@ -406,6 +383,7 @@ _PLEASANTRY = re.compile(
 )
 _WEAK = r"answers?|output|response|results?|list|tags|labels|categories|entities|subjects|phrases"
 _LABEL = re.compile(rf"\b(?:{_OF}|{_WEAK})\b|\b(?:here|following|below|sure|certainly)\b", re.I)
+_NAME = re.compile(rf"\b(?:{_OF}|final answer|answer)\b", re.I)
 _BARE_LABEL = re.compile(rf"(?:[\w'’-]+ ){{0,5}}{_OF}(?: (?:in|of|for|from)\b[^,;]*)?", re.I)
 _COPULA = re.compile(
     rf"[^,;:\n]{{0,80}}\b(?:{_OF}|answer)\b[^,;:\n]{{0,60}}?\b(?:are|is|were|includes?)\s+", re.I
@@ -421,45 +399,36 @@ def _behind_labels(text: str) -> str:
         return _SAME_LABEL.sub("- ", text)
     if text[:1].isupper() and (polite := _PLEASANTRY.match(text)):
         text = dedented(text[polite.end() :])
-    for start in _line_starts(text):
-        label = _label_at(text[start:], weak=start == 0)
-        if label and (start == 0 or _introduces(text[:start])):
-            text = dedented(text[start + label :])
-            again = _label_at(text, weak=False)
-            return dedented(text[again:])
+    for start in [0, *(found.end() for found in re.finditer(r"\n\s*", text))]:
+        if label := _label_at(text[start:], weak=start == 0):
+            before = [line for line in text[:start].split("\n") if line.strip()]
+            # No item of a list may stand before: it must be prose.
+            if all(line.rstrip()[-1] in ".:!?" and not _kind(line) for line in before):
+                text = dedented(text[start + label :])
+                return dedented(text[_label_at(text, weak=False) :])
     return text
-
-
-def _introduces(before: str) -> bool:
-    """Whether what stands before a label is prose: no item of a list."""
-    lines = [line for line in before.split("\n") if line.strip()]
-    return all(line.rstrip()[-1] in ".:!?" and not _kind(line) for line in lines)
-
-
-def _line_starts(text: str) -> list[int]:
-    return [0, *(found.end() for found in re.finditer(r"\n\s*", text))]
 
 
 def _label_at(text: str, *, weak: bool) -> int:
     """The length of a label at the beginning, 0 where there is none."""
     line = text.split("\n", 1)[0]
     heading = re.match(r"#{1,6} *", line)
-    bare = line[heading.end() :] if heading else line
+    skipped = heading.end() if heading else 0
     if _kind(line) and not heading:
         return 0
+    bare = line[skipped:]
     before, colon, _ = bare.partition(":")
-    words = re.compile(rf"\b(?:{_OF}|final answer|answer)\b", re.I) if not weak else _LABEL
-    if colon and len(before.split()) <= _LABEL_WORDS and words.search(before):
-        return len(line) - len(bare) + len(before) + 1
+    if colon and len(before.split()) <= _LABEL_WORDS and (_LABEL if weak else _NAME).search(before):
+        return skipped + len(before) + 1
     if copula := _COPULA.match(bare):
-        return len(line) - len(bare) + copula.end()
-    if _BARE_LABEL.fullmatch(bare.strip(" .")) and "\n" in text:
-        return len(line)
-    return 0
+        return skipped + copula.end()
+    return len(line) if _BARE_LABEL.fullmatch(bare.strip(" .")) and "\n" in text else 0
 
 
 # Lists with marks
 
+_DOTS = "•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃"
+_BULLETS = re.compile(rf"\s*[·{_DOTS}]\s*")
 _KINDS = {
     "number": re.compile(
         rf"^\s*(?:(?:(?:{_OF}|no\.?)\s?)?#?\s?(?:\(\d{{1,3}}\)|\[\d{{1,3}}\]"
@@ -470,7 +439,7 @@ _KINDS = {
     "letter": re.compile(
         r"^\s*(?:\((?:[a-z]|[ivx]{1,5})\)\s*|(?:[a-z]|[ivx]{1,5})[.)]\s+)", re.IGNORECASE
     ),
-    "bullet": re.compile(r"^\s*(?:[-*+–—](?!\d)|[•‣▪▫●◦○·・►▶▸➤➢→✓✔☑»■□★☆✅◆◇∙⁃])+\s*"),
+    "bullet": re.compile(rf"^\s*(?:[-*+–—](?!\d)|[·→»{_DOTS}])+\s*"),
 }
 _CHECKBOX = re.compile(r"^\[[ xX]\]\s*")
 _ENUMERATORS = re.compile(
@@ -478,7 +447,6 @@ _ENUMERATORS = re.compile(
 )
 _ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"]
 _DASHES = re.compile(r"\s+[-–—*]\s+")
-_BULLETS = re.compile(r"\s*[•‣▪▫●◦○·・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*")
 
 
 class _Marked(NamedTuple):
@@ -488,10 +456,7 @@ class _Marked(NamedTuple):
 
 
 def _kind(line: str) -> str | None:
-    for kind, mark in _KINDS.items():
-        if mark.match(line):
-            return kind
-    return None
+    return next((kind for kind, mark in _KINDS.items() if mark.match(line)), None)
 
 
 def _marked(lines: list[str]) -> list[_Marked]:
@@ -505,8 +470,7 @@ def _marked(lines: list[str]) -> list[_Marked]:
     if first.kind == "heading" and alone and len(found) > 1:
         first = found[1]  # a title
     if first.kind == "bullet" and len(found) == 1:
-        parts = _DASHES.split(first.text)
-        return [first._replace(text=part) for part in parts]
+        return [first._replace(text=part) for part in _DASHES.split(first.text)]
     return [mark for mark in found if mark.kind == first.kind and mark.indent <= first.indent + 1]
 
 
@@ -519,22 +483,19 @@ def _mark_of(line: str) -> _Marked | None:
     kind = _kind(line)
     if kind is None:
         return None
-    indent = len(line) - len(line.lstrip())
     rest = _CHECKBOX.sub("", _KINDS[kind].sub("", line, count=1))
     inner = _kind(rest)
     if inner in ("number", "letter", "bullet") and kind != inner:
         kind = inner if kind == "heading" else kind
         rest = _KINDS[inner].sub("", rest, count=1)
-    return _Marked(kind, indent, rest) if rest.strip() else None
+    return _Marked(kind, len(line) - len(line.lstrip()), rest) if rest.strip() else None
 
 
 def _unrolled(line: str) -> list[str]:
     """The items of a line that begins with the first of several enumerators or bullets."""
     body = line.strip()
-    bullet = _BULLETS.match(body)
-    if bullet:
-        mark = bullet[0].strip()
-        return [f"{mark} {part}" for part in _BULLETS.split(body) if part.strip()]
+    if bullet := _BULLETS.match(body):
+        return [f"{bullet[0].strip()} {part}" for part in _BULLETS.split(body) if part.strip()]
     marks = list(_ENUMERATORS.finditer(body))
     if not marks or marks[0].start() or marks[0][1].lower() not in ("1", "a", "i"):
         return [line]
@@ -549,7 +510,7 @@ def _unrolled(line: str) -> list[str]:
 def _following(mark: str) -> str:
     if mark.isdigit():
         return str(int(mark) + 1)
-    if mark.lower() in _ROMAN[:-1] and mark.lower() != "c":
+    if mark.lower() in _ROMAN[:-1]:
         after = _ROMAN[_ROMAN.index(mark.lower()) + 1]
         return after if mark.islower() else after.upper()
     return chr(ord(mark[-1]) + 1)
@@ -562,14 +523,13 @@ def _of_marked(marked: list[_Marked], max_words: int) -> Iterator[str]:
             yield from _parts(item, ands=True)
             continue
         item = _SENTENCE_END.split(item, 1)[0]
-        parts = list(_parts(item))
-        yield from parts[:1] if len(item.split()) > max_words else parts
+        yield from _parts(item)[: 1 if len(item.split()) > max_words else None]
 
 
 # Lists without
 
 _SEPARATORS = re.compile(
-    r"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s"
+    rf"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[{_DOTS}]\s*|\s·\s"
 )
 _SLASHES = re.compile(r"\s/\s")
 _EXPLAINED = re.compile(r"\s?:(?=\s|$)|\s[-–—]+\s|\s?—\s?|\s[(\[]|\s?(?:->|=>|→|⇒)\s?|\s=\s")
@@ -594,8 +554,7 @@ _HASHTAGS = re.compile(r"(?:#[^\W\d]\w*[\s,]*)+")
 
 def _head(item: str) -> str:
     """An item without what is said about it: the topic stands before."""
-    item = item.strip("([ \"'“‘")
-    return _EXPLAINED.split(item, 1)[0]
+    return _EXPLAINED.split(item.strip("([ \"'“‘"), 1)[0]
 
 
 def _parts(text: str, *, ands: bool = False) -> list[str]:
