@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
+from descry.annotators.parsing.topics_json import OTHER_JSON, PART, json_items
 from descry.annotators.parsing.unwrap import (
     UnparsableError,
     begun,
@@ -21,8 +22,6 @@ from descry.annotators.parsing.unwrap import (
     unwrapped,
 )
 from descry.io.hashing import JSON
-
-_DEPTH = 5  # of JSON within JSON
 
 
 class Topics(NamedTuple):
@@ -101,14 +100,9 @@ _FRAME = re.compile(
     r"|(?:extract|get|list)_\w+"
 )
 # Words that label a part of an answer, where they stand as a label: alone they may be topics.
-_PART = (
-    r"(?:(?:my |the )?(?:reasoning|analysis|answer|explanation|rationale|justification|sentiment"
-    r"|confidence)(?: score)?|primary|secondary|topics?|concepts?|themes?|keywords?|descriptors?)"
-)
 _AS_LABEL = re.compile(
-    rf"(?im)^(?:[-*•\s]{{0,9}}({_PART})\s{{0,3}}(?::|=|[-–]>?\s)|#[#\s]{{0,9}}({_PART})\s*$)"
+    rf"(?im)^(?:[-*•\s]{{0,9}}({PART})\s{{0,3}}(?::|=|[-–]>?\s)|#[#\s]{{0,9}}({PART})\s*$)"
 )
-_PARTS = re.compile(_PART)
 _SORRY = {"sorry", "unknown", "undefined", "nan"}
 
 
@@ -196,89 +190,6 @@ _REPLY = re.compile(r"\A\s*A:\s*")
 _EMPTY_LIST = re.compile(r"\[\s*\][\s.]*")
 
 
-# JSON
-
-# Under which keys topics stand, the likeliest first.
-_KEYS = (
-    *("topic", "concept", "descriptor", "keyword", "key word", "phrase", "theme", "aspect"),
-    *("tag", "label", "subject", "categor", "entit", "feature", "name", "title"),
-    *("answer", "item", "list", "result", "output", "response", "value", "text"),
-)
-_NUMBERED = re.compile(r"\D{0,20}\d{1,3}")
-_OTHER_JSON = "JSON of another form"
-
-
-def _json_items(value: JSON, depth: int = 0, *, labelled: bool = False) -> Iterator[str]:
-    """The strings that are topics, as they stand.
-
-    Args:
-        labelled: whether the value stands under a key that says topics.
-    """
-    if depth > _DEPTH:
-        raise UnparsableError(_OTHER_JSON)
-    match value:
-        case None:
-            return
-        case str():
-            yield value
-        case list():
-            for inner in value:
-                if isinstance(inner, dict) and _called_with(inner) is None:
-                    key = _label_in(inner)
-                    if key is None or not isinstance(inner[key], str):
-                        raise UnparsableError(_OTHER_JSON)
-                    yield inner[key]
-                else:
-                    yield from _json_items(inner, depth + 1, labelled=labelled)
-        case dict() if (called := _called_with(value)) is not None:
-            yield from _json_items(called, depth + 1)
-        case dict() if value:
-            inner = list(value.values())
-            lists = [item for item in inner if isinstance(item, list)]
-            key = _label_in(value)
-            if key is not None and not (isinstance(value[key], str) and lists):
-                yield from _json_items(value[key], depth + 1, labelled=True)
-            elif len(lists) == 1 or (len(value) == 1 and isinstance(inner[0], dict)):
-                yield from _json_items((lists or inner)[0], depth + 1, labelled=True)
-            elif not all(isinstance(item, str) for item in inner):
-                raise UnparsableError(_OTHER_JSON)
-            elif all(_NUMBERED.fullmatch(name) for name in value):
-                yield from inner
-            elif labelled and not any(_PARTS.fullmatch(name.lower()) for name in value):
-                yield from value
-            else:
-                raise UnparsableError(_OTHER_JSON)
-        case dict():
-            return
-        case _:
-            raise UnparsableError(_OTHER_JSON)
-
-
-def _called_with(value: dict[str, JSON]) -> JSON:
-    """What a tool is called with; None where an object is no such call."""
-    given = (value[key] for key in ("arguments", "parameters", "input") if key in value)
-    found = next(given, None) if "name" in value or "function" in value else None
-    return found if isinstance(found, dict | list) else None
-
-
-def _label_in(value: dict[str, JSON]) -> str | None:
-    """The likeliest key; numbered ones (topic_1) are several."""
-    names = {name: name.lower().replace("_", " ") for name in value}
-    for stem in _KEYS:
-        found = [
-            name
-            for name, words in names.items()
-            if stem in words and not (len(value) > 1 and _NUMBERED.fullmatch(name))
-            if not isinstance(value[name], int | float)  # how many there are
-        ]
-        exact = [name for name in found if names[name] in (stem, f"{stem}s")]
-        if len(found) > 1 and len(exact) != 1:
-            raise UnparsableError(_OTHER_JSON)
-        if found:
-            return (exact or found)[0]
-    return None
-
-
 # Texts
 
 _TAGS = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
@@ -306,7 +217,7 @@ def _items(text: str, max_words: int) -> _Items:
         value = values if len(values) > 1 else values[0]
         if isinstance(value, str):
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
-        named = [item for item in _json_items(value) if item.strip()]
+        named = [item for item in json_items(value) if item.strip()]
         told = [
             text
             for item in named
@@ -317,7 +228,7 @@ def _items(text: str, max_words: int) -> _Items:
     if clean(text) == "nil":  # among others it may be a word of the sentence
         return _NO_TOPICS
     if text.lower() in ("true", "false"):
-        raise UnparsableError(_OTHER_JSON)
+        raise UnparsableError(OTHER_JSON)
     if _NONE.fullmatch(clean(text)):
         return _NO_TOPICS
     if refuses(text):
