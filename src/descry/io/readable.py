@@ -19,6 +19,10 @@ class MalformedError(Exception):
     """What a file holds is not of the form that its reader looks for."""
 
 
+# What libraries throw at a damaged file, as far as known; besides pyarrow's own.
+_LIBRARIES = (MalformedError, OSError, LookupError, ValueError, RuntimeError)
+
+
 @contextmanager
 def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
     """Name the file where a library cannot read it: around the library's calls, nothing of ours.
@@ -33,17 +37,10 @@ def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
             _refuse_another_kind(path, made_by, kind)
         yield
     except Exception as error:
-        if not _is_library_s(error):
+        arrow = type(error).__module__.partition(".")[0] == "pyarrow"
+        if not (arrow or isinstance(error, _LIBRARIES)):
             raise
         raise unreadable(path, made_by, error) from error
-
-
-def _is_library_s(error: Exception) -> bool:
-    """Whether a library throws such an exception at a damaged file, as far as known."""
-    arrow = type(error).__module__.partition(".")[0] == "pyarrow"
-    return arrow or isinstance(
-        error, (MalformedError, OSError, LookupError, ValueError, RuntimeError)
-    )
 
 
 def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:

@@ -8,7 +8,7 @@ prose is no list. A topic of its own answer, `phrase: why`, is what stands befor
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -163,25 +163,21 @@ def clean_concept(concept: str) -> bool:
 # No topics
 
 _OF = r"(?:topics?|concepts?|descriptors?|key\s?words?|key\s?phrases?|themes?|aspects?)"
+_AFTER = rf" {_OF}(?: [\w,'-]+){{0,12}}"
 _NONE = re.compile(
     r"(?:the )?(?:none|n[/.]?a|null|nothing|empty|not applicable|no topics?"
     r"|etc|(?:and )?so on|keine?s?|aucune?|ning[uú]no|nessuno|nenhum|なし|無し|該当なし"
     r"|没有|沒有|无|無|없음|нет)"
     r"|(?:keine themen|no hay temas|ning[uú]n tema|aucun sujet|nessun tema|nenhum tema|нет тем)"
-    r"(?: \w+)?"
-    r"|(?:没有|沒有|无|無)(?:主题|主題|话题)|특별한 주제 없음|주제 없음"
-    rf"|can ?not (?:identify|find|see) any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
-    r"|(?:none|nothing)(?: \w+){1,6}"
-    r"|(?:it (?:seems|appears) (?:that )?)?"
+    r"(?: \w+)?|(?:没有|沒有|无|無)(?:主题|主題|话题)|특별한 주제 없음|주제 없음"
+    r"|(?:none|nothing)(?: \w+){1,6}|(?:it (?:seems|appears) (?:that )?)?"
     r"(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
-    rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}} {_OF}(?: [\w,'-]+){{0,12}}"
-    rf"|there (?:is|are)n['’]t any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
-    r"|(?:the|this) (?:sentence|review|text)(?: \w+){0,2} (?:not|n['’]t|no)(?: [\w,'-]+){0,4}"
-    rf" {_OF}(?: [\w,'-]+){{0,12}}"
-    rf"|i (?:can ?not|can['’]t|do not|don['’]t|did not|could not) (?:see|find|identify)"
-    rf" any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
+    rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}}{_AFTER}"
+    r"|(?:can ?not (?:identify|find|see)|there (?:is|are)n['’]t|i (?:can ?not|can['’]t|do not"
+    r"|don['’]t|did not|could not) (?:see|find|identify))"
+    rf" any(?: [\w-]+){{0,3}}{_AFTER}|(?:the|this) (?:sentence|review|text)(?: \w+){{0,2}}"
+    rf" (?:not|n['’]t|no)(?: [\w,'-]+){{0,4}}{_AFTER}"
 )
-
 # Several labels in one line: which of them the topics stand behind is not clear.
 _LABELS = re.compile(
     rf"(?i)\b{_OF}(?: ?\d+)?\s{{0,3}}:[^\n]{{0,200}}?[,;][^\n]{{0,200}}?\b{_OF}(?: ?\d+)?\s{{0,3}}:"
@@ -194,11 +190,11 @@ _EMPTY_LIST = re.compile(r"\[\s*\][\s.]*")
 
 _TAGS = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
 _INLINE = {"b", "i", "em", "strong", "u", "span", "code", "mark", "a", "small", "sup", "sub"}
-_STEPS = {ord(chr(0x2460 + i)): f" {i + 1}. " for i in range(20)}
-_STEPS |= {ord(chr(0x2776 + i)): f" {i + 1}. " for i in range(10)}
-_STEPS |= {ord("："): ": ", ord("（"): " (", ord("）"): ") ", ord("「"): '"', ord("」"): '" '}
-_STEPS |= {ord("؛"): ", ", ord("፣"): ", ", ord("।"): ", "}
-_STEPS |= {ord("、"): ", ", ord("،"): ", ", ord("﹑"): ", ", ord("。"): ". ", ord("･"): "・"}
+# Numbers in circles, and the marks of other scripts.
+_MARKS = {chr(0x2460 + i): f" {i + 1}. " for i in range(20)}
+_MARKS |= {chr(0x2776 + i): f" {i + 1}. " for i in range(10)}
+_MARKS |= {"：": ": ", "（": " (", "）": ") ", "「": '"', "」": '" ', "。": ". ", "･": "・"}
+_PLAIN_MARKS = str.maketrans(_MARKS | dict.fromkeys("؛፣।、،﹑", ", "))
 _KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3")
 _BOLD_LINE = re.compile(r"(?m)(?:^|(?<=: ))[ \t]*(\*\*|__)([^*_\n]{1,200})\1[ \t]*:?[ \t]*$")
 _EMPHASIS = re.compile(r"\*\*+|__+|`+|(?<=\s)[*_](?=[^\W_])|^[*_](?=[^\W_][^*_\n]*[*_])", re.M)
@@ -239,9 +235,13 @@ def _items(text: str, max_words: int) -> _Items:
     if _NONE.fullmatch(clean(body)) or _EMPTY_LIST.fullmatch(body):
         return _NO_TOPICS
     marked = _marked([line for line in body.split("\n") if line.strip()])
-    if marked:
-        return _Items(list(_of_marked(marked, max_words)))
-    return _unmarked(body)
+    heads = [_head(" ".join(item.split())) for item in marked]
+    if len(heads) == 1:
+        return _Items(_parts(heads[0], ands=True))
+    items = [_SENTENCE_END.split(head, 1)[0] for head in heads]
+    # The topic of an item that is long comes first.
+    parts = (_parts(item)[: 1 if len(item.split()) > max_words else None] for item in items)
+    return _Items([part for some in parts for part in some]) if marked else _unmarked(body)
 
 
 # A heading behind which no topics stand any more.
@@ -260,7 +260,7 @@ def _plain(text: str) -> str:
     """Without HTML, asides and emphasis; a bold line is a heading."""
     text = _WIDE_COLON.sub(": ", _ASIDE.sub("\n", text))
     text = _TAGS.sub(lambda tag: "" if tag[2].lower() in _INLINE else "\n", text)
-    text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_STEPS)))
+    text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_PLAIN_MARKS)))
     text = _BOLD_LINE.sub(r"## \2", text)
     return _RULE.sub("", _EMPHASIS.sub("", _TABS.sub(", ", text))).replace("\t", " ")
 
@@ -370,19 +370,20 @@ def _kind(line: str) -> str | None:
     return next((kind for kind, mark in _KINDS.items() if mark.match(line)), None)
 
 
-def _marked(lines: list[str]) -> list[_Marked]:
-    """The lines that are items: those with the kind of mark, and the indent, of the first one."""
+def _marked(lines: list[str]) -> list[str]:
+    """The items of a list: lines with the kind of mark, and the indent, of the first one."""
     found = [mark for line in lines for part in _unrolled(line) if (mark := _mark_of(part))]
     found = [mark for mark in found if not (mark.kind == "heading" and _is_label(mark.text))]
     if not found:
         return []
-    first = found[0]
-    alone = sum(mark.kind == "heading" for mark in found) == 1
-    if first.kind == "heading" and alone and len(found) > 1:
-        first = found[1]  # a title
-    if first.kind == "bullet" and len(found) == 1:
-        return [first._replace(text=part) for part in _DASHES.split(first.text)]
-    return [mark for mark in found if mark.kind == first.kind and mark.indent <= first.indent + 1]
+    if len(found) == 1 and found[0].kind == "bullet":
+        return _DASHES.split(found[0].text)
+    headings = sum(mark.kind == "heading" for mark in found)
+    first, *others = found
+    if first.kind == "heading" and headings == 1 and others:
+        first = others[0]  # behind a title
+    kept = (m for m in found if m.kind == first.kind and m.indent <= first.indent + 1)
+    return [mark.text for mark in kept]
 
 
 def _is_label(text: str) -> bool:
@@ -425,16 +426,6 @@ def _following(mark: str) -> str:
         after = _ROMAN[_ROMAN.index(mark.lower()) + 1]
         return after if mark.islower() else after.upper()
     return chr(ord(mark[-1]) + 1)
-
-
-def _of_marked(marked: list[_Marked], max_words: int) -> Iterator[str]:
-    for mark in marked:
-        item = _head(" ".join(mark.text.split()))
-        if len(marked) == 1:
-            yield from _parts(item, ands=True)
-            continue
-        item = _SENTENCE_END.split(item, 1)[0]
-        yield from _parts(item)[: 1 if len(item.split()) > max_words else None]
 
 
 # Lists without
