@@ -1,6 +1,7 @@
 """Folders as DVC versions them: the hash is the one that DVC itself writes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -112,3 +113,13 @@ def test_a_folder_of_nothing_that_counts_has_an_md5(tmp_path):
     (tmp_path / "other").mkdir()
     assert files_of(tmp_path / "out", tmp_path) == {}
     assert md5(tmp_path / "out", tmp_path) == md5(tmp_path / "other", tmp_path)
+
+
+def test_a_file_is_read_whatever_its_time_says(tmp_path):
+    # DVC's own status takes one whose time and size are the same for unchanged.
+    write(tmp_path / "out", ["a.js"])
+    place = tmp_path / "out/a.js"
+    before, times = md5(tmp_path / "out", tmp_path), place.stat()
+    place.write_text(place.read_text().upper())
+    os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert md5(tmp_path / "out", tmp_path) != before
