@@ -7,7 +7,7 @@ differs between encoder-decoders (seq2seq.py) and causal models (causal.py).
 
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from descry.annotators.base import Answer, Frame, Identity
 from descry.annotators.huggingface.encoder import PromptEncoder
@@ -18,9 +18,6 @@ from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
 from descry.models.batching import in_parallel, pick_device, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
-
-if TYPE_CHECKING:
-    pass
 
 
 class GenerativeAnnotator:
@@ -108,7 +105,8 @@ class GenerativeAnnotator:
         folder = self.checkpoint.folder
         with loadable(self.checkpoint):
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        limit = _limit(config, self.encoder.tokenizer)
+        positions = getattr(config, "max_position_embeddings", None) or 2**31
+        limit = int(min(positions, self.encoder.tokenizer.model_max_length))
         if self.max_tokens > limit:
             raise InputError(
                 f"{self.checkpoint.model}: max_tokens {self.max_tokens} is more than its {limit}"
@@ -193,9 +191,3 @@ def _thought(response: JSON) -> str | None:
     """Why a score is no answer, where the model would begin with thoughts."""
     thinks = opens_thought(response.get("instead", ""))
     return "thinks before it answers (write `thinking: 1024` below its model)" if thinks else None
-
-
-def _limit(config: Any, tokenizer: Any) -> int:
-    """Tokens that a model takes at most."""
-    positions = getattr(config, "max_position_embeddings", None) or 2**31
-    return int(min(positions, tokenizer.model_max_length))
