@@ -43,7 +43,7 @@ from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p1_template, p2
 from descry.cli.console import show_chain, show_neuron
 from descry.errors import InputError
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import md5
 from descry.io.hashing import sha256_file
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance

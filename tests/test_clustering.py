@@ -10,8 +10,7 @@ from descry.corpus.files import review_files
 from descry.corpus.splits import corpus_id
 from descry.errors import InputError
 from descry.io.json_files import read_json
-from descry.io.lazy_column import Texts
-from descry.io.parquet import write_table
+from descry.io.parquet import Texts, write_table
 from descry.labels import clustering as clusters
 from descry.labels.clustering import (
     Descriptor,

@@ -35,7 +35,7 @@ from planted import (
 )
 
 from descry.errors import InputError
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import md5
 from descry.io.hashing import canonical, sha256_file
 from descry.provenance.rocrate.export import export_crate
 from descry.provenance.rocrate.redact import Private, private_of

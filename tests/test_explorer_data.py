@@ -45,7 +45,7 @@ from planted import (
 from descry.annotators.annotations import read_annotations
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
-from descry.io.atomic_folder import atomic_folder
+from descry.io.atomic import atomic_folder
 from descry.io.json_files import read_json
 from descry.io.number_format import fixed
 from descry.io.parquet import read_table
@@ -555,7 +555,7 @@ def test_what_fails_on_the_way_leaves_the_old_site_and_nothing_beside(run, monke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from descry.io.atomic_folder import atomic_folder
+from descry.io.atomic import atomic_folder
 with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / "half").write_text("half")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -18,7 +18,8 @@ from miniature import STAGES, Repo
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import P2
 from descry.errors import InputError
-from descry.io.dvc_lock import Locked, md5, read_lock
+from descry.io.dvc_files import md5
+from descry.io.dvc_lock import Locked, read_lock
 from descry.io.parquet import write_table
 from descry.provenance.reproduce.clone import (
     bring_answers,

@@ -38,8 +38,8 @@ from safetensors.numpy import load_file, save_file
 from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.io.dvc_files import hashes_of
-from descry.io.dvc_lock import LOCK, Locked, in_order, md5, read_lock
+from descry.io.dvc_files import hashes_of, md5
+from descry.io.dvc_lock import LOCK, Locked, in_order, read_lock
 from descry.io.hashing import canonical, sha256_file
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance, write_table

@@ -1,7 +1,9 @@
-"""Parquet files, each with its provenance."""
+"""Parquet files, each with its provenance; columns of texts of which little is in memory."""
 
 import json
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ from descry.io.provenance import PROVENANCE
 from descry.io.readable import ANY, made_in, not_ours, readable, unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
 
 ROW_GROUP = 2**16  # rows of a Parquet file that are held in memory together
+_HELD = 2  # row groups: neighbours, since what is read together may lie on both sides of a border
 
 
 def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
@@ -148,3 +152,45 @@ def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["
 def table_provenance(table: "pyarrow.Table") -> JSON:
     """What made a Parquet file."""
     return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
+
+
+class Texts(Sequence[str]):
+    """The texts of a column, in the order of rows; fast where neighbours are read together.
+
+    Raises:
+        InputError: the file is missing or damaged, which may come out while it is read.
+    """
+
+    def __init__(self, path: Path, made_by: str, column: str) -> None:
+        sizes = row_groups(path, made_by)
+        self._starts = [sum(sizes[:group]) for group in range(len(sizes))]
+        self._number = sum(sizes)
+        self._group = lru_cache(_HELD)(
+            lambda group: read_group(path, made_by, column, group).to_pylist()
+        )
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, row: Any) -> Any:
+        if not 0 <= row < self._number:
+            raise IndexError(row)
+        group = bisect_right(self._starts, row) - 1
+        return self._group(group)[row - self._starts[group]]
+
+    def __iter__(self) -> Iterator[str]:
+        for group in range(len(self._starts)):
+            yield from self._group(group)
+
+
+class Chosen(Sequence[str]):
+    """Some of a sequence's texts, by their rows."""
+
+    def __init__(self, texts: Sequence[str], rows: "Sequence[int] | np.ndarray") -> None:
+        self._texts, self._rows = texts, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._texts[self._rows[place]]

@@ -4,14 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.sanitize import printable
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN = 200  # characters shown of why a file cannot be read
 ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
@@ -21,6 +17,10 @@ _BEGINS = {"Parquet": b"PAR1", "HDF5": b"\x89HDF\r\n\x1a\n", "JSON": b"{"}
 
 class MalformedError(Exception):
     """What a file holds is not of the form that its reader looks for."""
+
+
+# What libraries throw at a damaged file, as far as known; besides pyarrow's own.
+_LIBRARIES = (MalformedError, OSError, LookupError, ValueError, RuntimeError)
 
 
 @contextmanager
@@ -37,17 +37,10 @@ def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
             _refuse_another_kind(path, made_by, kind)
         yield
     except Exception as error:
-        if not _is_library_s(error):
+        arrow = type(error).__module__.partition(".")[0] == "pyarrow"
+        if not (arrow or isinstance(error, _LIBRARIES)):
             raise
         raise unreadable(path, made_by, error) from error
-
-
-def _is_library_s(error: Exception) -> bool:
-    """Whether a library throws such an exception at a damaged file, as far as known."""
-    arrow = type(error).__module__.partition(".")[0] == "pyarrow"
-    return arrow or isinstance(
-        error, (MalformedError, OSError, LookupError, ValueError, RuntimeError)
-    )
 
 
 def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:

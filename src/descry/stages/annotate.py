@@ -21,7 +21,7 @@ from descry.corpus.splits import SPLITS
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
-from descry.io.lazy_column import Chosen, Texts
+from descry.io.parquet import Chosen, Texts
 from descry.io.provenance import provenance
 from descry.io.sharding import WHOLE, Shard
 from descry.models.neurons import Choice

@@ -18,8 +18,7 @@ from descry.corpus.splits import corpus_id, draw
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import write_json
-from descry.io.lazy_column import Texts
-from descry.io.parquet import ROW_GROUP, regrouped, write_batches
+from descry.io.parquet import ROW_GROUP, Texts, regrouped, write_batches
 from descry.io.provenance import provenance
 from descry.io.sharding import WHOLE, Shard
 

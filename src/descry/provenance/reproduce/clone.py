@@ -15,7 +15,7 @@ from pathlib import Path
 from descry.annotators.human import HUMAN
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.io.dvc_cache import cache_of, config
+from descry.io.dvc_files import cache_of, config
 from descry.io.git import LEADING_ASTRAY
 from descry.io.sanitize import printable
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from descry.errors import InputError
-from descry.io.dvc_cache import kept
-from descry.io.dvc_files import Files, files_of
-from descry.io.dvc_lock import LOCK, Locked, in_order, md5, upstream
+from descry.io.dvc_files import Files, files_of, kept, md5
+from descry.io.dvc_lock import LOCK, Locked, in_order, upstream
 from descry.io.sanitize import printable
 from descry.io.yaml_files import read_yaml
 from descry.provenance.diff.files import differences, made_differently

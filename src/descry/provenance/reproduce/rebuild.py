@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from descry.errors import InputError
-from descry.io.dvc_cache import cache_of
-from descry.io.dvc_files import IGNORE
+from descry.io.dvc_files import IGNORE, cache_of
 from descry.io.dvc_lock import LOCK, Locked, parse_lock, read_lock
 from descry.io.git import commit_of, head, text_at
 from descry.io.sanitize import printable

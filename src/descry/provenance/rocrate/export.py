@@ -6,8 +6,7 @@ from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from descry.errors import InputError
-from descry.io.atomic import atomic
-from descry.io.atomic_folder import atomic_folder
+from descry.io.atomic import atomic, atomic_folder
 from descry.provenance.rocrate.entities import Description
 from descry.provenance.rocrate.sources import read_sources
 

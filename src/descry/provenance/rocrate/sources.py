@@ -11,8 +11,8 @@ from typing import Literal
 import yaml
 
 from descry.errors import InputError
-from descry.io.dvc_files import files_of
-from descry.io.dvc_lock import LOCK, Locked, in_order, md5, parse_lock, read_lock
+from descry.io.dvc_files import files_of, md5
+from descry.io.dvc_lock import LOCK, Locked, in_order, parse_lock, read_lock
 from descry.io.git import Head, head, made_at
 from descry.io.hashing import JSON, digests
 from descry.io.hdf5 import reading_hdf5

@@ -15,12 +15,14 @@ from descry.annotators.client import AskOptions, answer_prompts, go_on
 from descry.annotators.cost import survey
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
-from descry.annotators.openai_server.annotator import ONLY_THOUGHTS, TOO_LONG, reported_model
-from descry.annotators.openai_server.schema import Token, opens_thought
+from descry.annotators.openai_server.annotator import ONLY_THOUGHTS, reported_model
+from descry.annotators.openai_server.refusal import TOO_LONG
+from descry.annotators.openai_server.schema import Token
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.thoughts import opens_thought
 from descry.cli.progress import reporting
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError

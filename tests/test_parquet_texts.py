@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from descry.errors import InputError
-from descry.io import lazy_column as columns
-from descry.io.lazy_column import Chosen, Texts
+from descry.io.parquet import Chosen, Texts
 from descry.io.provenance import PROVENANCE
 
 TEXTS = [f"Sentence {i}, größer." for i in range(23)]
@@ -42,8 +41,7 @@ def test_some_of_them_are_a_sequence_too(files, rows):
 def test_neighbours_are_read_once(files, monkeypatch):
     read = []
     monkeypatch.setattr(
-        columns,
-        "read_group",
+        "descry.io.parquet.read_group",
         lambda *given: read.append(given[-1]) or pa.chunked_array([TEXTS[:7]]),
     )
     texts = Texts(files / "7.parquet", "corpus", "text")
