@@ -150,7 +150,7 @@ def layers(
         sentences = Sentences(corpus, target.tokenizer, subject.limit)
         texts = leading(target, sentences, subject, row, some)
         start = time.process_time()
-        records = make_records(subject, texts, sentences, numbers, None)
+        records = make_records(subject, texts, sentences.texts, numbers, None)
         seconds = time.process_time() - start
         spent += seconds
         every += [record.scores for record in records]

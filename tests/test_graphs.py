@@ -208,9 +208,12 @@ def given(strings, **interface):
     neurons = Neurons(**interface)
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [SPOKEN[i] for i in ids])
     neurons.target = SimpleNamespace(layers=[5], tokenizer=tokenizer)
-    corpus = SimpleNamespace(texts=lambda rows: [text_of(strings[row]) for row in rows])
-    rows = {0: np.arange(len(strings))}
-    [found] = make_records(neurons, rows, corpus, settings(train=len(strings)), None)
+    leading = {0: np.arange(len(strings))}
+
+    def texts(rows):
+        return [text_of(strings[row]) for row in rows]
+
+    [found] = make_records(neurons, leading, texts, settings(train=len(strings)), None)
     return found
 
 

@@ -1,6 +1,6 @@
 """The graphs of a target model's neurons, made of the sentences that excite them most."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from typing import Any
 
@@ -15,12 +15,10 @@ from descry.n2g.explain import Sample, Settings, explain, halves, sample
 from descry.n2g.graph import Graph
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import graph_scores
-from descry.n2g.sentences import Sentences
 from descry.n2g.tables import Record, Tokens
 from descry.n2g.texts import Text
 
 Place = tuple[int, int]  # of a neuron: its layer's row in the target's layers, its index
-Parted = tuple[Sequence[Text], Sequence[Text]]  # those that a graph is made from, and the others
 Known = list[tuple[Prompt, np.ndarray]]
 _DIGITS = 3  # of an activation at a token: no colour shows more
 
@@ -35,7 +33,7 @@ def of_layers(target: HookedModel, layers: Sequence[int]) -> HookedModel:
 def make_records(
     subject: LayerNeurons,
     leading: Mapping[int, np.ndarray],
-    sentences: Sentences,
+    texts: Callable[[Sequence[int]], list[Text]],
     settings: Settings,
     augmenter: Augmenter | None,
 ) -> list[Record]:
@@ -45,22 +43,21 @@ def make_records(
 
     Args:
         leading: by neuron, rows of the sentences that excite it most; -1 is none.
+        texts: reads the sentences of some rows.
     """
     parted = {
-        neuron: _parted(rows[rows != NOBODY].tolist(), sentences, settings)
+        neuron: halves(
+            texts(rows[rows != NOBODY].tolist()), train=settings.train, seed=settings.seed
+        )
         for neuron, rows in leading.items()
     }
     found = sample({neuron: [*one, *other] for neuron, (one, other) in parted.items()}, subject)
     train = {neuron: found[neuron][: len(one)] for neuron, (one, _) in parted.items()}
     held = {neuron: found[neuron][len(one) :] for neuron, (one, _) in parted.items()}
     return [
-        _record(subject, graph, train[graph.neuron], held[graph.neuron], sentences, settings)
+        _record(subject, graph, train[graph.neuron], held[graph.neuron], settings.firing)
         for graph in explain(train, subject, settings, augmenter)
     ]
-
-
-def _parted(rows: list[int], sentences: Sentences, settings: Settings) -> Parted:
-    return halves(sentences.texts(rows), train=settings.train, seed=settings.seed)
 
 
 def _record(
@@ -68,12 +65,11 @@ def _record(
     graph: Graph,
     train: Sequence[Sample],
     held: Sequence[Sample],
-    sentences: Sentences,
-    settings: Settings,
+    firing: float,
 ) -> Record:
     [layer] = subject.target.layers
     words = _words(graph, subject.target.tokenizer)
-    scores = graph_scores(graph, _known(train), _known(held), firing=settings.firing)
+    scores = graph_scores(graph, _known(train), _known(held), firing=firing)
     tokens = [] if subject.whole else _tokens(train, graph, subject.target.tokenizer)
     return Record(layer, graph, words, _ids(train), _ids(held), tokens, scores, [])
 
