@@ -10,8 +10,7 @@ from descry.io.hashing import JSON
 from descry.n2g.batching import Prompt
 from descry.n2g.drawn import Drawn, drawn_json, drawn_of, drawn_trie
 from descry.n2g.paths import Path
-from descry.n2g.predict import predict_tokens, predict_whole
-from descry.n2g.trie import Trie, full_trie, trie_json, trie_of
+from descry.n2g.trie import Trie, full_trie, predict_tokens, predict_whole, trie_json, trie_of
 
 VERSION = 1  # of a graph as JSON
 
