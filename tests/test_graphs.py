@@ -23,8 +23,7 @@ from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
-from descry.n2g.build import make_records
-from descry.n2g.firing import firing_rows
+from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
 from descry.n2g.sentences import Sentences

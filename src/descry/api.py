@@ -39,9 +39,8 @@ from descry.labels.rules import Rule, RuleName
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Neurons
-from descry.n2g.build import make_records
+from descry.n2g.build import firing_rows, make_records
 from descry.n2g.explain import Settings
-from descry.n2g.firing import firing_rows
 from descry.n2g.graph import Graph
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.render import dot, summary, svg, tree

@@ -1,7 +1,9 @@
 """The graphs of a target model's neurons, made of the sentences that excite them most."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -97,3 +99,30 @@ def _words(graph: Graph, tokenizer: Any) -> dict[int, str]:
 
 def _known(samples: Sequence[Sample]) -> Known:
     return [(one.text.tokens, one.activations) for one in samples]
+
+
+def firing_rows(
+    graphs: Sequence[Graph], blocks: Iterable[Sequence[Prompt]], *, firing: float
+) -> list[list[int]]:
+    """The texts in which each graph predicts its neuron to fire at any token.
+
+    A text is held against those graphs alone that have a path from one of its tokens.
+
+    Args:
+        blocks: the tokens of all texts, special ones left out.
+        firing: share of a neuron's highest activation from which on it fires.
+
+    Returns:
+        Of each graph, ascending rows.
+    """
+    starting: dict[int, list[int]] = defaultdict(list)
+    for place, graph in enumerate(graphs):
+        for token in graph.trie.children[0]:
+            starting[token].append(place)
+    found: list[list[int]] = [[] for _ in graphs]
+    for row, tokens in enumerate(chain.from_iterable(blocks)):
+        places = {place for token in tokens for place in starting.get(token, ())}
+        for place in places:
+            if (graphs[place].predict(tokens) >= firing).any():
+                found[place].append(row)
+    return found

@@ -21,10 +21,9 @@ from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Choice, Neurons, choose
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
-from descry.n2g.build import Place, make_records, of_layers
+from descry.n2g.build import Place, firing_rows, make_records, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
-from descry.n2g.firing import firing_rows
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.sentences import Sentences
 from descry.n2g.substitutes import Augment, make_augmenter
