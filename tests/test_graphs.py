@@ -27,8 +27,16 @@ from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
 from descry.n2g.sentences import Sentences
-from descry.n2g.summary import COLUMNS, EVERY, layer_rows
-from descry.n2g.tables import PREDICTORS, Record, Tokens, read_records, write_records
+from descry.n2g.tables import (
+    COLUMNS,
+    EVERY,
+    PREDICTORS,
+    Record,
+    Tokens,
+    layer_rows,
+    read_records,
+    write_records,
+)
 from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
 from descry.workflow.params import load, parse

@@ -27,8 +27,7 @@ from descry.n2g.explain import Settings
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.sentences import Sentences
 from descry.n2g.substitutes import Augment, make_augmenter
-from descry.n2g.summary import COLUMNS, layer_rows
-from descry.n2g.tables import Record, read_records, write_records
+from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
 from descry.n2g.top_texts import leading_rows
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
