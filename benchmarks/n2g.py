@@ -33,7 +33,7 @@ from descry.n2g.build import make_records, of_layers
 from descry.n2g.explain import Settings, explain, halves, sample
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import BASELINES, average
-from descry.n2g.sentences import Sentences
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.workflow.params import load
 

@@ -26,7 +26,6 @@ from descry.models.hooked_model import HookedModel
 from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
-from descry.n2g.sentences import Sentences
 from descry.n2g.tables import (
     COLUMNS,
     EVERY,
@@ -37,6 +36,7 @@ from descry.n2g.tables import (
     read_records,
     write_records,
 )
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
 from descry.workflow.params import load, parse

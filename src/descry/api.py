@@ -46,7 +46,7 @@ from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.render import dot, summary, svg, tree
 from descry.n2g.scoring import Score
 from descry.n2g.substitutes import make_augmenter
-from descry.n2g.texts import read
+from descry.n2g.texts import BLOCK, read
 from descry.n2g.top_texts import leading_rows
 
 Model = str | Path | tuple[Any, Any]  # a name, a folder, or a model and its tokenizer
@@ -72,7 +72,6 @@ N2G_SETTINGS = Settings(
 )
 
 _BLOCK = 4096  # texts computed at a time: part of the last digits
-_READ = 1024  # texts tokenised at a time for a graph
 _HELD = 2**26  # bytes of activations that a thread sorts at a time
 _MIN_MASS = 0.1  # probability of Yes and No together: the embedded annotator's is 1
 
@@ -729,8 +728,8 @@ def explain_neuron(
         subject = LayerNeurons(hooked, bos=bos, batch_tokens=batch_tokens)
 
         def prompts() -> Iterator[list[tuple[int, ...]]]:
-            for first in range(0, len(told), _READ):
-                part = told[first : first + _READ]
+            for first in range(0, len(told), BLOCK):
+                part = told[first : first + BLOCK]
                 some = read(part, hooked.tokenizer, limit=subject.limit)
                 yield [text.tokens for text in some]
 

@@ -25,9 +25,9 @@ from descry.n2g.build import Place, firing_rows, make_records, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
 from descry.n2g.layer_model import LayerNeurons
-from descry.n2g.sentences import Sentences
 from descry.n2g.substitutes import Augment, make_augmenter
 from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
