@@ -16,8 +16,7 @@ from descry.io.atomic import write_text
 from descry.io.json_files import write_json
 from descry.io.sanitize import printable
 from descry.io.tree import Node
-from descry.n2g.drawn import Drawn, Side
-from descry.n2g.graph import Graph, graph_json
+from descry.n2g.graph import Drawn, Graph, Side, graph_json
 
 if TYPE_CHECKING:
     import graphviz
