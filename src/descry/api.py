@@ -503,7 +503,8 @@ def assign_labels(
     if frequency not in ("occurrences", "sentences"):
         raise InputError(f"frequency: {frequency!r} is neither occurrences nor sentences")
     cut = {"threshold": threshold} if rule == "composition" else {"fdr": fdr}
-    how, most = Rule(rule, frequency, _share(**cut)), top_k and _at_least(1, top_k=top_k)
+    how = Rule(rule, frequency, _share(**cut))
+    most = None if top_k is None else _at_least(1, top_k=top_k)
     every = np.ones(answers.yes.sentences, dtype=bool)
     counts = SetCounter(answers, every).tally([rows], every)
     sized = has_set(rows)
