@@ -23,13 +23,20 @@ from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
-from descry.n2g.build import make_records
-from descry.n2g.firing import firing_rows
+from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
-from descry.n2g.sentences import Sentences
-from descry.n2g.summary import COLUMNS, EVERY, layer_rows
-from descry.n2g.tables import PREDICTORS, Record, Tokens, read_records, write_records
+from descry.n2g.tables import (
+    COLUMNS,
+    EVERY,
+    PREDICTORS,
+    Record,
+    Tokens,
+    layer_rows,
+    read_records,
+    write_records,
+)
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
 from descry.workflow.params import load, parse
@@ -208,9 +215,12 @@ def given(strings, **interface):
     neurons = Neurons(**interface)
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [SPOKEN[i] for i in ids])
     neurons.target = SimpleNamespace(layers=[5], tokenizer=tokenizer)
-    corpus = SimpleNamespace(texts=lambda rows: [text_of(strings[row]) for row in rows])
-    rows = {0: np.arange(len(strings))}
-    [found] = make_records(neurons, rows, corpus, settings(train=len(strings)), None)
+    leading = {0: np.arange(len(strings))}
+
+    def texts(rows):
+        return [text_of(strings[row]) for row in rows]
+
+    [found] = make_records(neurons, leading, texts, settings(train=len(strings)), None)
     return found
 
 

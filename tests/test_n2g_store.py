@@ -11,7 +11,7 @@ from descry.io.hashing import canonical
 from descry.io.parquet import write_table
 from descry.n2g.graph import graph_json, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.n2g.reading import contexts
+from descry.n2g.render import contexts
 from descry.n2g.search import (
     Entry,
     activated_by,

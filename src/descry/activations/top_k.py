@@ -98,8 +98,23 @@ def set_sizes(values: np.ndarray, places: int, min_size: int) -> np.ndarray:
     return np.where(sizes < min_size, 0, sizes)
 
 
-def cut(rows: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of different sizes as arrays: behind the end of a set NOBODY and NaN."""
+def exemplar_sets(
+    rows: np.ndarray, values: np.ndarray, still: np.ndarray, places: int, min_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sets that leaders make.
+
+    Args:
+        rows, values: of the leaders, [neurons, any], as `set_sizes` takes them.
+        still: bool [neurons], those that never change: they have no set.
+        places: of a set.
+        min_size: sentences, below which a set says nothing.
+
+    Returns:
+        rows: int32 [neurons, places], highest activation first, NOBODY behind the end of a set.
+        values: float32 of the same shape, NaN there.
+    """
+    sizes = np.where(still, 0, set_sizes(values, places, min_size))
+    rows, values = rows[:, :places], values[:, :places]
     behind = np.arange(rows.shape[1]) >= sizes[:, None]
     return np.where(behind, np.int32(NOBODY), rows), np.where(behind, np.float32(np.nan), values)
 

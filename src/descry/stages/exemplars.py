@@ -20,13 +20,12 @@ from descry.activations.top_k import (
     NOBODY,
     REASONS,
     bottom,
-    cut,
+    exemplar_sets,
     exemplar_size,
     leaders,
     merged,
     never_changes,
     reasons,
-    set_sizes,
 )
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
@@ -207,21 +206,15 @@ def _results(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The datasets of exemplars.h5 with a part's values, neurons first."""
     still = never_changes(part.distribution.lowest, part.distribution.highest)
-
-    def sets(found: Found, places: int, least: int) -> Found:
-        rows, values = found
-        taken = np.where(still, 0, set_sizes(values, places, least))
-        return cut(rows[:, :places], values[:, :places], taken)
-
     for end in ends:
         halves = [part.leading[half, end] for half in HALVES]
         leading = dict(zip(HALVES, halves, strict=True)) | {"all": merged(halves, sizes["all"] + 1)}
         for split, size in sizes.items():
-            rows, values = sets(leading[split], size, min_size)
+            rows, values = exemplar_sets(*leading[split], still, size, min_size)
             group = exemplar_group(split, end)
             yield f"{group}/row", rows
             yield f"{group}/activation", values * (1 if end == HIGHEST else -1)
-    rows, values = sets(part.bottom, BOTTOM, 1)
+    rows, values = exemplar_sets(*part.bottom, still, BOTTOM, 1)
     yield f"{BOTTOM_GROUP}/row", rows
     yield f"{BOTTOM_GROUP}/activation", -values
     for name, values in part.distribution.summary().items():

@@ -21,20 +21,17 @@ from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Choice, Neurons, choose
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
-from descry.n2g.build import Place, make_records, of_layers
+from descry.n2g.build import Place, firing_rows, make_records, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
-from descry.n2g.firing import firing_rows
 from descry.n2g.layer_model import LayerNeurons
-from descry.n2g.sentences import Sentences
-from descry.n2g.substitutes import MaskedLanguageModel, NearestWords, speller
-from descry.n2g.summary import COLUMNS, layer_rows
-from descry.n2g.tables import Record, read_records, write_records
+from descry.n2g.substitutes import Augment, make_augmenter
+from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
 _TARGET = ("site", "layers", "dtype", "device", "max_tokens")
-Augment = str | dict[str, Any] | None
 TEXTS = "row"  # dataset: rows of the sentences that excite each neuron most
 Progress = Callable[[str, int, int], None]
 Group = dict[int, Place]  # neurons that are worked on together, by their place among the chosen
@@ -92,7 +89,7 @@ def run(
         "position": position,
         "layers": target.layers,
     }
-    augmenter = _augmenter(augment, target, settings, batch_tokens)
+    augmenter = make_augmenter(augment, target, settings, batch_tokens)
     chosen = sorted(set(choose(neurons, Neurons(tuple(target.layers), target.neurons), seed)))
     subjects = {
         row: LayerNeurons(
@@ -144,26 +141,6 @@ def _gathered(parts: Sequence[Path], made: JSON) -> list[Record]:
     return sorted(found, key=lambda record: (record.layer, record.graph.neuron))
 
 
-def _augmenter(
-    augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
-) -> Augmenter | None:
-    if augment is None:
-        return None
-    propose: NearestWords | MaskedLanguageModel
-    if isinstance(augment, dict):
-        propose = MaskedLanguageModel(
-            Checkpoint(**augment),
-            number=settings.substitutes,
-            probability=settings.probability,
-            device=target.device,
-            batch_tokens=batch_tokens,
-        )
-    else:
-        matrix = target.model.get_input_embeddings().weight
-        propose = NearestWords(target.tokenizer, matrix, number=settings.substitutes)
-    return Augmenter(propose, speller(target.tokenizer))
-
-
 @dataclass(frozen=True)
 class _Job:
     """The neurons of some layers, and the corpus.
@@ -200,7 +177,7 @@ class _Job:
         return found
 
     def _made(self, subject: LayerNeurons, leading: dict[int, np.ndarray]) -> list[Record]:
-        return make_records(subject, leading, self.sentences, self.settings, self.augmenter)
+        return make_records(subject, leading, self.sentences.texts, self.settings, self.augmenter)
 
     def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""

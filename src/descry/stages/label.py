@@ -26,13 +26,10 @@ from descry.labels.assignment import (
     SetCounter,
     SetCounts,
     asked_sets,
-    assign,
-    broad_descriptors,
     inverse_map,
 )
 from descry.labels.compositional import Composer, Formula, iou
-from descry.labels.enrichment import enrichment, strength
-from descry.labels.rules import Rule, RuleName, above_base
+from descry.labels.rules import Rule, RuleName
 from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.models.neurons import Neurons
 
@@ -177,13 +174,13 @@ def _ends(
             for split in SPLITS
         }
         silent = read_silent(study.exemplars, end)
-        wide = dict(_broad(rule, tallies["all"], len(silent.words), threshold, share))
+        wide = dict(rule.broad(tallies["all"], len(silent.words), share))
         columns = [column for column in range(len(b.descriptors)) if column not in wide]
         if not columns:
             raise _nothing_told_apart(b, threshold, share)
         kept = {split: tally.keep(columns) for split, tally in tallies.items()}
         dropped = [_reason(b.descriptors[c], end, threshold, on) for c, on in wide.items()]
-        whole = _labels(kept["all"], rule, top_k, study.represented("all"))
+        whole = rule.numbers(kept["all"], top_k, study.represented("all"))
         labels = whole["assigned"], whole["q"]
         chance = _by_chance(study, end, columns, labels, rule, top_k)
         ends.append(_End(end, columns, kept, dropped, whole, silent.counts, chance))
@@ -222,7 +219,7 @@ def _by_chance(
     tallying = SetCounter(b.bits, b.asked)
 
     def label(sets: np.ndarray) -> np.ndarray:
-        return _labels(tallying.tally([sets], b.sampled), rule, top_k, True)["assigned"]
+        return rule.numbers(tallying.tally([sets], b.sampled), top_k, True)["assigned"]
 
     sizes = np.concatenate([_sizes(sets, b.asked) for sets in study.sets(end, "all")])
     assigned, q = (of[sizes > 0] for of in labels)
@@ -242,23 +239,6 @@ def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
         what = "neurons" if end.name == HIGHEST else f"neurons, {end.name} activations,"
         found.append(end.chance.words(what) if end.chance else None)
     return [words for words in found if words]
-
-
-def _broad(
-    rule: Rule, tally: SetCounts, silent: int, threshold: float, share: float
-) -> list[tuple[int, float]]:
-    """Descriptors that are dropped. Enrichment has none: what is common everywhere is not enriched.
-
-    Of a few chosen neurons nearly every label is on most: breadth is judged over all that have a
-    set, if all of those were asked about.
-
-    Args:
-        silent: how many neurons have no set.
-    """
-    of_sets = tally.asked.sum()
-    if rule.name == "enrichment" or not of_sets or of_sets + silent < len(tally.asked):
-        return []
-    return broad_descriptors(tally, rule.frequency, threshold, share)
 
 
 def _reason(descriptor: str, end: str, threshold: float, share: float) -> JSON:
@@ -288,30 +268,13 @@ def _label_tables(
         for split, tally in end.tallies.items():
             columns = end.whole
             if split != "all":
-                columns = _labels(tally, rule, top_k, study.represented(split))
+                columns = rule.numbers(tally, top_k, study.represented(split))
             tagged = inverse_map(columns["assigned"], names, descriptors)
             inverse.setdefault(end.name, {})[split] = tagged
             step = max(1, _ROWS // len(descriptors))
             for start in range(0, len(names), step):
                 part = {name: of[start : start + step] for name, of in columns.items()}
                 yield label_table(end.name, split, study.neurons, start, descriptors, part)
-
-
-def _labels(tally: SetCounts, rule: Rule, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
-    """The numbers of a split's labels, each [neurons, descriptors]."""
-    f, base = tally.f(rule.frequency), tally.base(rule.frequency)
-    of_split = tally.base_count, tally.base_answered, within
-    tested = enrichment(tally.count, tally.answered, *of_split)
-    strong = f if rule.name == "composition" else strength(tested.q)
-    return {
-        "f": f,
-        "count": tally.count,
-        "base_rate": np.broadcast_to(base, f.shape),
-        "lift": tally.lift(rule.frequency),
-        "p": tested.p,
-        "q": tested.q,
-        "assigned": assign(above_base(strong, f, base), rule.bound(rule.cut), top_k),
-    }
 
 
 def _composed_tables(study: _Study, ends: list[_End], how: dict[str, Any]) -> Iterator[pa.Table]:
