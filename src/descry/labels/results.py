@@ -21,6 +21,37 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """A label's row in one split, and whether it was assigned there; None where undefined."""
+
+    assigned: bool
+    f: float | None
+    count: int
+    base_rate: float | None
+    lift: float | None
+    p: float | None
+    q: float | None
+
+
+NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
+
+
+def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
+    """A neuron's rows of labels.parquet, and no others.
+
+    Args:
+        layer: its number in the model.
+    """
+    only = (pc.field("layer") == layer) & (pc.field("neuron") == index)
+    names = [field.name for field in fields(Numbers)]
+    found: NeuronLabels = {}
+    for row in read_table(path, "label", None, only).to_pylist():
+        splits = found.setdefault(row["end"], {}).setdefault(row["descriptor"], {})
+        splits[row["split"]] = Numbers(**{name: row[name] for name in names})
+    return found
+
+
+@dataclass(frozen=True)
 class SplitLabels:
     """The label table of one split, float64 or bool [layers, neurons, descriptors]."""
 
