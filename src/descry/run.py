@@ -34,7 +34,7 @@ from descry.io.number_format import fixed
 from descry.io.parquet import read_table, row_count
 from descry.io.read_provenance import provenance_of
 from descry.io.sanitize import printable
-from descry.labels.results import Labels, Numbers, labelled_ends, neuron_labels, read_labels
+from descry.labels.results import Labels, Numbers, neuron_labels, read_labels
 from descry.models.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -232,7 +232,9 @@ class Run:
         Raises:
             InputError: the exemplars were made again without one of them.
         """
-        ends, path = labelled_ends(self.path("labels.parquet")), self.path("exemplars.h5")
+        labels, path = self.path("labels.parquet"), self.path("exemplars.h5")
+        of_a_neuron = neuron_labels(labels, self.neurons.layers[0], 0)  # every neuron has the same
+        ends = [end for end in ENDS if end in of_a_neuron]
         if absent := set(ends) - set(read_ends(path)):
             raise InputError(
                 f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
@@ -505,7 +507,7 @@ class Descriptor:
     def fate(self) -> str | None:
         """Why it is no label of any neuron; None where nothing keeps it from being one."""
         dropped = self.run.provenance("labels.parquet").get("dropped", [])
-        return next((it["reason"] for it in dropped if it["descriptor"] == self.name), None)
+        return {it["descriptor"]: str(it["reason"]) for it in dropped}.get(self.name)
 
     @property
     def neurons(self) -> list[str]:

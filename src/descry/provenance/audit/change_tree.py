@@ -2,8 +2,8 @@
 
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
+from descry.labels.results import Numbers
 from descry.provenance.audit.changes import Changes, LabelChange
-from descry.provenance.audit.evidence import Numbers
 from descry.provenance.audit.tree import at_end
 
 

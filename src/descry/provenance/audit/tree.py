@@ -8,6 +8,7 @@ from descry.io.hashing import JSON
 from descry.io.nested import flat
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
+from descry.labels.results import Numbers
 from descry.provenance.audit.evidence import (
     Answer,
     Audit,
@@ -15,7 +16,6 @@ from descry.provenance.audit.evidence import (
     Exemplar,
     File,
     Label,
-    Numbers,
     Review,
     Step,
 )
