@@ -205,6 +205,12 @@ class Run:
         return {key: value for key, value in whole.items() if key != "made"}
 
     @cached_property
+    def scores(self) -> dict[str, JSON]:
+        """scores.json as nested plain values: how well descriptions tell a neuron's sentences."""
+        whole = read_json(self.path("scores.json"), "score")
+        return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
     def clusters(self) -> dict[str, JSON]:
         """descriptors.json: `descriptors` and `dropped`, each with its raw descriptors."""
         return dict(read_json(self.path("descriptors.json"), "cluster"))
@@ -243,17 +249,11 @@ class Run:
         return ends
 
     def label_arrays(self, end: str = HIGHEST) -> Labels:
-        """One end of labels.parquet as arrays [layers, neurons, descriptors] by split.
+        """One end of labels.parquet as arrays [layers, neurons, descriptors] by split, not kept.
 
-        56 bytes a neuron, descriptor and split.
+        53 bytes a neuron, descriptor and split.
         """
-        if end not in self._label_arrays:
-            self._label_arrays[end] = read_labels(self.path("labels.parquet"), end)
-        return self._label_arrays[end]
-
-    @cached_property
-    def _label_arrays(self) -> dict[str, Labels]:
-        return {}
+        return read_labels(self.path("labels.parquet"), end)
 
     def neuron(self, name: str, end: str = HIGHEST) -> "Neuron":
         """A neuron, such as L5:50 (layer 5, neuron 50; both count from 0).
