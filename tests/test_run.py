@@ -1,11 +1,14 @@
 """A run as an object: every attribute says what the files say, read by other means."""
 
+import doctest
 import json
 import math
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
 from html.parser import HTMLParser
+from io import StringIO
 
 import h5py
 import numpy as np
@@ -27,8 +30,11 @@ from planted import (
     TOPICS,
     WIDTH,
     answers_changed,
+    own_topic,
+    run_evaluate,
     run_exemplars,
     run_label,
+    write_gold,
 )
 
 import descry
@@ -161,12 +167,16 @@ def test_its_composed_labels_are_its_rows(opened):
     assert found[0]["formula"] == "Battery"
 
 
-def test_its_graph_comes_with_words_and_scores_and_others_have_none(run):
+def write_graph(neuron):
     steps = (Step(1, 0.9), Step(2, 0.9))
-    graph = make_graph(3, 2.0, [GraphPath(steps, 1.0)], [True], max_gap=None)
+    graph = make_graph(neuron, 2.0, [GraphPath(steps, 1.0)], [True], max_gap=None)
     scores = {name: Score(20, 4, 5, 0.8, 1.0, 0.9, 0.5, math.nan) for name in PREDICTORS}
     record = Record(0, graph, {1: "price", 2: "the"}, [], [], [], scores, [])
     write_records(GRAPHS, [record], Run(RESULTS).provenance("graphs.parquet"))
+
+
+def test_its_graph_comes_with_words_and_scores_and_others_have_none(run):
+    write_graph(3)
     found = descry.open()
     graph = found.neuron("L0:3").graph
     assert (graph.graph.highest, graph.words[1]) == (2.0, "price")
@@ -347,6 +357,26 @@ def test_an_audit_and_a_verification_are_those_of_the_commands(run):
     links = list(found.verify(hashes=True))
     assert [link.stage for link in links] == list(STAGES)
     assert [link.fault for link in links] == [None] * len(links)
+
+
+def test_the_examples_of_the_documentation_run(run):
+    """On a run with other neurons: what they print is that of the sample, columns apart."""
+    write_graph(3)
+    write_gold(own_topic(pq.read_table(CORPUS)["id"].to_pylist()))
+    run_evaluate()
+    shutil.copy(ROOT / "params.yaml", "params.yaml")
+    text = (ROOT / "docs/python.md").read_text().partition("## A run")[2].partition("\n## ")[0]
+    for name, here in (("L5:50", "L0:2"), ("L0:25", "L0:3"), ("Music", "Sound")):
+        text = text.replace(name, here)
+    names, examples = {}, doctest.DocTestParser().get_examples(text)
+    for example in examples:
+        shown = StringIO()
+        with redirect_stdout(shown):
+            exec(compile(example.source, "docs/python.md", "single"), names)
+        assert bool(shown.getvalue()) == bool(example.want)
+        if "column_names" in example.source and example.source.startswith("neuron"):
+            assert shown.getvalue() == example.want
+    assert len(examples) > 20
 
 
 # what it costs

@@ -304,7 +304,10 @@ class NeuronLabel:
 
     @property
     def f(self) -> float | None:
-        """f(c) in the whole corpus: the share of the exemplars that it applies to, 0 to 1."""
+        """f(c) in the whole corpus, 0 to 1: its share of all descriptors of the exemplars.
+
+        Or of the exemplars themselves, where label.frequency is `sentences`.
+        """
         return self.splits["all"].f
 
     @property
