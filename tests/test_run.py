@@ -9,9 +9,11 @@ import sys
 from contextlib import redirect_stdout
 from html.parser import HTMLParser
 from io import StringIO
+from itertools import product
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -41,7 +43,7 @@ import descry
 from descry import run as run_module
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
-from descry.io.parquet import write_batches
+from descry.io.parquet import read_where, write_batches
 from descry.labels.tables import LABELS as SCHEMA
 from descry.labels.tables import label_table
 from descry.models.neurons import Neurons
@@ -394,6 +396,21 @@ def test_neither_import_nor_open_loads_a_model_or_what_takes_long(built):
         "assert not loaded & slow, loaded & slow"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 100])
+def test_a_neuron_is_found_in_whichever_row_groups_it_stands(tmp_path, rows):
+    rng = np.random.default_rng(rows)
+    columns = {name: rng.integers(0, 4, 100).astype(np.int32) for name in ("layer", "neuron")}
+    whole = pa.table(columns | {"f": rng.random(100)})
+    parts = (whole.slice(start, rows) for start in range(0, 100, rows))
+    write_batches(tmp_path / "t.parquet", whole.schema, parts, {"stage": "label"})
+    for layer, neuron in product(range(5), range(4)):
+        found = read_where(tmp_path / "t.parquet", "label", {"layer": layer, "neuron": neuron})
+        expected = [
+            row for row in whole.to_pylist() if (row["layer"], row["neuron"]) == (layer, neuron)
+        ]
+        assert found.to_pylist() == expected
 
 
 def test_one_neuron_of_a_large_table_takes_a_small_part_of_its_memory(tmp_path):

@@ -1,7 +1,8 @@
 """Parquet files, each with its provenance."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,34 @@ def read_table(
     _check_columns(path, made_by, columns)
     with readable(path, made_by, "Parquet"):
         return pq.read_table(path, columns=columns, filters=only, use_threads=False)
+
+
+def read_where(path: Path, made_by: str, values: Mapping[str, int]) -> "pyarrow.Table":
+    """The rows of a Parquet file that have these whole numbers in these columns.
+
+    Row groups that have none of them are passed over; of the others some rows are held at a time,
+    where `read_table` holds a row group.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def having(rows: "pyarrow.Table | pyarrow.RecordBatch") -> "pyarrow.Array":
+        each = [pc.equal(rows.column(name), value) for name, value in values.items()]
+        return reduce(pc.and_, each)
+
+    _check_columns(path, made_by, None)
+    found = []
+    with readable(path, made_by, "Parquet"), pq.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            keys = file.read_row_group(group, columns=list(values), use_threads=False)
+            if pc.any(having(keys)).as_py():
+                for rows in file.iter_batches(ROW_GROUP, [group], use_threads=False):
+                    found.append(rows.filter(having(rows)))
+        return pa.Table.from_batches(found, file.schema_arrow)
 
 
 def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:

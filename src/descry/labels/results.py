@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from descry.activations.top_k import ENDS, HIGHEST
 from descry.corpus.splits import HALVES, SPLITS
 from descry.io.hashing import JSON
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, read_where
 from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
@@ -42,10 +42,9 @@ def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
     Args:
         layer: its number in the model.
     """
-    only = (pc.field("layer") == layer) & (pc.field("neuron") == index)
     names = [field.name for field in fields(Numbers)]
     found: NeuronLabels = {}
-    for row in read_table(path, "label", None, only).to_pylist():
+    for row in read_where(path, "label", {"layer": layer, "neuron": index}).to_pylist():
         splits = found.setdefault(row["end"], {}).setdefault(row["descriptor"], {})
         splits[row["split"]] = Numbers(**{name: row[name] for name in names})
     return found
