@@ -351,6 +351,10 @@ class Neuron:
         """Its layer's number in the model."""
         return self.run.neurons.layers[self.row]
 
+    @property
+    def _rows(self) -> pc.Expression:
+        return (pc.field("layer") == self.layer) & (pc.field("neuron") == self.index)
+
     @cached_property
     def numbers(self) -> dict[str, dict[str, Numbers]]:
         """Its rows of labels.parquet, by descriptor and split; the most frequent descriptor first.
@@ -397,8 +401,8 @@ class Neuron:
         list of those that the annotator said Yes of and that can be labels).
         """
         rows, values = self.sets.sets[self.end]
-        found, b = self.run.sentences(rows), self.run.annotations.only(list(self.numbers))
-        yes, names = b.at(rows) == 1, b.descriptors
+        found, names = self.run.sentences(rows), self.run.annotations.descriptors
+        yes = (self.run.annotations.at(rows) == 1) & [name in self.numbers for name in names]
         return pa.table(
             {
                 "rank": pa.array(range(1, len(rows) + 1), pa.int32()),
@@ -434,8 +438,8 @@ class Neuron:
     @cached_property
     def composed(self) -> pa.Table:
         """Its compositional labels, a row a split: split, formula, length, iou (0 to 1), ..."""
-        at = (pc.field("layer") == self.layer) & (pc.field("neuron") == self.index)
-        whole = self.run.read("composed.parquet", where=at & (pc.field("end") == self.end))
+        where = self._rows & (pc.field("end") == self.end)
+        whole = self.run.read("composed.parquet", where=where)
         return whole.drop_columns(["end", "layer", "neuron"])
 
     @cached_property
@@ -443,8 +447,7 @@ class Neuron:
         """Its N2G graph: `.graph`, `.words` of its tokens, `.scores`; None where none was made."""
         from descry.n2g.search import read_graphs
 
-        at = (pc.field("layer") == self.layer) & (pc.field("neuron") == self.index)
-        if not len(self.run.read("graphs.parquet", ["neuron"], at)):
+        if not len(self.run.read("graphs.parquet", ["neuron"], self._rows)):
             return None
         return read_graphs(self.run.path("graphs.parquet"), self.name)[self.name]
 
