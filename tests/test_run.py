@@ -339,6 +339,12 @@ def test_results_that_were_not_made_of_each_other_are_refused(run, monkeypatch, 
     assert len(descry.open(check=False).neuron("L0:2").exemplars) == 12
 
 
+def test_another_file_in_the_place_of_the_labels_is_named(run):
+    shutil.copy(RESULTS / "composed.parquet", RESULTS / "labels.parquet")
+    with pytest.raises(InputError, match=r"labels\.parquet: .*no column"):
+        _ = descry.open(check=False).neuron("L0:2").labels
+
+
 def test_a_damaged_result_is_named(run):
     (RESULTS / "metrics.json").write_text("{")
     with pytest.raises(InputError, match=r"metrics\.json: cannot be read"):
@@ -406,9 +412,12 @@ def test_a_neuron_is_found_in_whichever_row_groups_it_stands(tmp_path, rows):
     parts = (whole.slice(start, rows) for start in range(0, 100, rows))
     write_batches(tmp_path / "t.parquet", whole.schema, parts, {"stage": "label"})
     for layer, neuron in product(range(5), range(4)):
-        found = read_where(tmp_path / "t.parquet", "label", {"layer": layer, "neuron": neuron})
+        only = {"layer": layer, "neuron": neuron}
+        found = read_where(tmp_path / "t.parquet", "label", ["f"], only)
         expected = [
-            row for row in whole.to_pylist() if (row["layer"], row["neuron"]) == (layer, neuron)
+            {"f": row["f"]}
+            for row in whole.to_pylist()
+            if (row["layer"], row["neuron"]) == (layer, neuron)
         ]
         assert found.to_pylist() == expected
 

@@ -43,10 +43,11 @@ def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
         layer: its number in the model.
     """
     names = [field.name for field in fields(Numbers)]
+    columns, only = ["end", "descriptor", "split", *names], {"layer": layer, "neuron": index}
     found: NeuronLabels = {}
-    for row in read_where(path, "label", {"layer": layer, "neuron": index}).to_pylist():
-        splits = found.setdefault(row["end"], {}).setdefault(row["descriptor"], {})
-        splits[row["split"]] = Numbers(**{name: row[name] for name in names})
+    for row in read_where(path, "label", columns, only).to_pylist():
+        end, descriptor, split = (row.pop(name) for name in ("end", "descriptor", "split"))
+        found.setdefault(end, {}).setdefault(descriptor, {})[split] = Numbers(**row)
     return found
 
 
