@@ -73,6 +73,14 @@ def run(built, tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def planted_results(tmp_path_factory):
+    """A folder with planted results; nobody changes it."""
+    from planted import build, made_in  # here, as it imports the stages
+
+    return made_in(tmp_path_factory.mktemp("planted"), build)
+
+
+@pytest.fixture(scope="session")
 def built(tmp_path_factory):
     """The miniature; nobody changes it."""
     return once(tmp_path_factory, "miniature", build)

@@ -28,9 +28,7 @@ from planted import (
     TOPICS,
     Toy,
     answers_changed,
-    build,
     lines_of,
-    made_in,
     printed,
     run_annotate,
     run_label,
@@ -64,8 +62,8 @@ def here():
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("audited"), build)
+def built(planted_results):
+    return planted_results
 
 
 def lines(neuron="L0:2", rows=2, project=None):

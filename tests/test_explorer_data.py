@@ -30,7 +30,6 @@ from planted import (
     TOPICS,
     WIDTH,
     Toy,
-    made_in,
     own_topic,
     packs_of,
     run_annotate,
@@ -61,8 +60,8 @@ NEURONS = LAYERS * WIDTH
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
+def built(planted_results):
+    return planted_results
 
 
 @pytest.fixture

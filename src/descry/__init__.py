@@ -1,8 +1,12 @@
-"""descry explains the neurons of text models in words and proves where every word came from."""
+"""descry explains the neurons of text models in words and proves where every word came from.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+    run = descry.open("results")
+    run.neuron("L5:50").labels
 
+Its names are imported when they are first used: `import descry` itself is instant.
+"""
+
+TYPE_CHECKING = False  # as typing has it, whose import takes 30 ms
 if TYPE_CHECKING:
     from descry.api import N2G_SETTINGS as N2G_SETTINGS
     from descry.api import annotate as annotate
@@ -16,34 +20,46 @@ if TYPE_CHECKING:
     from descry.api import score_labels as score_labels
     from descry.api import top_k as top_k
     from descry.errors import InputError as InputError
+    from descry.provenance.audit.project import open as open
+    from descry.run import Descriptor as Descriptor
+    from descry.run import Neuron as Neuron
+    from descry.run import Run as Run
 
-# Looked up when they are wanted: `import descry` is to be instant. No name may be a package's of
-# this folder, which an import of anything in it puts in the same place: `descry.activations`.
+# Names and their modules. No name may be that of a package in this folder: importing anything from
+# the package puts it in the name's place.
 _LAZY = {
-    "InputError": "errors",
-    "N2G_SETTINGS": "api",
-    "annotate": "api",
-    "assign_labels": "api",
-    "cluster_phrases": "api",
-    "compose_labels": "api",
-    "enrichment": "api",
-    "explain_neuron": "api",
-    "extract_activations": "api",
-    "key_phrases": "api",
-    "score_labels": "api",
-    "top_k": "api",
+    "annotate": "descry.api",
+    "assign_labels": "descry.api",
+    "cluster_phrases": "descry.api",
+    "compose_labels": "descry.api",
+    "Descriptor": "descry.run",
+    "enrichment": "descry.api",
+    "explain_neuron": "descry.api",
+    "extract_activations": "descry.api",
+    "InputError": "descry.errors",
+    "key_phrases": "descry.api",
+    "N2G_SETTINGS": "descry.api",
+    "Neuron": "descry.run",
+    "open": "descry.provenance.audit.project",
+    "Run": "descry.run",
+    "score_labels": "descry.api",
+    "top_k": "descry.api",
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    """Import a name, or look the version up, when it is wanted: the command line starts at once."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("descry")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"descry.{_LAZY[name]}"), name)
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:
+    """All names, for completion."""
     return sorted({*globals(), *_LAZY, "__version__"})

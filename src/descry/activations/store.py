@@ -23,7 +23,7 @@ import numpy as np
 from descry.errors import InputError
 from descry.io.atomic import guarded, part_of
 from descry.io.hashing import JSON, canonical
-from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
+from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.nested import flat, unlike
 
 if TYPE_CHECKING:
@@ -199,6 +199,29 @@ def _write(file: int, data: bytes, place: int) -> None:
     while view:
         done = os.pwrite(file, view, place)
         view, place = view[done:], place + done
+
+
+def read_column(path: Path, layer: int, neuron: int) -> np.ndarray:
+    """The activations of one neuron over all rows: float32 [rows].
+
+    A chunk is read at a time, and its other neurons are let go.
+
+    Args:
+        layer: its row in the matrix.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds no matrix.
+    """
+    with reading_hdf5(path, "activations") as file:
+        if DATA not in file:
+            raise InputError(f"{path}: holds no activations: set activations.store to matrix")
+        data = dataset(file, DATA, (None, None, None), "f")
+        found = np.empty(len(data), dtype=np.float32)
+        step = (data.chunks or data.shape)[0]
+        for start in range(0, len(data), step):
+            block = slice(start, start + step)
+            found[block] = data[block, layer, neuron]
+    return found
 
 
 def neuron_blocks(data: "h5py.Dataset", most: int) -> Iterator[tuple[int, slice]]:

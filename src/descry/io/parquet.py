@@ -2,8 +2,8 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,38 @@ def read_table(
     _check_columns(path, made_by, columns)
     with readable(path, made_by, "Parquet"):
         return pq.read_table(path, columns=columns, filters=only, use_threads=False)
+
+
+def read_where(
+    path: Path, made_by: str, columns: list[str], values: Mapping[str, int]
+) -> "pyarrow.Table":
+    """Some columns of a Parquet file, of the rows that have these whole numbers in others.
+
+    Row groups without such rows are passed over; of the others some rows are held at a time, where
+    `read_table` holds a row group.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def having(rows: "pyarrow.Table | pyarrow.RecordBatch") -> "pyarrow.Array":
+        each = [pc.equal(rows.column(name), value) for name, value in values.items()]
+        return reduce(pc.and_, each)
+
+    every = [*values, *columns]
+    _check_columns(path, made_by, every)
+    found = []
+    with readable(path, made_by, "Parquet"), pq.ParquetFile(path, pre_buffer=False) as file:
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+        for group in range(file.num_row_groups):
+            keys = file.read_row_group(group, columns=list(values), use_threads=False)
+            if pc.any(having(keys)).as_py():
+                for rows in file.iter_batches(ROW_GROUP, [group], every, use_threads=False):
+                    found.append(rows.filter(having(rows)).select(columns))
+        return pa.Table.from_batches(found, schema)
 
 
 def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:

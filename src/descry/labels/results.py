@@ -11,13 +11,44 @@ import pyarrow.compute as pc
 from descry.activations.top_k import ENDS, HIGHEST
 from descry.corpus.splits import HALVES, SPLITS
 from descry.io.hashing import JSON
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, read_where
 from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
 
 if TYPE_CHECKING:
     pass
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A label's row in one split, and whether it was assigned there; None where undefined."""
+
+    assigned: bool
+    f: float | None
+    count: int
+    base_rate: float | None
+    lift: float | None
+    p: float | None
+    q: float | None
+
+
+NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
+
+
+def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
+    """A neuron's rows of labels.parquet, and no others.
+
+    Args:
+        layer: its number in the model.
+    """
+    names = [field.name for field in fields(Numbers)]
+    columns, only = ["end", "descriptor", "split", *names], {"layer": layer, "neuron": index}
+    found: NeuronLabels = {}
+    for row in read_where(path, "label", columns, only).to_pylist():
+        end, descriptor, split = (row.pop(name) for name in ("end", "descriptor", "split"))
+        found.setdefault(end, {}).setdefault(descriptor, {})[split] = Numbers(**row)
+    return found
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from descry.activations.exemplar_files import read_exemplars
-from descry.annotators.annotations import read_annotations
+from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
 from descry.corpus.splits import split_rows
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
-from descry.io.parquet import read_table
 from descry.labels.assignment import asked_sets, assign
 from descry.labels.rules import Rule
+from descry.run import Run
 from descry.stages import annotate, cluster, exemplars
 from descry.workflow.params import Params, Section, arguments, changed
 
@@ -65,22 +65,23 @@ def sweep(
         threshold: changed("cluster", params.cluster, [f"threshold={threshold}"])
         for threshold in swept.clusterings
     }
+    run = Run(results)
     with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
         folder = Path(scratch)
-        sets = _exemplars(sizes, results, folder)
+        sets = _exemplars(sizes, run, folder)
         for threshold in clusterings or [None]:
-            found = results / "annotations.h5"
+            b = run.annotations
             if threshold is not None:
-                found = _annotated(params, clusterings[threshold], results, folder, cache, progress)
+                b = _annotated(params, clusterings[threshold], run, folder, cache, progress)
             for percent, path in sets.items():
                 yield from (
                     Row(cluster_threshold=threshold, top_percent=percent, **row)
-                    for row in _rows(params, results, found, path, swept.cuts, draws)
+                    for row in _rows(params, run, b, path, swept.cuts, draws)
                 )
 
 
-def _exemplars(sizes: dict[float, Section], results: Path, folder: Path) -> dict[float, Path]:
-    corpus, activations = results / "corpus.parquet", results / "activations.h5"
+def _exemplars(sizes: dict[float, Section], run: Run, folder: Path) -> dict[float, Path]:
+    corpus, activations = run.path("corpus.parquet"), run.path("activations.h5")
     paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
     for percent, section in sizes.items():
         exemplars.run(corpus, activations, paths[percent], **arguments(section))
@@ -90,29 +91,27 @@ def _exemplars(sizes: dict[float, Section], results: Path, folder: Path) -> dict
 def _annotated(
     params: Params,
     clustering: Section,
-    results: Path,
+    run: Run,
     folder: Path,
     cache: Path,
     progress: Progress,
-) -> Path:
+) -> Annotations:
     """B of other clusters."""
     descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
     edits = None if params.cluster.edits is None else Path(params.cluster.edits)
-    files = results / "candidates.parquet", edits, descriptors
+    files = run.path("candidates.parquet"), edits, descriptors
     cluster.run(*files, **arguments(clustering))
-    read = results / "corpus.parquet", descriptors, results / "exemplars.h5"
+    read = run.path("corpus.parquet"), descriptors, run.path("exemplars.h5")
     how = arguments(params.annotate)
     annotate.run(*read, output, cache, replay=False, progress=progress, **how)
-    return output
+    return read_annotations(output)
 
 
 def _rows(
-    params: Params, results: Path, found: Path, sets: Path, cuts: list[float], draws: int
+    params: Params, run: Run, b: Annotations, sets: Path, cuts: list[float], draws: int
 ) -> Iterator[Row]:
-    sentences = read_table(results / "corpus.parquet", "corpus", ["split"])
-    b = read_annotations(found)
     rule = Rule.of(params.label.model_dump())
-    study = Comparisons(b, split_rows(sentences["split"].to_pylist()), {}, rule)
+    study = Comparisons(b, split_rows(run.corpus["split"].to_pylist()), {}, rule)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return

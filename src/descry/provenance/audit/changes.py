@@ -23,8 +23,7 @@ from descry.io.nested import flat, unlike
 from descry.io.parquet import read_table
 from descry.io.provenance import without_places
 from descry.io.read_provenance import provenance_of
-from descry.provenance.audit.chain import label_table
-from descry.provenance.audit.evidence import Numbers
+from descry.labels.results import Numbers, neuron_labels
 from descry.provenance.audit.project import STAGES, Project
 
 WORKSPACE = "workspace"  # the files as they lie here, as DVC calls them
@@ -151,7 +150,7 @@ class _Version:
         exemplars = self.result("exemplars")
         neurons = read_neurons(exemplars)
         row, index = neurons.find(name)
-        labels = label_table(self.result("label"), neurons.layers[row], index)
+        labels = neuron_labels(self.result("label"), neurons.layers[row], index)
         sets = read_neuron_exemplars(exemplars, row, index, list(labels)).sets
         ids = np.array(read_table(self.result("corpus"), "corpus", ["id"])["id"].to_pylist())
         b = read_annotations(self.result("annotate"))

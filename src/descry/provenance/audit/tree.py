@@ -10,6 +10,7 @@ from descry.io.hashing import JSON, canonical
 from descry.io.nested import flat
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
+from descry.labels.results import Numbers
 from descry.provenance.audit.changes import Changes, LabelChange
 from descry.provenance.audit.evidence import (
     Answer,
@@ -18,7 +19,6 @@ from descry.provenance.audit.evidence import (
     Exemplar,
     File,
     Label,
-    Numbers,
     Review,
     Step,
 )

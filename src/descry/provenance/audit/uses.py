@@ -8,22 +8,12 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from descry.activations.exemplar_files import (
-    SPREAD,
-    activation_places,
-    exemplar_group,
-    read_neurons,
-)
-from descry.activations.top_k import HIGHEST
-from descry.annotators.annotations import read_annotations
+from descry.activations.exemplar_files import SPREAD, activation_places, exemplar_group
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
 from descry.io.hdf5 import reading_hdf5
-from descry.io.json_files import read_json
-from descry.io.parquet import read_table
-from descry.labels.results import labelled_ends
 from descry.provenance.audit.answers import Topics, Verdicts, answers
-from descry.provenance.audit.chain import Corpus, clusters
+from descry.provenance.audit.chain import clusters, reviews
 from descry.provenance.audit.evidence import Answer, Cluster, Review
 from descry.provenance.audit.project import Project
 
@@ -102,17 +92,15 @@ def of_review(project: Project, sentence: str) -> ReviewUse:
     Raises:
         InputError: the corpus has no such sentence.
     """
-    corpus = Corpus(project)
-    row = pc.index(corpus.table["id"], sentence).as_py()
+    row = pc.index(project.corpus["id"], sentence).as_py()
     if row < 0:
         raise InputError(f"{sentence}: no sentence of {project.result('corpus')} has this id")
-    (review,) = corpus.reviews([row])
-    b = read_annotations(project.result("annotate"))
-    places = list(_places(project, row))
+    (review,) = reviews(project, [row])
+    b, places = project.annotations, list(_places(project, row))
     return ReviewUse(
         review,
         _given(project, review),
-        _supported(project, Verdicts(b), review, row, places),
+        _supported(project, review, row, places),
         len({place.neuron for place in places}),
         int(b.sampled.sum()) if b.sampled[row] else 0,
     )
@@ -134,14 +122,14 @@ class _Place(NamedTuple):
 
 def _supported(
     project: Project,
-    verdicts: Verdicts,
     review: Review,
     row: int,
     places: Sequence[_Place],
 ) -> list[Support]:
     """The labels that count a sentence, which is in the corpus's row."""
-    names = verdicts.b.descriptors
-    tagged = {names[c]: int(c) for c in np.flatnonzero(verdicts.b.answer[row] == 1)}
+    b, verdicts = project.annotations, Verdicts(project.annotations)
+    yes = np.flatnonzero(b.at(np.array([row]))[0] == 1)
+    tagged = {b.descriptors[column]: int(column) for column in yes}
     assigned = _assigned(project)
     counted = [
         (place, label)
@@ -158,9 +146,8 @@ def _supported(
 
 def _places(project: Project, row: int) -> Iterator[_Place]:
     """Wherever a sentence is an exemplar, at the ends that have labels."""
-    path = project.result("exemplars")
-    neurons, ends = read_neurons(path), labelled_ends(project.result("label"))
-    with reading_hdf5(path, "exemplars") as file:
+    neurons, ends = project.neurons, project.ends
+    with reading_hdf5(project.result("exemplars"), "exemplars") as file:
         for end, layer in product(ends, range(len(neurons.layers))):
             group = file[exemplar_group("all", end)]
             for index, rank in np.argwhere(group["row"][layer] == row):
@@ -175,7 +162,7 @@ def _assigned(project: Project) -> dict[tuple[str, str], list[str]]:
     only = pc.field("assigned") & (pc.field("split") == "all")
     names = ["end", "layer", "neuron", "descriptor"]
     found: dict[tuple[str, str], list[str]] = {}
-    for row in read_table(project.result("label"), "label", names, only).to_pylist():
+    for row in project.read("labels.parquet", names, only).to_pylist():
         neuron = f"L{row['layer']}:{row['neuron']}"
         found.setdefault((neuron, row["end"]), []).append(row["descriptor"])
     return found
@@ -183,12 +170,10 @@ def _assigned(project: Project) -> dict[tuple[str, str], list[str]]:
 
 def _given(project: Project, review: Review) -> list[Given]:
     """The raw descriptors found in a review."""
-    only = pc.field("id") == review.id
-    rows = read_table(project.result("describe"), "describe", None, only).to_pylist()
+    rows = project.read("candidates.parquet", where=pc.field("id") == review.id).to_pylist()
     topics = Topics(project.made["describe"])
     said = [topics.asked(review.text, row["annotator"], row["phrase"], row["key"]) for row in rows]
-    entries = read_json(project.result("cluster"), "cluster")["descriptors"]
-    owner = {phrase: entry["name"] for entry in entries for phrase in entry["phrases"]}
+    owner = {phrase: of.name for of in project.descriptors.values() for phrase in of.phrases}
     found = zip(rows, answers(project, said), strict=True)
     return [Given(row["phrase"], owner.get(row["phrase"]), answer) for row, answer in found]
 
@@ -202,25 +187,21 @@ def of_descriptor(project: Project, name: str, rows: int, given: int) -> Descrip
     Raises:
         InputError: there is no such descriptor.
     """
-    path = project.result("cluster")
-    whole = read_json(path, "cluster")
-    kept = [entry["name"] for entry in whole["descriptors"]]
-    fates = {entry["name"]: entry["reason"] for entry in whole["dropped"]}
+    kept, b = list(project.descriptors), project.annotations
+    fates = {entry["name"]: entry["reason"] for entry in project.clusters["dropped"]}
     if name not in kept and name not in fates:
-        raise InputError(f"{name}: no descriptor of {path}: it has {', '.join(kept)}"[:300])
-    dropped = {it["descriptor"]: it["reason"] for it in project.made["label"].get("dropped", [])}
-    found = clusters(project, Corpus(project), {name}, rows, given)
-    b = read_annotations(project.result("annotate"))
-    column = b.answer[:, b.descriptors.index(name)] if name in b.descriptors else np.array([])
-    inverse = read_json(project.results / "neurons.json", "label")
-    ends = {HIGHEST: inverse["neurons"]} | {
-        end: inverse[end] for end in labelled_ends(project.result("label")) if end in inverse
-    }
+        where = f"{name}: no descriptor of {project.result('cluster')}"
+        raise InputError(f"{where}: it has {', '.join(kept)}"[:300])
+    asked = name in b.descriptors
     return DescriptorUse(
         name,
-        fates.get(name) or dropped.get(name),
-        found.get(name),
-        int((column == 1).sum()),
-        int((column >= 0).sum()),
-        {end: {s: splits[s].get(name, []) for s in SPLITS} for end, splits in ends.items()},
+        fates.get(name) or (project.descriptors[name].fate if name in kept else None),
+        clusters(project, {name}, rows, given).get(name),
+        int(b.yes(name).sum()) if asked else 0,
+        int(b.answered(name).sum()) if asked else 0,
+        {
+            end: {split: project.inverse[end][split].get(name, []) for split in SPLITS}
+            for end in project.ends
+            if end in project.inverse
+        },
     )

@@ -15,8 +15,6 @@ from descry.corpus.files import review_files
 from descry.corpus.readers import read_reviews
 from descry.corpus.splits import sentence_id
 from descry.io.hashing import JSON
-from descry.io.json_files import read_json
-from descry.io.parquet import read_table
 from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
 from descry.provenance.audit.project import Project
@@ -30,7 +28,7 @@ from descry.workflow.params import Params, arguments
 
 def corpus(project: Project, params: Params) -> Link:
     """Every sentence stands where its row says, and its id is the hash of its text."""
-    table = read_table(project.result("corpus"), "corpus", ["id", "text", "source", "line"])
+    table = project.corpus.select(["id", "text", "source", "line"])
     rows = {(row["source"], row["line"]): row for row in table.to_pylist()}
     checked = f"{len(table)} sentences by the lines they were read from"
     for row in rows.values():
@@ -52,9 +50,8 @@ def candidates(
     project: Project, topics: Topics, cache: PromptCache, answers: CachedAnswers
 ) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
-    table = read_table(project.result("describe"), "describe")
+    table, texts = project.candidates, project.corpus
     checked = f"{len(table)} raw descriptors by the cached answers"
-    texts = read_table(project.result("corpus"), "corpus", ["id", "text"])
     fault = _example(texts["text"].to_pylist(), topics, cache, project.made["describe"])
     if fault is None:
         pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
@@ -91,9 +88,8 @@ def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
 
 def clusters(project: Project) -> Link:
     """The mentions are those of the raw descriptors, and the names follow from the hand edits."""
-    counts = Counter(read_table(project.result("describe"), "describe")["phrase"].to_pylist())
-    whole = read_json(project.result("cluster"), "cluster")
-    entries = [*whole["descriptors"], *whole["dropped"]]
+    counts = Counter(project.candidates["phrase"].to_pylist())
+    entries = [*project.clusters["descriptors"], *project.clusters["dropped"]]
     path = project.made["cluster"]["params"]["edits"]
     edits = Edits() if path is None else read_edits(project.place(path))
     names = {*edits.rename.values(), *edits.merge}
@@ -130,8 +126,8 @@ def annotations(
         return Link(stage, checked)
     row, column = np.argwhere(~same)[0]
     name = b.descriptors[column]
-    only = pc.field("id") == b.ids[row]
-    (text,) = read_table(project.result("corpus"), "corpus", ["text"], only)["text"].to_pylist()
+    place = pc.index(project.corpus["id"], b.ids[row]).as_py()
+    text = project.corpus["text"][place].as_py()
     key = Verdicts(b).asked(text, int(row), int(column)).request.key
     return Link(
         stage,
@@ -157,9 +153,8 @@ def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
 
 def labels(project: Project, params: Params, scratch: Path) -> Link:
     """The labels are what the rule makes of exemplars and answers."""
-    expected = [
-        project.results / name for name in ("labels.parquet", "composed.parquet", "neurons.json")
-    ]
+    names = ("labels.parquet", "composed.parquet", "neurons.json")
+    expected = [project.path(name) for name in names]
     found = [scratch / path.name for path in expected]
     inputs = [project.result(stage) for stage in ("corpus", "exemplars", "annotate")]
     label.run(*inputs, *found, **arguments(params.label))
