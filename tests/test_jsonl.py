@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from descry.annotators.base import NO_FRAME, Answer, Identity
 from descry.annotators.prompt_cache import jsonl as exports
-from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.jsonl import export, file_name, load
+from descry.annotators.prompt_cache.jsonl import opened as opened_by
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p1_template, p2
 from descry.annotators.records import origin_of, record_of
@@ -274,32 +275,92 @@ def test_exports_of_other_models_stay(cache, tmp_path):
 FAILURE = {"reason": "refusal", "response": "None", "model": "org/model", "task": "p1"}
 
 
-def test_failures_stand_in_a_file_of_their_own(cache, tmp_path, wanted):
+def test_failures_stand_below_the_answers_of_their_model(cache, tmp_path, wanted):
     with PromptCache(cache) as opened:
         opened.fail({"f" * 64: FAILURE, "e" * 64: FAILURE | {"model": "only fails"}})
         # Asking stores an empty batch where all of it failed.
         opened.store(answers("only fails")[0], {})
     files = write(cache, tmp_path / "out")
-    failed = {name: data for name, data in files.items() if name.endswith(".failed.jsonl")}
-    assert len(failed) == 2
-    assert {name: data for name, data in files.items() if name not in failed} == wanted
+    (alone,) = files.keys() - wanted.keys()
+    assert alone.startswith("p1--only-fails-")
+    more = {name: data.removeprefix(wanted.get(name, b"")) for name, data in files.items()}
+    lines = {name: json.loads(data) for name, data in more.items() if data}
+    named = {name.partition("--")[2][:9]: line for name, line in lines.items()}
+    assert {name: line["failed"] for name, line in named.items()} == {
+        "org-model": "f" * 64,
+        "only-fail": "e" * 64,
+    }
     take(tmp_path / "copy", tmp_path / "out")
     with PromptCache(tmp_path / "copy") as opened:
         found = opened.failed(["f" * 64, "e" * 64, "0" * 64])
-        assert {key: record["reason"] for key, record in found.items()} == {
-            "f" * 64: "refusal",
-            "e" * 64: "refusal",
-        }
+    assert {key: record["reason"] for key, record in found.items()} == dict.fromkeys(
+        ("f" * 64, "e" * 64), "refusal"
+    )
     assert write(tmp_path / "copy", tmp_path / "again") == files
 
 
-def test_the_file_of_failures_goes_with_the_last_of_them(cache, tmp_path, wanted):
+def test_a_failure_that_is_none_any_more_leaves_the_next_export(cache, tmp_path, wanted):
     with PromptCache(cache) as opened:
         opened.fail({"f" * 64: FAILURE})
-    assert len(write(cache, tmp_path / "out")) == len(wanted) + 1
+    assert write(cache, tmp_path / "out") != wanted
     with PromptCache(cache) as opened:
         opened.remove([], ["f" * 64])
     assert write(cache, tmp_path / "out") == wanted
+
+
+# Files as versions before 0.1.0 wrote them: people have bought what is in them.
+FORMER_ORIGIN = (
+    '{"is":{"decoding":"{}","dtype":"float32","frame":["",""],"model":"m","name":"m (toy)",'
+    '"revision":"r1","task":"p2","template":["a","b","c"],"versions":{"numpy":"2"}},'
+    '"origin":"641ce766a1e2b8c0"}\n'
+)
+FORMER_ANSWER = (
+    '{"key":"%s","is":{"descriptor":"price","origin":"641ce766a1e2b8c0","response":'
+    '{"no":-1.5,"yes":-0.25},"sentence":"0123456789abcdef","tokens":[10,1]}}\n'
+)
+FORMER_FAILURE = (
+    '{"failed":"%s","is":{"model":"m","reason":"refusal","response":"None",'
+    '"sentence":"0123456789abcdef","task":"p2"}}\n'
+)
+
+
+def test_files_of_before_are_read_and_the_next_export_has_all_of_them_in_one(tmp_path):
+    (tmp_path / "out").mkdir()
+    name = file_name({"task": "p2", "model": "m"}).removesuffix(".jsonl")
+    former = {
+        f"{name}.jsonl": FORMER_ORIGIN + FORMER_ANSWER % ("1" * 64),
+        f"{name}.failed.jsonl": FORMER_FAILURE % ("2" * 64) + FORMER_FAILURE % ("3" * 64),
+        "0f.journal.jsonl": FORMER_FAILURE % ("4" * 64) + FORMER_ORIGIN
+        + FORMER_ANSWER % ("3" * 64) + (FORMER_ANSWER % ("5" * 64))[:90],
+    }  # fmt: skip
+    for file, text in former.items():
+        (tmp_path / "out" / file).write_text(text)
+    counts, conflicts = take(tmp_path / "cache", tmp_path / "out")
+    assert (sorted(counts.values()), conflicts) == ([1, 2, 2], [])
+    (tmp_path / "out/0f.journal.jsonl").unlink()
+    made = FORMER_ORIGIN + FORMER_ANSWER % ("1" * 64) + FORMER_ANSWER % ("3" * 64)
+    made += FORMER_FAILURE % ("2" * 64) + FORMER_FAILURE % ("4" * 64)
+    assert write(tmp_path / "cache", tmp_path / "out") == {f"{name}.jsonl": made.encode()}
+
+
+def test_a_folder_of_journals_takes_exports_and_each_row_is_journaled_once(cache, tmp_path, wanted):
+    write(cache, tmp_path / "shared")
+    new = answers("late")
+    with opened_by(tmp_path / "nowhere", tmp_path / "shared") as opened:
+        assert opened.stats()["answers"] == len(ENTRIES)
+        opened.fail({"f" * 64: FAILURE})
+        for some in (range(4), range(7), range(10)):
+            opened.store(*part_of(new, some))
+        opened.store(*ALL[0])
+    (journal,) = (tmp_path / "shared").glob("*.journal.jsonl")
+    entries = map(json.loads, journal.read_text().splitlines())
+    kinds = [next(iter(entry.keys() - {"is"})) for entry in entries]
+    assert Counter(kinds) == {"failed": 1, "origin": 1, "key": 10}
+    take(tmp_path / "copy", tmp_path / "shared")
+    with PromptCache(cache) as opened:
+        opened.fail({"f" * 64: FAILURE})
+    fill(cache, new)
+    assert rows(tmp_path / "copy") == rows(cache)
 
 
 def test_an_imported_failure_is_none_where_there_is_an_answer(tmp_path):
@@ -326,7 +387,7 @@ def test_an_imported_failure_is_none_where_there_is_an_answer(tmp_path):
     ],
 )
 def test_a_damaged_failure_is_refused(tmp_path, entry):
-    file = tmp_path / "x.failed.jsonl"
+    file = tmp_path / "x.jsonl"
     file.write_text(json.dumps(entry) + "\n")
     with PromptCache(tmp_path / "cache") as cache, pytest.raises(InputError, match="line 1"):
         load(cache, [file])

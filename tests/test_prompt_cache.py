@@ -16,7 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.annotators.prompt_cache.store import CacheConflictError, PromptCache, Request, origin_id
+from descry.annotators.prompt_cache.store import (
+    Batch,
+    CacheConflictError,
+    PromptCache,
+    Request,
+    origin_id,
+)
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
 
@@ -240,7 +246,7 @@ def test_merging_takes_what_is_new_and_settles_its_failure(tmp_path):
     stored = canonical(record(2, origin=origin_id(LATER)))
     with PromptCache(tmp_path) as cache:
         cache.fail({"b": {"reason": "refusal"}})
-        assert cache.merge({origin_id(LATER): LATER}, {"b": stored}) == {}
+        assert cache.merge(Batch({origin_id(LATER): LATER}, {"b": stored}, {})) == []
         assert cache.answers(["a", "b"]) == {"a": 1, "b": 2}
         assert cache.recorded(["b"])["b"]["origin"] == LATER
         assert cache.stats() == {"answers": 2, "failures": 0}
@@ -250,7 +256,7 @@ def test_merging_lists_answers_that_contradict_and_keeps_its_own(tmp_path):
     open_with(tmp_path, {"a": "yes"})
     other = canonical(record("no", origin=origin_id(LATER)))
     with PromptCache(tmp_path) as cache:
-        assert cache.merge({origin_id(LATER): LATER}, {"a": other}) == {"a": other}
+        assert cache.merge(Batch({origin_id(LATER): LATER}, {"a": other}, {})) == ["a"]
         assert cache.answers(["a"]) == {"a": "yes"}
 
 
@@ -261,7 +267,7 @@ def test_the_order_of_merging_does_not_matter(tmp_path):
     for folder, order in (("one", texts), ("other", texts[::-1])):
         with PromptCache(tmp_path / folder) as cache:
             for text in order:
-                cache.merge(origins, {"a": text})
+                cache.merge(Batch(origins, {"a": text}, {}))
             kept.append(list(cache.records()))
     assert kept[0] == kept[1]
 

@@ -30,8 +30,7 @@ from planted import (
 import descry.annotators.chunks
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
-from descry.annotators.prompt_cache.journal import opened
-from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.jsonl import export, load, opened
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
@@ -237,7 +236,7 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import descry.annotators.chunks, test_shards
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.io.sharding import Shard
 
 descry.annotators.chunks.SLAB = 2

@@ -16,7 +16,7 @@ from descry.activations.exemplar_files import (
 )
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import read_annotations
-from descry.annotators.prompt_cache.rerender import request_of, shown
+from descry.annotators.prompt_cache.check import request_of, shown
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
 from descry.io.hashing import JSON
