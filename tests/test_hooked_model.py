@@ -6,6 +6,7 @@ import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -126,18 +127,30 @@ FAMILIES = {
         "layer.0.SelfAttention.o",
     ),
 }
-PLACES = [
-    (name, site)
-    for name, family in FAMILIES.items()
-    for site in SITES
-    if site != ATTENTION_OUTPUT or family.attention
-]
-CASES = [
-    (name, site, position)
-    for name, site in PLACES
-    for position in POSITIONS
-    if position != "cls" or name in tiny.ENCODERS
-]
+
+
+def pairs():
+    """(family, site, position): every two values of different kinds that go together, once or more.
+
+    A site says where a family's values are, a position what is kept of them: what goes wrong, goes
+    wrong of one of the three, or of two of them.
+    """
+    for number, (name, family) in enumerate(FAMILIES.items()):
+        sites = [site for site in SITES if site != ATTENTION_OUTPUT or family.attention]
+        positions = [kind for kind in POSITIONS if kind != "cls" or name in tiny.ENCODERS]
+        for turn in range(max(len(sites), len(positions))):
+            yield name, sites[(turn + number) % len(sites)], positions[turn % len(positions)]
+
+
+CASES = list(pairs())
+
+
+def test_the_cases_have_every_pair_of_a_family_a_site_and_a_position():
+    for name, family in FAMILIES.items():
+        _, sites, positions = zip(*(case for case in CASES if case[0] == name), strict=True)
+        assert set(SITES) - set(sites) == (set() if family.attention else {ATTENTION_OUTPUT})
+        assert set(POSITIONS) - set(positions) == (set() if name in tiny.ENCODERS else {"cls"})
+    assert {case[1:] for case in CASES} == set(product(SITES, POSITIONS))
 
 
 def test_every_tiny_model_with_feed_forward_layers_is_compared():

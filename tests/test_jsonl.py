@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stand_ins import Scripted
 
 from descry.annotators.base import NO_FRAME, Answer, Identity
 from descry.annotators.prompt_cache import jsonl as exports
@@ -32,25 +33,16 @@ from descry.io.hashing import canonical, sha256_text
 TEMPLATE = p1_template(5, "An example.", ["price"])
 
 
-class Toy:
-    """As much of an annotator as an origin needs."""
-
-    server = price = None
-    packages = ("numpy",)
-
-    def __init__(self, model):
-        self.identity = Identity(f"{model} (toy)", model, "r1", "float32", "{}")
-
-
 def answers(model="org/model", task="p2", count=10, versions=None, say=None):
     """An origin and its records, as asking makes them."""
     texts = [f"Sentence {i}, größer \u2028 {i * i}." for i in range(count)]
     prompts = p2(texts, ["price"]) if task == "p2" else p1(texts, TEMPLATE)
-    toy = Toy(model)
+    identity = Identity(f"{model} (toy)", model, "r1", "float32", "{}")
+    toy = Scripted(identity=identity, packages=("numpy",))
     origin = origin_of(toy, NO_FRAME, prompts[0]) | ({"versions": versions} if versions else {})
     words = {"p1": {"text": "price, sound", "finish": "stop"}, "p2": {"yes": -0.25, "no": -1.5}}
     return origin, {
-        toy.identity.request(prompt).key: record_of(
+        identity.request(prompt).key: record_of(
             prompt, Answer(say or words[task], (10 + i, 1), cut=i % 3)
         )
         for i, prompt in enumerate(prompts)

@@ -239,7 +239,7 @@ import descry.annotators.chunks, test_shards
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.io.sharding import Shard
 
-descry.annotators.chunks.SLAB = 2
+descry.annotators.chunks.CHUNK = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):

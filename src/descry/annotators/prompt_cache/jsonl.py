@@ -37,9 +37,6 @@ FORMER_FAILURES = ".failed.jsonl"  # a former version exported failures into a f
 BATCH = 5_000  # lines of a transaction
 _READABLE = 80  # characters of a model's name in the name of a file
 _KEY = re.compile(r"[0-9a-f]{64}")
-# Of an origin: what is a text, and what is so many texts.
-_TEXTS = ("name", "task", "model", "revision", "dtype", "decoding")
-_PARTS = {"template": 3, "frame": 2}
 
 
 # Writing
@@ -220,7 +217,7 @@ def _batches(path: Path) -> Iterator[Batch]:
             kind, name, value = _parsed(line, known)
             text = canonical(value)
             text.encode()  # half a surrogate pair is JSON, but no text
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}: line {number}: not of an export ({error})") from error
         if len(rows.answers) + len(rows.failures) >= BATCH or name in rows.answers:
             yield rows
@@ -250,50 +247,43 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def _parsed(line: bytes, known: set[str]) -> tuple[str, str, JSON]:
     """("origin", id, origin), ("key", key, record) or ("failed", key, record), checked."""
-    entry = json.loads(line.decode(), parse_constant=_refuse)
-    value = entry["is"]
-    if not isinstance(value, dict):
-        raise ValueError("neither an origin nor an answer")
-    if "origin" in entry:
-        _check_origin(value)
-        if origin_id(value) != entry["origin"]:
-            raise ValueError("an origin whose name is not its hash")
-        return "origin", entry["origin"], value
-    kind = "failed" if "failed" in entry else "key"
-    if not _KEY.fullmatch(entry[kind]):
-        raise ValueError("a key that is no sha256")
-    if kind == "failed":
-        if not all(isinstance(value[name], str) for name in ("reason", "model", "response")):
-            raise ValueError("a failure without reason, model or response")
-        if value["task"] not in get_args(Task):
-            raise ValueError("a failure of an impossible task")
-        return kind, entry[kind], value
-    if value["origin"] not in known:
-        raise ValueError("an answer whose origin is not above it")
-    if not isinstance(value["response"], dict) or not _are_ids(value["sentence"]):
-        raise ValueError("an answer without response or sentence")
-    return kind, entry[kind], value
-
-
-def _check_origin(origin: JSON) -> None:
-    if missing := {*_TEXTS, *_PARTS, "versions"} - origin.keys():
-        raise ValueError(f"an origin without {', '.join(sorted(missing))}")
-    right = {name: isinstance(origin[name], str) for name in _TEXTS}
-    right |= {name: _are_texts(origin[name], count) for name, count in _PARTS.items()}
-    right["versions"] = isinstance(origin["versions"], dict)
-    right["task"] = origin["task"] in get_args(Task)  # part of a file's name
-    if wrong := [name for name, is_right in right.items() if not is_right]:
-        raise ValueError(f"an origin with an impossible {wrong[0]}")
-
-
-def _are_ids(value: JSON) -> bool:
-    """Whether these are an answer's sentences: one, or a list where its prompt shows several."""
-    return isinstance(value, str) or (_are_texts(value, len(value)) if value else False)
-
-
-def _are_texts(value: JSON, count: int) -> bool:
-    is_list = isinstance(value, list) and len(value) == count
-    return is_list and all(isinstance(text, str) for text in value)
+    match json.loads(line.decode(), parse_constant=_refuse):
+        case {
+            "origin": str(name),
+            "is": {
+                "name": str(),
+                "task": str(task),
+                "model": str(),
+                "revision": str(),
+                "dtype": str(),
+                "decoding": str(),
+                "template": [str(), str(), str()],
+                "frame": [str(), str()],
+                "versions": {},
+            } as origin,
+        } if task in get_args(Task):  # the task is part of a file's name
+            if origin_id(origin) != name:
+                raise ValueError("an origin whose name is not its hash")
+            return "origin", name, origin
+        case {
+            "failed": str(key),
+            "is": {"reason": str(), "model": str(), "response": str(), "task": str(task)} as record,
+        } if _KEY.fullmatch(key) and task in get_args(Task):
+            return "failed", key, record
+        case {
+            "key": str(key),
+            "is": {
+                "origin": str(name),
+                "response": {},
+                "sentence": str() | [str(), *_] as ids,
+            } as record,
+        } if _KEY.fullmatch(key) and (
+            isinstance(ids, str) or all(isinstance(one, str) for one in ids)
+        ):
+            if name not in known:
+                raise ValueError("an answer whose origin is not above it")
+            return "key", key, record
+    raise ValueError("neither an origin nor an answer nor a failure")
 
 
 def _refuse(constant: str) -> None:
