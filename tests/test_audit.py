@@ -29,9 +29,7 @@ from planted import (
     Page,
     Toy,
     answers_changed,
-    build,
     lines_of,
-    made_in,
     printed,
     run_annotate,
     run_label,
@@ -64,11 +62,6 @@ from descry.stages import corpus
 
 def here():
     return Project(RESULTS, CACHE)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("audited"), build)
 
 
 def lines(neuron="L0:2", rows=2, project=None):

@@ -30,7 +30,6 @@ from planted import (
     TOPICS,
     WIDTH,
     Toy,
-    made_in,
     own_topic,
     packs_of,
     run_annotate,
@@ -58,11 +57,6 @@ from descry.workflow.dag import imported
 
 NAN = float("nan")
 NEURONS = LAYERS * WIDTH
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ ALL = ["detection", "intruder", "simulation"]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def planted_results(tmp_path_factory):
     """The results up to the labels; paths in them are relative to the folder."""
     return made_in(tmp_path_factory.mktemp("built"), up_to_the_labels)
 

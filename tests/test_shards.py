@@ -7,7 +7,6 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import planted
 import psutil
 import pytest
 import tiny
@@ -24,7 +23,6 @@ from planted import (
     EXEMPLARS,
     Absent,
     Toy,
-    made_in,
 )
 
 import descry.annotators.chunks
@@ -156,11 +154,6 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
 
 
 # Stages that ask
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("built"), planted.build)
 
 
 def annotated(output, journals=None, shard=WHOLE, annotator=None, again=True):
