@@ -281,6 +281,17 @@ def can_mount() -> str:
     return tried.stderr.strip() if tried.returncode else ""
 
 
+def outcome(read: Callable[..., object], *arguments: object) -> object:
+    """What a reader gives; None where it refuses in one line that steers no terminal."""
+    from descry.errors import InputError
+
+    try:
+        return read(*arguments)
+    except InputError as error:
+        assert str(error) and str(error).isprintable()
+        return None
+
+
 def read_apart(read: Callable[[], object], patience: float) -> str:
     """What comes of a read in a process of its own: same as its word, refused, crash, hang.
 
