@@ -48,10 +48,8 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The project with all made and recorded, committed as v1; nobody changes it."""
-    path, ignored = (
-        tmp_path_factory.mktemp("guarded") / "made",
-        [STAMP, "results/page/data/commit.js"],
-    )
+    path = tmp_path_factory.mktemp("guarded") / "made"
+    ignored = [STAMP, "results/page/data/commit.js"]
     repo = small_project(path, SNAKEFILE, STAGES, "page: {title: First}\n", ignored)
     (path / "words.txt").write_text("one two\n")
     assert repo.ran(DVC) == BOTH
