@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
@@ -180,36 +179,24 @@ def of_bytes(content):
     return lambda path: path.write_bytes(content)
 
 
-@dataclass(frozen=True)
-class Kind:
-    """A kind of file.
-
-    Attributes:
-        write: makes a good one.
-        readers: each is given its path.
-    """
-
-    write: object
-    readers: list
-
-
+# How a good file is made, and its readers; each is given the path.
 FILES = {
-    "reviews.jsonl": Kind(of_bytes(REVIEWS["jsonl"]), [reviews]),
-    "reviews.csv": Kind(of_bytes(REVIEWS["csv"]), [reviews]),
-    "reviews.jsonl.gz": Kind(of_bytes(gzip.compress(REVIEWS["jsonl"])), [reviews]),
-    "reviews.csv.gz": Kind(of_bytes(gzip.compress(REVIEWS["csv"])), [reviews]),
-    "reviews.parquet": Kind(of_bytes(REVIEWS["parquet"]), [reviews]),
-    "params.yaml": Kind(of_bytes(SAMPLE.read_bytes()), [params.load]),
-    "descriptors.yaml": Kind(of_bytes(b"rename: {a: b}\nmerge: {c: [d, e]}\n"), [read_edits]),
-    "dvc.lock": Kind(of_bytes(yaml.safe_dump(LOCK).encode()), [read_lock]),
-    "gold.jsonl": Kind(of_bytes(b'{"id": "a", "labels": ["Price"]}\n'), [gold]),
-    "sheet.csv": Kind(of_bytes(SHEET), [sheet]),
-    "export.jsonl": Kind(of_bytes(EXPORT), [imported]),
-    "export.journal.jsonl": Kind(of_bytes(EXPORT), [imported]),
-    "cache.db": Kind(write_cache, [looked_through]),
-    "texts.h5": Kind(write_texts, [texts]),
-    "annotations.h5": Kind(write_annotations, [read_annotations, read_judgements]),
-    "exemplars.h5": Kind(
+    "reviews.jsonl": (of_bytes(REVIEWS["jsonl"]), [reviews]),
+    "reviews.csv": (of_bytes(REVIEWS["csv"]), [reviews]),
+    "reviews.jsonl.gz": (of_bytes(gzip.compress(REVIEWS["jsonl"], mtime=0)), [reviews]),
+    "reviews.csv.gz": (of_bytes(gzip.compress(REVIEWS["csv"], mtime=0)), [reviews]),
+    "reviews.parquet": (of_bytes(REVIEWS["parquet"]), [reviews]),
+    "params.yaml": (of_bytes(SAMPLE.read_bytes()), [params.load]),
+    "descriptors.yaml": (of_bytes(b"rename: {a: b}\nmerge: {c: [d, e]}\n"), [read_edits]),
+    "dvc.lock": (of_bytes(yaml.safe_dump(LOCK).encode()), [read_lock]),
+    "gold.jsonl": (of_bytes(b'{"id": "a", "labels": ["Price"]}\n'), [gold]),
+    "sheet.csv": (of_bytes(SHEET), [sheet]),
+    "export.jsonl": (of_bytes(EXPORT), [imported]),
+    "export.journal.jsonl": (of_bytes(EXPORT), [imported]),
+    "cache.db": (write_cache, [looked_through]),
+    "texts.h5": (write_texts, [texts]),
+    "annotations.h5": (write_annotations, [read_annotations, read_judgements]),
+    "exemplars.h5": (
         write_exemplars,
         [
             read_ends,
@@ -219,14 +206,14 @@ FILES = {
             lambda path: read_shown(path, 2),
         ],
     ),
-    "corpus.parquet": Kind(
+    "corpus.parquet": (
         lambda path: write_table(path, pa.table({"id": ["a", "b"]}), {"stage": "corpus"}),
         [lambda path: read_table(path, "corpus")],
     ),
-    "graphs.parquet": Kind(
+    "graphs.parquet": (
         lambda path: write_records(path, [], {"stage": "graphs"}), [read_records]
     ),
-    "descriptors.json": Kind(
+    "descriptors.json": (
         lambda path: write_json(path, {"made": {"stage": "cluster"}, "descriptors": ["a"]}),
         [lambda path: read_json(path, "cluster")],
     ),
@@ -236,7 +223,7 @@ FILES = {
 def good(folder, name):
     """A file of that name as it should be, in a new folder."""
     folder.mkdir(exist_ok=True)
-    FILES[name].write(folder / name)
+    FILES[name][0](folder / name)
     return folder / name
 
 
@@ -244,7 +231,7 @@ def come_of(path):
     """What comes of reading a file, by each of its readers: "read", "refused", or worse."""
 
     def words():
-        found = (outcome(read, path) for read in FILES[path.name].readers)
+        found = (outcome(read, path) for read in FILES[path.name][1])
         return " ".join("refused" if value is None else "read" for value in found)
 
     # What happens in a C library may end the process, or never end.
@@ -309,7 +296,7 @@ LOOSE = [name for name in FILES if Path(name).suffix not in (".h5", ".db")]
 def test_any_bytes_are_read_or_refused(tmp_path, name, content, packed):
     path = tmp_path / name
     path.write_bytes(gzip.compress(content) if packed and path.suffix == ".gz" else content)
-    for read in FILES[name].readers:
+    for read in FILES[name][1]:
         outcome(read, path)
 
 
@@ -359,7 +346,7 @@ def test_a_result_without_one_of_its_parts_is_read_or_refused(tmp_path, name, in
             del box[key]
             if INSTEAD[instead] is not None:
                 box[key] = INSTEAD[instead]
-        found = [outcome(read, spoilt) for read in FILES[name].readers]
+        found = [outcome(read, spoilt) for read in FILES[name][1]]
         assert name != "annotations.h5" or found[0] is None  # every part of it is needed
 
 

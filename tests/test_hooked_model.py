@@ -810,11 +810,6 @@ def cut_short(folder):
     weights.write_bytes(weights.read_bytes()[:-100])
 
 
-def old_format(folder):
-    (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(b"weights")
-
-
 BROKEN = {
     "config-not-json": (with_text("config.json", "{"), "not a valid JSON file"),
     "config-no-object": (with_text("config.json", "[1]"), "mapping"),
@@ -832,7 +827,6 @@ BROKEN = {
     "tokenizer-config-not-json": (with_text("tokenizer_config.json", "{"), "line 1"),
     "weights-cut-short": (cut_short, "not fully covered"),
     "weights-not-safetensors": (with_text("model.safetensors", "weights"), "header"),
-    "weights-not-torch": (old_format, "is a pickle"),
     "weights-of-another-shape": (with_config(hidden_size=64), "mismatched"),
     "weights-of-another-model": (
         with_config(model_type="gpt2"),
@@ -854,18 +848,6 @@ def test_a_folder_that_cannot_be_loaded_is_refused_in_one_line(own, broken):
     assert message.startswith(f"{folder}: cannot be loaded (")
     assert reason in message
     assert len(message) < 500
-
-
-def test_a_model_s_own_code_is_never_run_nor_asked_about(own, capfd):
-    folder = own("bert")
-    (folder / "mine.py").write_text("raise SystemExit('run')")
-    change(
-        folder / "config.json",
-        model_type="mine",
-        auto_map={"AutoConfig": "mine.Config", "AutoModel": "mine.Model"},
-    )
-    assert "custom code" in refused(folder)
-    assert "[y/N]" not in "".join(capfd.readouterr())
 
 
 def test_a_gpu_that_is_not_here_is_refused(folder, monkeypatch):
