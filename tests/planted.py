@@ -16,9 +16,10 @@ import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+import stand_ins
 
 from descry.annotators.annotations import read_annotations, writing_annotations
-from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.base import NO_FRAME, Identity
 from descry.annotators.bitset import Answers
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p1_template, p2
@@ -237,35 +238,19 @@ def run_graphs():
     graphs.run(CORPUS, GRAPHS, GRAPH_SCORES, section={"neurons": 0}, extraction={}, **inner)
 
 
-class Toy:
+class Toy(stand_ins.Scripted):
     """An annotator that says Yes to the reviews with a topic's word, and to all of BROAD."""
 
     identity = ANNOTATOR
-    frame = NO_FRAME
-    server = None
-    price = None
-    packages = ()
 
-    def __init__(self, said=None):
-        self.asked = []
-        self.said = said or (lambda prompt: log_probabilities(applies(prompt)))
-
-    def answer(self, prompts, wanted):
-        for row in sorted(wanted):
-            self.asked.append(prompts[row])
-            found = self.said(prompts[row])
-            yield [(row, found if isinstance(found, Answer) else Answer(found))]
+    def __init__(self, said=lambda prompt: log_probabilities(applies(prompt))):
+        super().__init__(said, group=1)
 
 
-class Absent(Toy):
+class Absent(stand_ins.Absent):
     """An annotator whose model is not here."""
 
-    @property
-    def frame(self):
-        raise AssertionError("the tokenizer was loaded")
-
-    def answer(self, prompts, wanted):
-        raise AssertionError("the annotator was asked")
+    identity = ANNOTATOR
 
 
 def applies(prompt):

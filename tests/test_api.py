@@ -32,7 +32,11 @@ from descry.n2g.tables import read_records
 from descry.stages import graphs
 from descry.workflow.params import load
 
-FUNCTIONS = [name for name in descry._LAZY if inspect.isfunction(getattr(descry, name))]
+FUNCTIONS = [
+    name
+    for name, module in descry._LAZY.items()
+    if module == "descry.api" and inspect.isfunction(getattr(descry, name))
+]
 SHIPPED = load(ROOT / "presets/sample.yaml").model_dump()
 TEXTS = sentences(60)
 

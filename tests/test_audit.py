@@ -61,11 +61,6 @@ def here():
     return Project(RESULTS, CACHE)
 
 
-@pytest.fixture(scope="module")
-def built(planted_results):
-    return planted_results
-
-
 def lines(neuron="L0:2", rows=2, project=None):
     return lines_of(tree(audit(project or here(), neuron, rows, rows)))
 

@@ -68,7 +68,7 @@ def lowest_topic(neuron):
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def planted_results(tmp_path_factory):
     """A folder with all results in it, of both ends and two layers."""
     return made_in(tmp_path_factory.mktemp("ends"), lambda: build(LAYERS, lowest=True))
 

@@ -59,11 +59,6 @@ NAN = float("nan")
 NEURONS = LAYERS * WIDTH
 
 
-@pytest.fixture(scope="module")
-def built(planted_results):
-    return planted_results
-
-
 @pytest.fixture
 def packs(run):
     return packs_of(SITE)

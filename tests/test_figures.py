@@ -25,7 +25,7 @@ from planted import (
     NULLS,
     PER_DESCRIPTOR,
     TOPICS,
-    build,
+    made_in,
     own_topic,
     read_csv,
     run_evaluate,
@@ -67,21 +67,15 @@ def run_figures(folder="made", **changes):
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build(lowest=True)
+def planted_results(planted_ends, tmp_path_factory):
+    """With gold labels, and figures."""
+
+    def make():
         write_gold(own_topic(read_table(CORPUS, "corpus")["id"].to_pylist()))
         run_evaluate()
         run_figures("first")
-    return folder
 
-
-@pytest.fixture
-def run(planted, tmp_path, monkeypatch):
-    shutil.copytree(planted, tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
+    return made_in(shutil.copytree(planted_ends, tmp_path_factory.mktemp("figures") / "run"), make)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from extracting import WORDS, section, sentences, write_corpus
 from miniature import ROOT
 from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
 from neurons import WORDS as SPOKEN
-from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, made_in, run_report
+from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, run_report
 
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
@@ -523,11 +523,6 @@ LIFTS = [[1.5, 2.0, 0.5], [NAN, 1.0, 3.0], [9.0, 9.0, 9.0]]
 
 
 # The explorer
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
 
 
 def write_graphs(*records):

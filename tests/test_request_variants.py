@@ -20,7 +20,7 @@ from descry.annotators.openai_server.refusal import TOO_LONG
 from descry.annotators.openai_server.schema import Token
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
-from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompt_cache.store import Batch, PromptCache
 from descry.annotators.prompts import p1, p1_template, p2
 from descry.annotators.thoughts import opens_thought
 from descry.cli.progress import reporting
@@ -238,7 +238,7 @@ def test_of_several_ways_in_a_cache_the_one_with_most_answers_goes_on(tmp_path):
         other = annotator(server.url, "p2")
         put(tmp_path / "other", other, questions("p2", TEXTS[1:]))
     with PromptCache(tmp_path) as cache, PromptCache(tmp_path / "other") as more:
-        cache.merge(more.origins(), dict(more.records()))
+        cache.merge(Batch(more.origins(), dict(more.records()), {}))
         who = annotator(GONE, "p2")
         go_on(cache, who)
     assert who.identity.decoding == other.identity.decoding

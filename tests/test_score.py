@@ -44,7 +44,7 @@ from descry.annotators.base import Answer
 from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.jsonl import export, load
-from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompt_cache.store import Batch, PromptCache
 from descry.annotators.prompts import descriptors_of, numbered
 from descry.errors import InputError
 from descry.io.hashing import canonical
@@ -62,7 +62,7 @@ ALL = ["detection", "intruder", "simulation"]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def planted_results(tmp_path_factory):
     """The results up to the labels; paths in them are relative to the folder."""
     return made_in(tmp_path_factory.mktemp("built"), up_to_the_labels)
 
@@ -288,7 +288,7 @@ def test_every_answer_is_verified_those_about_several_sentences_too(run):
 def put(key, record):
     with PromptCache(CACHE) as cache:
         cache.remove([key], [])
-        cache.merge(cache.origins(), {key: canonical(record)})
+        cache.merge(Batch(cache.origins(), {key: canonical(record)}, {}))
 
 
 TAMPERED = {

@@ -12,11 +12,13 @@ import planted
 import pytest
 import tiny
 import yaml
+from faults import Trap
 from miniature import check_out
 from servers import Reply, completion, serving
 
 from descry.annotators.factory import create
-from descry.annotators.prompt_cache.jsonl import export, file_name
+from descry.annotators.prompt_cache.jsonl import export
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
 from descry.labels.clustering import Descriptor, Edits, apply_edits
@@ -30,16 +32,6 @@ KEY = "sk-s3cr3t-0123456789abcdef"
 
 
 # Models
-
-
-class Trap:
-    """A pickle of it creates a file in whoever loads it."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 @pytest.fixture
@@ -300,36 +292,15 @@ def test_an_edit_with_control_characters_is_refused_in_one_line(word, where):
     assert str(caught.value).isprintable()
 
 
-class Foreign:
-    """A cache that somebody handed over, with an origin that would name a file elsewhere."""
-
-    folder = Path("cache")
-
-    def __init__(self, origin):
-        self.origin = origin
-
-    def records(self):
-        return iter([])
-
-    def by_origin(self):
-        return {"o": (1, 0, 0)}
-
-    def origins(self):
-        return {"o": self.origin}
-
-    def failures(self):
-        return iter([("0" * 64, self.origin)])
-
-
 @pytest.mark.parametrize("origin", [{"task": "../../up", "model": "m"}, {"task": "p1"}, {}])
 def test_an_export_is_written_nowhere_else(tmp_path, origin):
-    with pytest.raises(InputError, match="impossible task or model"):
-        export(Foreign(origin), tmp_path / "a/answers")
-    assert files_in(tmp_path) == set()
-
-
-@pytest.mark.parametrize("model", UP)
-def test_the_name_of_an_export_is_one_plain_name(model):
-    name = file_name({"task": "p2", "model": model})
-    assert Path(name).name == name and len(name) < 120
-    assert not name.startswith((".", "-"))
+    stored = [
+        lambda cache: cache.store(origin, {"0" * 64: {"response": {}, "sentence": "0" * 16}}),
+        lambda cache: cache.fail({"0" * 64: origin}),
+    ]
+    for number, store in enumerate(stored):
+        with PromptCache(tmp_path / str(number)) as cache:
+            store(cache)
+            with pytest.raises(InputError, match="impossible task or model"):
+                export(cache, tmp_path / "a/answers")
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}

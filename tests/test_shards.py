@@ -7,7 +7,6 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import planted
 import psutil
 import pytest
 import tiny
@@ -24,14 +23,12 @@ from planted import (
     EXEMPLARS,
     Absent,
     Toy,
-    made_in,
 )
 
 import descry.annotators.chunks
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
-from descry.annotators.prompt_cache.journal import opened
-from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.jsonl import export, load, opened
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
@@ -159,11 +156,6 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
 # Stages that ask
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("built"), planted.build)
-
-
 def annotated(output, journals=None, shard=WHOLE, annotator=None, again=True):
     told = {"scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1}
     told |= {"max_failures": 0.0, "annotator": {"kind": "toy"}}
@@ -237,10 +229,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import descry.annotators.chunks, test_shards
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.io.sharding import Shard
 
-descry.annotators.chunks.SLAB = 2
+descry.annotators.chunks.CHUNK = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):

@@ -46,11 +46,9 @@ from planted import (
     Toy,
     answers_changed,
     applies,
-    build,
     in_words,
     lines_of,
     log_probabilities,
-    made_in,
     own_topic,
     printed,
     read_csv,
@@ -85,13 +83,6 @@ from descry.provenance.audit.project import Project
 from descry.provenance.audit.tree import tree
 from descry.stages import cluster, describe
 from descry.stages import evaluate as evaluate_stage
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A folder with all results in it; paths in them are relative to it."""
-    return made_in(tmp_path_factory.mktemp("built"), build)
-
 
 # corpus
 

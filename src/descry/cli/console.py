@@ -23,8 +23,7 @@ from descry.activations.top_k import ENDS, HIGHEST, REASONS, in_common
 from descry.activations.truncation import Cut
 from descry.annotators.base import Price
 from descry.annotators.cost import cost
-from descry.annotators.prompt_cache.check import Verified
-from descry.annotators.prompt_cache.one_sided import one_sided_annotators
+from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError

@@ -13,7 +13,7 @@ from descry.annotators.client import AskOptions, Progress, answer_prompts, store
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_verdict
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompt, p2
 from descry.annotators.sampling import Scope, exemplar_scope, whole
 from descry.annotators.yes_share import one_sided

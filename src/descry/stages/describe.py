@@ -12,7 +12,7 @@ from descry.annotators.client import AskOptions, Progress, answer_prompts, store
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import Topics, read_topics
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompts, p1, p1_template
 from descry.corpus.splits import corpus_id, draw
 from descry.errors import InputError

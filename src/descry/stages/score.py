@@ -18,7 +18,7 @@ from descry.annotators.client import AskOptions, Progress, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompt, Task
 from descry.corpus.splits import CALIBRATION, VALIDATION, split_rows
 from descry.errors import InputError

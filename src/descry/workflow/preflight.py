@@ -68,14 +68,13 @@ def check_made(results: Path, name: str) -> None:
 
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The models and annotators in a section, by dotted key."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
     if isinstance(value, dict):
         if "model" in value:
             yield key, value
         for name, part in value.items():
             yield from _models(part, f"{key}.{name}")
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _models(part, f"{key}.{number}")
 
 
 def _check_model(key: str, spec: dict[str, Any]) -> None:
