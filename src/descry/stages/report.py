@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from descry.io.hdf5 import reading_hdf5
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 from descry.io.read_provenance import provenance_of
+from descry.io.section import Count, Section
 from descry.labels.results import labelled_ends, read_labels
 from descry.n2g.tables import read_records
 from descry.reporting.explorer.labelled import over
@@ -32,10 +32,19 @@ _TEXTS = {
 }  # fmt: skip
 
 
-def run(
+class Report(Section):
+    """The explorer."""
+
+    title: str | None
+    exemplars_shown: Count
+
+
+def write_report(
+    params: Report,
+    *,
     corpus: Path,
     candidates: Path,
-    descriptors: Path,
+    clusters: Path,
     annotations: Path,
     judgements: Path,
     activations: Path,
@@ -46,33 +55,28 @@ def run(
     curves: Path,
     nulls: Path,
     alignment: Path,
-    rated: Path,
+    descriptors: Path,
     correlation: Path,
     scored: Path,
     scores: Path,
     trials: Path,
     graphs: Path,
     graph_scores: Path,
-    gold: Path | None,
-    output: Path,
-    *,
-    section: dict[str, Any],
-    title: str | None,
-    exemplars_shown: int,
+    gold: Path | None = None,
+    report: Path,
 ) -> dict[str, int]:
     """Write the site: the page, and packs of data that it loads when they are looked at.
 
     Args:
-        rated: descriptors.csv, how well the annotator did on each.
+        clusters: descriptors.json.
+        descriptors: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
-        output: the folder, replaced as a whole.
-        title: heading of the page; None: what the neurons of the target respond to.
-        exemplars_shown: sentences shown of a neuron and half.
+        report: the folder, replaced as a whole.
 
     Raises:
         InputError: a file is missing, or not what the stages write.
     """
-    stages = {"corpus": corpus, "describe": candidates, "cluster": descriptors}
+    stages = {"corpus": corpus, "describe": candidates, "cluster": clusters}
     stages |= {"activations": activations, "exemplars": exemplars, "graphs": graphs}
     stages |= {"annotate": annotations, "judge": judgements, "label": labels}
     stages |= {"evaluate": metrics, "score": scores}
@@ -80,14 +84,14 @@ def run(
     every, judge = read_annotations(annotations), read_judgements(judgements)
     kept = {name for table in tables.values() for name in table.descriptors}
     b = every.only([name for name in every.descriptors if name in kept])
-    per_descriptor = _rows(rated, "evaluate")
+    per_descriptor = _rows(descriptors, "evaluate")
     if {row["descriptor"] for row in per_descriptor} != kept:
-        raise InputError(f"{rated}: not of these labels: run `descry evaluate` again")
+        raise InputError(f"{descriptors}: not of these labels: run `descry stage evaluate` again")
     sizes, sets = _sets(exemplars)
     made = {stage: provenance_of(path, stage) for stage, path in stages.items()}
     model = made["activations"]["params"]["target"]["model"].rstrip("/").rpartition("/")[2]
     found = Run(
-        title=f"What the neurons of {model} respond to" if title is None else title,
+        title=f"What the neurons of {model} respond to" if params.title is None else params.title,
         made=made,
         corpus=read_table(corpus, "corpus"),
         b=b,
@@ -96,7 +100,7 @@ def run(
         tables={end: over(table, b.descriptors) for end, table in tables.items()},
         composed=read_table(composed, "label"),
         scored=read_table(scored, "evaluate"),
-        clusters=read_json(descriptors, "cluster"),
+        clusters=read_json(clusters, "cluster"),
         metrics=read_json(metrics, "evaluate"),
         scores=read_json(scores, "score"),
         rows={
@@ -108,8 +112,8 @@ def run(
             "trials": _rows(trials, "score"),
             "graphs": _rows(graph_scores, "graphs"),
         },
-        shown=read_shown(exemplars, exemplars_shown),
-        number=exemplars_shown,
+        shown=read_shown(exemplars, params.exemplars_shown),
+        number=params.exemplars_shown,
         sizes=sizes,
         sets=sets,
         silent={end: read_silent(exemplars, end).words for end in tables},
@@ -117,7 +121,7 @@ def run(
         cut=read_cut(activations),
         graphs=read_records(graphs)[0],
     )
-    written = write_site(output, found.packs(), _commit())
+    written = write_site(report, found.packs(), _commit())
     return {"neurons": len(tables[HIGHEST].neurons), "sentences": len(b.ids)} | written
 
 
@@ -131,7 +135,7 @@ def _ends(labels: Path, exemplars: Path) -> list[str]:
     if absent := set(ends) - set(read_ends(exemplars)):
         raise InputError(
             f"{exemplars}: no sets of the {min(absent)} activations, which labels.parquet has: run"
-            " `descry label` again"
+            " `descry stage label` again"
         )
     return ends
 

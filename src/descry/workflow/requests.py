@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from descry.annotators.base import NO_FRAME, Annotator, Frame
@@ -19,7 +18,9 @@ from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 from descry.labels.results import read_labels
 from descry.stages import annotate, describe, score
-from descry.workflow.params import Params, Scoped, Score
+from descry.stages.annotate import Scoped
+from descry.stages.score import Score
+from descry.workflow.params import Params
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,7 @@ def _asked(
     exemplars = results / "exemplars.h5"
     if section.scope == "exemplars" and not exemplars.is_file():
         return texts[: _most(section, params, len(texts))], False
-    scope = partial(annotate.scope_of, ids, exemplars, section.scope)
-    which = scope(section.neurons, section.sample, section.seed)
+    which = annotate.scope_of(section, ids, exemplars)
     return [text for text, asked in zip(texts, which.asked, strict=True) if asked], True
 
 
@@ -144,10 +144,9 @@ def _scores(
     # Without a matrix nothing is simulated.
     kept = params.activations.store == "matrix"
     asked = [name for name in section.scorers if kept or name != "simulation"]
-    workers = score.annotators(section.annotator.model_dump(), asked, phrases, texts)
-    drawn = section.model_dump(include={"neurons", "sentences", "distractors", "seed"})
+    workers = score.annotators(section.annotator, asked, phrases, texts)
     tried = (
-        score.tried_out(results / "corpus.parquet", read_labels(labels), exemplars, **drawn)
+        score.tried_out(section, results / "corpus.parquet", read_labels(labels), exemplars)
         if known
         else []
     )

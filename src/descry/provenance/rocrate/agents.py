@@ -6,7 +6,7 @@ from urllib.parse import quote
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from descry.annotators.human import HUMAN
+from descry.annotators.human.annotator import HUMAN
 from descry.io.hashing import JSON, canonical, sha256_text
 from descry.provenance.rocrate.entities import add, add_value, local
 from descry.provenance.rocrate.run import WORKFLOW, Run, is_code
