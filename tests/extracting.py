@@ -60,10 +60,19 @@ def section(folder, **changes):
     return told | changes
 
 
-def compute(corpus, output, told, progress=lambda *_: None):
-    from descry.stages import activations
+def activation_params(told):
+    """The section of these values, which need not be those of real params."""
+    from descry.models.spec import Model
+    from descry.stages.activations import Activations
 
-    return activations.run(corpus, output, section=told, progress=progress, **told)
+    return Activations.model_construct(**told | {"target": Model.model_construct(**told["target"])})
+
+
+def compute(corpus, output, told, progress=lambda *_: None):
+    from descry.stages.activations import extract_activations
+
+    files = {"corpus": corpus, "activations": output}
+    return extract_activations(activation_params(told), **files, progress=progress)
 
 
 # Processes of their own, to be killed or measured: forks of one that has imported everything.

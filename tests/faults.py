@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -90,7 +89,8 @@ def _is_stage(process: psutil.Process, name: str) -> bool:
         words = process.cmdline()
     except psutil.Error:
         return False
-    return any(Path(word).name == "descry" and behind == name for word, behind in pairwise(words))
+    runs = zip(words, words[1:], words[2:], strict=False)
+    return any((Path(one).name, *behind) == ("descry", "stage", name) for one, *behind in runs)
 
 
 def kill_stage(repo: Repo, command: str, stage: str, moment: float) -> str | None:

@@ -17,7 +17,7 @@ import planted
 import pytest
 import tiny
 import torch
-from extracting import WORDS, compute, section, sentences, write_corpus
+from extracting import WORDS, activation_params, compute, section, sentences, write_corpus
 from miniature import ROOT
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM, AutoTokenizer
 
@@ -29,7 +29,7 @@ from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 from descry.n2g.graph import graph_json
 from descry.n2g.tables import read_records
-from descry.stages import graphs
+from descry.stages.graphs import Graphs, graph_neurons
 from descry.workflow.params import load
 
 FUNCTIONS = [
@@ -361,10 +361,10 @@ def test_a_model_in_half_precision_stays_in_it(folder):
 def test_a_graph_is_the_one_of_stage_graphs(folder, tmp_path, position, augment):
     told = SHIPPED["graphs"] | {"neurons": ["L1:5"], "augment": augment, "position": position}
     corpus = write_corpus(tmp_path / "corpus.parquet", TEXTS)
-    files = corpus, tmp_path / "graphs.parquet", tmp_path / "graphs.csv"
-    how = {"extraction": section(folder("bert")), "progress": lambda *_: None}
-    graphs.run(*files, section=told, **how, **told)
-    [record], _ = read_records(files[1])
+    files = {"graphs": tmp_path / "graphs.parquet", "scores": tmp_path / "graphs.csv"}
+    sections = Graphs(**told), activation_params(section(folder("bert")))
+    graph_neurons(*sections, corpus=corpus, **files, progress=lambda *_: None)
+    [record], _ = read_records(files["graphs"])
 
     for model in (folder("bert"), pair(folder("bert"), AutoModelForMaskedLM)):
         given = {"position": position, "augment": augment, "device": "cpu", "max_tokens": 64}

@@ -54,7 +54,7 @@ from descry.provenance.audit.project import Project
 from descry.provenance.audit.query import inquire
 from descry.provenance.audit.tree import answer, tree, tree_of_descriptor, tree_of_review
 from descry.provenance.audit.uses import of_descriptor, of_review
-from descry.stages import corpus
+from descry.stages.corpus import Corpus, build_corpus
 
 
 def here():
@@ -350,8 +350,8 @@ def test_reviews_outside_of_the_project_are_found_and_their_place_is_not_told(ru
     outside.parent.mkdir()
     REVIEWS.rename(outside)
     made = table_provenance(read_table(CORPUS, "corpus"))["params"]
-    told = {name: value for name, value in made.items() if name != "reviews"}
-    corpus.run([outside], CORPUS, section=made | {"reviews": str(outside)}, **told)
+    params = Corpus(**made | {"reviews": str(outside)})
+    build_corpus(params, reviews=[outside], corpus=CORPUS)
     Path("params.yaml").write_text(f"corpus:\n  reviews: {outside}\n")
     found = of(rows=ALL)
     (source,) = found.steps[0].inputs

@@ -121,7 +121,8 @@ def test_what_fails_in_one_process_ends_all_with_its_line(tmp_path, gpt2, capfd)
         part.save_pretrained(tmp_path / "broken")
     told = json.dumps(section(tmp_path / "broken"))
     started = time.monotonic()
-    arguments = ["activations", corpus, "-o", tmp_path / "out" / "a.h5", "-p", told]
+    arguments = ["stage", "activations", f"corpus={corpus}"]
+    arguments += [f"activations={tmp_path / 'out' / 'a.h5'}", "-p", told]
     status = launch(2, [sys.executable, "-m", "descry", *map(str, arguments)])
     assert time.monotonic() - started < QUICK
     assert status == 2
@@ -322,12 +323,13 @@ def test_a_job_wants_a_process_a_gpu_where_all_are_asked_for(monkeypatch, device
 
 @pytest.fixture
 def command(tmp_path, gpt2, monkeypatch):
-    """`descry activations` for a device, as typed."""
+    """`descry stage activations` for a device, as typed."""
     corpus = write_corpus(tmp_path / "corpus.parquet", sentences(20))
 
     def run(device):
         told = json.dumps(section(gpt2, device=device))
-        typed = ["activations", str(corpus), "-o", str(tmp_path / "a.h5"), "-p", told]
+        typed = ["stage", "activations", f"corpus={corpus}"]
+        typed += [f"activations={tmp_path / 'a.h5'}", "-p", told]
         monkeypatch.setattr(sys, "argv", ["descry", *typed])
         cli.main()
 

@@ -101,10 +101,7 @@ def test_two_runs_at_once_do_not_disturb_each_other(repo, built, tool):
 
 # Disks
 
-LABEL = (
-    "descry label results/corpus.parquet results/exemplars.h5 results/annotations.h5"
-    " -o results/labels.parquet --composed results/composed.parquet --neurons results/neurons.json"
-)
+LABEL = "descry stage label"
 
 
 @pytest.mark.slow

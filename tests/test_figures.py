@@ -41,7 +41,7 @@ from descry.reporting import figures as draw
 from descry.reporting.ordering import alike
 from descry.reporting.sensitivity import sensitivity
 from descry.reporting.style import LONGEST, save, shown
-from descry.stages import figures
+from descry.stages.figures import Figures, draw_figures
 from descry.workflow.dag import PLOTS, _plots
 
 FIGURES = [
@@ -59,9 +59,19 @@ NAMES = [
 def run_figures(folder="made", **changes):
     """The files that were written, by their path in the folder."""
     section = {"dpi": 60, "sentences": 2, "seed": 0} | changes
-    inputs = CORPUS, CANDIDATES, DESCRIPTORS, LABELS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR
-    folders = [Path(folder, kind) for kind in ("figures", "tables", "plots")]
-    figures.run(*inputs, CORRELATION, *folders, section=section, **section)
+    draw_figures(
+        Figures(**section),
+        corpus=CORPUS,
+        candidates=CANDIDATES,
+        clusters=DESCRIPTORS,
+        labels=LABELS,
+        curves=CURVES,
+        nulls=NULLS,
+        alignment=ALIGNMENT,
+        descriptors=PER_DESCRIPTOR,
+        correlation=CORRELATION,
+        **{kind: Path(folder, kind) for kind in ("figures", "tables", "plots")},
+    )
     found = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
@@ -250,7 +260,7 @@ def test_dvc_draws_the_plots_of_two_versions_without_a_network(made):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (",deviation,", ",other,", "no column deviation: run `descry evaluate` again"),
+        (",deviation,", ",other,", "no column deviation: run `descry stage evaluate` again"),
         ("\nhalves,precision,0.2,", "\nhalves,precision,high,", "at: no number: 'high'"),
     ],
 )

@@ -128,11 +128,14 @@ class Study:
         return err if status == 2 else out
 
     def stage(self, name, *options, status=0):
-        corpus, candidates = "results/corpus.parquet", "results/candidates.parquet"
-        inputs = ["results/descriptors.json", "results/exemplars.h5"]
-        files = [corpus, "-o", candidates] if name == "describe" else [corpus, *inputs]
-        files += [] if name == "describe" else ["-o", f"results/{name}.h5"]
-        return self.run(name, *files, *options, status=status)
+        files = ["corpus=results/corpus.parquet"]
+        if name == "describe":
+            files.append("candidates=results/candidates.parquet")
+        else:
+            files += ["descriptors=results/descriptors.json", "exemplars=results/exemplars.h5"]
+            written = {"annotate": "annotations", "judge": "judgements"}[name]
+            files.append(f"{written}=results/{name}.h5")
+        return self.run("stage", name, *files, *options, status=status)
 
     def open(self):
         return PromptCache(self.cache)

@@ -9,7 +9,7 @@ import numpy as np
 import planted
 import pytest
 import tiny
-from extracting import WORDS, section, sentences, write_corpus
+from extracting import WORDS, activation_params, section, sentences, write_corpus
 from miniature import ROOT
 from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
 from neurons import WORDS as SPOKEN
@@ -23,6 +23,7 @@ from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
+from descry.models.spec import Model
 from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
@@ -39,6 +40,7 @@ from descry.n2g.tables import (
 from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
+from descry.stages.graphs import Graphs, graph_neurons
 from descry.workflow.params import load, parse
 
 NAN = float("nan")
@@ -58,9 +60,17 @@ def corpus(tmp_path):
 def make(corpus, model, folder, extraction=None, **changes):
     told = SHIPPED.model_dump() | {"neurons": ["L0:3", "L1:0", "L1:5"], "texts": 8, "train": 4}
     told |= {"augment": None} | changes
-    files = corpus, folder / "graphs.parquet", folder / "graphs.csv"
-    how = {"extraction": section(model) | (extraction or {}), "progress": lambda *_: None}
-    return graphs.run(*files, section=told, **how, **told)
+    files = {"graphs": folder / "graphs.parquet", "scores": folder / "graphs.csv"}
+    model_of = activation_params(section(model) | (extraction or {}))
+    how = {"progress": lambda *_: None}
+    return graph_neurons(graph_params(told), model_of, corpus=corpus, **files, **how)
+
+
+def graph_params(told):
+    """The section of these values, which need not be those of real params."""
+    augment = told["augment"]
+    augment = Model.model_construct(**augment) if isinstance(augment, dict) else augment
+    return Graphs.model_construct(**told | {"augment": augment})
 
 
 def table(folder):
@@ -298,7 +308,7 @@ def test_words_are_replaced_by_the_nearest_of_the_target_or_a_masked_models(
 
 
 def test_no_neurons_load_no_model_and_write_files_without_rows(model, tmp_path):
-    counts = make(tmp_path / "absent", model, tmp_path, {"target": None}, neurons=0)
+    counts = make(tmp_path / "absent", model, tmp_path, {"target": {}}, neurons=0)
     assert counts == {"neurons": 0, "with a path": 0}
     assert read_records(tmp_path / "graphs.parquet")[0] == []
     assert (tmp_path / "graphs.csv").read_text().count("\n") == 1

@@ -328,5 +328,5 @@ def test_a_file_without_graphs_is_an_error(stored, only):
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(InputError, match="make it with `descry graphs`"):
+    with pytest.raises(InputError, match="make it with `descry stage graphs`"):
         read_graphs(tmp_path / "graphs.parquet")

@@ -151,6 +151,7 @@ def test_times_and_the_order_of_keys_mean_nothing(repo):
         *repo.path.glob("src/**/*.py"),
         *repo.path.glob("data/**/*"),
         repo.path / "Snakefile",
+        *repo.path.glob("workflow/rules/*.smk"),
     ]:
         path.touch()
     assert repo.settled()
@@ -203,12 +204,15 @@ def test_a_annotator_that_is_down_leaves_the_previous_answers(repo):
     old = yaml.safe_load((repo.path / "params.yaml").read_text())["annotate"]["annotator"]
     down |= {"concurrency": 1, "timeout": 1.0, "retries": 0}
     repo.set(**{"annotate.annotator": down})
+    assert "other kinds of annotators now: run `descry dvc`" in repo.sh("dvc repro", status=255)
+    repo.sh("descry dvc")
     said = repo.sh("dvc repro annotate", status=255)
     assert "stage annotate failed: see logs/annotate.log" in said
     assert repo.results() == before
     repo.sh("descry show")
     assert repo.due() >= {"annotate"}
     repo.set(**{"annotate.annotator": old})
+    repo.sh("descry dvc")
     assert repo.settled()
 
 

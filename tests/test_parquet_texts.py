@@ -51,5 +51,5 @@ def test_neighbours_are_read_once(files, monkeypatch):
 
 
 def test_a_missing_file_is_told_by_the_command_that_makes_it(tmp_path):
-    with pytest.raises(InputError, match="make it with `descry corpus`"):
+    with pytest.raises(InputError, match="make it with `descry stage corpus`"):
         Texts(tmp_path / "corpus.parquet", "corpus", "text")

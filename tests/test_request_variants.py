@@ -29,7 +29,7 @@ from descry.errors import InputError
 from descry.io.parquet import write_table
 from descry.io.read_provenance import provenance_of
 from descry.provenance.verify.recompute import _again
-from descry.stages import describe
+from descry.stages.describe import Describe, describe_sentences
 from descry.workflow.requests import _frame
 
 TOP = {"Yes": -0.2, "No": -2.0, "Maybe": -6.0}
@@ -569,14 +569,13 @@ def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path)
         section |= {"example": None, "max_failures": 0.0}
         files = [tmp_path / f"{name}.parquet" for name in ("first", "again", "replay")]
         for file in files:
-            describe.run(
-                tmp_path / "corpus.parquet",
-                file,
-                tmp_path / "cache",
-                section=section,
+            describe_sentences(
+                Describe(**section),
+                corpus=tmp_path / "corpus.parquet",
+                candidates=file,
+                cache_folder=tmp_path / "cache",
                 replay=file.stem == "replay",
                 progress=lambda *_: None,
-                **section,
             )
         assert sum("temperature" in body for body in server.bodies) == 1 + 1  # of the example
         assert server.requests == 2 + 1 + len(TEXTS) + 1

@@ -33,6 +33,7 @@ from planted import (
     run_exemplars,
     run_label,
     run_score,
+    scored,
     topics_of,
     write_activations,
     write_annotations,
@@ -41,6 +42,7 @@ from planted import (
 )
 
 from descry.annotators.base import Answer
+from descry.annotators.human.spec import Human
 from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.jsonl import export, load
@@ -52,6 +54,7 @@ from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table
 from descry.io.provenance import provenance
+from descry.stages.score import Score
 from descry.workflow.garbage import garbage
 from descry.workflow.params import Params
 from descry.workflow.requests import forecast
@@ -441,7 +444,7 @@ def test_where_no_matrix_is_kept_nobody_asks_for_simulation(run, server):
 
 @pytest.mark.parametrize("scorers", [ALL, ["detection", "simulation"], ["intruder"]])
 def test_a_person_answers_p2_alone(run, scorers):
-    ann = {"kind": "human", "model": "ann", "revision": "round-1"}
+    ann = Human(kind="human", model="ann", revision="round-1")
     with pytest.raises(InputError, match=r"ann \(human\): people answer p2 alone.*score\.scorers"):
         run_score(None, ann, scorers=scorers)
     assert not SCORES.exists()
@@ -449,18 +452,13 @@ def test_a_person_answers_p2_alone(run, scorers):
 
 
 def test_a_persons_answers_to_p2_are_enough_for_detection(run):
-    ann = {"kind": "human", "model": "ann", "revision": "round-1"}
+    ann = Human(kind="human", model="ann", revision="round-1")
     with pytest.raises(InputError, match="not answered by a person"):
         run_score(None, ann, scorers=["detection"])
 
 
 def test_without_a_annotator_the_files_say_so(run):
-    from descry.stages import score
-
-    section = SAMPLE["score"] | {"annotator": None}
-    files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
-    how = {"replay": False, "progress": lambda *_: None}
-    assert score.run(*files, section=section, **how, **section) == {"score": 0}
+    assert scored(Score(**SAMPLE["score"] | {"annotator": None})) == {"score": 0}
     found = read_json(SCORES, "score")
     assert (found["undefined"], found["made"]["stage"]) == (
         "no annotator (score.annotator)",
@@ -521,7 +519,7 @@ def test_a_missing_file_names_the_command_that_makes_it(run, path):
 def test_files_of_different_runs_are_refused(run):
     run_exemplars(top_percent=12.0)
     with pytest.raises(
-        InputError, match=r"labels\.parquet: made of another exemplars\.h5: run `descry la"
+        InputError, match=r"labels\.parquet: made of another exemplars\.h5: run `descry stage"
     ):
         run_score(Absent())
     table = read_table(CORPUS, "corpus")

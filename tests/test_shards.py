@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import tiny
-from extracting import WORDS, compute, section, sentences, write_corpus
+from extracting import WORDS, activation_params, compute, section, sentences, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature import ROOT
@@ -21,6 +21,8 @@ from planted import (
     CORPUS,
     DESCRIPTORS,
     EXEMPLARS,
+    SCOPED,
+    SPEC,
     Absent,
     Toy,
 )
@@ -34,7 +36,10 @@ from descry.annotators.prompts import p2
 from descry.errors import InputError
 from descry.io.parquet import read_table
 from descry.io.sharding import WHOLE, Shard
-from descry.stages import annotate, describe, graphs
+from descry.stages import annotate, describe
+from descry.stages.annotate import Annotate, annotate_sentences
+from descry.stages.describe import Describe, describe_sentences
+from descry.stages.graphs import graph_neurons
 from descry.workflow.params import load as load_params
 
 CHUNK = 7  # prompts: several slabs in a corpus of 60 sentences
@@ -156,14 +161,13 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
 # Stages that ask
 
 
-def annotated(output, journals=None, shard=WHOLE, annotator=None, again=True):
-    told = {"scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1}
-    told |= {"max_failures": 0.0, "annotator": {"kind": "toy"}}
-    how = {"replay": False, "progress": lambda *_: None, "shard": shard, "again": again}
+def annotated(output, journals=None, shard=WHOLE, annotator=None, parts=()):
+    how = {"progress": lambda *_: None, "shard": shard, "parts": parts, "cache_folder": CACHE}
+    files = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "exemplars": EXEMPLARS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotate, "create", lambda *_, **__: annotator or Toy())
-        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
-        return annotate.run(*files, section=told, journals=journals, **how, **told)
+        params = Annotate(**SCOPED, annotator=SPEC)
+        return annotate_sentences(params, **files, annotations=output, journals=journals, **how)
 
 
 @pytest.mark.parametrize("number", [2, 5])
@@ -181,7 +185,7 @@ def test_annotations_are_the_same_of_any_number_of_shards(run, small_slabs, numb
         counts.append(json.loads((run / "shard.json").read_text())["asked"])
     assert all(counts) and CACHE.exists() is not apart
     ANNOTATIONS.unlink()
-    annotated(ANNOTATIONS, journals, annotator=Absent(), again=False)
+    annotated(ANNOTATIONS, journals, annotator=Absent(), parts=[run / "shard.json"])
     assert ANNOTATIONS.read_bytes() == whole
     if apart:
         assert len(list(journals.iterdir())) == number
@@ -195,13 +199,14 @@ def clean_cache():
 
 
 def described(output, annotators, journals, shard=WHOLE):
-    told = {"annotators": [{"kind": "toy"}] * len(annotators), "max_descriptors": 3, "max_words": 2}
+    told = {"annotators": [SPEC] * len(annotators), "max_descriptors": 3, "max_words": 2}
     told |= {"example": None, "seed": 0, "max_failures": 0.0}
     given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
-        how = {"replay": False, "progress": lambda *_: None, "shard": shard, "journals": journals}
-        return describe.run(CORPUS, output, CACHE, section=told, **how, **told)
+        how = {"progress": lambda *_: None, "shard": shard, "journals": journals}
+        files = {"corpus": CORPUS, "candidates": output, "cache_folder": CACHE}
+        return describe_sentences(Describe(**told), **files, **how)
 
 
 def topics(prompt):
@@ -345,9 +350,11 @@ def corpus(tmp_path_factory):
 
 
 def computed(corpus, output, told, **how):
-    from descry.stages import activations
+    from descry.stages.activations import extract_activations
 
-    return activations.run(corpus, output, section=told, progress=lambda *_: None, **how, **told)
+    files = {"corpus": corpus, "activations": output}
+    params = activation_params(told)
+    return extract_activations(params, **files, progress=lambda *_: None, **how)
 
 
 @pytest.mark.parametrize("number", [2, 3, 9])
@@ -380,9 +387,10 @@ def test_a_shard_of_another_model_is_refused(model, corpus, tmp_path):
 
 
 def graphed(corpus, model, output, scores=None, **how):
-    told = SHIPPED.graphs.model_dump() | {"neurons": 5, "together": 1, "texts": 6, "train": 4}
-    inner = {"extraction": section(model), "progress": lambda *_: None}
-    return graphs.run(corpus, output, scores, section=told, **inner, **told, **how)
+    few = {"neurons": 5, "together": 1, "texts": 6, "train": 4}
+    sections = SHIPPED.graphs.model_copy(update=few), activation_params(section(model))
+    files = {"corpus": corpus, "graphs": output, "scores": scores}
+    return graph_neurons(*sections, **files, progress=lambda *_: None, **how)
 
 
 @pytest.mark.parametrize("number", [2, 7])

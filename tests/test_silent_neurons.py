@@ -235,7 +235,7 @@ def test_an_exemplars_file_of_before_is_not_taken_for_one_without_silent_neurons
         file["layer"] = [0]
         file["all/row"] = np.zeros((1, 2, 3), dtype=np.int32)
         file["distribution/lowest"] = np.zeros((1, 2))
-    with pytest.raises(InputError, match=r"old\.h5: .*run `descry exemplars` again"):
+    with pytest.raises(InputError, match=r"old\.h5: .*run `descry stage exemplars` again"):
         read_silent(path)
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 import tiny
 import yaml
-from extracting import section
+from extracting import compute, section
 from planted import (
     ANNOTATIONS,
     ANNOTATOR,
@@ -52,7 +52,7 @@ from descry.provenance.verify import recompute as samples
 from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.chain import verify
 from descry.provenance.verify.hashes import PROVEN, Hashes
-from descry.stages import activations, exemplars
+from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.workflow.params import load, parse
 
 ALL = 10_000  # more sentences and answers than there are
@@ -445,12 +445,10 @@ def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny.make("bert", Path("model"))
     told = section(Path("model")) | {"position": "cls"}
-    activations.run(
-        CORPUS, RESULTS / "activations.h5", section=told, **told, progress=lambda *_: None
-    )
-    chosen = {"top_percent": 10.0, "min_size": 3, "lowest": False}
-    files = CORPUS, RESULTS / "activations.h5", RESULTS / "exemplars.h5"
-    exemplars.run(*files, section=chosen, **chosen)
+    compute(CORPUS, RESULTS / "activations.h5", told)
+    chosen = Exemplars(top_percent=10.0, min_size=3, lowest=False)
+    files = {name: RESULTS / f"{name}.h5" for name in ("activations", "exemplars")}
+    select_exemplars(chosen, corpus=CORPUS, **files)
     return Path("model")
 
 

@@ -244,7 +244,7 @@ class Run:
         if absent := set(ends) - set(read_ends(path)):
             raise InputError(
                 f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
-                " `descry label` again"
+                " `descry stage label` again"
             )
         return ends
 

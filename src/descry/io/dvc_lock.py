@@ -29,7 +29,7 @@ class Locked:
     @property
     def code(self) -> list[str]:
         """The source files among its inputs."""
-        return [path for path in self.deps if path.endswith(".py") or path == "Snakefile"]
+        return [path for path in self.deps if path.endswith((".py", ".smk")) or path == "Snakefile"]
 
     def unlike(self, params: Mapping[str, JSON]) -> Iterator[str]:
         """Those of its sections that are not the same in other params."""

@@ -100,7 +100,7 @@ def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
     if absent := set(columns or ()) - set(schema.names):
         raise unreadable(path, made_by, f"no column {min(absent)}")
     if columns is None and (stage := made.get("stage", made_by)) != made_by:
-        raise not_ours(path, made_by, f"made by `descry {stage}`")
+        raise not_ours(path, made_by, f"made by `descry stage {stage}`")
 
 
 def row_count(path: Path, made_by: str) -> int:

@@ -31,7 +31,7 @@ def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
         InputError: it is missing, of another kind, or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
+        raise InputError(f"{path}: no such file: make it with `descry stage {made_by}`")
     try:
         if made_by != ANY:
             _refuse_another_kind(path, made_by, kind)
@@ -47,7 +47,7 @@ def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
     """That a result is damaged or not of its form, and what to do."""
     lines = printable(str(why).partition("\n")[0])
     reason = lines[:_SHOWN] or type(why).__name__
-    advice = f"make it again: `descry {made_by}`"
+    advice = f"make it again: `descry stage {made_by}`"
     if _is_unfinished(path):
         advice = "remove it and run the stage again"
     if made_by == ANY:
@@ -58,7 +58,7 @@ def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
 def not_ours(path: Path, made_by: str, what: str) -> InputError:
     """That descry, or that stage of it, did not write a file."""
     reviews = "; reviews are named by corpus.reviews in params.yaml" if made_by == "corpus" else ""
-    return InputError(f"{path}: {what}: expected is what `descry {made_by}` writes{reviews}")
+    return InputError(f"{path}: {what}: expected is what `descry stage {made_by}` writes{reviews}")
 
 
 def _refuse_another_kind(path: Path, made_by: str, kind: str) -> None:

@@ -164,7 +164,9 @@ def graph_and_words(row: dict[str, Any], path: Path) -> tuple[Graph, dict[int, s
         return graph_of(json.loads(row["graph"] or "null")), found
     except (ValueError, InputError) as error:
         where = f"{path}: {neuron_name(row['layer'], row['neuron'])}"
-        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from error
+        raise InputError(
+            f"{where}: not a graph ({error}): run `descry stage graphs` again"
+        ) from error
 
 
 def _defined(row: dict[str, Any], predictor: str) -> list[Any]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
 from descry.activations.store import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
@@ -19,10 +20,12 @@ from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.parquet import read_table, row_count
 from descry.io.prefetch import map_ahead
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.distributed import Share, share
-from descry.models.hooked_model import HookedModel, Position
+from descry.models.hooked_model import HookedModel
+from descry.models.spec import Model
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")
@@ -30,27 +33,47 @@ SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 Progress = Callable[[str, int, int], None]
 
 
-def run(
-    corpus: Path,
-    output: Path,
+class Activations(Section):
+    """What the target model does with every sentence (section 4.1)."""
+
+    target: Model
+    # The named sites, or a dotted module path with `*` for the layer's number (hookpoints.py).
+    site: Annotated[
+        str,
+        Field(
+            pattern=r"^(ffn_output|ffn_hidden|attention_output|residual|\w+(\.(\w+|\*))+(:input)?)$"
+        ),
+    ]
+    position: Literal["cls", "last", "mean", "max", "tokens"]
+    layers: Annotated[list[Seed], Field(min_length=1)] | None
+    dtype: Literal["float32", "bfloat16"]
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    max_tokens: Annotated[int, Field(ge=8)]
+    batch_tokens: Annotated[int, Field(ge=8)]
+    block: Annotated[int, Field(ge=1024, multiple_of=1024)]
+    store: Literal["matrix", "exemplars"]
+    store_dtype: Literal["float32", "float16"]
+    keep: Count
+
+    @model_validator(mode="after")
+    def _store_and_position(self) -> Self:
+        if (self.store, self.position) == ("exemplars", "tokens"):
+            raise crossed(
+                "activations.store exemplars wants one activation a sentence: a position other than"
+                " tokens"
+            )
+        return self
+
+
+def extract_activations(
+    params: Activations,
     *,
-    section: dict[str, Any],
-    target: dict[str, Any],
-    site: str,
-    position: Position,
-    layers: Sequence[int] | None,
-    dtype: str,
-    device: str,
-    max_tokens: int,
-    batch_tokens: int,
-    block: int,
-    store: Literal["matrix", "exemplars"],
-    store_dtype: str,
-    keep: int,
+    corpus: Path,
+    activations: Path,
+    parts: Sequence[Path] = (),
+    shard: Shard = WHOLE,
     progress: Progress,
     untrained: int | None = None,
-    shard: Shard = WHOLE,
-    parts: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Write activations.h5, or a shard of it.
 
@@ -68,37 +91,40 @@ def run(
     Raises:
         InputError: the model has no such site, an unfinished file is another's, or a full disk.
     """
-    own = share(device)
-    checkpoint = Checkpoint(**target)
+    own = share(params.device)
+    checkpoint = Checkpoint(**params.target.model_dump())
     model = HookedModel(
         checkpoint,
-        site=site,
-        position=position,
-        layers=layers,
-        dtype=dtype,
+        site=params.site,
+        position=params.position,
+        layers=params.layers,
+        dtype=params.dtype,
         device=own.device,
-        max_tokens=max_tokens,
+        max_tokens=params.max_tokens,
         untrained=untrained,
     )
+    section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
         "tokenizer": model.tokenizer_sha256,
-        "site": site,
-        "position": position,
+        "site": params.site,
+        "position": params.position,
         "layers": model.layers,
         "max_tokens": model.max_tokens,
     }
-    job = _Job(corpus, output, made, model, own, batch_tokens, block, shard, parts, progress)
-    if store == "matrix":
-        job.matrix(store_dtype)
+    size = params.batch_tokens, params.block
+    job = _Job(corpus, activations, made, model, own, *size, shard, parts, progress)
+    if params.store == "matrix":
+        job.matrix(params.store_dtype)
     else:
-        job.exemplars(keep)
+        job.exemplars(params.keep)
     counts: dict[str, Any] = {"sentences": row_count(corpus, "corpus")}
     counts |= {"layers": len(model.layers)}
     counts |= {"neurons": model.neurons, "most tokens": model.max_tokens}
-    if model.max_tokens < max_tokens:
-        counts["most tokens"] = f"{model.max_tokens} (all that the model takes, not {max_tokens})"
-    return counts | ({"sentences cut": _sentences_cut(output)} if own.main else {})
+    if model.max_tokens < params.max_tokens:
+        not_all = f"(all that the model takes, not {params.max_tokens})"
+        counts["most tokens"] = f"{model.max_tokens} {not_all}"
+    return counts | ({"sentences cut": _sentences_cut(activations)} if own.main else {})
 
 
 def _sentences_cut(path: Path) -> int:

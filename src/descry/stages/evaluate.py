@@ -2,11 +2,12 @@
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
 from descry.activations.exemplar_files import has_exemplars, read_ends
 from descry.activations.nan_stats import mean
@@ -35,6 +36,7 @@ from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.json_files import write_json
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
+from descry.io.section import Count, Place, Section, Seed, Threshold
 from descry.labels.rules import Rule
 
 BRIEF = {  # name: labels held against, score, and what of it
@@ -48,7 +50,22 @@ BRIEF = {  # name: labels held against, score, and what of it
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 
 
-def run(
+class Evaluate(Section):
+    """Scores of the labels (section 5), each beside its nulls."""
+
+    gold: Place | None
+    thresholds: Annotated[list[Threshold], Field(min_length=1)]
+    rates: Annotated[list[Threshold], Field(min_length=1)]
+    max_k: Count
+    truth_top: Count
+    permutations: Count
+    bootstraps: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+def evaluate_labels(
+    params: Evaluate,
+    *,
     corpus: Path,
     activations: Path,
     exemplars: Path,
@@ -57,7 +74,7 @@ def run(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path | None,
+    gold: Path | None = None,
     metrics: Path,
     curves: Path,
     nulls: Path,
@@ -66,15 +83,6 @@ def run(
     correlation: Path,
     scored: Path,
     brief: Path,
-    *,
-    section: dict[str, Any],
-    thresholds: list[float],
-    rates: list[float],
-    max_k: int,
-    truth_top: int,
-    permutations: int,
-    bootstraps: int,
-    seed: int,
 ) -> dict[str, str]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
@@ -101,12 +109,14 @@ def run(
         yes["judge"] = _yes(judge)
         warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
-            raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
+            raise InputError(
+                f"{judgements}: not of these annotations: run `descry stage judge` again"
+            )
         judge = judge.only(kept)
         truths["judge"], asked["judge"] = judge.answer, judge.asked
-    steps = thresholds if rule.name == "composition" else rates
-    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), max_k, truth_top)
-    how = {"permutations": permutations, "bootstraps": bootstraps, "seed": seed}
+    steps = params.thresholds if rule.name == "composition" else params.rates
+    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
+    how = params.model_dump(include={"permutations", "bootstraps", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
     reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []
@@ -126,13 +136,13 @@ def run(
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
         of_labels, means = label_scores(
-            activations, exemplars, labels, end, study.b, rows, reliable, seed
+            activations, exemplars, labels, end, study.b, rows, reliable, params.seed
         )
         every_label.append(of_labels)
         aligned += means
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
-    made = provenance("evaluate", section, inputs, PACKAGES)
+    made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
     value = {
         "made": made,
         "annotator": {name: _annotator(found, name) for name, found in agreed.items()},

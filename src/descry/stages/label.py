@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons, read_silent
 from descry.activations.top_k import HIGHEST
@@ -21,15 +22,15 @@ from descry.io.hashing import JSON
 from descry.io.json_files import write_json
 from descry.io.parquet import read_blocks, row_count, write_batches
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Share, Threshold
 from descry.labels.assignment import (
-    Frequency,
     SetCounter,
     SetCounts,
     asked_sets,
     inverse_map,
 )
 from descry.labels.compositional import Composer, Formula, iou
-from descry.labels.rules import Rule, RuleName
+from descry.labels.rules import Rule
 from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.models.neurons import Neurons
 
@@ -39,24 +40,29 @@ _NAMED = 8  # descriptors whose share of Yes an error names
 _SENTENCES, _ROWS = 2**16, 2**20  # read and written at a time
 
 
-def run(
+class Label(Section):
+    """Exemplar sets and B to neuron labels (section 3.3)."""
+
+    rule: Literal["composition", "enrichment"]
+    frequency: Literal["occurrences", "sentences"]
+    threshold: Threshold
+    fdr: Threshold
+    top_k: Count | None
+    broad: Share
+    compose: Annotated[int, Field(ge=0, le=8)]
+    beam: Count
+    penalty: Annotated[float, Field(gt=0, le=1)]
+
+
+def label_neurons(
+    params: Label,
+    *,
     corpus: Path,
     exemplars: Path,
     annotations: Path,
     labels: Path,
     composed: Path,
     neurons: Path,
-    *,
-    section: dict[str, Any],
-    rule: RuleName,
-    frequency: Frequency,
-    threshold: float,
-    fdr: float,
-    top_k: int | None,
-    broad: float,
-    compose: int,
-    beam: int,
-    penalty: float,
 ) -> dict[str, object]:
     """Write the labels, a row per split, neuron and descriptor; composed labels; the inverse map.
 
@@ -71,18 +77,20 @@ def run(
     Raises:
         InputError: files of different runs, or no descriptor tells neurons apart.
     """
-    applied, b = Rule.of(section), read_annotations(annotations)
+    applied, b = Rule.of(params.model_dump()), read_annotations(annotations)
     study = _Study(exemplars, read_neurons(exemplars), b, _within(corpus, annotations, b))
-    ends = _ends(study, applied, threshold, broad, top_k)
-    made = provenance("label", section, [corpus, exemplars, annotations], PACKAGES)
+    ends = _ends(study, applied, params.threshold, params.broad, params.top_k)
+    read = [corpus, exemplars, annotations]
+    made = provenance("label", params.model_dump(), read, PACKAGES)
     made["dropped"] = [entry for end in ends for entry in end.dropped]
     made["without_exemplars"] = {end.name: end.without for end in ends}
     made["chance"] = {end.name: end.chance and end.chance.as_json() for end in ends}
     made["warnings"] = _warnings(b, applied, ends)
     inverse: Inverse = {}
-    write_batches(labels, LABELS, _label_tables(study, ends, applied, top_k, inverse), made)
-    how = {"length": compose, "beam": beam, "penalty": penalty}
-    found = _composed_tables(study, ends, how) if compose else iter(())
+    tables = _label_tables(study, ends, applied, params.top_k, inverse)
+    write_batches(labels, LABELS, tables, made)
+    how = {"length": params.compose, "beam": params.beam, "penalty": params.penalty}
+    found = _composed_tables(study, ends, how) if params.compose else iter(())
     write_batches(composed, COMPOSED, found, made)
     counts = _counts(ends, inverse)
     found_neurons = {"neurons": inverse.pop(HIGHEST)} | inverse
@@ -133,7 +141,7 @@ def _within(corpus: Path, annotations: Path, b: Annotations) -> dict[str, np.nda
             within[half][start:stop] = np.array(block["split"].to_pylist()) == half
         start = stop
     if not same:
-        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
+        raise InputError(f"{annotations}: not of this corpus: run `descry stage annotate` again")
     return {"all": np.ones(number, dtype=bool)} | within
 
 

@@ -1,20 +1,29 @@
 """Stage report: all results -> report/, a static site to explore them in."""
 
 from pathlib import Path
-from typing import Any
 
 from descry.activations.top_k import HIGHEST
 from descry.io.git import head
+from descry.io.section import Count, Section
 from descry.reporting.explorer.contents import Contents
 from descry.reporting.explorer.packs import Pack
 from descry.reporting.explorer.site import write_site
 from descry.run import Run
 
 
-def run(
+class Report(Section):
+    """The explorer."""
+
+    title: str | None
+    exemplars_shown: Count
+
+
+def write_report(
+    params: Report,
+    *,
     corpus: Path,
     candidates: Path,
-    descriptors: Path,
+    clusters: Path,
     annotations: Path,
     judgements: Path,
     activations: Path,
@@ -25,28 +34,23 @@ def run(
     curves: Path,
     nulls: Path,
     alignment: Path,
-    rated: Path,
+    descriptors: Path,
     correlation: Path,
     scored: Path,
     scores: Path,
     trials: Path,
     graphs: Path,
     graph_scores: Path,
-    gold: Path | None,
-    output: Path,
-    *,
-    section: dict[str, Any],
-    title: str | None,
-    exemplars_shown: int,
+    gold: Path | None = None,
+    report: Path,
 ) -> dict[str, int]:
     """Write the site: the page, and packs of data that it loads when they are looked at.
 
     Args:
-        rated: descriptors.csv, how well the annotator did on each.
+        clusters: descriptors.json.
+        descriptors: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
-        output: the folder, replaced as a whole.
-        title: heading of the page; None: what the neurons of the target respond to.
-        exemplars_shown: sentences shown of a neuron and half.
+        report: the folder, replaced as a whole.
 
     Raises:
         InputError: a file is missing, or not what the stages write.
@@ -54,7 +58,7 @@ def run(
     files = {
         "corpus.parquet": corpus,
         "candidates.parquet": candidates,
-        "descriptors.json": descriptors,
+        "descriptors.json": clusters,
         "annotations.h5": annotations,
         "judgements.h5": judgements,
         "activations.h5": activations,
@@ -65,7 +69,7 @@ def run(
         "curves.csv": curves,
         "nulls.csv": nulls,
         "alignment.csv": alignment,
-        "descriptors.csv": rated,
+        "descriptors.csv": descriptors,
         "correlation.csv": correlation,
         "label_scores.parquet": scored,
         "scores.json": scores,
@@ -73,8 +77,8 @@ def run(
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
     }
-    found = Contents(Run(labels.parent, files=files), title, exemplars_shown, gold)
-    written = write_site(output, found.packs(), _commit())
+    found = Contents(Run(labels.parent, files=files), params.title, params.exemplars_shown, gold)
+    written = write_site(report, found.packs(), _commit())
     return {"neurons": len(found.tables[HIGHEST].neurons), "sentences": len(found.b.ids)} | written
 
 

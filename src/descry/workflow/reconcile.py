@@ -33,7 +33,6 @@ from descry.io.dvc_files import files_of, md5
 from descry.io.dvc_lock import LOCK, Locked, read_lock
 from descry.io.yaml_files import read_yaml
 from descry.workflow.dag import DVC_YAML, WIRING_ONLY
-from descry.workflow.params import Shards
 from descry.workflow.previous_results import outlasting, recover
 
 PARAMS = Path("params.yaml")
@@ -187,7 +186,8 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
 
 def _touch(stages: list[str]) -> None:
     print(f"adopting as recorded in dvc.lock: {', '.join(stages)}", file=sys.stderr)
-    rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in Shards.model_fields)]
+    in_shards = read_yaml(PARAMS)["shards"]
+    rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in in_shards)]
     command = ["snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
     done = subprocess.run(
         [sys.executable, "-m", *command, "--allowed-rules", *rules, "--", *stages],

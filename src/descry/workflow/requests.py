@@ -102,13 +102,11 @@ def _verdicts(
         if section.annotator is None:
             continue
         worker = create(section.annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
-        frame, scope = _frame(cache, worker), section.scope
-        if scope == "exemplars" and not exemplars.is_file():
+        frame = _frame(cache, worker)
+        if section.scope == "exemplars" and not exemplars.is_file():
             yield Questions(stage, worker, frame, [], False, "exemplars")
             continue
-        which = annotate.scope_of(
-            ids, exemplars, scope, section.neurons, section.sample, section.seed
-        )
+        which = annotate.scope_of(section, ids, exemplars)
         asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
         yield Questions(stage, worker, frame, p2(asked, list(phrases)), known)
 
@@ -132,14 +130,12 @@ def _scores(
     # Without a matrix nothing is simulated.
     kept = params.activations.store == "matrix"
     asked = [name for name in section.scorers if kept or name != "simulation"]
-    workers = score.annotators(section.annotator.model_dump(), asked, phrases, texts)
+    workers = score.annotators(section.annotator, asked, phrases, texts)
     if not (known and labels.is_file() and exemplars.is_file()):
         for name, worker in workers.items():
             yield Questions(f"score {name}", worker, _frame(cache, worker), [], False, "label")
         return
-    drawn = section.model_dump(include={"neurons", "sentences", "distractors", "seed"})
-    corpus = results / "corpus.parquet"
-    tried = score.tried_out(corpus, read_labels(labels), exemplars, **drawn)
+    tried = score.tried_out(section, results / "corpus.parquet", read_labels(labels), exemplars)
     for name, worker in workers.items():
         if prompts := prompts_of(name, tried, texts):
             yield Questions(f"score {name}", worker, _frame(cache, worker), prompts)

@@ -21,8 +21,10 @@ from descry.io.csv_rows import Row
 from descry.labels.assignment import asked_sets, assign
 from descry.labels.rules import Rule
 from descry.run import Run
-from descry.stages import annotate, cluster, exemplars
-from descry.workflow.params import Params, Section, arguments, changed
+from descry.stages.annotate import annotate_sentences
+from descry.stages.cluster import Cluster, cluster_topics
+from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.workflow.params import Params, changed
 
 SCORES = ("jaccard", "jaccard_by_descriptor")
 
@@ -61,7 +63,7 @@ def sweep(
         percent: changed("exemplars", params.exemplars, [f"top_percent={percent}", "lowest=false"])
         for percent in swept.top_percents
     }
-    clusterings: dict[float | None, Section] = {
+    clusterings: dict[float | None, Cluster] = {
         threshold: changed("cluster", params.cluster, [f"threshold={threshold}"])
         for threshold in swept.clusterings
     }
@@ -80,17 +82,17 @@ def sweep(
                 )
 
 
-def _exemplars(sizes: dict[float, Section], run: Run, folder: Path) -> dict[float, Path]:
+def _exemplars(sizes: dict[float, Exemplars], run: Run, folder: Path) -> dict[float, Path]:
     corpus, activations = run.path("corpus.parquet"), run.path("activations.h5")
     paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
     for percent, section in sizes.items():
-        exemplars.run(corpus, activations, paths[percent], **arguments(section))
+        select_exemplars(section, corpus=corpus, activations=activations, exemplars=paths[percent])
     return paths
 
 
 def _annotated(
     params: Params,
-    clustering: Section,
+    clustering: Cluster,
     run: Run,
     folder: Path,
     cache: Path,
@@ -99,11 +101,17 @@ def _annotated(
     """B of other clusters."""
     descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
     edits = None if params.cluster.edits is None else Path(params.cluster.edits)
-    files = run.path("candidates.parquet"), edits, descriptors
-    cluster.run(*files, **arguments(clustering))
-    read = run.path("corpus.parquet"), descriptors, run.path("exemplars.h5")
-    how = arguments(params.annotate)
-    annotate.run(*read, output, cache, replay=False, progress=progress, **how)
+    candidates = run.path("candidates.parquet")
+    cluster_topics(clustering, candidates=candidates, edits=edits, descriptors=descriptors)
+    annotate_sentences(
+        params.annotate,
+        corpus=run.path("corpus.parquet"),
+        descriptors=descriptors,
+        exemplars=run.path("exemplars.h5"),
+        annotations=output,
+        cache_folder=cache,
+        progress=progress,
+    )
     return read_annotations(output)
 
 

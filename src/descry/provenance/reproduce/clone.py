@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from descry.annotators.human import HUMAN
+from descry.annotators.human.annotator import HUMAN
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
 from descry.io.dvc_files import cache_of, config

@@ -14,7 +14,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.model.entity import Entity
 from rocrate.rocrate import ROCrate
 
-from descry.annotators.human import HUMAN
+from descry.annotators.human.annotator import HUMAN
 from descry.io.dvc_lock import Locked
 from descry.io.hashing import JSON, canonical, sha256_text
 from descry.io.provenance import versions

@@ -21,9 +21,11 @@ from descry.provenance.audit.project import Project
 from descry.provenance.diff.files import differing
 from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.check import Link
-from descry.stages import describe, exemplars, label
+from descry.stages import describe
 from descry.stages.cluster import read_edits
-from descry.workflow.params import Params, arguments
+from descry.stages.exemplars import select_exemplars
+from descry.stages.label import label_neurons
+from descry.workflow.params import Params
 
 
 def corpus(project: Project, params: Params) -> Link:
@@ -146,8 +148,8 @@ def _words(answer: int, score: float) -> str:
 def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
     """The sets are the highest activations."""
     found = scratch / "exemplars.h5"
-    inputs = project.result("corpus"), project.result("activations")
-    exemplars.run(*inputs, found, **arguments(params.exemplars))
+    inputs = {stage: project.result(stage) for stage in ("corpus", "activations")}
+    select_exemplars(params.exemplars, **inputs, exemplars=found)
     return _recomputed("exemplars", [project.result("exemplars")], [found])
 
 
@@ -156,8 +158,10 @@ def labels(project: Project, params: Params, scratch: Path) -> Link:
     names = ("labels.parquet", "composed.parquet", "neurons.json")
     expected = [project.path(name) for name in names]
     found = [scratch / path.name for path in expected]
-    inputs = [project.result(stage) for stage in ("corpus", "exemplars", "annotate")]
-    label.run(*inputs, *found, **arguments(params.label))
+    inputs = {stage: project.result(stage) for stage in ("corpus", "exemplars")}
+    outputs = dict(zip(("labels", "composed", "neurons"), found, strict=True))
+    answers = project.result("annotate")
+    label_neurons(params.label, **inputs, annotations=answers, **outputs)
     return _recomputed("label", expected, found)
 
 

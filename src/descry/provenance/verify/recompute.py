@@ -23,9 +23,9 @@ from descry.models.checkpoints import Checkpoint
 from descry.provenance.audit.answers import Topics
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
-from descry.stages import activations
+from descry.stages.activations import extract_activations
 from descry.stages.annotate import NEAR_TIE
-from descry.workflow.params import Params, arguments
+from descry.workflow.params import Params
 
 # How far an activation may be from the recorded one, in deviations of its neuron: last digits
 # depend on the batch, and in bfloat16 those are the third.
@@ -60,8 +60,8 @@ def some_activations(
     rows = drawn(table["id"].to_pylist(), number, seed)
     few, found = scratch / "few.parquet", scratch / "few.h5"
     write_table(few, table.take(rows), table_provenance(table))
-    section = arguments(params.activations) | {"store": "matrix", "progress": lambda *_: None}
-    activations.run(few, found, **section)
+    section = params.activations.model_copy(update={"store": "matrix"})
+    extract_activations(section, corpus=few, activations=found, progress=lambda *_: None)
     with reading_hdf5(found, "activations") as file:
         values = file[DATA][:].astype(np.float64)
     checked = f"activations of {len(rows)} sentences, by the model"

@@ -84,7 +84,7 @@ class Contents:
         kept = {name for table in own.values() for name in table.descriptors}
         if {row["descriptor"] for row in self.run.rows("descriptors.csv")} != kept:
             path = self.run.path("descriptors.csv")
-            raise InputError(f"{path}: not of these labels: run `descry evaluate` again")
+            raise InputError(f"{path}: not of these labels: run `descry stage evaluate` again")
         b = self.run.annotations.only(list(kept))
         return b, {end: over(table, b.descriptors) for end, table in own.items()}
 

@@ -54,7 +54,7 @@ def _graph(record: Record, rows: Mapping[str, int]) -> JSON:
     if absent := {*record.train, *record.held} - rows.keys():
         raise InputError(
             f"{record.name}: its graph is of sentence {min(absent)}, which is not in the corpus:"
-            " run `descry graphs` again"
+            " run `descry stage graphs` again"
         )
     train = [rows[sentence] for sentence in record.train]
     scores = {name: score._asdict() for name, score in record.scores.items()}
