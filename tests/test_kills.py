@@ -31,7 +31,7 @@ from descry.annotators.prompts import p2
 from descry.annotators.parsing.answers import parse_verdict
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-descry.annotators.chunks.SLAB = 64
+descry.annotators.chunks.CHUNK = 64
 folder, log, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 

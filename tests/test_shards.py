@@ -240,7 +240,7 @@ import descry.annotators.chunks, test_shards
 from descry.annotators.prompt_cache.journal import opened
 from descry.io.sharding import Shard
 
-descry.annotators.chunks.SLAB = 2
+descry.annotators.chunks.CHUNK = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):

@@ -230,19 +230,16 @@ def activations(
 
     store: matrix, or exemplars, which keeps what the next stage needs in memory that does not grow.
 
-    Several GPUs share the work. A run that was stopped is gone on with. The file is HDF5, dataset
-    `activations` [sentence, layer, neuron].
+    A run that was stopped is gone on with. The file is HDF5, dataset `activations` [sentence,
+    layer, neuron].
     """
     from descry.cli.progress import counting, finished
-    from descry.models.distributed import gpus, launch
     from descry.stages import activations as stage
     from descry.workflow.preflight import check_corpus
 
     check_corpus(corpus)
     section = _section("activations", params, changes)
     section |= {"shard": _shard(shard), "parts": parts or []}
-    if not parts and (number := gpus(section["device"])) > 1:
-        sys.exit(launch(number, [sys.executable, "-m", "descry", *sys.argv[1:]]))
     with counting("activations") as progress:
         counts = stage.run(corpus, output, progress=progress, **section)
     finished("activations", counts)

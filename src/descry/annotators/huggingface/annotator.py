@@ -17,8 +17,9 @@ from descry.annotators.openai_server.schema import opens_thought
 from descry.annotators.prompts import NO, P2, WORDS, YES, Prompt, Task
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
-from descry.models.batching import in_parallel, pick_device, quiet, within_memory
+from descry.models.batching import in_parallel, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 from descry.models.special_tokens import special_as_text
 
 if TYPE_CHECKING:
