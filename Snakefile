@@ -39,7 +39,8 @@ except InputError as error:
 
 # For the stages that load a model: two of them at a time slow each other down. Where `--resources gpu=2`
 # says that there are two GPUs, two stages or shards run at a time, and share the cores.
-ALL_CORES = max(1, (workflow.cores or 1024) // (workflow.global_resources["gpu"].value or 1))
+gpus = getattr(workflow.global_resources.get("gpu"), "value", None) or 1
+ALL_CORES = max(1, (workflow.cores or 1024) // gpus)
 
 # `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
 # journals, for machines that share this folder, but no disk. No parameters of a rule: they change no
