@@ -69,10 +69,12 @@ def begin(
             disk.
     """
     part = part_of(path)
-    if part.exists() and not _nothing_in(part):
-        refuse_another(part, made)
-        return part
     if part.exists():
+        with reading_hdf5(part, "activations") as file:
+            some = WRITTEN not in file or file[WRITTEN][:].any()
+        if some:
+            refuse_another(part, made)
+            return part
         Writer(part).close()  # another run may be at its first block
     with writing_hdf5(part, made) as file:
         for name, text in names.items():
@@ -120,11 +122,6 @@ def refuse_another(part: Path, made: JSON) -> None:
             f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
             " to go on with it, or remove the file"
         )
-
-
-def _nothing_in(part: Path) -> bool:
-    with reading_hdf5(part, "activations") as file:
-        return WRITTEN in file and not file[WRITTEN][:].any()
 
 
 class Writer:

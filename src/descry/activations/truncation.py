@@ -1,16 +1,13 @@
 """What the target model has not seen of the sentences."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from descry.activations.store import CUT
 from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5
 from descry.io.readable import MalformedError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Cut(NamedTuple):

@@ -93,20 +93,17 @@ def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agree
 def summary(counts: Table, area: float = float("nan")) -> Agreement:
     """The agreement that a table of counts shows."""
     annotator_yes, truth_yes = counts.yes_yes + counts.yes_no, counts.yes_yes + counts.no_yes
+    either = annotator_yes + truth_yes
     return Agreement(
         sentences=int(counts.array.sum()),
         truth_yes=truth_yes,
         annotator_yes=annotator_yes,
         precision=_proportion(counts.yes_yes, annotator_yes),
         recall=_proportion(counts.yes_yes, truth_yes),
-        f1=_share(2 * counts.yes_yes, annotator_yes + truth_yes),
+        f1=2 * counts.yes_yes / either if either else float("nan"),
         kappa=kappa(counts),
         auroc=area,
     )
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
 
 
 def _proportion(part: int, whole: int) -> Interval:

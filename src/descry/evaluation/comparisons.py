@@ -85,7 +85,7 @@ class ThresholdGrid:
 
     @property
     def cuts(self) -> Cuts:
-        """The same for the scores."""
+        """Where the strength of labels is cut for the scores."""
         bounds = tuple(self.rule.bound(step) for step in self.steps)
         return Cuts(bounds, self.max_k, self.truth_top)
 

@@ -83,7 +83,7 @@ class Tags:
     descriptors: int
 
     def take(self, neurons: np.ndarray) -> "Tags":
-        """Those of some neurons, in that order."""
+        """The labels of some neurons, in that order."""
         return Tags(self.cuts, self.bits[:, neurons], self.descriptors)
 
     @cached_property

@@ -67,15 +67,15 @@ class Side:
         return self._strength(self._sets, self.answers)
 
     def permuted(self, rng: np.random.Generator) -> np.ndarray:
-        """The same where each descriptor's answers are shuffled among the sentences."""
+        """Strength of each label where a descriptor's answers are shuffled among the sentences."""
         return self._strength(self._sets, rng.permuted(self.answers, axis=0))
 
     def drawn(self, members: np.ndarray) -> np.ndarray:
-        """The same for other sets of sentences."""
+        """Strength of each label of other sets of sentences, int [sets, size]."""
         return self._strength(SparseSets(members, len(self.answers)), self.answers)
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:
-        """The same where each sentence counts so many times."""
+        """Strength of each label where sentences count several times: `weights` int [sentences]."""
         times = weights[:, None]
         yes = self._sets.sums((self.answers == 1) * times)
         answered = yes  # not looked at
@@ -118,7 +118,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Chance:
+class NullScores:
     """A score by chance, over draws; arrays of float64 [scores].
 
     Attributes:
@@ -147,7 +147,7 @@ class Scores:
     defined: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    nulls: dict[str, Chance]
+    nulls: dict[str, NullScores]
 
     def null(self, other: np.ndarray | None = None) -> np.ndarray:
         """The highest of the nulls' means: float64 [scores], NaN where none is defined.
@@ -166,7 +166,7 @@ class Scores:
         return np.asarray(np.fmax.reduce([chance.p for chance in self.nulls.values()]))
 
     def corrected(self, other: np.ndarray | None = None) -> np.ndarray:
-        """Chance-corrected: (value - null) / (1 - null), NaN where the null is 1."""
+        """NullScores-corrected: (value - null) / (1 - null), NaN where the null is 1."""
         null = self.null(other)
         return ratio(self.value - null, 1 - null)
 
@@ -303,14 +303,14 @@ def _draws(
     return np.stack(list(map_ahead(one, range(number), cores())))
 
 
-def _chance(value: np.ndarray, draws: np.ndarray) -> Chance:
+def _chance(value: np.ndarray, draws: np.ndarray) -> NullScores:
     defined = ~np.isnan(draws)
     number = defined.sum(axis=0)
     low, high = (_percentile(draws, share) for share in (2.5, 97.5))
     # A draw differs from the value in the last digits only where it is the same thing summed anew.
     reached = np.where(defined, draws >= value - 1e-12, False).sum(axis=0)
     p = np.where((number > 0) & ~np.isnan(value), (1 + reached) / (1 + number), np.nan)
-    return Chance(means(draws, axis=0), low, high, p)
+    return NullScores(means(draws, axis=0), low, high, p)
 
 
 def _percentile(draws: np.ndarray, share: float) -> np.ndarray:

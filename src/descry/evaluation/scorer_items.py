@@ -112,7 +112,9 @@ def trials(
     around = sorted(texts, key=lambda name: draw(seed, f"description:{name}"))
     following = dict(zip(around, around[1:] + around[:1], strict=True))
     ring, found = _DistractorRing(source, seed), []
-    for place in _chosen(neurons, list(texts), every, seed):
+    if not isinstance(neurons, list):
+        neurons = sorted(texts, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
+    for place in sorted({every.find(name) for name in neurons}):
         name, held, whole = every.name(*place), *source.sets(place)
         active = sorted(held, key=lambda row: draw(seed, f"{name}:{source.ids[row]}"))[:sentences]
         quiet = ring.some(name, len(active), {*held, *whole})
@@ -123,14 +125,6 @@ def trials(
         shown = "" if other == name else other
         found.append(ScorerItem(name, place, own, shown, active, quiet, lineups))
     return found
-
-
-def _chosen(
-    neurons: list[str] | int | None, described: list[str], every: Neurons, seed: int
-) -> list[tuple[int, int]]:
-    if not isinstance(neurons, list):
-        neurons = sorted(described, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
-    return sorted({every.find(name) for name in neurons})
 
 
 class _DistractorRing:

@@ -19,12 +19,12 @@ class SetCounts:
 
     Attributes:
         count: int32 [neurons, descriptors], exemplars that the descriptor applies to.
-        answered: likewise, exemplars with an answer; 0 where the set was not asked about as a
-            whole.
+        answered: int32 [neurons, descriptors], exemplars with an answer; 0 where the set was not
+            asked about as a whole.
         asked: bool [neurons], whether it was.
         base_count: int64 [descriptors], of the sentences that stand for the split, those that the
             descriptor applies to.
-        base_answered: likewise, those with an answer.
+        base_answered: int64 [descriptors], of the same sentences, those with an answer.
     """
 
     count: np.ndarray
@@ -34,7 +34,7 @@ class SetCounts:
     base_answered: np.ndarray
 
     def keep(self, columns: Sequence[int]) -> "SetCounts":
-        """Some of the descriptors."""
+        """The counts of some descriptors."""
         of_sets = self.count[:, columns], self.answered[:, columns], self.asked
         return SetCounts(*of_sets, self.base_count[columns], self.base_answered[columns])
 

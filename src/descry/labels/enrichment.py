@@ -63,7 +63,7 @@ def upper_tails(marked: int, whole: int, drawn: int) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _pooled(marked: int, whole: int, drawn: int) -> np.ndarray:
-    """The same where the set stands beside the sentences: each count belongs to the pool."""
+    """P(X >= x) of a set that is pooled with the sentences: its own Yes are among the marked."""
     return np.array(
         [upper_tails(marked + count, whole + drawn, drawn)[count] for count in range(drawn + 1)]
     )

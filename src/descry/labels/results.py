@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,6 @@ from descry.io.parquet import read_table
 from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Embedder:
     """A function from texts to unit vectors: float32 [texts, dimension].
 
     Attributes:
-        embed: it.
+        embed: the function.
         cut: how many tokens of each text it does not see.
     """
 
