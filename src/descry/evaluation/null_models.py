@@ -166,7 +166,7 @@ class Scores:
         return np.asarray(np.fmax.reduce([chance.p for chance in self.nulls.values()]))
 
     def corrected(self, other: np.ndarray | None = None) -> np.ndarray:
-        """NullScores-corrected: (value - null) / (1 - null), NaN where the null is 1."""
+        """Chance-corrected: (value - null) / (1 - null), NaN where the null is 1."""
         null = self.null(other)
         return ratio(self.value - null, 1 - null)
 
