@@ -6,7 +6,7 @@ side, with one more bin below and one above for what lies beyond. Moments are th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -139,17 +139,9 @@ class Distribution:
 
     def part(self, neurons: slice) -> "Distribution":
         """The distribution of some neurons."""
-        return Distribution(
-            low=self.low[neurons],
-            step=self.step[neurons],
-            counts=self.counts[neurons],
-            sums=self.sums[:, neurons],
-            number=self.number,
-            lowest=self.lowest[neurons],
-            highest=self.highest[neurons],
-            at_lowest=self.at_lowest[neurons],
-            at_highest=self.at_highest[neurons],
-        )
+        neurons_first = vars(self).keys() - {"sums", "number"}
+        part = {name: getattr(self, name)[neurons] for name in neurons_first}
+        return replace(self, sums=self.sums[:, neurons], **part)
 
     def summary(self) -> dict[str, np.ndarray]:
         """Moments, histogram and extremes by name, neurons first."""
