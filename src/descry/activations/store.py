@@ -4,8 +4,8 @@ HDF5 lays the file out once, empty, with a place for every chunk; values are the
 places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
 that was killed goes on where it was, a full disk is noticed before anything is computed, and the
 bytes are the same whichever way the file came about.
-Dataset `cut` [row] is written likewise where a row is a sentence: the tokens that the model has not
-seen of it.
+Where a row is a sentence, dataset `cut` [row] is written in the same way: how many tokens of the
+sentence the model has not seen.
 
 A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
 block of neurons is read over all rows in pieces of up to a megabyte.

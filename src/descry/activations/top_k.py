@@ -177,7 +177,7 @@ def bottom(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merged(parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The leaders of all out of those of its parts, each (rows, values) [neurons, any]."""
+    """The leaders of all sentences, from the leaders of parts: (rows, values) [neurons, any]."""
     rows, values = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     order = np.lexsort((rows, -values), axis=1)[:, :size]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -14,8 +14,8 @@ class Cut(NamedTuple):
     """What the target model has not seen of the sentences.
 
     Attributes:
-        most: tokens that it sees of a sentence.
-        tokens: int [sentences], those of each that it has not seen.
+        most: how many tokens of a sentence the model sees.
+        tokens: int [sentences], how many tokens of each the model has not seen.
     """
 
     most: int

@@ -1,4 +1,4 @@
-"""An annotator's answers against those of people or of a judge (paper, section 5.1).
+"""An annotator's answers compared with the answers of people or of a judge (paper, section 5.1).
 
 Undefined values are NaN.
 """
@@ -83,7 +83,7 @@ def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agree
     Args:
         answer: int8 [sentences], 1 Yes, 0 No, -1 no answer.
         score: float [sentences], log-odds of Yes; NaN where the annotator gave words only.
-        truth: int8 [sentences], likewise 1, 0 or -1.
+        truth: int8 [sentences], 1 Yes, 0 No, -1 not judged.
     """
     counts = table(answer, truth)
     both = (answer >= 0) & (truth >= 0)
@@ -146,7 +146,8 @@ def auroc(score: np.ndarray, truth: np.ndarray) -> float:
     NaN where all are of one kind, or one has no score.
 
     Args:
-        score: float [sentences]; truth: bool, likewise.
+        score: float [sentences].
+        truth: bool [sentences].
     """
     from scipy.stats import rankdata
 

@@ -1,12 +1,12 @@
 """What scores would be by chance, and how sure they are.
 
-A comparison holds the labels of one side against those of another: of the two halves of the data,
-or by an annotator's answers and by the truth about the same sentences. Its nulls:
+A comparison has labels on two sides: labels of the two halves of the data, or labels by an
+annotator's answers and by the truth about the same sentences. Its nulls:
 
 - random sets: every neuron gets a random set of sentences in the place of its exemplars. The
   paper's consistency (section 5.3) is nearly as high for these: f(c) comes near to base rates.
 - permuted descriptors: each descriptor's answers are shuffled among the sentences.
-- shuffled neurons: a neuron's labels are held against another neuron's.
+- shuffled neurons: a neuron's labels are compared with another neuron's.
 
 The interval is that of a normal distribution around the value, its variance that over resampled
 neurons plus that over resampled sentences (Poisson bootstrap). Percentiles of the resamples would
@@ -104,7 +104,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Labels that are held against each other.
+    """Two sides whose labels are compared.
 
     Attributes:
         first: the predicted ones.

@@ -1,7 +1,7 @@
 """What neurons' descriptions are tried out on: sentences drawn by seed, and prompts of them.
 
 The labels of one half of the corpus are tried out on sentences of the other, which had no part in
-choosing them. Beside each description stands that of another neuron: what any would get.
+choosing them. Beside each description stands the description of another neuron, as a null.
 """
 
 from bisect import bisect
@@ -59,7 +59,7 @@ class Sentences(NamedTuple):
         rows: of the half that had no part in choosing the labels.
         held: its exemplar sets, int [layers, neurons, size], rows of the corpus, -1 behind the end
             of a smaller set.
-        whole: the exemplar sets of the whole corpus, likewise.
+        whole: the exemplar sets of the whole corpus, int [layers, neurons, size].
     """
 
     ids: list[str]

@@ -114,8 +114,8 @@ def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray
 def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:
     """The descriptors assigned to each neuron: bool [neurons, descriptors].
 
-    Those with f(c) > threshold; of them the `top_k` most frequent (ties: the earlier descriptor),
-    or all if `top_k` is None.
+    Assigned are the descriptors with f(c) > threshold: of these the `top_k` most frequent (ties:
+    the earlier descriptor), or all if `top_k` is None.
     """
     assigned: np.ndarray = np.greater(f, threshold)  # NaN is never greater
     return assigned if top_k is None else assigned & (ranks(f) < top_k)

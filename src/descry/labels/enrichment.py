@@ -1,6 +1,6 @@
 """Enrichment: descriptors that are over-represented among a neuron's exemplars.
 
-How often a descriptor is in a neuron's set is held against drawing as many sentences at random: the
+How often a descriptor is in a neuron's set is compared with as many sentences drawn at random: the
 upper tail of the hypergeometric distribution, and over all pairs of neuron and descriptor the false
 discovery rate of Benjamini & Hochberg (1995).
 """
@@ -31,9 +31,9 @@ def enrichment(
 
     Args:
         count: int [neurons, descriptors], Yes in the exemplar set.
-        drawn: likewise, answers in the set; 0 where there are none to test.
+        drawn: int [neurons, descriptors], answers in the set; 0 where there are none to test.
         marked: int [descriptors], Yes in the sentences that stand for the split.
-        whole: likewise, answers in them.
+        whole: int [descriptors], answers in the same sentences.
         within: whether the sets are among those sentences; else they stand beside them, and the two
             are pooled (Fisher's exact test).
     """

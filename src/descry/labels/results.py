@@ -42,8 +42,8 @@ class Labels:
     def strength(self) -> np.ndarray:
         """By what neurons are ordered: float64 [layers, neurons], below 0 where there is no label.
 
-        The highest lift of a neuron's labels, each that of the half where it is lower: a label that
-        one half does not bear out does not come to the top.
+        The highest lift of a neuron's labels. Of a label the lift in the half where it is lower
+        counts: a label that one half does not bear out does not come to the top.
         """
         lifts = [np.nan_to_num(self.splits[half].lift) for half in HALVES]
         lowest = np.asarray(np.minimum(*lifts))
