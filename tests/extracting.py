@@ -77,7 +77,6 @@ def compute(corpus, output, told, progress=lambda *_: None):
 
 # Processes of their own, to be killed or measured: forks of one that has imported everything.
 _PRELOAD = [
-    "accelerate",
     "pytest",
     "torch",
     "transformers.models.auto.tokenization_auto",
@@ -115,23 +114,10 @@ def die_at(owner, name, call):
 
 def killed(corpus, output, told, owner, name, call):
     """In a process: the stage, killed at a call; exemplars are saved after every block."""
-    from descry.stages import activations
+    from descry.activations import outputs
 
-    activations.SAVE = -1
+    outputs.SAVE = -1
     die_at(owner, name, call)
-    compute(corpus, output, told)
-
-
-def ranked(rank, number, port, corpus, output, told, *place):
-    """In a process: its share of the stage, as torchrun starts it; saved after every block."""
-    from descry.stages import activations
-
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
-    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {name: str(value) for name, value in names.items()}
-    activations.SAVE = -1
-    if place:
-        die_at(*place)
     compute(corpus, output, told)
 
 

@@ -222,6 +222,13 @@ def test_a_job_may_have_more_gpus_than_one(repo):
     assert "gpu=4" in said
 
 
+def test_with_two_gpus_two_stages_that_load_a_model_share_the_cores(repo):
+    repo.set(**{"annotate.max_failures": 0.02})
+    for told, threads in (("", 8), ("--resources gpu=2", 4)):
+        said = repo.sh(f"snakemake annotate -n --quiet host --cores 8 {told}")
+        assert f"threads: {threads}" in said
+
+
 def test_without_edits_and_gold_labels_dvc_follows_neither(repo):
     repo.set(**{"cluster.edits": None, "evaluate.gold": None})
     assert "run `descry dvc`" in repo.sh("snakemake -n --cores all", status=2)

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import tiny
-from extracting import WORDS, activation_params, compute, section, sentences, write_corpus
+from extracting import BLOCK, WORDS, activation_params, compute, section, sentences, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature import ROOT
@@ -28,14 +28,17 @@ from planted import (
 )
 
 import descry.annotators.chunks
+from descry.activations import outputs
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.prompt_cache.jsonl import export, load, opened
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
+from descry.io.atomic import part_of
 from descry.io.parquet import read_table
 from descry.io.sharding import WHOLE, Shard
+from descry.models.hooked_model import HookedModel
 from descry.stages import annotate, describe
 from descry.stages.annotate import Annotate, annotate_sentences
 from descry.stages.describe import Describe, describe_sentences
@@ -352,9 +355,9 @@ def corpus(tmp_path_factory):
 def computed(corpus, output, told, **how):
     from descry.stages.activations import extract_activations
 
+    how = {"progress": lambda *_: None} | how
     files = {"corpus": corpus, "activations": output}
-    params = activation_params(told)
-    return extract_activations(params, **files, progress=lambda *_: None, **how)
+    return extract_activations(activation_params(told), **files, **how)
 
 
 @pytest.mark.parametrize("number", [2, 3, 9])
@@ -375,6 +378,35 @@ def test_activations_are_the_same_of_any_number_of_shards(model, corpus, tmp_pat
     computed(corpus, tmp_path / "activations.h5", told, parts=parts)
     assert (tmp_path / "activations.h5").read_bytes() == whole
     assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [p.name for p in parts]
+
+
+@pytest.mark.parametrize("store", ["matrix", "exemplars"])
+def test_a_shard_that_was_stopped_goes_on(model, corpus, tmp_path, monkeypatch, store):
+    """The third of its three blocks fails; the next run computes that block alone."""
+    told, shard = section(model, store=store), Shard(0, 2)
+    computed(corpus, tmp_path / "whole.h5", told, shard=shard)
+    seen, run = [], HookedModel.activations
+
+    def fail(target, batch):
+        seen.extend(batch)
+        if len(seen) > 2 * BLOCK:
+            raise KeyboardInterrupt
+        return run(target, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "SAVE", -1)
+        patch.setattr(HookedModel, "activations", fail)
+        with pytest.raises(KeyboardInterrupt):
+            computed(corpus, tmp_path / "a.h5", told, shard=shard)
+    assert part_of(tmp_path / "a.h5").exists()
+    told_of = []
+    progress = {"progress": lambda *done: told_of.append(done)}
+    computed(corpus, tmp_path / "a.h5", told, shard=shard, **progress)
+    total = 2 * BLOCK + (4500 - 4 * BLOCK)
+    assert told_of[-1] == ("sentences", total, total)
+    assert told_of[0][1] > BLOCK
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert not part_of(tmp_path / "a.h5").exists()
 
 
 def test_a_shard_of_another_model_is_refused(model, corpus, tmp_path):

@@ -28,7 +28,11 @@ except InputError as error:
     sys.exit(2)
 
 # For the stages that load a model: two of them at a time slow each other down. Scaled to --cores.
+# Where `--resources gpu=2` says that this machine has two GPUs, two stages or shards share the cores.
 ALL_CORES = 1024
+limits = {name: limit.value for name, limit in workflow.global_resources.items()}
+if workflow.is_main_process and limits.get("gpu"):  # for a job on a cluster, `gpu` is its own
+    ALL_CORES = max(1, (limits["_cores"] or ALL_CORES) // limits["gpu"])
 
 # `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
 # journals, for machines that share this folder, but no disk. No parameters of a rule: they change no

@@ -59,7 +59,7 @@ def _rows(file: "h5py.File", group: str) -> "h5py.Dataset":
 
 
 def _activations(file: "h5py.File", group: str) -> "h5py.Dataset":
-    """The activations that belong to them."""
+    """The activations of a group's sets, of the shape of `_rows`."""
     return dataset(file, f"{group}/activation", _rows(file, group).shape, "f")
 
 
@@ -90,7 +90,7 @@ def read_exemplar_block(path: Path, split: str, end: str, layer: int, neurons: s
 
 
 def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[np.ndarray]:
-    """The same as `read_exemplars`, layer by layer, of some neurons at a time.
+    """The exemplar sets of a split, some neurons of a layer at a time: int32 [neurons, size].
 
     Args:
         members: about so many rows of the corpus at a time.

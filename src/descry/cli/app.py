@@ -126,11 +126,6 @@ def stage(
     paths = found.files(files or [], None if shard else of_rule)
     if name in BEFORE_SETS:
         check_corpus(paths["corpus"])
-    if name == "activations" and "parts" not in paths:
-        from descry.models.distributed import gpus, launch
-
-        if (number := gpus(sections[0].device)) > 1:
-            sys.exit(launch(number, [sys.executable, "-m", "descry", *sys.argv[1:]]))
     how: dict[str, Any] = {"cache_folder": cache, "journals": journals, "replay": replay}
     how["shard"] = WHOLE if shard is None else Shard.parse(shard)
     told = reporting(name) if "replay" in found.options else counting(name)

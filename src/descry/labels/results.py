@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +14,6 @@ from descry.io.parquet import read_table, read_where
 from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -77,8 +73,8 @@ class Labels:
     def strength(self) -> np.ndarray:
         """By what neurons are ordered: float64 [layers, neurons], below 0 where there is no label.
 
-        The highest lift of a neuron's labels, each that of the half where it is lower: a label that
-        one half does not bear out does not come to the top.
+        The highest lift of a neuron's labels. Of a label the lift in the half where it is lower
+        counts: a label that one half does not bear out does not come to the top.
         """
         lifts = [np.nan_to_num(self.splits[half].lift) for half in HALVES]
         lowest = np.asarray(np.minimum(*lifts))

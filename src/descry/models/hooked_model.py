@@ -15,8 +15,9 @@ import numpy as np
 
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
-from descry.models.batching import pick_device, quiet
+from descry.models.batching import quiet
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 from descry.models.hookpoints import find_site
 from descry.models.special_tokens import special_as_text
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descry.errors import InputError
-from descry.models.batching import in_parallel, pick_device, plan_batches, quiet, within_memory
+from descry.models.batching import in_parallel, plan_batches, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 from descry.models.hooked_model import HookedModel, around
 from descry.models.special_tokens import special_as_text, vocabulary_size
 from descry.n2g.augment import Augmenter, Gap, suitable

@@ -16,8 +16,9 @@ from descry.annotators.prompts import NO, P2, WORDS, YES, Prompt, Task
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
-from descry.models.batching import in_parallel, pick_device, within_memory
+from descry.models.batching import in_parallel, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 
 
 class GenerativeAnnotator:
