@@ -215,7 +215,7 @@ def prepare(work: Path, params: JSON, seed: int) -> Study:
 
     The held half goes through stage corpus once more, which cuts it into halves of its own.
     """
-    section = Corpus(**params["corpus"] | {"seed": seed})
+    section = Corpus(**params["corpus"] | {"seed": seed, "reviews": str(SAMPLE)})
     whole, fitting, held = (work / f"{name}.parquet" for name in ("whole", "fitting", "held"))
     build_corpus(section, reviews=[SAMPLE], corpus=whole)
     table = read_table(whole, "corpus")
