@@ -19,7 +19,7 @@ test: .venv/installed
 check: .venv/installed
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile
+	snakefmt --check Snakefile workflow
 	mypy
 	lint-imports --no-cache
 	descry dvc --check

@@ -89,14 +89,12 @@ def main(
 
 def asked(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """The commands, by name."""
-    corpus = read_table(folder / "results/corpus.parquet", "corpus", ["id", "text"])
-    sentence, text = corpus["id"][0].as_py(), corpus["text"][0].as_py()
-    key = WHO.request(p2([text], ["descriptor 3"])[0]).key
+    corpus = read_table(folder / "results/corpus.parquet", "corpus", ["id"])
+    sentence = corpus["id"][0].as_py()
     yield "audit L5:24", ["audit", "L5:24"]
     yield "audit L5:24 --json", ["audit", "L5:24", "--json"]
     yield "audit --review", ["audit", "--review", sentence]
     yield "audit --descriptor", ["audit", "--descriptor", "descriptor 3"]
-    yield "audit --prompt", ["audit", "--prompt", key]
     yield "md5 and sha256", []
     yield "verify --hashes", ["verify", "--hashes"]
     yield "verify --sample 0", ["verify", "--sample", "0"]

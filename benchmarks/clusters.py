@@ -238,8 +238,8 @@ def stage(size: int = MANY, work: Work = None, json_file: Json = None) -> None:
         candidates, edits, descriptors = (folder / name for name in names)
         write_candidates(candidates, size)
         edits.write_text("drop: []\n", encoding="utf-8")
-        files = [str(candidates), str(edits), "-o", str(descriptors)]
-        said = run(["cluster", *files, "-p", canonical(section)])
+        files = [f"candidates={candidates}", f"edits={edits}", f"descriptors={descriptors}"]
+        said = run(["stage", "cluster", *files, "-p", canonical(section)])
         found = json.loads(descriptors.read_text(encoding="utf-8"))
     clusters = len(found["descriptors"]) + len(found["dropped"]) + found["too_small"]
     rows = [{"raw descriptors": size, "clusters": clusters} | said]

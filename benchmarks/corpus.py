@@ -6,7 +6,7 @@ The given reviews once, twice, four times ... up to `--times`, in files of a cop
     everything       the same, all kept
     near duplicates  copies that end in another word: hardly one is kept, and each must be compared
 
-Each measurement is a run of `descry corpus`, from its start to its end. Reviews per second are of
+Each measurement is a run of `descry stage corpus` from start to end. Reviews per second are of
 processor time, which other work on the machine changes least.
 
     python benchmarks/corpus.py --reviews FOLDER --times 12 --work FOLDER --json out.json
@@ -95,7 +95,8 @@ def sizes(times: int) -> list[int]:
 
 def measured(files: list[Path], output: Path, section: Row) -> Row:
     """A run of the stage: reviews kept, seconds and peak memory."""
-    command = ["corpus", *map(str, files), "-o", str(output), "-p", canonical(section)]
+    named = [*(f"reviews={file}" for file in files), f"corpus={output}"]
+    command = ["stage", "corpus", *named, "-p", canonical(section)]
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-m", "descry", *command])
     _, status, usage = os.wait4(child.pid, 0)

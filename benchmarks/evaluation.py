@@ -71,20 +71,22 @@ def stages(folder: Path, job: Job, permutations: int, rule: str) -> list[tuple[s
     sets, answers, labels = (
         file[name] for name in ("exemplars.h5", "annotations.h5", "labels.parquet")
     )
-    composed = file["composed.parquet"]
-    maps = ["--composed", composed, "--neurons", file["neurons.json"]]
-    read = [corpus, activations, sets, sets, answers, file["judgements.h5"], labels, composed]
-    tables = [part for name in CSV for part in (f"--{name}", file[f"{name}.csv"])]
-    tables += ["--scored", file["scored.parquet"]]
-    commands = {
-        "exemplars": [corpus, activations, "-o", sets],
-        "label": [corpus, sets, answers, "-o", labels, *maps],
-        "evaluate": [*read, file["gold.jsonl"], "-o", file["metrics.json"], *tables],
+    read = {"corpus": corpus, "exemplars": sets}
+    labelled = {"annotations": answers, "labels": labels, "composed": file["composed.parquet"]}
+    outputs = {name: file[f"{name}.csv"] for name in CSV}
+    outputs |= {"scored": file["scored.parquet"], "metrics": file["metrics.json"]}
+    outputs |= {"brief": file["summary.yaml"]}
+    others = {"untrained": sets, "judgements": file["judgements.h5"], "gold": file["gold.jsonl"]}
+    files = {
+        "exemplars": read | {"activations": activations},
+        "label": read | labelled | {"neurons": file["neurons.json"]},
+        "evaluate": read | {"activations": activations} | labelled | others | outputs,
     }
-    return [
-        (stage, run([stage, *command, "-p", canonical(sections[stage])]))
-        for stage, command in commands.items()
-    ]
+    found = []
+    for stage, named in files.items():
+        command = ["stage", stage, *(f"{name}={path}" for name, path in named.items())]
+        found.append((stage, run([*command, "-p", canonical(sections[stage])])))
+    return found
 
 
 CSV = ("curves", "nulls", "alignment", "descriptors", "correlation")
@@ -97,6 +99,7 @@ FILES = (
     "composed.parquet",
     "neurons.json",
     "metrics.json",
+    "summary.yaml",
     "scored.parquet",
     *(f"{name}.csv" for name in CSV),
 )

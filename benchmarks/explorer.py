@@ -27,8 +27,8 @@ from making import (
     PHRASES,
     WHO,
     descry,
+    files_of,
     lots,
-    results,
     say,
     sections,
     write_activations,
@@ -44,12 +44,6 @@ from descry.io.parquet import read_table
 VOCABULARY, WORDS = 80_000, 60  # and words of a sentence on average
 OFFSET = 2.7  # of Zipf's law, as Mandelbrot has it
 LETTERS = "e" * 12 + "t" * 9 + "a" * 8 + "o" * 8 + "in" * 7 + "shr" * 6 + "dlcu" * 3 + "mwfgypbvk"
-READ = (
-    "corpus.parquet", "candidates.parquet", "descriptors.json", "annotations.h5", "judgements.h5",
-    "activations.h5", "exemplars.h5", "labels.parquet", "composed.parquet", "metrics.json",
-    "curves.csv", "nulls.csv", "alignment.csv", "descriptors.csv", "correlation.csv",
-    "label_scores.parquet", "scores.json", "scores.csv", "graphs.parquet", "graphs.csv",
-)  # fmt: skip
 CHROMIUM = shutil.which("chromium")
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -83,9 +77,9 @@ def write(
 
 def written() -> Said:
     """Seconds and peak memory of the stage in a process of its own; files and bytes."""
-    command = [sys.executable, "-m", "descry", "report", *results(*READ), "gold.jsonl"]
+    command = [sys.executable, "-m", "descry", "stage", "report", *files_of("report")]
     start = time.perf_counter()
-    child = subprocess.Popen([*command, "-o", "results/report"])
+    child = subprocess.Popen(command)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     if status:
@@ -258,24 +252,9 @@ def build(sentences: int, layers: int, neurons: int) -> None:
 
 def write_others() -> None:
     """Graphs, judgements, the evaluation and scores, by the stages themselves."""
-    corpus, sets = "corpus.parquet", ["activations.h5", "exemplars.h5"]
-    untrained, clusters, answers = "untrained.h5", "descriptors.json", "annotations.h5"
-    labels = ["labels.parquet", "composed.parquet"]
-    tables = {n: f"{n}.csv" for n in ("curves", "nulls", "alignment", "descriptors", "correlation")}
-    outputs = [part for name, file in tables.items() for part in (f"--{name}", file)]
-    outputs += ["--scored", "label_scores.parquet"]
-    stages = {
-        "graphs": [corpus, "-o", "graphs.parquet", "--scores", "graphs.csv"],
-        "untrained": [corpus, "-o", untrained],
-        "judge": [corpus, clusters, sets[1], "-o", "judgements.h5"],
-        "evaluate": [corpus, *sets, untrained, answers, "judgements.h5", *labels],
-        "score": [corpus, clusters, labels[0], *sets[::-1], "--scores", "scores.csv"],
-    }
-    for stage, arguments in stages.items():
+    for stage in ("graphs", "untrained", "judge", "evaluate", "score"):
         say(stage)
-        also = {"evaluate": ["gold.jsonl", *results("-o", "metrics.json", *outputs)]}
-        also["score"] = results("-o", "scores.json")
-        descry(stage, *results(*arguments), *also.get(stage, []))
+        descry(stage)
 
 
 def texts(sentences: int) -> list[str]:

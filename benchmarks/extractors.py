@@ -166,21 +166,22 @@ def activations(job: Job) -> Work:
     import torch  # noqa: F401
     from transformers import AutoModel, AutoTokenizer  # noqa: F401
 
-    from descry.stages import activations as stage
+    from descry.stages.activations import Activations, extract_activations
 
-    section, paths = job["section"], [Path(job["corpus"]), Path(job["output"])]
-    return lambda: stage.run(*paths, section=section, progress=lambda *_: None, **section)
+    params = Activations.model_validate(job["section"])
+    files = {"corpus": Path(job["corpus"]), "activations": Path(job["output"])}
+    return lambda: extract_activations(params, **files, progress=lambda *_: None)
 
 
 def exemplars(job: Job) -> Work:
     """Descry's stage: HDF5 to exemplar sets."""
     import h5py  # noqa: F401
 
-    from descry.stages import exemplars as stage
+    from descry.stages.exemplars import Exemplars, select_exemplars
 
-    section = job["section"]
-    paths = [Path(job[name]) for name in ("corpus", "activations", "output")]
-    return lambda: stage.run(*paths, section=section, **section)
+    params = Exemplars.model_validate(job["section"])
+    files = {name: Path(job[name]) for name in ("corpus", "activations")}
+    return lambda: select_exemplars(params, **files, exemplars=Path(job["output"]))
 
 
 def argsort(job: Job) -> Work:

@@ -113,8 +113,10 @@ def labelled(study: Said, compose: int) -> Said:
     section: dict[str, Any] = load(ROOT / "params.yaml").model_dump()["label"]
     section |= {"compose": compose, "broad": 1.0}
     made = [study["folder"] / name for name in ("labels.parquet", "composed.parquet", "n.json")]
-    outputs = ["-o", str(made[0]), "--composed", str(made[1]), "--neurons", str(made[2])]
-    said = run(["label", *study["inputs"], *outputs, "-p", canonical(section)])
+    names = "corpus", "exemplars", "annotations", "labels", "composed", "neurons"
+    paths = zip(names, [*study["inputs"], *made], strict=True)
+    files = [f"{name}={path}" for name, path in paths]
+    said = run(["stage", "label", *files, "-p", canonical(section)])
     written = sum(path.stat().st_size for path in made) / 1e6
     return said | {"written_mb": written}
 

@@ -6,6 +6,7 @@ Paths in the files are relative to the run's folder, which is the current one.
 import json
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from descry.io.json_files import write_json
 from descry.io.parquet import write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import MINILM_SHA256
+from descry.workflow.dag import rule_files
 from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -36,9 +38,20 @@ def say(what: str) -> None:
     print(f"making {what}", file=sys.stderr, flush=True)
 
 
-def descry(stage: str, *arguments: str) -> None:
-    """Run a stage with the params of the folder."""
-    subprocess.run([sys.executable, "-m", "descry", stage, *arguments], check=True)
+def descry(stage: str) -> None:
+    """Run a stage with the params and files of the folder."""
+    command = [sys.executable, "-m", "descry", "stage", stage, *files_of(stage)]
+    subprocess.run(command, check=True)
+
+
+def files_of(stage: str) -> list[str]:
+    """The files of a stage by its rule; those of the user's by the folder's params."""
+    params = load(Path("params.yaml"))
+    own = {"reviews": params.corpus.reviews, "edits": params.cluster.edits}
+    own["gold"] = params.evaluate.gold
+    with chdir(ROOT):
+        named = [word.partition("=") for word in rule_files(stage)]
+    return [*dict.fromkeys(f"{name}={own.get(name, path)}" for name, _, path in named)]
 
 
 def sections(**changed: dict[str, Any]) -> Params:
@@ -46,6 +59,7 @@ def sections(**changed: dict[str, Any]) -> Params:
     params = load(ROOT / "params.yaml").model_dump()
     params["corpus"] |= {"reviews": "reviews.jsonl", "text_fields": ["text"]}
     params["cluster"] |= {"edits": "edits.yaml"}
+    params["evaluate"] |= {"gold": "gold.jsonl"}
     params["exemplars"] |= {"top_percent": 1.0}
     params["label"] |= {"threshold": 0.07, "broad": 1.0}
     params["describe"] |= {"example": EXAMPLE}
@@ -143,12 +157,6 @@ def write_activations(sentences: int, layers: int, neurons: int, params: Params)
 def write_sets_and_labels() -> None:
     """Exemplars and labels, by the stages themselves."""
     say("exemplars")
-    descry("exemplars", *results("corpus.parquet", "activations.h5", "-o", "exemplars.h5"))
+    descry("exemplars")
     say("label")
-    read = results("corpus.parquet", "exemplars.h5", "annotations.h5", "-o", "labels.parquet")
-    descry("label", *read, *results("--composed", "composed.parquet", "--neurons", "neurons.json"))
-
-
-def results(*names: str) -> list[str]:
-    """Arguments in which files are those of the run."""
-    return [f"results/{name}" if "." in name else name for name in names]
+    descry("label")

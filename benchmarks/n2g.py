@@ -33,7 +33,7 @@ from descry.n2g.build import make_records, of_layers
 from descry.n2g.explain import Settings, explain, halves, sample
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import BASELINES, average
-from descry.n2g.sentences import Sentences
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.workflow.params import load
 
@@ -150,7 +150,7 @@ def layers(
         sentences = Sentences(corpus, target.tokenizer, subject.limit)
         texts = leading(target, sentences, subject, row, some)
         start = time.process_time()
-        records = make_records(subject, texts, sentences, numbers, None)
+        records = make_records(subject, texts, sentences.texts, numbers, None)
         seconds = time.process_time() - start
         spent += seconds
         every += [record.scores for record in records]

@@ -59,7 +59,6 @@ from rich.table import Table
 
 from descry.activations.store import DATA
 from descry.annotators.annotations import writing_annotations
-from descry.corpus.files import review_files
 from descry.corpus.splits import CALIBRATION
 from descry.evaluation.agreement import auroc
 from descry.evaluation.gold import read_gold
@@ -71,7 +70,11 @@ from descry.labels.results import Labels, read_labels
 from descry.labels.rules import RuleName
 from descry.models.batching import quiet
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
-from descry.stages import activations, annotate, corpus, exemplars, label
+from descry.stages.activations import Activations, extract_activations
+from descry.stages.annotate import Annotate, annotate_sentences
+from descry.stages.corpus import Corpus, build_corpus
+from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.stages.label import Label, label_neurons
 from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -192,16 +195,13 @@ class Study:
         entries = [{"name": name, "phrases": {}} for name in self.names]
         descriptors = self.work / "descriptors.json"
         write_json(descriptors, {"made": {"stage": "cluster"}, "descriptors": entries})
-        section = self.params["annotate"]
-        annotate.run(
-            self.held.corpus,
-            descriptors,
-            self.work / "none.h5",  # exemplars: not read where the scope is the corpus
-            path,
-            self.work / "cache",
-            section=section,
-            **section,
-            replay=False,
+        annotate_sentences(
+            Annotate(**self.params["annotate"]),
+            corpus=self.held.corpus,
+            descriptors=descriptors,
+            exemplars=self.work / "none.h5",  # not read where the scope is the corpus
+            annotations=path,
+            cache_folder=self.work / "cache",
             progress=silent,
         )
 
@@ -215,16 +215,16 @@ def prepare(work: Path, params: JSON, seed: int) -> Study:
 
     The held half goes through stage corpus once more, which cuts it into halves of its own.
     """
-    section = params["corpus"] | {"seed": seed}
+    section = Corpus(**params["corpus"] | {"seed": seed, "reviews": str(SAMPLE)})
     whole, fitting, held = (work / f"{name}.parquet" for name in ("whole", "fitting", "held"))
-    corpus.run(review_files(SAMPLE), whole, section=section, **section)
+    build_corpus(section, reviews=[SAMPLE], corpus=whole)
     table = read_table(whole, "corpus")
     first = np.array([half == CALIBRATION for half in table["split"].to_pylist()])
     write_table(fitting, table.filter(first), {"stage": "corpus"})
     reviews = work / "held.jsonl"
     rows = table.filter(~first).select(["text", "category"]).to_pylist()
     reviews.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
-    corpus.run([reviews], held, section=section, **section)
+    build_corpus(section, reviews=[reviews], corpus=held)
     lines = GOLD.read_text(encoding="utf-8").splitlines()
     named = sorted({name for line in lines for name in json.loads(line)["labels"]})
     gold = _gold(fitting, named)
@@ -302,7 +302,8 @@ def read_hidden(study: Study, layers: list[int]) -> dict[int, np.ndarray]:
     """What goes into the second feed-forward matrices: by layer, [fitting sentences, inputs]."""
     path = study.work / "hidden.h5"
     section = study.params["activations"] | {"site": "ffn_hidden", "layers": layers}
-    activations.run(study.fitting.corpus, path, section=section, **section, progress=silent)
+    files = {"corpus": study.fitting.corpus, "activations": path}
+    extract_activations(Activations(**section), **files, progress=silent)
     with h5py.File(path) as file:
         return {layer: file[DATA][:, place] for place, layer in enumerate(sorted(set(layers)))}
 
@@ -346,27 +347,30 @@ def default_model() -> tuple[Any, Any]:
 def write_exemplars(study: Study, matrix: Path) -> Path:
     """Exemplars of the held sentences, out of their activations."""
     path = matrix.with_suffix(".exemplars.h5")
-    section = study.params["exemplars"]
-    exemplars.run(study.held.corpus, matrix, path, section=section, **section)
+    section = Exemplars(**study.params["exemplars"])
+    files = {"corpus": study.held.corpus, "activations": matrix}
+    select_exemplars(section, **files, exemplars=path)
     return path
 
 
 def labels_of(study: Study, sets: Path, annotator: str, rule: RuleName) -> Labels:
     """The label table of some exemplars."""
-    files = [study.work / name for name in ("labels.parquet", "composed.parquet", "neurons.json")]
-    section = study.params["label"] | {"rule": rule}
-    inputs = study.held.corpus, sets, study.annotations(annotator)
-    label.run(*inputs, *files, section=section, **section)
-    return read_labels(files[0])
+    names = "labels.parquet", "composed.parquet", "neurons.json"
+    label_neurons(
+        Label(**study.params["label"] | {"rule": rule}),
+        corpus=study.held.corpus,
+        exemplars=sets,
+        annotations=study.annotations(annotator),
+        **{name.partition(".")[0]: study.work / name for name in names},
+    )
+    return read_labels(study.work / names[0])
 
 
 def write_activations(study: Study, path: Path, untrained: int | None, **changed: Any) -> Path:
     """Activations of the held sentences."""
-    section = study.params["activations"] | changed
-    noted = section | {"untrained": untrained}
-    activations.run(
-        study.held.corpus, path, section=noted, **section, progress=silent, untrained=untrained
-    )
+    section = Activations(**study.params["activations"] | changed)
+    files = {"corpus": study.held.corpus, "activations": path}
+    extract_activations(section, **files, progress=silent, untrained=untrained)
     return path
 
 

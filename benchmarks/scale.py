@@ -17,6 +17,7 @@ these: an exponent out of four sizes would not bear it.
 import gzip
 import itertools
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -30,7 +31,7 @@ import typer
 from activations import Json, Row, Work, folder_for, report
 from corpus import FIELDS, reordered
 from cost import run
-from making import ROOT, WHO, descry, results, sections
+from making import ROOT, WHO, descry, files_of, sections
 from scipy.optimize import curve_fit
 
 from descry.corpus.files import review_files
@@ -42,8 +43,6 @@ COSTS = ("cpu seconds", "peak_mb", "written_mb")
 AMAZON = 130_000_000  # reviews
 # Of a review, where a stage's n counts something else.
 PER_REVIEW = {"cluster (raw descriptors)": 0.02}
-GIVEN = ("gold.jsonl", "reviews.jsonl.gz", "edits.yaml")
-RATED = ("curves", "nulls", "alignment", "descriptors", "correlation")
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
@@ -54,13 +53,13 @@ class Part(NamedTuple):
         least: the smallest n.
         unit: what n counts.
         make: writes the inputs of size n into the current folder.
-        commands: of each stage, in their order.
+        stages: in their order.
     """
 
     least: int
     unit: str
     make: Callable[[int], None]
-    commands: dict[str, str]
+    stages: tuple[str, ...]
 
 
 @app.command()
@@ -88,24 +87,19 @@ def measured(folder: Path, part: Part, least: int | None) -> Iterator[Row]:
         with chdir(place):
             Path("results").mkdir(exist_ok=True)
             part.make(number)
-            for stage, command in part.commands.items():
-                arguments = placed(command.split())
-                said = run([stage, *arguments])
+            for stage in part.stages:
+                before, files = time.time_ns(), files_of(stage)
+                said = run(["stage", stage, *files])
                 size = {"stage": stage, "n": number, "of": part.unit}
-                yield size | said | {"written_mb": written(arguments)}
+                yield size | said | {"written_mb": written(files, before)}
 
 
-def placed(command: list[str]) -> list[str]:
-    """A command in which files are those of the run, but for what people give."""
-    there = (*GIVEN, *(part for part in command if part.startswith("results/")))
-    return [part if part in there else results(part)[0] for part in command]
-
-
-def written(command: list[str]) -> float:
-    """Megabytes of a stage's outputs: whatever stands behind an option."""
-    paths = [Path(after) for before, after in itertools.pairwise(command) if before[0] == "-"]
+def written(named: list[str], since: int) -> float:
+    """Megabytes of a stage's outputs: of its files those that are new since a moment."""
+    paths = [Path(word.partition("=")[2]) for word in named]
     files = itertools.chain.from_iterable(p.rglob("*") if p.is_dir() else [p] for p in paths)
-    return sum(file.stat().st_size for file in files if file.is_file()) / 1e6
+    sizes = [file.stat() for file in files if file.is_file()]
+    return sum(one.st_size for one in sizes if one.st_mtime_ns > since) / 1e6
 
 
 # What follows from the figures
@@ -185,7 +179,7 @@ def real_corpus(number: int) -> None:
     real_reviews(number)
     kept = {"reviews": "reviews.jsonl.gz", "per_category": 10**9, "language": "en"}
     sections(corpus=kept, graphs={"neurons": 8}, exemplars={"top_percent": 5.0})
-    descry("corpus", "reviews.jsonl.gz", "-o", "results/corpus.parquet")
+    descry("corpus")
     names = [f"topic {i}" for i in range(26)]
     entries = [{"name": name, "mentions": 1, "phrases": {name: 1}} for name in names]
     Path("results/descriptors.json").write_text(
@@ -221,41 +215,16 @@ def noise(number: int) -> None:
 
 
 PARTS = {
-    "reviews": Part(25_000, "reviews", all_kept, {"corpus": "reviews.jsonl.gz -o corpus.parquet"}),
-    "phrases": Part(
-        12_500,
-        "raw descriptors",
-        raw_descriptors,
-        {"cluster": "candidates.parquet edits.yaml -o descriptors.json"},
-    ),
+    "reviews": Part(25_000, "reviews", all_kept, ("corpus",)),
+    "phrases": Part(12_500, "raw descriptors", raw_descriptors, ("cluster",)),
     "models": Part(
         450,
         "sentences",
         real_corpus,
-        {
-            "describe": "corpus.parquet -o candidates.parquet",
-            "activations": "corpus.parquet -o activations.h5",
-            "exemplars": "corpus.parquet activations.h5 -o exemplars.h5",
-            "graphs": "corpus.parquet -o graphs.parquet --scores graphs.csv",
-            "annotate": "corpus.parquet descriptors.json exemplars.h5 -o annotations.h5",
-        },
+        ("describe", "activations", "exemplars", "graphs", "annotate"),
     ),
     "files": Part(
-        12_500,
-        "sentences",
-        noise,
-        {
-            "exemplars": "corpus.parquet activations.h5 -o exemplars.h5",
-            "label": "corpus.parquet exemplars.h5 annotations.h5 -o labels.parquet"
-            " --composed composed.parquet --neurons neurons.json",
-            "evaluate": "corpus.parquet activations.h5 exemplars.h5 untrained.h5 annotations.h5"
-            " judgements.h5 labels.parquet composed.parquet gold.jsonl -o metrics.json"
-            f" --scored label_scores.parquet {' '.join(f'--{name} {name}.csv' for name in RATED)}",
-            "figures": "corpus.parquet candidates.parquet descriptors.json labels.parquet"
-            f" {' '.join(f'{name}.csv' for name in RATED)} -o results/figures"
-            " --tables results/tables --plots results/plots",
-            "report": f"{' '.join(explorer.READ)} gold.jsonl -o results/report",
-        },
+        12_500, "sentences", noise, ("exemplars", "label", "evaluate", "figures", "report")
     ),
 }
 

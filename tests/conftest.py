@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import hypothesis
+import planted
 import pytest
 from filelock import FileLock
 from miniature import (
@@ -20,6 +21,7 @@ from miniature import (
     clone_of,
     copy_of,
 )
+from planted import made_in
 
 # A loaded machine must not fail a property by its clock.
 hypothesis.settings.register_profile("descry", deadline=None)
@@ -63,11 +65,26 @@ def fill_a_disk(tmp_path):
     return run
 
 
+@pytest.fixture(scope="session")
+def planted_results(tmp_path_factory):
+    """A folder with all results of the planted study (planted.py); nobody changes it."""
+    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
+
+
+@pytest.fixture(scope="session")
+def planted_ends(tmp_path_factory):
+    """The same of both ends of each neuron."""
+    return made_in(tmp_path_factory.mktemp("ends"), lambda: planted.build(lowest=True))
+
+
 @pytest.fixture
-def run(built, tmp_path, monkeypatch):
-    """A copy of a module's planted results that a test may spoil, as the current folder."""
+def run(planted_results, tmp_path, monkeypatch):
+    """A copy of planted results that a test may spoil, as the current folder.
+
+    A module's own fixture planted_results takes the place of the common one.
+    """
     folder = tmp_path / "run"
-    shutil.copytree(built, folder)
+    shutil.copytree(planted_results, folder)
     monkeypatch.chdir(folder)
     return folder
 

@@ -60,15 +60,23 @@ def section(folder, **changes):
     return told | changes
 
 
-def compute(corpus, output, told, progress=lambda *_: None):
-    from descry.stages import activations
+def activation_params(told):
+    """The section of these values, which need not be those of real params."""
+    from descry.models.spec import Model
+    from descry.stages.activations import Activations
 
-    return activations.run(corpus, output, section=told, progress=progress, **told)
+    return Activations.model_construct(**told | {"target": Model.model_construct(**told["target"])})
+
+
+def compute(corpus, output, told, progress=lambda *_: None):
+    from descry.stages.activations import extract_activations
+
+    files = {"corpus": corpus, "activations": output}
+    return extract_activations(activation_params(told), **files, progress=progress)
 
 
 # Processes of their own, to be killed or measured: forks of one that has imported everything.
 _PRELOAD = [
-    "accelerate",
     "pytest",
     "torch",
     "transformers.models.auto.tokenization_auto",
@@ -106,23 +114,10 @@ def die_at(owner, name, call):
 
 def killed(corpus, output, told, owner, name, call):
     """In a process: the stage, killed at a call; exemplars are saved after every block."""
-    from descry.stages import activations
+    from descry.activations import outputs
 
-    activations.SAVE = -1
+    outputs.SAVE = -1
     die_at(owner, name, call)
-    compute(corpus, output, told)
-
-
-def ranked(rank, number, port, corpus, output, told, *place):
-    """In a process: its share of the stage, as torchrun starts it; saved after every block."""
-    from descry.stages import activations
-
-    names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": number, "LOCAL_WORLD_SIZE": number}
-    names |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "GLOO_SOCKET_IFNAME": "lo"}
-    os.environ |= {name: str(value) for name, value in names.items()}
-    activations.SAVE = -1
-    if place:
-        die_at(*place)
     compute(corpus, output, told)
 
 

@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -88,7 +89,8 @@ def _is_stage(process: psutil.Process, name: str) -> bool:
         words = process.cmdline()
     except psutil.Error:
         return False
-    return any(Path(word).name == "descry" and behind == name for word, behind in pairwise(words))
+    runs = zip(words, words[1:], words[2:], strict=False)
+    return any((Path(one).name, *behind) == ("descry", "stage", name) for one, *behind in runs)
 
 
 def kill_stage(repo: Repo, command: str, stage: str, moment: float) -> str | None:
@@ -204,6 +206,25 @@ def exported(repo: Repo) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
+class Trap:
+    """A pickle of it makes a folder for whoever loads it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def plant(cache: Path, key: str | bytes, **row: object) -> None:
+    """Put a row into a prompt cache's database, as somebody who can write it may."""
+    row = {"key": key, "raw": 1, "mode": 4, "filename": None, "access_count": 0} | row
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    with closing(sqlite3.connect(cache / "cache.db")) as database, database:
+        database.execute("DELETE FROM Cache WHERE key = ?", [key])
+        database.execute(f"INSERT INTO Cache ({columns}) VALUES ({marks})", list(row.values()))
+
+
 def flip_bit(path: Path, lots: Random) -> int:
     """Turn one bit of a file over, and keep its time: the place of its byte."""
     times = path.stat()
@@ -258,6 +279,17 @@ def can_mount() -> str:
         ["unshare", "-m", "mount", "-t", "tmpfs", "t", "/mnt"], capture_output=True, text=True
     )
     return tried.stderr.strip() if tried.returncode else ""
+
+
+def outcome(read: Callable[..., object], *arguments: object) -> object:
+    """What a reader gives; None where it refuses in one line that steers no terminal."""
+    from descry.errors import InputError
+
+    try:
+        return read(*arguments)
+    except InputError as error:
+        assert str(error) and str(error).isprintable()
+        return None
 
 
 def read_apart(read: Callable[[], object], patience: float) -> str:

@@ -91,6 +91,37 @@ def clone_of(repo, path):
     return Repo(path)
 
 
+def small_project(path, snakefile, stages, params, ignored):
+    """A project of a few rules, none of descry's, in which Snakemake and DVC have run nothing yet.
+
+    Args:
+        snakefile: its rules; above them the guard brings both tools' records in step.
+        stages: of dvc.yaml.
+        params: the text of params.yaml.
+        ignored: what DVC passes over.
+    """
+    repo = Repo(path)
+    path.mkdir(parents=True)
+    (path / "params.yaml").write_text(params)
+    (path / "Snakefile").write_text(GUARDED + snakefile)
+    (path / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    repo.sh("git init -q && dvc init -q && printf '.snakemake/\nlogs/\n' > .gitignore")
+    (path / ".dvcignore").write_text("".join(f"{name}\n" for name in ignored))
+    return repo
+
+
+GUARDED = """
+from pathlib import Path
+
+import yaml
+
+from descry.workflow.reconcile import reconcile
+
+if workflow.is_main_process:
+    reconcile()
+"""
+
+
 def check_out(path):
     """The files that git would commit, as a new repository with the miniature's params and data."""
     repo = Repo(path)

@@ -9,38 +9,39 @@ import csv
 import gzip
 import json
 import re
-from collections import Counter
 from contextlib import contextmanager
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pyarrow as pa
 import pytest
+import stand_ins
 
 from descry.annotators.annotations import read_annotations, writing_annotations
-from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.base import NO_FRAME, Identity
 from descry.annotators.bitset import Answers
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p1_template, p2
 from descry.annotators.records import origin_of
+from descry.annotators.spec import Embedded
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance
-from descry.stages import (
-    annotate,
-    corpus,
-    evaluate,
-    exemplars,
-    graphs,
-    judge,
-    label,
-    report,
-    score,
-    untrained,
-)
+from descry.models.spec import Model
+from descry.stages import annotate, score
+from descry.stages.activations import Activations
+from descry.stages.annotate import Annotate, annotate_sentences
+from descry.stages.corpus import Corpus, build_corpus
+from descry.stages.evaluate import Evaluate, evaluate_labels
+from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.stages.graphs import Graphs, graph_neurons
+from descry.stages.judge import Judge, judge_sentences
+from descry.stages.label import Label, label_neurons
+from descry.stages.report import Report, write_report
+from descry.stages.score import Score, score_descriptions
+from descry.stages.untrained import Untrained, select_untrained_exemplars
 
 # Written to steer a terminal (escapes, markup, links) or a browser: to which <image> is <img>, and
 # reading leaves it, as no tag of HTML.
@@ -84,6 +85,8 @@ BROAD = "Quality"  # said of every review, and so dropped by stage label
 NAMES = [BROAD, *TOPICS]
 WIDTH, LAYERS = 8, 2
 EXAMPLE = {"sentence": "The price was fair.", "concepts": ["price"]}
+# In the place of whom a stage is told to ask, a test puts an annotator of its own.
+SPEC = Embedded(kind="embedded", model="toy", revision="0" * 40)
 ANNOTATOR = Identity("toy (no generative model)", "toy", "v1", "none", "none")
 
 RESULTS = Path("results")
@@ -146,8 +149,8 @@ def run_corpus():
         "max_invalid": 0.0,
         "seed": 0,
     }
-    recorded = {"reviews": REVIEWS.as_posix()} | section
-    return corpus.run([REVIEWS], CORPUS, section=recorded, **section)
+    params = Corpus(reviews=REVIEWS.as_posix(), **section)
+    return build_corpus(params, reviews=[REVIEWS], corpus=CORPUS)
 
 
 def topics_of(table):
@@ -213,61 +216,48 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
 
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
-    section = {"top_percent": top_percent, "min_size": min_size, "lowest": lowest}
-    return exemplars.run(CORPUS, ACTIVATIONS, EXEMPLARS, section=section, **section)
+    params = Exemplars(top_percent=top_percent, min_size=min_size, lowest=lowest)
+    return select_exemplars(params, corpus=CORPUS, activations=ACTIVATIONS, exemplars=EXEMPLARS)
+
+
+NO_EXTRACTION = Activations.model_construct(target=Model.model_construct())  # nobody looks at it
 
 
 def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):
     """Without a seed: not enabled. With one: a model whose neurons fire at random."""
     if seed is None:
-        section = {"enabled": False, "seed": 0}
-        inner = {"extraction": {}, "selection": {}, "progress": lambda *_: None}
-        untrained.run(CORPUS, UNTRAINED, section=section, **section, **inner)
+        sections = Untrained(enabled=False, seed=0), NO_EXTRACTION, Exemplars.model_construct()
+        files = {"corpus": CORPUS, "untrained": UNTRAINED}
+        select_untrained_exemplars(*sections, **files, progress=lambda *_: None)
         return
     table, kept = read_table(CORPUS, "corpus"), RESULTS / "random.h5"
     noise = np.random.default_rng(seed).normal(size=(len(table), len(layers), WIDTH))
     write_activations(table, noise.astype(np.float32), layers, kept)
-    section = {"top_percent": 10.0, "min_size": 3, "lowest": lowest}
-    exemplars.run(CORPUS, kept, UNTRAINED, section=section, **section)
+    params = Exemplars(top_percent=10.0, min_size=3, lowest=lowest)
+    select_exemplars(params, corpus=CORPUS, activations=kept, exemplars=UNTRAINED)
     kept.unlink()
 
 
 def run_graphs():
     """Not enabled."""
-    inner = {"seed": 0, "position": "tokens", "bos": True, "augment": None, "together": 1}
-    inner |= {"neurons": 0, "progress": lambda *_: None}
-    graphs.run(CORPUS, GRAPHS, GRAPH_SCORES, section={"neurons": 0}, extraction={}, **inner)
+    files = {"corpus": CORPUS, "graphs": GRAPHS, "scores": GRAPH_SCORES}
+    none = Graphs.model_construct(neurons=0)
+    graph_neurons(none, NO_EXTRACTION, **files, progress=lambda *_: None)
 
 
-class Toy:
+class Toy(stand_ins.Scripted):
     """An annotator that says Yes to the reviews with a topic's word, and to all of BROAD."""
 
     identity = ANNOTATOR
-    frame = NO_FRAME
-    server = None
-    price = None
-    packages = ()
 
-    def __init__(self, said=None):
-        self.asked = []
-        self.said = said or (lambda prompt: log_probabilities(applies(prompt)))
-
-    def answer(self, prompts, wanted):
-        for row in sorted(wanted):
-            self.asked.append(prompts[row])
-            found = self.said(prompts[row])
-            yield [(row, found if isinstance(found, Answer) else Answer(found))]
+    def __init__(self, said=lambda prompt: log_probabilities(applies(prompt))):
+        super().__init__(said, group=1)
 
 
-class Absent(Toy):
+class Absent(stand_ins.Absent):
     """An annotator whose model is not here."""
 
-    @property
-    def frame(self):
-        raise AssertionError("the tokenizer was loaded")
-
-    def answer(self, prompts, wanted):
-        raise AssertionError("the annotator was asked")
+    identity = ANNOTATOR
 
 
 def applies(prompt):
@@ -284,74 +274,122 @@ def in_words(prompt):
     return {"text": "Yes, it" if applies(prompt) else "No.", "finish": "length"}
 
 
-def run_annotate(annotator, stage=annotate, output=ANNOTATIONS, **changes):
-    spec = None if annotator is None else {"kind": "toy"}
-    section = {"annotator": spec, "scope": "corpus", "neurons": None, "sample": 0}
-    section |= {"seed": 0, "min_mass": 0.1, "max_failures": 0.0} | changes
-    replay = section.pop("replay", False)
+SCOPED = {
+    "scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1, "max_failures": 0.0
+}  # fmt: skip
+
+
+def run_annotate(annotator, output=ANNOTATIONS, replay=False, **changes):
+    params = Annotate(**SCOPED | {"annotator": SPEC} | changes)
+    return _answered(annotate_sentences, params, annotator, replay, annotations=output)
+
+
+def run_judge(annotator, replay=False, **changes):
+    params = Judge(**SCOPED | {"annotator": None if annotator is None else SPEC} | changes)
+    return _answered(judge_sentences, params, annotator, replay, judgements=JUDGEMENTS)
+
+
+def _answered(stage, params, annotator, replay, **output):
+    files = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "exemplars": EXEMPLARS} | output
+    how = {"cache_folder": CACHE, "replay": replay, "progress": lambda *_: None}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotate, "create", lambda *_, **__: annotator)
-        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
-        how = {"replay": replay, "progress": lambda *_: None}
-        return stage.run(*files, section=section, **how, **section)
-
-
-def run_judge(annotator, **changes):
-    return run_annotate(annotator, judge, JUDGEMENTS, **changes)
+        return stage(params, **files, **how)
 
 
 def run_label(**changes):
     section = {"rule": "composition", "frequency": "occurrences", "threshold": 0.35, "fdr": 0.05}
     section |= {"top_k": None, "broad": 0.8, "compose": 2, "beam": 3, "penalty": 0.95} | changes
-    outputs = LABELS, COMPOSED, NEURONS
-    return label.run(CORPUS, EXEMPLARS, ANNOTATIONS, *outputs, section=section, **section)
+    inputs = {"corpus": CORPUS, "exemplars": EXEMPLARS, "annotations": ANNOTATIONS}
+    outputs = {"labels": LABELS, "composed": COMPOSED, "neurons": NEURONS}
+    return label_neurons(Label(**section), **inputs, **outputs)
 
 
 def run_evaluate(gold=GOLD, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
     knobs |= {"permutations": 5, "bootstraps": 2, "seed": 0} | changes
-    models = ACTIVATIONS, EXEMPLARS, UNTRAINED
-    inputs = (CORPUS, *models, ANNOTATIONS, JUDGEMENTS, LABELS, COMPOSED, gold)
-    outputs = (METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED, BRIEF)
-    section = {"gold": gold and gold.as_posix()} | knobs
-    evaluate.run(*inputs, *outputs, section=section, **knobs)
+    evaluate_labels(
+        Evaluate(gold=gold and gold.as_posix(), **knobs),
+        corpus=CORPUS,
+        activations=ACTIVATIONS,
+        exemplars=EXEMPLARS,
+        untrained=UNTRAINED,
+        annotations=ANNOTATIONS,
+        judgements=JUDGEMENTS,
+        labels=LABELS,
+        composed=COMPOSED,
+        gold=gold,
+        metrics=METRICS,
+        curves=CURVES,
+        nulls=NULLS,
+        alignment=ALIGNMENT,
+        descriptors=PER_DESCRIPTOR,
+        correlation=CORRELATION,
+        scored=SCORED,
+        brief=BRIEF,
+    )
     return read_json(METRICS, "evaluate")
 
 
-def run_score(annotator, spec=None, **changes):
-    section = {
-        "annotator": spec or {"kind": "toy"},
-        "neurons": None,
-        "sentences": 3,
-        "distractors": 2,
-    }
-    section |= {"scorers": ["detection", "intruder", "simulation"], "seed": 0}
-    section |= {"min_mass": 0.1, "max_failures": 0.0} | changes
-    replay = section.pop("replay", False)
+def run_score(annotator, spec=None, replay=False, **changes):
+    section = {"neurons": None, "sentences": 3, "distractors": 2, "seed": 0}
+    section |= {"scorers": ["detection", "intruder", "simulation"], "annotator": spec or SPEC}
+    params = Score(**section | {"min_mass": 0.1, "max_failures": 0.0} | changes)
     with pytest.MonkeyPatch.context() as patch:
         if spec is None:
             patch.setattr(score, "create", lambda *_, **__: annotator)
-        files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
-        how = {"replay": replay, "progress": lambda *_: None}
-        return score.run(*files, section=section, **how, **section)
+        return scored(params, replay)
+
+
+def scored(params, replay=False):
+    """Stage score."""
+    return score_descriptions(
+        params,
+        corpus=CORPUS,
+        descriptors=DESCRIPTORS,
+        labels=LABELS,
+        exemplars=EXEMPLARS,
+        activations=ACTIVATIONS,
+        metrics=SCORES,
+        scores=SCORE_TABLE,
+        cache_folder=CACHE,
+        replay=replay,
+        progress=lambda *_: None,
+    )
 
 
 def run_no_score():
     """Not enabled."""
-    how = {"scorers": [], "neurons": None, "sentences": 0, "distractors": 0, "seed": 0}
-    how |= {"min_mass": 0.1, "max_failures": 0.0, "replay": False, "progress": lambda *_: None}
-    files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
-    score.run(*files, section={"annotator": None}, annotator=None, **how)
+    scored(Score.model_construct(annotator=None))
 
 
 def run_report(**changes):
     """Write the site; its packs by name, as the page is handed them."""
-    answers = ANNOTATIONS, JUDGEMENTS, ACTIVATIONS, EXEMPLARS, LABELS, COMPOSED
-    rated = METRICS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR, CORRELATION, SCORED
-    others = SCORES, SCORE_TABLE, GRAPHS, GRAPH_SCORES, GOLD
-    section = {"title": "A <b>miniature</b>", "exemplars_shown": 3} | changes
-    inputs = CORPUS, CANDIDATES, DESCRIPTORS, *answers, *rated, *others
-    report.run(*inputs, SITE, section=section, **section)
+    write_report(
+        Report(**{"title": "A <b>miniature</b>", "exemplars_shown": 3} | changes),
+        corpus=CORPUS,
+        candidates=CANDIDATES,
+        clusters=DESCRIPTORS,
+        annotations=ANNOTATIONS,
+        judgements=JUDGEMENTS,
+        activations=ACTIVATIONS,
+        exemplars=EXEMPLARS,
+        labels=LABELS,
+        composed=COMPOSED,
+        metrics=METRICS,
+        curves=CURVES,
+        nulls=NULLS,
+        alignment=ALIGNMENT,
+        descriptors=PER_DESCRIPTOR,
+        correlation=CORRELATION,
+        scored=SCORED,
+        scores=SCORES,
+        trials=SCORE_TABLE,
+        graphs=GRAPHS,
+        graph_scores=GRAPH_SCORES,
+        gold=GOLD,
+        report=SITE,
+    )
     return packs_of(SITE)
 
 
@@ -430,22 +468,3 @@ def printed(capsys):
     out = capsys.readouterr().out
     assert "\x1b" not in out
     return " ".join(re.sub(r"[│┃─━┏┓┗┛┡┩└┘┌┐├┤┬┴┼╇╈╋┳┻╰╯╭╮]", " ", out).split())
-
-
-class Page(HTMLParser):
-    """Elements, attributes and texts of a page."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.style = Counter(), [], [], ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        self.tags[tag] += 1
-        self.attributes += attrs
-
-    def handle_data(self, data):
-        if self.lasttag == "style":
-            self.style += data
-        self.texts.append(data)

@@ -249,7 +249,6 @@ sys.path.insert(0, sys.argv[2])
 from test_activation_store import SMALL, InputError, Writer, start
 try:
     writer = Writer(start(Path(sys.argv[1]), SMALL))
-    writer.lock()
 except InputError as error:
     sys.exit(str(error))
 print("locked", flush=True)
@@ -277,17 +276,15 @@ def test_a_file_that_another_run_is_writing_is_refused(tmp_path, blocks):
     with another_run(path) as first:
         assert first.stdout.readline() == "locked\n"
         before = part_of(path).stat().st_ino
-        with pytest.raises(InputError, match=told), closing(Writer(start(path, SMALL))) as writer:
-            writer.lock()
+        with pytest.raises(InputError, match=told):
+            Writer(start(path, SMALL))
         assert part_of(path).stat().st_ino == before  # the other's work
         first.send_signal(signal.SIGKILL)
         first.wait()
-    with closing(Writer(start(path, SMALL))) as writer:
-        writer.lock()  # it went with the process
-        with another_run(path) as second:
-            second.stdin.close()
-            assert second.wait() == 1
-            assert re.search(told, second.stderr.read())
+    with closing(Writer(start(path, SMALL))), another_run(path) as second:  # it went with the first
+        second.stdin.close()
+        assert second.wait() == 1
+        assert re.search(told, second.stderr.read())
 
 
 @pytest.mark.parametrize(

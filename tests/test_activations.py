@@ -16,6 +16,7 @@ import torch
 from extracting import BLOCK, compute, forked, section, sentences, write_corpus
 from transformers import AutoModel, AutoTokenizer, GPT2Config, GPT2Model
 
+from descry.activations import outputs
 from descry.activations.histogram import Distribution
 from descry.activations.top_k import ENDS, HIGHEST
 from descry.corpus.splits import HALVES
@@ -26,7 +27,6 @@ from descry.io.hdf5 import hdf5_provenance
 from descry.io.provenance import without_places
 from descry.models.checkpoints import Checkpoint, weights_sha256
 from descry.models.hooked_model import HookedModel
-from descry.stages import activations
 from descry.workflow.params import parse
 
 NEAR = 1e-4  # of the largest value of a layer
@@ -396,8 +396,10 @@ def test_killed_at_any_moment_what_was_cut_is_known(tmp_path, six, gpt2, store):
     told = section(gpt2, store=store, max_tokens=6)
     counts = compute(six, tmp_path / "whole.h5", told)
     assert 0 < counts["sentences cut"] < SIX
-    stage = "descry.stages.activations"
-    place = ("descry.activations.store", "_sync") if store == "matrix" else (stage, "writing_hdf5")
+    place = {
+        "matrix": ("descry.activations.store", "_sync"),
+        "exemplars": ("descry.activations.outputs", "writing_hdf5"),
+    }[store]
     for call in (2, 3):
         with forked(extracting.killed, six, tmp_path / "a.h5", told, *place, call) as process:
             process.join()
@@ -448,10 +450,10 @@ def test_killed_at_any_moment_what_is_kept_for_exemplars_is_gone_on_with(
     tmp_path, six, gpt2, undisturbed, computed
 ):
     output, told = tmp_path / "a.h5", section(gpt2, store="exemplars")
-    job = "descry.stages.activations:_Job"
+    file = "descry.activations.outputs:_Stats"
     kills = [
-        (job, "_save", 1, None),  # before anything is saved
-        (job, "_save", 2, 1),
+        (file, "save", 1, None),  # before anything is saved
+        (file, "save", 2, 1),
         ("descry.activations.streaming:StreamingStats", "state", 3, 3),  # amid the third saving
         ("descry.activations.histogram:Distribution", "add", 2, 4),  # amid a block
     ]
@@ -485,7 +487,7 @@ def test_killed_before_it_tidies_up_it_only_does_that(tmp_path, six, gpt2, undis
 
 
 def test_what_killed_runs_left_goes_with_the_end_of_one_and_nothing_else(tmp_path, gpt2, mixed):
-    theirs = [".a.0-of-2.h5.part", ".a.11-of-12.h5.part", "..a.h5.part.123.part", ".a.h5.45.part"]
+    theirs = ["..a.h5.part.123.part", ".a.h5.45.part"]
     others = [".b.h5.part", ".a2.h5.part", ".a.x.h5.part", ".a.h5", "a.h5.part"]
     for name in [*theirs, *others]:
         (tmp_path / name).touch()
@@ -509,7 +511,7 @@ def stopped(tmp_path, six, gpt2, monkeypatch):
             return run(model, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(activations, "SAVE", -1)
+            patch.setattr(outputs, "SAVE", -1)
             patch.setattr(HookedModel, "activations", fail)
             with pytest.raises(KeyboardInterrupt):
                 compute(corpus, tmp_path / "a.h5", told)

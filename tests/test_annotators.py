@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
+from stand_ins import Absent, Mute, Scripted
 from transformers import AutoTokenizer
 
 from descry.annotators import chunks
@@ -41,46 +42,6 @@ CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 TEMPLATE = p1_template(5, None, None)
 
 # ask()
-
-
-class Scripted:
-    """An annotator that answers from a table and remembers what it was asked."""
-
-    identity = Identity("scripted", "toy/scripted", "0", "float32", "{}")
-    frame = NO_FRAME
-    server = None
-    price = None
-    packages = ()
-
-    def __init__(self, table=None, *, group=2, order=sorted):
-        self.table = table or {}
-        self.group, self.order = group, order
-        self.asked = []
-
-    def answer(self, prompts, wanted):
-        rows = list(self.order(wanted))
-        for start in range(0, len(rows), self.group):
-            yield [(row, self.said(prompts[row])) for row in rows[start : start + self.group]]
-
-    def said(self, prompt):
-        self.asked.append(prompt.sentence)
-        found = self.table.get(prompt.sentence, {"text": prompt.sentence})
-        return found if isinstance(found, Answer) else Answer(found)
-
-
-class Mute(Scripted):
-    """An annotator that must not be asked."""
-
-    def answer(self, prompts, wanted):
-        raise AssertionError(f"asked for {[prompts[row] for row in wanted]}")
-
-
-class Absent(Mute):
-    """An annotator whose model is not even here."""
-
-    @property
-    def frame(self):
-        raise AssertionError("the tokenizer was loaded")
 
 
 @pytest.fixture
@@ -143,7 +104,7 @@ def test_answers_are_in_the_order_of_the_prompts_however_they_come(tmp_path_fact
         patch.setattr(chunks, "CHUNK", data.draw(st.integers(1, 5)))
         responses, tally = put(folder, annotator, prompts(*sentences), max_failures=1.0)
     assert answers(responses) == [None if s == "c" else s for s in sentences]
-    assert sorted(s for s in annotator.asked if s != "c") == sorted({*sentences} - {"c"})
+    assert sorted(s for s in annotator.sentences if s != "c") == sorted({*sentences} - {"c"})
     assert tally.done == tally.total == len(sentences)
     assert tally.cached + tally.asked == len(sentences)
 
@@ -159,7 +120,7 @@ def test_only_what_is_missing_is_asked(tmp_path):
     put(tmp_path, Scripted(), prompts("a", "c"))
     annotator = Scripted()
     responses, _ = put(tmp_path, annotator, prompts("a", "b", "c", "d"))
-    assert annotator.asked == ["b", "d"]
+    assert annotator.sentences == ["b", "d"]
     assert answers(responses) == ["a", "b", "c", "d"]
 
 
@@ -180,7 +141,7 @@ def test_a_prompt_that_comes_twice_is_asked_once(tmp_path, monkeypatch, size):
     monkeypatch.setattr(chunks, "CHUNK", size)
     annotator = Scripted()
     responses, tally = put(tmp_path, annotator, prompts("a", "b", "a", "c", "a", "b"))
-    assert annotator.asked == ["a", "b", "c"]
+    assert annotator.sentences == ["a", "b", "c"]
     assert answers(responses) == ["a", "b", "a", "c", "a", "b"]
     assert (tally.done, tally.cached, tally.asked) == (6, 3, 3)
 
@@ -191,7 +152,7 @@ def test_slabs_are_runs_of_the_prompts_and_asked_only_when_they_are_taken(tmp_pa
         how = AskOptions("test", cache, 0.0, False, lambda *_: None)
         chunks = answer_prompts(how, annotator, questions, no_bad, Counts())
         first = next(chunks)
-        assert annotator.asked == ["a", "b", "c"]
+        assert annotator.sentences == ["a", "b", "c"]
         found = [first, *chunks]
     assert [(each.start, answers(each.responses)) for each in found] == [
         (0, ["a", "b", "c"]),
@@ -217,12 +178,9 @@ def test_progress_ends_at_the_number_of_prompts(tmp_path, chunk):
 
 
 def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
-    class Remote(Scripted):
-        server = "http://here/v1"
-        packages = ("numpy",)
-
     table = {"a": Answer({"text": "a"}, tokens=(12, 3), cut=4), "b": Answer({"text": "b"}, (8, 1))}
-    annotator, (first, *_) = Remote(table), p2(["a", "b"], ["price"])
+    annotator = Scripted(table, server="http://here/v1", packages=("numpy",))
+    first, _ = p2(["a", "b"], ["price"])
     _, tally = put(tmp_path, annotator, p2(["a", "b"], ["price"]))
     assert (tally.tokens_in, tally.tokens_out, tally.cut) == (20, 4, 1)
     with PromptCache(tmp_path) as cache:
@@ -239,20 +197,17 @@ def test_what_an_audit_needs_is_stored_with_the_answer(tmp_path):
             "task": "p2",
             "template": list(first.template),
             "frame": ["", ""],
-            "server": Remote.server,
+            "server": annotator.server,
             "versions": versions(["numpy"]),
         },
     }
 
 
 def test_another_model_is_another_question(tmp_path):
-    class Other(Scripted):
-        identity = Identity("other", "other", "0", "float32", "{}")
-
     put(tmp_path, Scripted(), prompts("a"))
-    annotator = Other()
+    annotator = Scripted(identity=Identity("other", "other", "0", "float32", "{}"))
     put(tmp_path, annotator, prompts("a"))
-    assert annotator.asked == ["a"]
+    assert annotator.sentences == ["a"]
 
 
 # Failures
@@ -270,7 +225,7 @@ def test_a_failure_is_asked_again_by_the_next_run(tmp_path):
     put(tmp_path, Scripted({"b": {"text": "bad"}}), prompts("a", "b"), max_failures=1.0)
     annotator = Scripted()
     responses, tally = put(tmp_path, annotator, prompts("a", "b"))
-    assert annotator.asked == ["b"]
+    assert annotator.sentences == ["b"]
     assert answers(responses) == ["a", "b"]
     assert (tally.failed, ledger(tmp_path)) == (0, [])
 
@@ -311,7 +266,7 @@ def test_nothing_is_asked_any_more_when_the_failures_can_no_longer_be_borne(
     annotator = Scripted({name: {"text": "bad"} for name in "bcf"}, group=1)
     with pytest.raises(InputError, match="3 of 12 answers failed"):
         put(tmp_path, annotator, prompts(*"abcdefghijkl"), max_failures=2 / 12)
-    assert annotator.asked == [*"abcdef"]
+    assert annotator.sentences == [*"abcdef"]
 
 
 def test_each_reason_is_told_with_one_answer_short_and_printable(tmp_path):
@@ -353,25 +308,21 @@ def test_a_stored_answer_that_fails_a_later_check_is_a_failure_and_not_asked_aga
 
 
 def test_what_came_before_a_crash_is_kept(tmp_path):
-    class Dying(Scripted):
-        def said(self, prompt):
-            if prompt.sentence == "e":
-                raise RuntimeError("out of memory")
-            return super().said(prompt)
+    def dying(prompt):
+        if prompt.sentence == "e":
+            raise RuntimeError("out of memory")
+        return {"text": prompt.sentence}
 
     with pytest.raises(RuntimeError):
-        put(tmp_path, Dying(), prompts(*"abcdef"))
+        put(tmp_path, Scripted(dying), prompts(*"abcdef"))
     responses, _ = put(tmp_path, Mute(), prompts(*"abcd"))
     assert answers(responses) == [*"abcd"]
 
 
 def test_a_annotator_that_leaves_prompts_out_is_a_fault_of_the_program(tmp_path):
-    class Forgetful(Scripted):
-        def answer(self, prompts, wanted):
-            return super().answer(prompts, sorted(wanted)[:-2])
-
+    forgetful = Scripted(order=lambda wanted: sorted(wanted)[:-2])
     with pytest.raises(RuntimeError, match="scripted left 2 prompts out"):
-        put(tmp_path, Forgetful(), prompts(*"abcd"))
+        put(tmp_path, forgetful, prompts(*"abcd"))
     assert answers(put(tmp_path, Mute(), prompts("a", "b"))[0]) == ["a", "b"]
 
 
@@ -402,11 +353,8 @@ def test_what_is_missing_is_foretold_before_anything_is_asked(tmp_path, chunk):
 
 
 def test_what_is_foretold_has_a_price_where_there_is_one(tmp_path):
-    class Paid(Scripted):
-        price = (20_000.0, 60_000.0)
-        frame = ("<user>", "<bot>")
-
-    _, tally = put(tmp_path, Paid(), prompts("a" * 100, "b" * 100))
+    paid = Scripted(price=(20_000.0, 60_000.0), frame=("<user>", "<bot>"))
+    _, tally = put(tmp_path, paid, prompts("a" * 100, "b" * 100))
     tokens = round(2 * (len("<user><bot>" + TEMPLATE[0]) + 100) / 4)
     assert tally.forecast.endswith(f"to ask: 2 (about {tokens} tokens, about ${tokens / 50:.2f})")
 
@@ -511,10 +459,7 @@ def test_of_a_long_prompt_the_error_shows_the_beginning(tmp_path):
 
 
 def test_the_frame_is_part_of_the_question(tmp_path):
-    class Framed(Scripted):
-        frame = ("<user>", "<bot>")
-
-    framed, question = Framed(), prompts("a")
+    framed, question = Scripted(frame=("<user>", "<bot>")), prompts("a")
     put(tmp_path, framed, question)
     plain, around = (framed.identity.request(question[0], f) for f in (NO_FRAME, framed.frame))
     assert around.prompt == "<user>" + plain.prompt + "<bot>"
@@ -532,19 +477,15 @@ def test_an_origin_is_a_annotators_where_all_of_its_identity_is_in_it(name):
 
 
 def test_the_frame_in_the_cache_is_used_without_asking_the_annotator_for_it(tmp_path):
-    class Framed(Scripted):
-        frame = ("<user>", "<bot>")
-
-    class Other(Absent):
-        identity = Identity("other", "toy/scripted", "1", "float32", "{}")
-
-    put(tmp_path, Framed(), prompts("a", "b"))
+    framed = Scripted(frame=("<user>", "<bot>"))
+    other = Absent(identity=Identity("other", "toy/scripted", "1", "float32", "{}"))
+    put(tmp_path, framed, prompts("a", "b"))
     assert answers(put(tmp_path, Absent(), prompts("b", "a"))[0]) == ["b", "a"]
     with PromptCache(tmp_path) as cache:
-        assert stored_frame(cache, Scripted.identity) == Framed.frame
-        assert stored_frame(cache, Other.identity) is None
+        assert stored_frame(cache, Scripted.identity) == framed.frame
+        assert stored_frame(cache, other.identity) is None
     with pytest.raises(AssertionError, match="the tokenizer was loaded"):
-        put(tmp_path, Other(), prompts("a"))
+        put(tmp_path, other, prompts("a"))
 
 
 # Kinds of annotators

@@ -9,9 +9,9 @@ from planted import lines_of
 from descry.errors import InputError
 from descry.io.dvc_lock import LOCK, in_order, parse_lock, read_lock, upstream
 from descry.labels.results import read_labels
-from descry.provenance.audit.change_tree import tree_of_changes
 from descry.provenance.audit.changes import Cause, changes
 from descry.provenance.audit.project import Project
+from descry.provenance.audit.tree import tree_of_changes
 
 LABELS = Path("results/labels.parquet")
 

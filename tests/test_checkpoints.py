@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 import descry.models.checkpoints
 from descry.errors import InputError
 from descry.io.hashing import sha256_file, sha256_text
-from descry.models.batching import pick_device, plan_batches
+from descry.models.batching import plan_batches
 from descry.models.checkpoints import (
     MINILM,
     MINILM_COMMIT,
@@ -20,6 +20,7 @@ from descry.models.checkpoints import (
     contents_sha256,
     weights_sha256,
 )
+from descry.models.devices import pick_device
 from descry.models.embedder import sentence_embedder
 from descry.models.special_tokens import special_as_text
 from tests import tiny

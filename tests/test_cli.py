@@ -32,9 +32,14 @@ def section(name, **changes):
     return json.dumps({**SAMPLE[name], **changes})
 
 
+def stage(name, section, *options, folder, **files):
+    named = (f"{key}={path}" for key, path in files.items())
+    return descry("stage", name, *named, "-p", section, *options, folder=folder)
+
+
 def corpus(folder, **changes):
-    changed = section("corpus", **changes)
-    return descry("corpus", "mine.jsonl", "-o", "out/corpus.parquet", "-p", changed, folder=folder)
+    files = {"reviews": "mine.jsonl", "corpus": "out/corpus.parquet"}
+    return stage("corpus", section("corpus", **changes), **files, folder=folder)
 
 
 BAD_REVIEWS = {
@@ -46,9 +51,8 @@ BAD_REVIEWS = {
 @pytest.mark.parametrize(("data", "word"), BAD_REVIEWS.values(), ids=BAD_REVIEWS)
 def test_damaged_gzip(tmp_path, data, word):
     (tmp_path / "mine.jsonl.gz").write_bytes(data)
-    done = descry(
-        "corpus", "mine.jsonl.gz", "-o", "c.parquet", "-p", section("corpus"), folder=tmp_path
-    )
+    files = {"reviews": "mine.jsonl.gz", "corpus": "c.parquet"}
+    done = stage("corpus", section("corpus"), **files, folder=tmp_path)
     refused(done, "mine.jsonl.gz", "line", word)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.jsonl.gz"]
 
@@ -111,12 +115,12 @@ def test_bad_params(tmp_path, case):
 
 def test_missing_key_and_no_json(tmp_path):
     for text, word in (('{"seed": 0}', "missing"), ("{seed", "JSON")):
-        done = descry("corpus", "x.jsonl", "-o", "c.parquet", "-p", text, folder=tmp_path)
+        done = descry("stage", "corpus", "-p", text, folder=tmp_path)
         refused(done, "--params", word)
 
 
 @pytest.mark.parametrize(
-    ("stage", "changes"),
+    ("name", "changes"),
     [
         ("exemplars", {"top_percent": 60.0}),
         ("exemplars", {"top_percent": 0.0}),
@@ -124,12 +128,36 @@ def test_missing_key_and_no_json(tmp_path):
         ("label", {"fdr": 0.0}),
     ],
 )
-def test_k_or_t_out_of_range(tmp_path, stage, changes):
-    label = ["a", "b", "c", "--composed", "c.parquet", "--neurons", "n.json"]
-    inputs = {"exemplars": ["a", "b"], "label": label}[stage]
-    key = next(iter(changes))
-    done = descry(stage, *inputs, "-o", "out", "-p", section(stage, **changes), folder=tmp_path)
-    refused(done, f"{stage}.{key}")
+def test_k_or_t_out_of_range(tmp_path, name, changes):
+    (key,) = changes
+    refused(stage(name, section(name, **changes), folder=tmp_path), f"{name}.{key}")
+
+
+FILES = {
+    "none, and no Snakefile": ([], "name its reviews, as reviews=PATH"),
+    "no name": (["mine.jsonl"], "mine.jsonl: not of the form name=path"),
+    "no path": (["reviews="], "reviews=: not of the form name=path"),
+    "an unknown name": (["labels=x", "reviews=y", "corpus=z"], "labels: no file of stage corpus"),
+    "one of two": (["reviews=x"], "name its corpus"),
+    "twice": (["reviews=x", "corpus=y", "corpus=z"], "corpus: named 2 times"),
+}
+
+
+@pytest.mark.parametrize(("files", "said"), FILES.values(), ids=FILES)
+def test_files_are_named_as_in_the_rule(tmp_path, files, said):
+    refused(descry("stage", "corpus", *files, "-p", section("corpus"), folder=tmp_path), said)
+
+
+def test_an_unknown_stage_and_shards_of_one_that_has_none_are_refused(tmp_path):
+    refused(descry("stage", "lable", folder=tmp_path), "lable: no stage", "label, evaluate")
+    done = stage("label", section("label"), "--shard", "1-of-2", folder=tmp_path)
+    refused(done, "--shard: stage label has none")
+
+
+def test_what_a_run_started_with_is_what_its_stages_take(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESCRY_PARAMS", json.dumps({"corpus": {**SAMPLE["corpus"], "seed": -1}}))
+    files = "reviews=mine.jsonl", "corpus=c.parquet"
+    refused(descry("stage", "corpus", *files, folder=tmp_path), "corpus.seed", "-1")
 
 
 @pytest.mark.parametrize("command", ["show", "audit L0:0", "verify"])
@@ -156,10 +184,11 @@ def test_pin_without_the_hub_changes_nothing(tmp_path):
     assert path.read_text() == (ROOT / "presets/paper.yaml").read_text()
 
 
-def annotate(results, output, *options, folder, stage="annotate"):
+def annotate(results, output, section, *options, folder, name="annotate", of="annotations"):
     """Of the results of a run, with a cache of its own."""
-    inputs = (results / name for name in ("corpus.parquet", "descriptors.json", "exemplars.h5"))
-    return descry(stage, *inputs, "-o", output, "--cache", "no-cache", *options, folder=folder)
+    inputs = ("corpus.parquet", "descriptors.json", "exemplars.h5")
+    files = {file.partition(".")[0]: results / file for file in inputs} | {of: output}
+    return stage(name, section, "--cache", "no-cache", *options, folder=folder, **files)
 
 
 @pytest.mark.slow
@@ -167,7 +196,7 @@ def test_an_unpinned_model_is_refused(built, tmp_path):
     spec = {**SAMPLE["annotate"]["annotator"], "revision": "unpinned"}
     changed = section("annotate", annotator=spec)
     results = built.path / "results"
-    done = annotate(results, "x.h5", "-p", changed, folder=tmp_path)
+    done = annotate(results, "x.h5", changed, folder=tmp_path)
     forecast, error = done.stderr.splitlines()
     assert "0 of " in forecast
     assert (done.returncode, error[:7]) == (2, "error: ")
@@ -178,7 +207,7 @@ def test_an_unpinned_model_is_refused(built, tmp_path):
 @pytest.mark.slow
 def test_replay_of_what_was_never_asked(built, tmp_path):
     done = annotate(
-        built.path / "results", "x.h5", "-p", section("annotate"), "--replay", folder=tmp_path
+        built.path / "results", "x.h5", section("annotate"), "--replay", folder=tmp_path
     )
     refused(done, "embedded", "replay", "answers to p2 are not in no-cache", "Q: Does the Review")
     assert not (tmp_path / "x.h5").exists()
@@ -187,16 +216,17 @@ def test_replay_of_what_was_never_asked(built, tmp_path):
 @pytest.mark.slow
 def test_a_annotator_asked_by_an_unknown_neuron(built, tmp_path):
     changed = section("judge", annotator=SAMPLE["annotate"]["annotator"], neurons=["L9:0"])
-    done = annotate(built.path / "results", "x.h5", "-p", changed, stage="judge", folder=tmp_path)
+    judge = {"name": "judge", "of": "judgements"}
+    done = annotate(built.path / "results", "x.h5", changed, **judge, folder=tmp_path)
     refused(done, "L9:0", "L5:383")
 
 
 @pytest.mark.slow
 def test_fewer_sentences_than_an_exemplar_set_needs(built, tmp_path):
     results = built.path / "results"
-    inputs = results / "corpus.parquet", results / "activations.h5"
+    files = {"corpus": results / "corpus.parquet", "activations": results / "activations.h5"}
     changed = section("exemplars", top_percent=0.1)
-    done = descry("exemplars", *inputs, "-o", tmp_path / "e.h5", "-p", changed, folder=built.path)
+    done = stage("exemplars", changed, **files, exemplars=tmp_path / "e.h5", folder=built.path)
     refused(done, "exemplars.top_percent", "exemplars.min_size")
     assert not list(tmp_path.iterdir())
 
@@ -218,12 +248,11 @@ def test_the_disk_is_full(built, tmp_path):
     if subprocess.run([*mount, probe], capture_output=True).returncode:
         pytest.skip("no file system can be mounted here")
     results = built.path / "results"
-    stage = (
-        f"{sys.executable} -m descry exemplars {results}/corpus.parquet {results}/activations.h5"
+    run = (
+        f"{sys.executable} -m descry stage exemplars corpus={results}/corpus.parquet"
+        f" activations={results}/activations.h5 exemplars={full}/e.h5"
     )
-    script = (
-        f"{probe} && {stage} -o {full}/e.h5 -p '{section('exemplars', top_percent=10.0)}'; s=$?"
-    )
+    script = f"{probe} && {run} -p '{section('exemplars', top_percent=10.0)}'; s=$?"
     done = subprocess.run(
         [*mount, f"{script}; ls -A {full}; exit $s"],
         cwd=built.path, capture_output=True, text=True, env=os.environ,
@@ -243,10 +272,10 @@ BAD_ANNOTATORS = {
 def test_bad_annotators(tmp_path, case):
     spec, *words = case
     changed = section("annotate", annotator=spec)
-    refused(annotate(tmp_path, "x.h5", "-p", changed, folder=tmp_path), *words)
+    refused(annotate(tmp_path, "x.h5", changed, folder=tmp_path), *words)
 
 
 def test_help_names_every_stage(tmp_path):
-    said = descry("--help", folder=tmp_path).stdout
+    said = descry("stage", "--help", folder=tmp_path).stdout
     for stage in SAMPLE.keys() - {"shards"}:
         assert stage in said

@@ -6,12 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.corpus.files import review_files
 from descry.corpus.splits import corpus_id
 from descry.errors import InputError
 from descry.io.json_files import read_json
-from descry.io.lazy_column import Texts
-from descry.io.parquet import write_table
+from descry.io.parquet import Texts, write_table
 from descry.labels import clustering as clusters
 from descry.labels.clustering import (
     Descriptor,
@@ -24,9 +22,9 @@ from descry.labels.clustering import (
 )
 from descry.labels.neighbours import alike
 from descry.models.checkpoints import MINILM, MINILM_COMMIT
-from descry.stages import corpus
-from descry.stages.cluster import count, read_edits, run
-from descry.workflow.params import arguments, load
+from descry.stages.cluster import Cluster, cluster_topics, count, read_edits
+from descry.stages.corpus import build_corpus
+from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
 
@@ -344,7 +342,8 @@ def edited(tmp_path, monkeypatch):
             edits.write_text(text)
         section = SECTION | {"edits": None if text is None else str(edits)}
         given = None if text is None else edits
-        told = run(candidates, given, Path("out.json"), section=section, **SECTION)
+        files = {"candidates": candidates, "edits": given, "descriptors": Path("out.json")}
+        told = cluster_topics(Cluster(**section), **files)
         return told, read_json(Path("out.json"), "cluster")
 
     return run_with
@@ -386,7 +385,7 @@ def test_without_edits_there_need_be_no_corpus_and_no_file(edited, text):
 def test_the_shipped_edits_are_for_the_shipped_reviews(tmp_path):
     section = load(ROOT / "params.yaml").corpus
     made = tmp_path / "corpus.parquet"
-    corpus.run(review_files(ROOT / section.reviews), made, **arguments(section))
+    build_corpus(section, reviews=[ROOT / section.reviews], corpus=made)
     known = corpus_id(Texts(made, "corpus", "id"))
     assert read_edits(ROOT / "data/descriptors.yaml").corpus == known
 

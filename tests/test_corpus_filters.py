@@ -290,7 +290,12 @@ def written(tmp_path, reviews, **changed):
     file, output = tmp_path / "Toys.jsonl", tmp_path / "corpus.parquet"
     file.write_text("".join(json.dumps({"text": one.text}) + "\n" for one in reviews))
     section = {"text_fields": ["text"], "max_invalid": 0.0} | SETTINGS | changed
-    return stage.run([file], output, section=section, **section), pq.ParquetFile(output)
+    return built(section, file, output), pq.ParquetFile(output)
+
+
+def built(section, file, output):
+    params = stage.Corpus(reviews=str(file), **section)
+    return stage.build_corpus(params, reviews=[file], corpus=output)
 
 
 def test_a_large_corpus_is_written_in_row_groups_of_a_whole(tmp_path, monkeypatch):
@@ -352,11 +357,11 @@ def test_the_summary_names_the_fields_that_texts_came_from_and_values_that_are_n
     section |= {"max_invalid": 0.0} | SETTINGS
     records = [{"text": one.text, "overall": "many"} for one in plain_reviews(4)]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    counts = stage.run([file], tmp_path / "o", section=section, **section)
+    counts = built(section, file, tmp_path / "o")
     assert counts == {"kept": 4, "overall not a star rating": 4}
     records[0]["reviewText"] = records[0].pop("text")
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    counts = stage.run([file], tmp_path / "o", section=section, **section)
+    counts = built(section, file, tmp_path / "o")
     noted = {"overall not a star rating": 4, "text of reviewText": 1, "text of text": 3}
     assert counts == {"kept": 4} | noted
     assert table_provenance(pq.read_table(tmp_path / "o"))["noted"] == noted

@@ -1,6 +1,7 @@
 """Folders as DVC versions them: the hash is the one that DVC itself writes."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from descry.io.dvc_cache import cache_of, kept, listing
-from descry.io.dvc_files import files_of, hashes_of
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import cache_of, files_of, hashes_of, kept, listing, md5
 from descry.io.hashing import md5_file
 
 IGNORED = """
@@ -64,6 +63,16 @@ def test_what_dvc_ignores_is_no_file_of_a_folder(added):
     assert set(files_of(added / "out", elsewhere)) == {*FILES, *NOT_COUNTED}
 
 
+def test_a_dvcignore_of_an_inner_folder_counts_as_it_does_for_dvc(added):
+    write(added / "data/inner", ["a.js", "x.bak", "deep/y.bak", "deep/z.js"])
+    (added / "data/.dvcignore").write_text("*.bak\n")
+    dvc = [sys.executable, "-m", "dvc", "add", "-q", "data/inner"]
+    subprocess.run(dvc, cwd=added, check=True)
+    known = yaml.safe_load((added / "data/inner.dvc").read_text())["outs"][0]["md5"]
+    assert md5(added / "data/inner", added) == known
+    assert list(files_of(added / "data/inner", added)) == ["a.js", "deep/z.js"]
+
+
 def test_dvcs_cache_has_the_listing_of_a_folder_and_its_files(added):
     cache, known = cache_of(added), recorded(added)
     assert listing(cache, known) == hashes_of(added / "out", added)
@@ -104,3 +113,13 @@ def test_a_folder_of_nothing_that_counts_has_an_md5(tmp_path):
     (tmp_path / "other").mkdir()
     assert files_of(tmp_path / "out", tmp_path) == {}
     assert md5(tmp_path / "out", tmp_path) == md5(tmp_path / "other", tmp_path)
+
+
+def test_a_file_is_read_whatever_its_time_says(tmp_path):
+    # DVC's own status takes one whose time and size are the same for unchanged.
+    write(tmp_path / "out", ["a.js"])
+    place = tmp_path / "out/a.js"
+    before, times = md5(tmp_path / "out", tmp_path), place.stat()
+    place.write_text(place.read_text().upper())
+    os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert md5(tmp_path / "out", tmp_path) != before

@@ -21,8 +21,7 @@ from descry.io.provenance import provenance
 from descry.n2g.graph import make_graph
 from descry.n2g.paths import TURN, Path, Step
 from descry.n2g.scoring import Score
-from descry.n2g.summary import COLUMNS, layer_rows
-from descry.n2g.tables import PREDICTORS, Record, Tokens, write_records
+from descry.n2g.tables import COLUMNS, PREDICTORS, Record, Tokens, layer_rows, write_records
 from descry.reporting.explorer.packs import numbers
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

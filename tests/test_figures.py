@@ -25,7 +25,7 @@ from planted import (
     NULLS,
     PER_DESCRIPTOR,
     TOPICS,
-    build,
+    made_in,
     own_topic,
     read_csv,
     run_evaluate,
@@ -39,8 +39,9 @@ from descry.io.parquet import read_table
 from descry.labels.rules import Rule
 from descry.reporting import figures as draw
 from descry.reporting.ordering import alike
+from descry.reporting.sensitivity import sensitivity
 from descry.reporting.style import LONGEST, save, shown
-from descry.stages import figures
+from descry.stages.figures import Figures, draw_figures
 from descry.workflow.dag import PLOTS, _plots
 
 FIGURES = [
@@ -58,29 +59,33 @@ NAMES = [
 def run_figures(folder="made", **changes):
     """The files that were written, by their path in the folder."""
     section = {"dpi": 60, "sentences": 2, "seed": 0} | changes
-    inputs = CORPUS, CANDIDATES, DESCRIPTORS, LABELS, CURVES, NULLS, ALIGNMENT, PER_DESCRIPTOR
-    folders = [Path(folder, kind) for kind in ("figures", "tables", "plots")]
-    figures.run(*inputs, CORRELATION, *folders, section=section, **section)
+    draw_figures(
+        Figures(**section),
+        corpus=CORPUS,
+        candidates=CANDIDATES,
+        clusters=DESCRIPTORS,
+        labels=LABELS,
+        curves=CURVES,
+        nulls=NULLS,
+        alignment=ALIGNMENT,
+        descriptors=PER_DESCRIPTOR,
+        correlation=CORRELATION,
+        **{kind: Path(folder, kind) for kind in ("figures", "tables", "plots")},
+    )
     found = (path for path in sorted(Path(folder).rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in found}
 
 
 @pytest.fixture(scope="module")
-def planted(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figures")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        build(lowest=True)
+def planted_results(planted_ends, tmp_path_factory):
+    """With gold labels, and figures."""
+
+    def make():
         write_gold(own_topic(read_table(CORPUS, "corpus")["id"].to_pylist()))
         run_evaluate()
         run_figures("first")
-    return folder
 
-
-@pytest.fixture
-def run(planted, tmp_path, monkeypatch):
-    shutil.copytree(planted, tmp_path / "run")
-    monkeypatch.chdir(tmp_path / "run")
+    return made_in(shutil.copytree(planted_ends, tmp_path_factory.mktemp("figures") / "run"), make)
 
 
 @pytest.fixture
@@ -255,7 +260,7 @@ def test_dvc_draws_the_plots_of_two_versions_without_a_network(made):
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        (",deviation,", ",other,", "no column deviation: run `descry evaluate` again"),
+        (",deviation,", ",other,", "no column deviation: run `descry stage evaluate` again"),
         ("\nhalves,precision,0.2,", "\nhalves,precision,high,", "at: no number: 'high'"),
     ],
 )
@@ -356,7 +361,7 @@ def test_nothing_at_all_is_drawn_too(tmp_path, rule):
     assert "undefined" in written(draw.precision_recall([], rule), tmp_path / "five")
     assert "undefined" in written(draw.jaccard([], [], "jaccard", rule), tmp_path / "six")
     assert "undefined" in written(draw.alignment([]), tmp_path / "ten")
-    assert "undefined" in written(draw.sensitivity([], rule), tmp_path / "eleven")
+    assert "undefined" in written(sensitivity([], rule), tmp_path / "eleven")
     written(draw.correlation([], {}), tmp_path / "eight")
     written(draw.descriptor_shares([]), tmp_path / "nine")
 

@@ -28,9 +28,9 @@ from descry.io.hashing import canonical
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import write_json
 from descry.io.parquet import write_table
-from descry.workflow.forecast import forecast
 from descry.workflow.garbage import garbage
 from descry.workflow.params import load
+from descry.workflow.requests import forecast
 
 COLUMNS = {
     "id": pa.string(),
@@ -128,11 +128,14 @@ class Study:
         return err if status == 2 else out
 
     def stage(self, name, *options, status=0):
-        corpus, candidates = "results/corpus.parquet", "results/candidates.parquet"
-        inputs = ["results/descriptors.json", "results/exemplars.h5"]
-        files = [corpus, "-o", candidates] if name == "describe" else [corpus, *inputs]
-        files += [] if name == "describe" else ["-o", f"results/{name}.h5"]
-        return self.run(name, *files, *options, status=status)
+        files = ["corpus=results/corpus.parquet"]
+        if name == "describe":
+            files.append("candidates=results/candidates.parquet")
+        else:
+            files += ["descriptors=results/descriptors.json", "exemplars=results/exemplars.h5"]
+            written = {"annotate": "annotations", "judge": "judgements"}[name]
+            files.append(f"{written}=results/{name}.h5")
+        return self.run("stage", name, *files, *options, status=status)
 
     def open(self):
         return PromptCache(self.cache)
@@ -693,22 +696,14 @@ def test_without_descriptors_there_are_as_many_as_there_may_be(study):
     assert row(study.run("forecast"), "annotate")[3] == "at most 280"
 
 
-def test_without_exemplars_there_are_as_many_as_there_may_be(study):
-    study.corpus([f"Sentence {i} of very many." for i in range(100)])
-    study.set("exemplars", top_percent=2.0)
-    study.set("judge", annotator=ANN, scope="exemplars", neurons=3, sample=4)
+def test_what_is_asked_about_exemplars_is_not_known_before_there_are_any(study):
+    study.set("judge", annotator=ANN, scope="exemplars", neurons=3, sample=0)
     found = study.forecast()["judge"]
-    assert (found.to_ask, found.known) == ((3 * 5 + 4) * 3, False)
-    study.set("exemplars", lowest=True)
-    assert study.forecast()["judge"].to_ask == (3 * 2 * 5 + 4) * 3
-    study.set("judge", neurons=None)
-    assert study.forecast()["judge"].to_ask == 100 * 3
-    study.set("judge", neurons=["L0:0"], sample=1000)
-    assert study.forecast()["judge"].to_ask == 100 * 3
-    study.set("judge", sample=0)
+    assert (found.to_ask, found.known, found.after) == (0, False, "exemplars")
+    assert row(study.run("forecast"), "judge")[3] == "not known before exemplars"
     study.exemplars([1, 4, 7])
     found = study.forecast()["judge"]
-    assert (found.to_ask, found.known) == (9, True)
+    assert (found.to_ask, found.known, found.after) == (9, True, None)
     study.exemplars([1, 4, 7], lowest=[4, 5, 6])
     assert study.forecast()["judge"].to_ask == 15
 

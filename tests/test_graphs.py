@@ -9,11 +9,11 @@ import numpy as np
 import planted
 import pytest
 import tiny
-from extracting import WORDS, section, sentences, write_corpus
+from extracting import WORDS, activation_params, section, sentences, write_corpus
 from miniature import ROOT
 from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
 from neurons import WORDS as SPOKEN
-from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, made_in, run_report
+from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, run_report
 
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
@@ -23,15 +23,24 @@ from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
-from descry.n2g.build import make_records
-from descry.n2g.firing import firing_rows
+from descry.models.spec import Model
+from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.scoring import Score, average
-from descry.n2g.sentences import Sentences
-from descry.n2g.summary import COLUMNS, EVERY, layer_rows
-from descry.n2g.tables import PREDICTORS, Record, Tokens, read_records, write_records
+from descry.n2g.tables import (
+    COLUMNS,
+    EVERY,
+    PREDICTORS,
+    Record,
+    Tokens,
+    layer_rows,
+    read_records,
+    write_records,
+)
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 from descry.stages import graphs
+from descry.stages.graphs import Graphs, graph_neurons
 from descry.workflow.params import load, parse
 
 NAN = float("nan")
@@ -51,9 +60,17 @@ def corpus(tmp_path):
 def make(corpus, model, folder, extraction=None, **changes):
     told = SHIPPED.model_dump() | {"neurons": ["L0:3", "L1:0", "L1:5"], "texts": 8, "train": 4}
     told |= {"augment": None} | changes
-    files = corpus, folder / "graphs.parquet", folder / "graphs.csv"
-    how = {"extraction": section(model) | (extraction or {}), "progress": lambda *_: None}
-    return graphs.run(*files, section=told, **how, **told)
+    files = {"graphs": folder / "graphs.parquet", "scores": folder / "graphs.csv"}
+    model_of = activation_params(section(model) | (extraction or {}))
+    how = {"progress": lambda *_: None}
+    return graph_neurons(graph_params(told), model_of, corpus=corpus, **files, **how)
+
+
+def graph_params(told):
+    """The section of these values, which need not be those of real params."""
+    augment = told["augment"]
+    augment = Model.model_construct(**augment) if isinstance(augment, dict) else augment
+    return Graphs.model_construct(**told | {"augment": augment})
 
 
 def table(folder):
@@ -208,9 +225,12 @@ def given(strings, **interface):
     neurons = Neurons(**interface)
     tokenizer = SimpleNamespace(convert_ids_to_tokens=lambda ids: [SPOKEN[i] for i in ids])
     neurons.target = SimpleNamespace(layers=[5], tokenizer=tokenizer)
-    corpus = SimpleNamespace(texts=lambda rows: [text_of(strings[row]) for row in rows])
-    rows = {0: np.arange(len(strings))}
-    [found] = make_records(neurons, rows, corpus, settings(train=len(strings)), None)
+    leading = {0: np.arange(len(strings))}
+
+    def texts(rows):
+        return [text_of(strings[row]) for row in rows]
+
+    [found] = make_records(neurons, leading, texts, settings(train=len(strings)), None)
     return found
 
 
@@ -288,7 +308,7 @@ def test_words_are_replaced_by_the_nearest_of_the_target_or_a_masked_models(
 
 
 def test_no_neurons_load_no_model_and_write_files_without_rows(model, tmp_path):
-    counts = make(tmp_path / "absent", model, tmp_path, {"target": None}, neurons=0)
+    counts = make(tmp_path / "absent", model, tmp_path, {"target": {}}, neurons=0)
     assert counts == {"neurons": 0, "with a path": 0}
     assert read_records(tmp_path / "graphs.parquet")[0] == []
     assert (tmp_path / "graphs.csv").read_text().count("\n") == 1
@@ -513,11 +533,6 @@ LIFTS = [[1.5, 2.0, 0.5], [NAN, 1.0, 3.0], [9.0, 9.0, 9.0]]
 
 
 # The explorer
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("planted"), planted.build)
 
 
 def write_graphs(*records):

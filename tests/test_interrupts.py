@@ -25,7 +25,15 @@ def command(tmp_path_factory):
     ]
     reviews.write_text("".join(json.dumps({"text": f"{w} and {w[::-1]}"}) + "\n" for w in words))
     output = folder / "c.parquet"
-    return [*RUN, "corpus", str(reviews), "-o", str(output), "-p", json.dumps(SECTION)]
+    return [
+        *RUN,
+        "stage",
+        "corpus",
+        f"reviews={reviews}",
+        f"corpus={output}",
+        "-p",
+        json.dumps(SECTION),
+    ]
 
 
 def interrupted(command, after, **how):

@@ -220,7 +220,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path, name):
 
 @every_format
 def test_a_missing_file_names_the_stage_that_makes_it(tmp_path, name):
-    with pytest.raises(InputError, match=rf"{name}: no such file: make it with `descry \w+`"):
+    with pytest.raises(InputError, match=rf"{name}: no such file: make it with `descry stage \w+`"):
         READERS[name](tmp_path / name)
 
 
@@ -240,7 +240,7 @@ def test_a_truncated_file_is_named(tmp_path, name, share):
 def test_a_file_of_another_kind_is_never_told_to_be_removed(tmp_path, name, text):
     path = tmp_path / name
     path.write_text(text)
-    with pytest.raises(InputError, match=r"expected is what `descry \w+` writes") as told:
+    with pytest.raises(InputError, match=r"expected is what `descry stage \w+` writes") as told:
         READERS[name](path)
     assert f"{name}: not " in str(told.value)
     assert "remove" not in str(told.value)
@@ -249,7 +249,7 @@ def test_a_file_of_another_kind_is_never_told_to_be_removed(tmp_path, name, text
 def test_reviews_in_the_place_of_a_corpus_are_known_for_what_they_are(tmp_path):
     reviews = tmp_path / "reviews.csv"
     reviews.write_text("stars,review\n5,Good\n")
-    with pytest.raises(InputError, match=r"not Parquet: .*`descry corpus` writes; reviews are"):
+    with pytest.raises(InputError, match=r"not Parquet: .*`descry stage corpus` w.*; reviews are"):
         read_table(reviews, "corpus")
 
 
@@ -272,13 +272,13 @@ def write_foreign_hdf5(path):
 )
 def test_a_file_of_another_program_is_told_from_a_damaged_one(tmp_path, name, write):
     write(tmp_path / name)
-    with pytest.raises(InputError, match=r"no file of descry's, .* `descry \w+` writes"):
+    with pytest.raises(InputError, match=r"no file of descry's, .* `descry stage \w+` writes"):
         READERS[name](tmp_path / name)
 
 
 def test_the_result_of_another_stage_is_known_by_what_it_says(tmp_path):
     write_table(tmp_path / "a.parquet", TABLE, MADE)
-    with pytest.raises(InputError, match=r"a\.parquet: made by `descry corpus`: expected"):
+    with pytest.raises(InputError, match=r"a\.parquet: made by `descry stage corpus`: expected"):
         read_table(tmp_path / "a.parquet", "label")
     with pytest.raises(InputError, match=r"a\.parquet: cannot be read \(no column none\)"):
         list(read_blocks(tmp_path / "a.parquet", "corpus", ["none"], 10))

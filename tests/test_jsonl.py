@@ -6,21 +6,22 @@ import pickle
 import random
 import re
 import sqlite3
-import subprocess
 import sys
 from collections import Counter
 from contextlib import closing
-from functools import partial
 from itertools import permutations
 from pathlib import Path
 
+import faults
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from stand_ins import Scripted
 
 from descry.annotators.base import NO_FRAME, Answer, Identity
 from descry.annotators.prompt_cache import jsonl as exports
-from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.jsonl import export, file_name, load
+from descry.annotators.prompt_cache.jsonl import opened as opened_by
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p1_template, p2
 from descry.annotators.records import origin_of, record_of
@@ -31,25 +32,16 @@ from descry.io.hashing import canonical, sha256_text
 TEMPLATE = p1_template(5, "An example.", ["price"])
 
 
-class Toy:
-    """As much of an annotator as an origin needs."""
-
-    server = price = None
-    packages = ("numpy",)
-
-    def __init__(self, model):
-        self.identity = Identity(f"{model} (toy)", model, "r1", "float32", "{}")
-
-
 def answers(model="org/model", task="p2", count=10, versions=None, say=None):
     """An origin and its records, as asking makes them."""
     texts = [f"Sentence {i}, größer \u2028 {i * i}." for i in range(count)]
     prompts = p2(texts, ["price"]) if task == "p2" else p1(texts, TEMPLATE)
-    toy = Toy(model)
+    identity = Identity(f"{model} (toy)", model, "r1", "float32", "{}")
+    toy = Scripted(identity=identity, packages=("numpy",))
     origin = origin_of(toy, NO_FRAME, prompts[0]) | ({"versions": versions} if versions else {})
     words = {"p1": {"text": "price, sound", "finish": "stop"}, "p2": {"yes": -0.25, "no": -1.5}}
     return origin, {
-        toy.identity.request(prompt).key: record_of(
+        identity.request(prompt).key: record_of(
             prompt, Answer(say or words[task], (10 + i, 1), cut=i % 3)
         )
         for i, prompt in enumerate(prompts)
@@ -141,29 +133,6 @@ def test_bytes_do_not_depend_on_the_time(tmp_path, wanted, monkeypatch):
         assert found["made"].startswith("2001-09-09")
 
 
-STORER = """
-import json, sys
-from pathlib import Path
-from descry.annotators.prompt_cache.store import PromptCache
-
-with PromptCache(Path(sys.argv[1])) as cache:
-    for origin, records in json.loads(Path(sys.argv[2]).read_text()):
-        for key, record in records.items():
-            cache.store(origin, {key: record})
-"""
-
-
-def test_bytes_do_not_depend_on_the_number_of_processes(tmp_path, wanted):
-    storers = []
-    for i in range(3):  # each of them all but a third
-        part = [part_of(given, [n for n in range(10) if n % 3 != i]) for given in ALL]
-        (tmp_path / f"part{i}").write_text(json.dumps(part))
-        command = [sys.executable, "-c", STORER, tmp_path / "cache", tmp_path / f"part{i}"]
-        storers.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
-    assert [storer.communicate()[1] for storer in storers] == [""] * 3
-    assert write(tmp_path / "cache", tmp_path / "out") == wanted
-
-
 def test_a_second_export_over_the_first_has_the_same_bytes(cache, tmp_path, wanted):
     assert write(cache, tmp_path / "out") == write(cache, tmp_path / "out") == wanted
 
@@ -240,6 +209,8 @@ HOSTILE = [
     "e\u0301",
     "模型",
     "con",
+    "CON",
+    "~",
     "line\nbreak",
     "nul\0",
     "$(touch x)",
@@ -274,32 +245,92 @@ def test_exports_of_other_models_stay(cache, tmp_path):
 FAILURE = {"reason": "refusal", "response": "None", "model": "org/model", "task": "p1"}
 
 
-def test_failures_stand_in_a_file_of_their_own(cache, tmp_path, wanted):
+def test_failures_stand_below_the_answers_of_their_model(cache, tmp_path, wanted):
     with PromptCache(cache) as opened:
         opened.fail({"f" * 64: FAILURE, "e" * 64: FAILURE | {"model": "only fails"}})
         # Asking stores an empty batch where all of it failed.
         opened.store(answers("only fails")[0], {})
     files = write(cache, tmp_path / "out")
-    failed = {name: data for name, data in files.items() if name.endswith(".failed.jsonl")}
-    assert len(failed) == 2
-    assert {name: data for name, data in files.items() if name not in failed} == wanted
+    (alone,) = files.keys() - wanted.keys()
+    assert alone.startswith("p1--only-fails-")
+    more = {name: data.removeprefix(wanted.get(name, b"")) for name, data in files.items()}
+    lines = {name: json.loads(data) for name, data in more.items() if data}
+    named = {name.partition("--")[2][:9]: line for name, line in lines.items()}
+    assert {name: line["failed"] for name, line in named.items()} == {
+        "org-model": "f" * 64,
+        "only-fail": "e" * 64,
+    }
     take(tmp_path / "copy", tmp_path / "out")
     with PromptCache(tmp_path / "copy") as opened:
         found = opened.failed(["f" * 64, "e" * 64, "0" * 64])
-        assert {key: record["reason"] for key, record in found.items()} == {
-            "f" * 64: "refusal",
-            "e" * 64: "refusal",
-        }
+    assert {key: record["reason"] for key, record in found.items()} == dict.fromkeys(
+        ("f" * 64, "e" * 64), "refusal"
+    )
     assert write(tmp_path / "copy", tmp_path / "again") == files
 
 
-def test_the_file_of_failures_goes_with_the_last_of_them(cache, tmp_path, wanted):
+def test_a_failure_that_is_none_any_more_leaves_the_next_export(cache, tmp_path, wanted):
     with PromptCache(cache) as opened:
         opened.fail({"f" * 64: FAILURE})
-    assert len(write(cache, tmp_path / "out")) == len(wanted) + 1
+    assert write(cache, tmp_path / "out") != wanted
     with PromptCache(cache) as opened:
         opened.remove([], ["f" * 64])
     assert write(cache, tmp_path / "out") == wanted
+
+
+# Files as versions before 0.1.0 wrote them: people have bought what is in them.
+FORMER_ORIGIN = (
+    '{"is":{"decoding":"{}","dtype":"float32","frame":["",""],"model":"m","name":"m (toy)",'
+    '"revision":"r1","task":"p2","template":["a","b","c"],"versions":{"numpy":"2"}},'
+    '"origin":"641ce766a1e2b8c0"}\n'
+)
+FORMER_ANSWER = (
+    '{"key":"%s","is":{"descriptor":"price","origin":"641ce766a1e2b8c0","response":'
+    '{"no":-1.5,"yes":-0.25},"sentence":"0123456789abcdef","tokens":[10,1]}}\n'
+)
+FORMER_FAILURE = (
+    '{"failed":"%s","is":{"model":"m","reason":"refusal","response":"None",'
+    '"sentence":"0123456789abcdef","task":"p2"}}\n'
+)
+
+
+def test_files_of_before_are_read_and_the_next_export_has_all_of_them_in_one(tmp_path):
+    (tmp_path / "out").mkdir()
+    name = file_name({"task": "p2", "model": "m"}).removesuffix(".jsonl")
+    former = {
+        f"{name}.jsonl": FORMER_ORIGIN + FORMER_ANSWER % ("1" * 64),
+        f"{name}.failed.jsonl": FORMER_FAILURE % ("2" * 64) + FORMER_FAILURE % ("3" * 64),
+        "0f.journal.jsonl": FORMER_FAILURE % ("4" * 64) + FORMER_ORIGIN
+        + FORMER_ANSWER % ("3" * 64) + (FORMER_ANSWER % ("5" * 64))[:90],
+    }  # fmt: skip
+    for file, text in former.items():
+        (tmp_path / "out" / file).write_text(text)
+    counts, conflicts = take(tmp_path / "cache", tmp_path / "out")
+    assert (sorted(counts.values()), conflicts) == ([1, 2, 2], [])
+    (tmp_path / "out/0f.journal.jsonl").unlink()
+    made = FORMER_ORIGIN + FORMER_ANSWER % ("1" * 64) + FORMER_ANSWER % ("3" * 64)
+    made += FORMER_FAILURE % ("2" * 64) + FORMER_FAILURE % ("4" * 64)
+    assert write(tmp_path / "cache", tmp_path / "out") == {f"{name}.jsonl": made.encode()}
+
+
+def test_a_folder_of_journals_takes_exports_and_each_row_is_journaled_once(cache, tmp_path, wanted):
+    write(cache, tmp_path / "shared")
+    new = answers("late")
+    with opened_by(tmp_path / "nowhere", tmp_path / "shared") as opened:
+        assert opened.stats()["answers"] == len(ENTRIES)
+        opened.fail({"f" * 64: FAILURE})
+        for some in (range(4), range(7), range(10)):
+            opened.store(*part_of(new, some))
+        opened.store(*ALL[0])
+    (journal,) = (tmp_path / "shared").glob("*.journal.jsonl")
+    entries = map(json.loads, journal.read_text().splitlines())
+    kinds = [next(iter(entry.keys() - {"is"})) for entry in entries]
+    assert Counter(kinds) == {"failed": 1, "origin": 1, "key": 10}
+    take(tmp_path / "copy", tmp_path / "shared")
+    with PromptCache(cache) as opened:
+        opened.fail({"f" * 64: FAILURE})
+    fill(cache, new)
+    assert rows(tmp_path / "copy") == rows(cache)
 
 
 def test_an_imported_failure_is_none_where_there_is_an_answer(tmp_path):
@@ -326,7 +357,7 @@ def test_an_imported_failure_is_none_where_there_is_an_answer(tmp_path):
     ],
 )
 def test_a_damaged_failure_is_refused(tmp_path, entry):
-    file = tmp_path / "x.failed.jsonl"
+    file = tmp_path / "x.jsonl"
     file.write_text(json.dumps(entry) + "\n")
     with PromptCache(tmp_path / "cache") as cache, pytest.raises(InputError, match="line 1"):
         load(cache, [file])
@@ -670,6 +701,7 @@ DAMAGE = {
     "an origin with NaN": (line(1, value(more=float("nan"))), 1),
     "binary": (instead(bytes(range(256)) * 16), 1),
     "random bytes": (instead(random.Random(0).randbytes(5000)), 1),
+    "a pickle": (instead(pickle.dumps(faults.Trap("sprung"))), 1),
     "gzip": (instead(b"\x1f\x8b\x08\x00" + bytes(50)), 1),
     "a database": (instead(b"SQLite format 3\x00" + bytes(200)), 1),
     "UTF-16": (lambda data: data.decode().encode("utf-16"), 1),
@@ -689,6 +721,7 @@ def test_a_damaged_export_is_refused_with_file_and_line(tmp_path, damage, number
     assert f"{path}: line {number}: not of an export" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert rows(cache) == before
+    assert not Path("sprung").exists()
 
 
 def test_what_stood_before_the_damage_is_kept_and_the_rest_comes_later(
@@ -746,102 +779,21 @@ def test_export_and_import_by_the_command_line(cache, tmp_path, capsys, wanted):
     assert read(first) == read(again) == wanted
 
 
-# Planted rows
-
-
-class Trap:
-    """A pickle of it creates a file in whoever loads it."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
-def plant(cache, key, **row):
-    row = {"key": key, "raw": 1, "mode": 4, "filename": None, "access_count": 0} | row
-    columns, marks = ", ".join(row), ", ".join("?" * len(row))
-    with closing(sqlite3.connect(cache / "cache.db")) as database, database:
-        database.execute("DELETE FROM Cache WHERE key = ?", [key])
-        database.execute(f"INSERT INTO Cache ({columns}) VALUES ({marks})", list(row.values()))
-
-
-PLANTED = ENTRIES[3][1]
-ORIGIN = origin_id(ENTRIES[3][0])
-READERS = {
-    "answers": (f"answer:{PLANTED}", lambda cache: cache.answers([PLANTED])),
-    "known": (f"answer:{PLANTED}", lambda cache: cache.known([PLANTED])),
-    "recorded": (f"answer:{PLANTED}", lambda cache: cache.recorded([PLANTED])),
-    "records": (f"answer:{PLANTED}", lambda cache: list(cache.records())),
-    "store": (f"answer:{PLANTED}", lambda cache: cache.store(*ALL[0])),
-    "origins": (f"origin:{ORIGIN}", lambda cache: cache.origins()),
-    "recorded origin": (f"origin:{ORIGIN}", lambda cache: cache.recorded([PLANTED])),
-    "failures": (f"failure:{PLANTED}", lambda cache: list(cache.failures())),
-    "runs": ("run:describe:toy", lambda cache: cache.runs()),
-}
-POISON = {
-    "a pickle": lambda cache, key, data: plant(cache, key, value=data),
-    "bytes": lambda cache, key, data: plant(cache, key, mode=1, value=data),
-    "a file of a pickle": lambda cache, key, data: plant(cache, key, filename="evil.val"),
-}
-
-
-@pytest.fixture
-def poisoned(cache, tmp_path, request):
-    """A cache in which one row is a trap, and the file that must never come to be."""
-    sprung = tmp_path / "sprung"
-    data = pickle.dumps(Trap(sprung))
-    (cache / "evil.val").write_bytes(data)
-    assert type(pickle.loads(pickle.dumps(Trap(tmp_path / "works")))) in (type(None), Path)
-    assert (tmp_path / "works").exists()
-    return partial(request.param, cache), data, sprung
-
-
-@pytest.mark.parametrize("poisoned", POISON.values(), ids=POISON, indirect=True)
-@pytest.mark.parametrize(("key", "reader"), READERS.values(), ids=READERS)
-def test_a_planted_row_is_refused_by_every_reader_and_never_run(cache, poisoned, key, reader):
-    put, data, sprung = poisoned
-    put(key, data)
-    with PromptCache(cache) as opened, pytest.raises(InputError, match="a foreign row"):
-        reader(opened)
-    assert not sprung.exists()
-
-
-@pytest.mark.parametrize("poisoned", POISON.values(), ids=POISON, indirect=True)
-@pytest.mark.parametrize("key", [f"answer:{PLANTED}", f"origin:{ORIGIN}"])
-def test_a_planted_row_is_neither_exported_nor_imported_over(
-    cache, poisoned, key, tmp_path, capsys
-):
+@pytest.mark.parametrize(
+    "key",
+    [f"answer:{ENTRIES[3][1]}", f"origin:{origin_id(ENTRIES[3][0])}"],
+    ids=["answer", "origin"],
+)
+def test_a_planted_row_is_neither_exported_nor_imported_over(cache, key, tmp_path, capsys):
     write(cache, tmp_path / "out")
-    put, data, sprung = poisoned
-    put(key, data)
+    faults.plant(cache, key, value=pickle.dumps(faults.Trap(tmp_path / "sprung")))
     done, _, err = descry(capsys, "cache", "export", tmp_path / "again", "--cache", cache)
     assert (done, "a foreign row" in err, err.count("\n")) == (2, True, 1)
     assert not list((tmp_path / "again").glob("*"))
     if key.startswith("answer:"):
         with pytest.raises(InputError, match="a foreign row"):
             take(cache, tmp_path / "out")
-    assert not sprung.exists()
-
-
-def test_a_planted_pickled_key_is_never_run(cache, tmp_path, wanted):
-    sprung = tmp_path / "sprung"
-    data = pickle.dumps(Trap(sprung))
-    plant(cache, data, raw=0, value=data)
-    assert write(cache, tmp_path / "out") == wanted
-    plant(cache, f"answer:{PLANTED}", raw=0, value=data)
-    with PromptCache(cache) as opened, pytest.raises(InputError, match="a foreign row"):
-        list(opened.records())
-    assert not sprung.exists()
-
-
-def test_a_pickle_in_an_export_is_refused(tmp_path):
-    sprung = tmp_path / "sprung"
-    (tmp_path / "evil.jsonl").write_bytes(pickle.dumps(Trap(sprung)))
-    with pytest.raises(InputError, match="line 1: not of an export"):
-        take(tmp_path / "cache", tmp_path / "evil.jsonl")
-    assert not sprung.exists()
+    assert not (tmp_path / "sprung").exists()
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read and write everything")

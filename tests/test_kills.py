@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -22,36 +23,36 @@ import os, signal, sys, time
 from hashlib import sha256
 from pathlib import Path
 
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 import descry.annotators.chunks
+from stand_ins import Scripted
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
-from descry.annotators.base import NO_FRAME, Answer, Identity
+from descry.annotators.base import Answer, Identity
 from descry.annotators.prompts import p2
 from descry.annotators.parsing.answers import parse_verdict
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
-descry.annotators.chunks.SLAB = 64
+descry.annotators.chunks.CHUNK = 64
 folder, log, first, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 
 
-class Slow:
+class Slow(Scripted):
     identity = Identity("slow", "slow", "r1", "none", "{{}}")
-    frame, server, price, packages = NO_FRAME, None, None, ()
     log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def answer(self, prompts, wanted):
-        rows = sorted(wanted)
-        for start in range(0, len(rows), {GROUP}):
-            group = rows[start : start + {GROUP}]
-            keys = [self.identity.request(prompts[i]).key for i in group]
+        for group in super().answer(prompts, wanted):
+            keys = [self.identity.request(prompts[i]).key for i, _ in group]
             os.write(self.log, (" ".join([str(os.getpid()), *keys]) + "\\n").encode())
             time.sleep(0.005)
-            yield [(i, self.say(prompts[i])) for i in group]
+            yield group
 
-    def say(self, prompt):
-        share = (sha256(prompt.text.encode()).digest()[0] + 1) / 257
-        return Answer({{"yes": round(-share, 6), "no": round(share - 1, 6)}}, (len(prompt.text), 1))
+
+def say(prompt):
+    share = (sha256(prompt.text.encode()).digest()[0] + 1) / 257
+    return Answer({{"yes": round(-share, 6), "no": round(share - 1, 6)}}, (len(prompt.text), 1))
 
 
 sentences = [f"Sentence {{i}} of many, größer." for i in range(first, last)]
@@ -61,7 +62,8 @@ print("ready", flush=True)
 sys.stdin.readline()
 with PromptCache(folder) as cache:
     how = AskOptions("annotate", cache, 0.0, False, lambda *_: None)
-    for slab in answer_prompts(how, Slow(), prompts, lambda r: parse_verdict(r, 0.1), tally):
+    slow = Slow(say, group={GROUP})
+    for slab in answer_prompts(how, slow, prompts, lambda r: parse_verdict(r, 0.1), tally):
         assert all(slab.responses)
 print(tally.cached, tally.asked)
 """
@@ -318,12 +320,12 @@ exports.BATCH, done = 50, []
 plain = PromptCache.merge
 
 
-def deadly(self, origins, records):
-    done.append(len(records))
+def deadly(self, rows):
+    done.append(len(rows.answers))
     if len(done) == 4:
         change = self._cache.set
         self._cache.set = lambda *a, **k: (change(*a, **k), os.kill(os.getpid(), signal.SIGKILL))
-    return plain(self, origins, records)
+    return plain(self, rows)
 
 
 PromptCache.merge = deadly

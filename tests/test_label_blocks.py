@@ -67,8 +67,9 @@ def study(tmp_path, monkeypatch):
 
 def labelled(folder, **changed):
     section = SECTION | changed
-    inputs = [folder / name for name in ("corpus.parquet", "exemplars.h5", "annotations.h5")]
-    counts = label.run(*inputs, *(folder / name for name in NAMES), section=section, **section)
+    names = "corpus.parquet", "exemplars.h5", "annotations.h5", *NAMES
+    files = {name.partition(".")[0]: folder / name for name in names}
+    counts = label.label_neurons(label.Label(**section), **files)
     tables = [pq.read_table(folder / name) for name in NAMES[:2]]
     return counts, tables, json.loads((folder / NAMES[2]).read_text())
 

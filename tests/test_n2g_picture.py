@@ -16,8 +16,7 @@ from descry.cli.console_graphs import show_graph
 from descry.errors import InputError
 from descry.n2g.graph import graph_of, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.n2g.reading import bare, readable, word_of
-from descry.n2g.render import dot, summary, svg, tree, write_picture
+from descry.n2g.render import bare, dot, readable, summary, svg, tree, word_of, write_picture
 from descry.n2g.search import Entry
 
 SIGNS = {"*": IGNORE, ">": TURN}

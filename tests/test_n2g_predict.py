@@ -10,8 +10,7 @@ from neurons import IDS, tokens_of
 from test_n2g_trie import path, some_paths
 
 from descry.n2g.paths import IGNORE, TURN
-from descry.n2g.predict import predict_tokens, predict_whole
-from descry.n2g.trie import full_trie
+from descry.n2g.trie import full_trie, predict_tokens, predict_whole
 
 
 def predicted(string, *paths):

@@ -11,7 +11,7 @@ from descry.io.hashing import canonical
 from descry.io.parquet import write_table
 from descry.n2g.graph import graph_json, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.n2g.reading import contexts
+from descry.n2g.render import contexts
 from descry.n2g.search import (
     Entry,
     activated_by,
@@ -328,5 +328,5 @@ def test_a_file_without_graphs_is_an_error(stored, only):
 
 
 def test_a_missing_file_says_how_to_make_it(tmp_path):
-    with pytest.raises(InputError, match="make it with `descry graphs`"):
+    with pytest.raises(InputError, match="make it with `descry stage graphs`"):
         read_graphs(tmp_path / "graphs.parquet")

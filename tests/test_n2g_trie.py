@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from neurons import IDS, WORDS, shown, tokens_of
 
 from descry.errors import InputError
-from descry.n2g.drawn import Drawn, drawn_json, drawn_of, drawn_trie
+from descry.n2g.graph import Drawn, drawn_json, drawn_of, drawn_trie
 from descry.n2g.paths import IGNORE, TURN, Path, Step, token_paths, whole_path
 from descry.n2g.saliency import Reading
 from descry.n2g.trie import full_trie, trie_json, trie_of

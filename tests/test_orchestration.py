@@ -151,6 +151,7 @@ def test_times_and_the_order_of_keys_mean_nothing(repo):
         *repo.path.glob("src/**/*.py"),
         *repo.path.glob("data/**/*"),
         repo.path / "Snakefile",
+        *repo.path.glob("workflow/rules/*.smk"),
     ]:
         path.touch()
     assert repo.settled()
@@ -203,12 +204,15 @@ def test_a_annotator_that_is_down_leaves_the_previous_answers(repo):
     old = yaml.safe_load((repo.path / "params.yaml").read_text())["annotate"]["annotator"]
     down |= {"concurrency": 1, "timeout": 1.0, "retries": 0}
     repo.set(**{"annotate.annotator": down})
+    assert "other kinds of annotators now: run `descry dvc`" in repo.sh("dvc repro", status=255)
+    repo.sh("descry dvc")
     said = repo.sh("dvc repro annotate", status=255)
     assert "stage annotate failed: see logs/annotate.log" in said
     assert repo.results() == before
     repo.sh("descry show")
     assert repo.due() >= {"annotate"}
     repo.set(**{"annotate.annotator": old})
+    repo.sh("descry dvc")
     assert repo.settled()
 
 
@@ -216,6 +220,13 @@ def test_a_job_may_have_more_gpus_than_one(repo):
     repo.set(**{"annotate.max_failures": 0.02})
     said = repo.sh("snakemake -n --quiet host --cores all annotate --set-resources annotate:gpu=4")
     assert "gpu=4" in said
+
+
+def test_with_two_gpus_two_stages_that_load_a_model_share_the_cores(repo):
+    repo.set(**{"annotate.max_failures": 0.02})
+    for told, threads in (("", 8), ("--resources gpu=2", 4)):
+        said = repo.sh(f"snakemake annotate -n --quiet host --cores 8 {told}")
+        assert f"threads: {threads}" in said
 
 
 def test_without_edits_and_gold_labels_dvc_follows_neither(repo):

@@ -13,8 +13,6 @@ from planted import (
     NAMES,
     NEURONS,
     TOPICS,
-    build,
-    made_in,
     read_csv,
     run_label,
 )
@@ -26,8 +24,8 @@ from descry.reporting import paper_tables as tables
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("tables"), lambda: build(lowest=True))
+def planted_results(planted_ends):
+    return planted_ends
 
 
 def table(number):

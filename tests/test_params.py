@@ -7,10 +7,7 @@ import yaml
 from descry.errors import InputError
 from descry.workflow.params import (
     Params,
-    arguments,
-    input_paths,
     load,
-    optional_paths,
     parse,
     parse_price,
 )
@@ -316,8 +313,7 @@ def test_a_judge_that_is_the_annotator_is_refused(changed):
 def test_an_optional_file_may_be_null_but_not_empty(changed, key):
     section, name = key.split(".")
     found = getattr(load(changed(key, None)), section)
-    assert input_paths(found) == {} and optional_paths(found) == [name]
-    assert name not in arguments(found)
+    assert getattr(found, name) is None
     with pytest.raises(InputError, match=key):
         load(changed(key, ""))
 
@@ -450,12 +446,6 @@ def test_a_section_alone_is_checked_as_in_the_file():
 def test_sections_cannot_be_changed():
     with pytest.raises(ValueError, match="frozen"):
         load(SAMPLE).label.threshold = 0.5  # type: ignore[misc]
-
-
-def test_input_files_are_found_among_the_parameters():
-    params = load(SAMPLE)
-    assert input_paths(params.corpus) == {"reviews": params.corpus.reviews}
-    assert input_paths(params.label) == {}
 
 
 @pytest.mark.parametrize(

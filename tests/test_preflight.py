@@ -30,7 +30,7 @@ def params(**changes):
     raw = yaml.safe_load((ROOT / "presets/sample.yaml").read_text(encoding="utf-8"))
     for section, values in changes.items():
         raw[section] |= values
-    return Params.model_validate(raw)
+    return Params.model_validate(raw).model_dump()
 
 
 def test_the_shipped_params_have_nothing_wrong():

@@ -1,28 +1,20 @@
 """A job that fails or is killed leaves the previous results, which pass for nothing newer."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
-from miniature import DVC, SNAKEMAKE, Repo
+from miniature import DVC, SNAKEMAKE, copy_of, small_project
 
 from descry.workflow import previous_results as previous
+from descry.workflow.reconcile import STAMP
 
 # Two files and a folder, each put in place whole; between the first file and the rest comes `stop`.
 SNAKEFILE = """
-from pathlib import Path
-
-import yaml
-
-from descry.workflow.reconcile import reconcile
 from descry.workflow.previous_results import keep_previous
 
 outputflags: update
 
 keep_previous()
-if workflow.is_main_process:
-    reconcile()
 
 rule made:
     input: "words.txt"
@@ -54,15 +46,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The project with all made by the first words; nobody changes it."""
-    repo = Repo(tmp_path_factory.mktemp("previous") / "whole")
-    (repo.path / "profiles/default").mkdir(parents=True)
-    (repo.path / "profiles/default/config.yaml").write_text("rerun-incomplete: true\n")
-    (repo.path / "words.txt").write_text("any\n")
-    (repo.path / "params.yaml").write_text("made: {words: old}\n")
-    (repo.path / "Snakefile").write_text(SNAKEFILE)
-    (repo.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"made": STAGE}}))
-    repo.sh("git init -q && dvc init -q && printf '.snakemake/\n' > .gitignore")
-    (repo.path / ".dvcignore").write_text(".snakemake_timestamp\n")
+    path, stages = tmp_path_factory.mktemp("previous") / "whole", {"made": STAGE}
+    repo = small_project(path, SNAKEFILE, stages, "made: {words: old}\n", [STAMP])
+    (path / "profiles/default").mkdir(parents=True)
+    (path / "profiles/default/config.yaml").write_text("rerun-incomplete: true\n")
+    (path / "words.txt").write_text("any\n")
     repo.sh(f"{SNAKEMAKE} made")
     return repo
 
@@ -70,8 +58,7 @@ def whole(tmp_path_factory):
 @pytest.fixture
 def project(whole, tmp_path):
     """A copy of it, for a test to change."""
-    subprocess.run(["cp", "-a", whole.path, tmp_path / "project"], check=True)
-    return Repo(tmp_path / "project")
+    return copy_of(whole, tmp_path / "project")
 
 
 def held(repo):

@@ -9,14 +9,20 @@ import sys
 from contextlib import closing
 from dataclasses import asdict, astuple, fields, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import diskcache
 import pytest
+from faults import Trap, plant
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.annotators.prompt_cache.store import CacheConflictError, PromptCache, Request, origin_id
+from descry.annotators.prompt_cache.store import (
+    Batch,
+    CacheConflictError,
+    PromptCache,
+    Request,
+    origin_id,
+)
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
 
@@ -240,7 +246,7 @@ def test_merging_takes_what_is_new_and_settles_its_failure(tmp_path):
     stored = canonical(record(2, origin=origin_id(LATER)))
     with PromptCache(tmp_path) as cache:
         cache.fail({"b": {"reason": "refusal"}})
-        assert cache.merge({origin_id(LATER): LATER}, {"b": stored}) == {}
+        assert cache.merge(Batch({origin_id(LATER): LATER}, {"b": stored}, {})) == []
         assert cache.answers(["a", "b"]) == {"a": 1, "b": 2}
         assert cache.recorded(["b"])["b"]["origin"] == LATER
         assert cache.stats() == {"answers": 2, "failures": 0}
@@ -250,7 +256,7 @@ def test_merging_lists_answers_that_contradict_and_keeps_its_own(tmp_path):
     open_with(tmp_path, {"a": "yes"})
     other = canonical(record("no", origin=origin_id(LATER)))
     with PromptCache(tmp_path) as cache:
-        assert cache.merge({origin_id(LATER): LATER}, {"a": other}) == {"a": other}
+        assert cache.merge(Batch({origin_id(LATER): LATER}, {"a": other}, {})) == ["a"]
         assert cache.answers(["a"]) == {"a": "yes"}
 
 
@@ -261,7 +267,7 @@ def test_the_order_of_merging_does_not_matter(tmp_path):
     for folder, order in (("one", texts), ("other", texts[::-1])):
         with PromptCache(tmp_path / folder) as cache:
             for text in order:
-                cache.merge(origins, {"a": text})
+                cache.merge(Batch(origins, {"a": text}, {}))
             kept.append(list(cache.records()))
     assert kept[0] == kept[1]
 
@@ -336,6 +342,24 @@ def test_a_database_that_another_process_is_just_making_is_no_fault(tmp_path):
     assert read(tmp_path, ["a"]) == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "ALTER TABLE Cache RENAME COLUMN filename TO place",
+        "ALTER TABLE Settings RENAME COLUMN value TO setting",
+    ],
+)
+def test_a_cache_of_another_version_is_refused_in_one_line(tmp_path, change):
+    open_with(tmp_path, {"a": 1})
+    named = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    with closing(sqlite3.connect(tmp_path / "cache.db")) as database, database:
+        for (trigger,) in database.execute(named).fetchall():
+            database.execute(f"DROP TRIGGER {trigger}")
+        database.execute(change)
+    with pytest.raises(InputError, match=f"{tmp_path}: not a usable prompt cache"):
+        read(tmp_path, ["a"])
+
+
 def test_a_corrupt_database_is_refused(tmp_path):
     (tmp_path / "cache.db").write_bytes(b"\x00garbage" * 1000)
     with pytest.raises(InputError, match="not a usable prompt cache"):
@@ -345,100 +369,66 @@ def test_a_corrupt_database_is_refused(tmp_path):
 # Planted rows
 
 
-class Trap:
-    """A pickle of it creates a file in whoever loads it."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def __reduce__(self):
-        return Path.touch, (self.file,)
-
-
-def plant(folder, **row):
-    row = {"raw": 1, "mode": 4, "filename": None, "value": None, "access_count": 0} | row
-    columns = ", ".join(row)
-    marks = ", ".join("?" * len(row))
-    with closing(sqlite3.connect(folder / "cache.db")) as database, database:
-        database.execute(f"INSERT INTO Cache ({columns}) VALUES ({marks})", list(row.values()))
-
-
 @pytest.fixture
-def trap(tmp_path):
-    """The pickle, and the file that must never come to be."""
-    open_with(tmp_path / "cache", {})
-    sprung = tmp_path / "sprung"
-    return pickle.dumps(Trap(sprung)), sprung
+def sprung(tmp_path):
+    """The folder that a pickle in the cache would make; never there."""
+    with PromptCache(tmp_path / "cache") as cache:
+        cache.store(ORIGIN, {"a": record(1)})
+    yield tmp_path / "sprung"
+    assert not (tmp_path / "sprung").exists()
 
 
-def test_the_trap_works_on_a_plain_diskcache(tmp_path, trap):
-    planted, sprung = trap
-    plant(tmp_path / "cache", key="answer:a", value=planted)
+def test_the_trap_works_on_a_plain_diskcache(tmp_path, sprung):
+    plant(tmp_path / "cache", "answer:a", value=pickle.dumps(Trap(sprung)))
     with diskcache.Cache(str(tmp_path / "cache"), disk=diskcache.Disk) as cache:
         cache.get("answer:a")
-    assert sprung.exists()
+    sprung.rmdir()
 
 
-@pytest.mark.parametrize("mode", [0, 1, 2, 4])
-def test_a_planted_row_that_is_no_text_is_refused_unread(tmp_path, trap, mode):
-    planted, sprung = trap
-    plant(tmp_path / "cache", key="answer:a", mode=mode, value=planted)
-    with pytest.raises(InputError, match="a foreign row"):
-        read(tmp_path / "cache", ["a"])
-    assert not sprung.exists()
+READERS = {
+    "answers": ("answer:a", lambda cache: cache.answers(["a"])),
+    "known": ("answer:a", lambda cache: cache.known(["a"])),
+    "recorded": ("answer:a", lambda cache: cache.recorded(["a"])),
+    "records": ("answer:a", lambda cache: list(cache.records())),
+    "store": ("answer:a", lambda cache: cache.store(ORIGIN, {"a": record(1)})),
+    "merge": ("answer:a", lambda cache: cache.merge(Batch({}, {"a": canonical(record(1))}, {}))),
+    "origins": (f"origin:{origin_id(ORIGIN)}", lambda cache: cache.origins()),
+    "recorded origin": (f"origin:{origin_id(ORIGIN)}", lambda cache: cache.recorded(["a"])),
+    "failures": ("failure:a", lambda cache: list(cache.failures())),
+    "runs": ("run:describe:toy", lambda cache: cache.runs()),
+}
 
 
-@pytest.mark.parametrize("mode", [3, 4])
-def test_a_planted_row_that_points_to_a_file_is_refused_unread(tmp_path, trap, mode):
-    planted, sprung = trap
-    (tmp_path / "cache" / "evil.val").write_bytes(planted)
-    plant(tmp_path / "cache", key="answer:a", mode=mode, filename="evil.val")
-    with pytest.raises(InputError, match="a foreign row"):
-        read(tmp_path / "cache", ["a"])
-    assert not sprung.exists()
+@pytest.mark.parametrize(("key", "reader"), READERS.values(), ids=READERS)
+def test_a_planted_row_that_is_no_text_is_refused_by_every_reader_unread(
+    tmp_path, sprung, key, reader
+):
+    trap = pickle.dumps(Trap(sprung))
+    (tmp_path / "cache" / "evil.val").write_bytes(trap)
+    inside = [{"mode": mode, "value": trap} for mode in (0, 1, 2, 4)]
+    beside = [{"mode": mode, "value": None, "filename": "evil.val"} for mode in (3, 4)]
+    for row in inside + beside:
+        plant(tmp_path / "cache", key, **row)
+        refused = pytest.raises(InputError, match="a foreign row")
+        with PromptCache(tmp_path / "cache") as cache, refused:
+            reader(cache)
 
 
-def test_a_planted_row_is_not_overwritten_in_silence(tmp_path, trap):
-    planted, sprung = trap
-    plant(tmp_path / "cache", key="answer:a", value=planted)
-    with pytest.raises(InputError, match="a foreign row"):
-        open_with(tmp_path / "cache", {"a": 1})
-    assert not sprung.exists()
-
-
-def test_a_planted_pickled_key_is_never_read(tmp_path, trap):
-    planted, sprung = trap
-    plant(tmp_path / "cache", key=planted, raw=0, value=planted)
-    plant(tmp_path / "cache", key="answer:a", raw=0, value=planted)
+def test_a_planted_pickled_key_is_never_read(tmp_path, sprung):
+    trap = pickle.dumps(Trap(sprung))
+    plant(tmp_path / "cache", trap, raw=0, value=trap)
     with PromptCache(tmp_path / "cache") as cache:
-        assert cache.answers(["a", planted.decode("latin1")]) == {}
-        with pytest.raises(InputError, match="a foreign row"):
-            list(cache._cache)
-    assert not sprung.exists()
+        assert [key for key, _ in cache.records()] == ["a"]
+        assert cache.answers(["a", trap.decode("latin1")]) == {"a": 1}
+    plant(tmp_path / "cache", "answer:a", raw=0, value=trap)
+    with PromptCache(tmp_path / "cache") as cache:
+        assert cache.answers(["a"]) == {}
+        for read_all in (lambda: list(cache._cache), lambda: list(cache.records())):
+            with pytest.raises(InputError, match="a foreign row"):
+                read_all()
 
 
-# Many processes, and sudden ends
-
-WRITER = """
-import sys
-from pathlib import Path
-from descry.annotators.prompt_cache.store import PromptCache
-
-first = int(sys.argv[2])
-with PromptCache(Path(sys.argv[1])) as cache:
-    for start in range(first, first + 500, 50):
-        keys = range(start, start + 50)
-        cache.store({}, {str(n): {"response": n * n} for n in keys})
-"""
-
-
-def test_eight_processes_write_into_one_new_folder_and_lose_nothing(tmp_path):
-    writers = [python(WRITER, tmp_path / "cache", 200 * n) for n in range(8)]
-    errors = [writer.communicate()[1] for writer in writers]
-    assert errors == [""] * 8
-    wanted = {str(n): n * n for n in range(200 * 7 + 500)}
-    assert read(tmp_path / "cache", list(wanted)) == wanted
-
+# Sudden ends (test_kills has many more)
 
 KILLED = """
 import os, signal, sys
@@ -466,13 +456,6 @@ def test_a_writer_killed_in_a_batch_leaves_the_whole_batches_before_it(tmp_path)
     writer.communicate()
     assert writer.returncode == -signal.SIGKILL
     assert read(tmp_path, [str(n) for n in range(1000)]) == {str(n): n for n in range(100)}
-
-
-def test_the_next_run_goes_on_after_a_kill(tmp_path):
-    python(KILLED, tmp_path).communicate()
-    open_with(tmp_path, {str(n): n for n in range(1000)})
-    with PromptCache(tmp_path) as cache:
-        assert cache.stats() == {"answers": 1000, "failures": 0}
 
 
 def test_a_record_is_canonical_json_text_in_the_database(tmp_path):

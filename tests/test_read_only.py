@@ -28,7 +28,7 @@ def filled(folder, number=50):
 LOOK = """
 import sys
 from pathlib import Path
-from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompt_cache.store import Batch, PromptCache
 from descry.errors import InputError
 from descry.annotators.prompt_cache.jsonl import export
 
@@ -41,7 +41,7 @@ with PromptCache(folder) as cache:
     for store in (
         lambda: cache.store({"task": "p2"}, {"f" * 64: {"response": {}, "sentence": "0" * 16}}),
         lambda: cache.fail({"f" * 64: {"reason": "r"}}),
-        lambda: cache.merge({}, {"f" * 64: "{}"}),
+        lambda: cache.merge(Batch({}, {"f" * 64: "{}"}, {})),
         lambda: cache.remove(["0" * 64], []),
     ):
         try:

@@ -1,23 +1,12 @@
 """The guard on an output that is a folder: both tools for real, on a project of two rules."""
 
-import subprocess
-
 import pytest
 import yaml
-from miniature import DVC, SNAKEMAKE, Repo
+from miniature import DVC, SNAKEMAKE, Repo, copy_of, small_project
 
 from descry.workflow.reconcile import STAMP
 
 SNAKEFILE = """
-from pathlib import Path
-
-import yaml
-
-from descry.workflow.reconcile import reconcile
-
-if workflow.is_main_process:
-    reconcile()
-
 rule all:
     default_target: True
     input: "results/counted.txt"
@@ -59,14 +48,10 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """The project with all made and recorded, committed as v1; nobody changes it."""
-    repo = Repo(tmp_path_factory.mktemp("guarded") / "made")
-    repo.path.mkdir()
-    (repo.path / "words.txt").write_text("one two\n")
-    (repo.path / "params.yaml").write_text("page: {title: First}\n")
-    (repo.path / "Snakefile").write_text(SNAKEFILE)
-    (repo.path / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
-    repo.sh("git init -q && dvc init -q && printf '.snakemake/\nlogs/\n' > .gitignore")
-    (repo.path / ".dvcignore").write_text(f"results/page/data/commit.js\n{STAMP}\n")
+    path = tmp_path_factory.mktemp("guarded") / "made"
+    ignored = [STAMP, "results/page/data/commit.js"]
+    repo = small_project(path, SNAKEFILE, STAGES, "page: {title: First}\n", ignored)
+    (path / "words.txt").write_text("one two\n")
     assert repo.ran(DVC) == BOTH
     repo.sh("git add -A && git commit -qm v1 && git tag v1")
     return repo
@@ -75,8 +60,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def project(made, tmp_path):
     """A copy of it, for a test to change."""
-    subprocess.run(["cp", "-a", made.path, tmp_path / "project"], check=True)
-    return Repo(tmp_path / "project")
+    return copy_of(made, tmp_path / "project")
 
 
 def page(repo):

@@ -18,7 +18,8 @@ from miniature import STAGES, Repo
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import P2
 from descry.errors import InputError
-from descry.io.dvc_lock import Locked, md5, read_lock
+from descry.io.dvc_files import md5
+from descry.io.dvc_lock import Locked, read_lock
 from descry.io.parquet import write_table
 from descry.provenance.reproduce.clone import (
     bring_answers,
@@ -137,17 +138,19 @@ def check_tampered(differing, row):
     """What was tampered with is named, with row and amount."""
     tampered, other, edited = differing
     assert (tampered.path, tampered.follows) == ("results/labels.parquet", None)
-    assert tampered.words == (
-        f"row 17 (end {row['end']}, split {row['split']}, layer {row['layer']}, neuron"
-        f" {row['neuron']}, descriptor {row['descriptor']}), column assigned: {row['assigned']},"
-        f" expected {not row['assigned']}; values that differ: assigned 1"
+    (line,) = tampered.why
+    assert line.startswith("assigned: 1 of ")
+    assert line.endswith(
+        f" differ, first row 17 (end {row['end']}, split {row['split']}, layer {row['layer']},"
+        f" neuron {row['neuron']}, descriptor {row['descriptor']}): {row['assigned']},"
+        f" expected {not row['assigned']}"
     )
     assert (other.path, other.follows) == ("results/metrics.json", "label")
-    assert other.words.startswith("as dvc.lock records it, but not as committed: ")
-    assert "; values that differ: 1 (by " in other.words
+    assert other.why[0] == "as dvc.lock records it, but not as committed"
+    assert len(other.why) == 2 and ".value: 0" in other.why[1]
     assert (edited.path, edited.follows) == ("results/report", None)
-    assert edited.words.startswith("index.html: line ")
-    assert "'<!-- edited -->', expected ''" in edited.words
+    assert edited.why[0].startswith("index.html: line[]: 2 of ")
+    assert "'<!-- edited -->', expected ''" in edited.why[0]
 
 
 def check_told(told):
@@ -546,7 +549,7 @@ def test_what_was_not_made_is_no_difference(compared):
 
 def test_an_original_that_is_not_here_is_said(compared):
     (found,) = compared({"a.txt": "a"}, {"a.txt": "A"}, {}, here={"a.txt": "edited"})
-    assert found.words == "the original is not here: `dvc pull`"
+    assert found.why == ["the original is not here: `dvc pull`"]
 
 
 def test_a_committed_output_that_the_lock_does_not_know_is_named(compared):
@@ -555,8 +558,10 @@ def test_a_committed_output_that_the_lock_does_not_know_is_named(compared):
         "a.txt",
         "a",
         None,
-        "as dvc.lock records it, but not as committed: byte 0: b'a', expected b'b'; 1 of 1 bytes"
-        " differ",
+        [
+            "as dvc.lock records it, but not as committed",
+            "line[]: 1 of 1 differ, first line[1]: 'a', expected 'b'",
+        ],
     )
 
 
@@ -582,19 +587,18 @@ def test_a_folder_is_compared_file_by_file(compared):
     assert compared(PAGE, PAGE, {}) == []
     (found,) = compared(PAGE, PAGE | {"page/data/o.js": "3\n"}, {})
     assert (found.path, found.stage) == ("page", "page")
-    assert found.words.startswith("data/o.js: line 1: '3', expected '2'")
+    assert found.why == ["data/o.js: line[]: 1 of 2 differ by 1, first line[1]: '3', expected '2'"]
     (found,) = compared(PAGE, PAGE | {"page/data/x.js": ""}, {})
-    assert found.words.startswith("file data/x.js: a file, expected nothing;")
+    assert found.why == ["data/x.js: 0 bytes, expected nothing"]
 
 
 def test_a_folder_whose_original_is_not_here_and_one_that_was_committed_otherwise(compared):
     other = PAGE | {"page/index.html": "<p>b\n"}
     (found,) = compared(PAGE, other, {}, here=other)
-    assert found.words == "the original is not here: `dvc pull`"
+    assert found.why == ["the original is not here: `dvc pull`"]
     (found,) = compared(PAGE, PAGE, {}, committed=other)
-    assert found.words.startswith(
-        "as dvc.lock records it, but not as committed: index.html: line 1"
-    )
+    assert found.why[0] == "as dvc.lock records it, but not as committed"
+    assert found.why[1].startswith("index.html: line[]: 1 of 2 differ")
 
 
 def test_a_folder_comes_out_of_dvcs_cache_and_what_dvc_ignores_is_not_compared(tracking, tmp_path):
@@ -616,9 +620,7 @@ def test_a_folder_comes_out_of_dvcs_cache_and_what_dvc_ignores_is_not_compared(t
     assert list(differing(clone, stages, {}, originals)) == []
     (clone / "page/data/n.js").write_text("7\n")
     (found,) = differing(clone, stages, {}, originals)
-    assert found.words == (
-        "data/n.js: line 1: '7', expected '1'; values that differ: 1; files that differ: 1"
-    )
+    assert found.why == ["data/n.js: line[]: 1 of 2 differ by 6, first line[1]: '7', expected '1'"]
 
 
 def test_a_folder_that_git_has_is_set_aside_with_what_dvc_ignores(project, run):
@@ -646,24 +648,24 @@ def test_other_versions_are_told_of_the_cause(compared, tmp_path):
     shutil.copy(tmp_path / "after.parquet", tmp_path / "a.parquet")
     originals = Originals(tmp_path / "root", tmp_path / "no", tmp_path / "no")
     (found,) = differing(tmp_path, stages, {}, originals)
-    assert found.words == "made by other versions: numpy 2.1 -> 2.2"
+    assert found.why == ["made.versions.numpy: '2.2', expected '2.1'"]
     other = pa.table({"x": [1.5]})
     write_table(tmp_path / "a.parquet", other, STORED | {"versions": {"numpy": "2.2"}})
     (found,) = differing(tmp_path, stages, {}, originals)
-    assert found.words == (
-        "row 0, column x: 1.5, expected 1.0; values that differ: x 1 (by 0.5); made by other"
-        " versions: numpy 2.1 -> 2.2"
-    )
+    assert found.why == [
+        "x: 1 of 1 differ by 0.5, first row 0: 1.5, expected 1.0",
+        "made.versions.numpy: '2.2', expected '2.1'",
+    ]
 
 
 def test_bytes_that_differ_without_a_difference_are_said_to(compared):
     (found,) = compared({"a.json": '{"x": 1}'}, {"a.json": '{"x":1}'}, {})
-    assert found.words == "the same content in other bytes"
+    assert found.why == ["the same content in other bytes"]
 
 
 def test_a_damaged_original_is_told_and_the_others_are_compared(compared):
     damaged, other = compared({"a.json": "{", "d.txt": "d"}, {"a.json": "{}", "d.txt": "D"}, {})
-    assert "a.json: cannot be read" in damaged.words
+    assert "a.json: cannot be read" in damaged.why[0]
     assert other.path == "d.txt"
 
 
@@ -694,14 +696,17 @@ def test_the_log_of_the_first_stage_without_outputs_is_told(tmp_path):
 
 
 def test_the_words_name_causes_before_what_was_not_made(tmp_path):
-    apart = [Differing("a.txt", "a", None, "byte 0"), Differing("b.txt", "b", "a", "byte\x1b 1")]
+    apart = [Differing("a.txt", "a", None, ["x", "y"]), Differing("b.txt", "b", "a", ["\x1b 1"])]
     found = Reproduced("c" * 40, 5, apart, ["d.txt"], Failed("d", ["error: no"]), ["note"], None)
     assert list(found.lines()) == [
         "cccccccccccc: 5 of 8 outputs are identical",
         "note",
         "d failed:",
         "  error: no",
-        "a.txt (of a): byte 0",
-        "b.txt (of b, which follows a): byte\N{REPLACEMENT CHARACTER} 1",
+        "a.txt (of a):",
+        "  x",
+        "  y",
+        "b.txt (of b, which follows a):",
+        "  \N{REPLACEMENT CHARACTER} 1",
         "1 were not made, the first of them d.txt",
     ]

@@ -33,6 +33,7 @@ from planted import (
     run_exemplars,
     run_label,
     run_score,
+    scored,
     topics_of,
     write_activations,
     write_annotations,
@@ -41,10 +42,11 @@ from planted import (
 )
 
 from descry.annotators.base import Answer
+from descry.annotators.human.spec import Human
 from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.jsonl import export, load
-from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompt_cache.store import Batch, PromptCache
 from descry.annotators.prompts import descriptors_of, numbered
 from descry.errors import InputError
 from descry.io.hashing import canonical
@@ -52,9 +54,10 @@ from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table
 from descry.io.provenance import provenance
-from descry.workflow.forecast import forecast
+from descry.stages.score import Score
 from descry.workflow.garbage import garbage
 from descry.workflow.params import Params
+from descry.workflow.requests import forecast
 
 SAMPLE = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
 PLANTED = {f"L0:{t}": name for t, name in enumerate(TOPICS)}
@@ -62,7 +65,7 @@ ALL = ["detection", "intruder", "simulation"]
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
+def planted_results(tmp_path_factory):
     """The results up to the labels; paths in them are relative to the folder."""
     return made_in(tmp_path_factory.mktemp("built"), up_to_the_labels)
 
@@ -288,7 +291,7 @@ def test_every_answer_is_verified_those_about_several_sentences_too(run):
 def put(key, record):
     with PromptCache(CACHE) as cache:
         cache.remove([key], [])
-        cache.merge(cache.origins(), {key: canonical(record)})
+        cache.merge(Batch(cache.origins(), {key: canonical(record)}, {}))
 
 
 TAMPERED = {
@@ -413,16 +416,14 @@ def test_gc_keeps_the_answers_while_they_are_asked_for(run, server):
 
 
 @pytest.mark.parametrize("lost", [LABELS, EXEMPLARS])
-def test_gc_refuses_and_a_forecast_is_a_bound_while_labels_are_not_known(run, server, lost):
-    known = foretold(neurons=4)
+def test_gc_refuses_and_a_forecast_does_not_know_while_labels_are_missing(run, server, lost):
     lost.unlink()
-    before = foretold(neurons=4)
-    asked = {"detection": 4 * 3 * 4, "intruder": 4 * 3, "simulation": 4 * 3 * 4}
-    for scorer, most in asked.items():
-        row = before[f"score {scorer}"]
-        assert (row.to_ask, row.known) == (most, False)
-        assert known[f"score {scorer}"].to_ask <= most
-    assert foretold(neurons=["L0:0"])["score intruder"].to_ask == 3
+    before = foretold()
+    for scorer in ALL:
+        assert (before[f"score {scorer}"].known, before[f"score {scorer}"].after) == (
+            False,
+            "label",
+        )
     with PromptCache(CACHE) as cache, pytest.raises(InputError, match="score detection asks"):
         garbage(cache, params(), RESULTS)
 
@@ -443,7 +444,7 @@ def test_where_no_matrix_is_kept_nobody_asks_for_simulation(run, server):
 
 @pytest.mark.parametrize("scorers", [ALL, ["detection", "simulation"], ["intruder"]])
 def test_a_person_answers_p2_alone(run, scorers):
-    ann = {"kind": "human", "model": "ann", "revision": "round-1"}
+    ann = Human(kind="human", model="ann", revision="round-1")
     with pytest.raises(InputError, match=r"ann \(human\): people answer p2 alone.*score\.scorers"):
         run_score(None, ann, scorers=scorers)
     assert not SCORES.exists()
@@ -451,18 +452,13 @@ def test_a_person_answers_p2_alone(run, scorers):
 
 
 def test_a_persons_answers_to_p2_are_enough_for_detection(run):
-    ann = {"kind": "human", "model": "ann", "revision": "round-1"}
+    ann = Human(kind="human", model="ann", revision="round-1")
     with pytest.raises(InputError, match="not answered by a person"):
         run_score(None, ann, scorers=["detection"])
 
 
 def test_without_a_annotator_the_files_say_so(run):
-    from descry.stages import score
-
-    section = SAMPLE["score"] | {"annotator": None}
-    files = CORPUS, DESCRIPTORS, LABELS, EXEMPLARS, ACTIVATIONS, SCORES, SCORE_TABLE, CACHE
-    how = {"replay": False, "progress": lambda *_: None}
-    assert score.run(*files, section=section, **how, **section) == {"score": 0}
+    assert scored(Score(**SAMPLE["score"] | {"annotator": None})) == {"score": 0}
     found = read_json(SCORES, "score")
     assert (found["undefined"], found["made"]["stage"]) == (
         "no annotator (score.annotator)",
@@ -523,7 +519,7 @@ def test_a_missing_file_names_the_command_that_makes_it(run, path):
 def test_files_of_different_runs_are_refused(run):
     run_exemplars(top_percent=12.0)
     with pytest.raises(
-        InputError, match=r"labels\.parquet: made of another exemplars\.h5: run `descry la"
+        InputError, match=r"labels\.parquet: made of another exemplars\.h5: run `descry stage"
     ):
         run_score(Absent())
     table = read_table(CORPUS, "corpus")

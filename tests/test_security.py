@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shlex
 import subprocess
 import sys
@@ -12,11 +13,13 @@ import planted
 import pytest
 import tiny
 import yaml
+from faults import Trap
 from miniature import check_out
 from servers import Reply, completion, serving
 
 from descry.annotators.factory import create
-from descry.annotators.prompt_cache.jsonl import export, file_name
+from descry.annotators.prompt_cache.jsonl import export
+from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
 from descry.labels.clustering import Descriptor, Edits, apply_edits
@@ -30,16 +33,6 @@ KEY = "sk-s3cr3t-0123456789abcdef"
 
 
 # Models
-
-
-class Trap:
-    """A pickle of it creates a file in whoever loads it."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return os.mkdir, (self.path,)
 
 
 @pytest.fixture
@@ -200,18 +193,18 @@ def test_a_path_runs_no_command(tmp_path):
     (repo.path / "data" / EVIL).write_bytes(b"".join(lines))
     repo.set(**{"corpus.reviews": f"data/{EVIL}", "report.title": EVIL})
     shown = repo.sh("snakemake -n -p --quiet host --cores 1 corpus")
-    command = next(line for line in shown.splitlines() if "descry corpus" in line)
-    assert f"data/{EVIL}" in shlex.split(command, comments=False)
+    command = next(line for line in shown.splitlines() if "descry stage corpus" in line)
+    assert f"reviews=data/{EVIL}" in shlex.split(command, comments=False)
     repo.sh("snakemake --cores 1 corpus")
     assert (repo.path / "results/corpus.parquet").is_file()
     assert not list(repo.path.rglob("pwned*"))
 
 
-@pytest.mark.parametrize("place", ["input.reviews", "input.edits", "input.gold", "params"])
-def test_what_a_user_names_is_quoted_wherever_a_rule_s_command_has_it(place):
-    text = (ROOT / "Snakefile").read_text(encoding="utf-8")
-    assert f"{{{place}:q}}" in text
-    assert f"{{{place}}}" not in text
+def test_what_a_user_names_is_quoted_wherever_a_rule_s_command_has_it():
+    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    text = "".join(file.read_text(encoding="utf-8") for file in files)
+    commands = re.findall(r"descry stage .*", text)
+    assert commands == ['descry stage {params.stage:q} $asking 2>&1 | tee {log}"']
 
 
 # Secrets
@@ -229,7 +222,8 @@ def test_a_key_is_in_no_file_and_no_output(tmp_path, monkeypatch):
         spec |= {"base_url": server.url, "api_key_env": "MY_KEY", "max_new_tokens": 16}
         spec |= {"concurrency": 2, "timeout": 20.0, "retries": 0, "price": None}
         section["annotators"] = [spec]
-        told = ["describe", planted.CORPUS, "-o", planted.CANDIDATES, "-p", json.dumps(section)]
+        told = ["stage", "describe", f"corpus={planted.CORPUS}", f"candidates={planted.CANDIDATES}"]
+        told += ["-p", json.dumps(section)]
         output = descry(*told)
         assert {said["authorization"] for said in server.headers} == {f"Bearer {KEY}"}
     output += descry("cache", "export") + descry("cache", "stats")
@@ -300,36 +294,15 @@ def test_an_edit_with_control_characters_is_refused_in_one_line(word, where):
     assert str(caught.value).isprintable()
 
 
-class Foreign:
-    """A cache that somebody handed over, with an origin that would name a file elsewhere."""
-
-    folder = Path("cache")
-
-    def __init__(self, origin):
-        self.origin = origin
-
-    def records(self):
-        return iter([])
-
-    def by_origin(self):
-        return {"o": (1, 0, 0)}
-
-    def origins(self):
-        return {"o": self.origin}
-
-    def failures(self):
-        return iter([("0" * 64, self.origin)])
-
-
 @pytest.mark.parametrize("origin", [{"task": "../../up", "model": "m"}, {"task": "p1"}, {}])
 def test_an_export_is_written_nowhere_else(tmp_path, origin):
-    with pytest.raises(InputError, match="impossible task or model"):
-        export(Foreign(origin), tmp_path / "a/answers")
-    assert files_in(tmp_path) == set()
-
-
-@pytest.mark.parametrize("model", UP)
-def test_the_name_of_an_export_is_one_plain_name(model):
-    name = file_name({"task": "p2", "model": model})
-    assert Path(name).name == name and len(name) < 120
-    assert not name.startswith((".", "-"))
+    stored = [
+        lambda cache: cache.store(origin, {"0" * 64: {"response": {}, "sentence": "0" * 16}}),
+        lambda cache: cache.fail({"0" * 64: origin}),
+    ]
+    for number, store in enumerate(stored):
+        with PromptCache(tmp_path / str(number)) as cache:
+            store(cache)
+            with pytest.raises(InputError, match="impossible task or model"):
+                export(cache, tmp_path / "a/answers")
+    assert {path.name for path in tmp_path.iterdir()} == {"0", "1"}

@@ -7,11 +7,10 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import planted
 import psutil
 import pytest
 import tiny
-from extracting import WORDS, compute, section, sentences, write_corpus
+from extracting import BLOCK, WORDS, activation_params, compute, section, sentences, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
 from miniature import ROOT
@@ -22,22 +21,28 @@ from planted import (
     CORPUS,
     DESCRIPTORS,
     EXEMPLARS,
+    SCOPED,
+    SPEC,
     Absent,
     Toy,
-    made_in,
 )
 
 import descry.annotators.chunks
+from descry.activations import outputs
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
-from descry.annotators.prompt_cache.journal import opened
-from descry.annotators.prompt_cache.jsonl import export, load
+from descry.annotators.prompt_cache.jsonl import export, load, opened
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
 from descry.errors import InputError
+from descry.io.atomic import part_of
 from descry.io.parquet import read_table
 from descry.io.sharding import WHOLE, Shard
-from descry.stages import annotate, describe, graphs
+from descry.models.hooked_model import HookedModel
+from descry.stages import annotate, describe
+from descry.stages.annotate import Annotate, annotate_sentences
+from descry.stages.describe import Describe, describe_sentences
+from descry.stages.graphs import graph_neurons
 from descry.workflow.params import load as load_params
 
 CHUNK = 7  # prompts: several slabs in a corpus of 60 sentences
@@ -159,19 +164,13 @@ def test_failures_are_borne_as_if_there_were_one_shard(tmp_path, small_slabs):
 # Stages that ask
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return made_in(tmp_path_factory.mktemp("built"), planted.build)
-
-
-def annotated(output, journals=None, shard=WHOLE, annotator=None, again=True):
-    told = {"scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1}
-    told |= {"max_failures": 0.0, "annotator": {"kind": "toy"}}
-    how = {"replay": False, "progress": lambda *_: None, "shard": shard, "again": again}
+def annotated(output, journals=None, shard=WHOLE, annotator=None, parts=()):
+    how = {"progress": lambda *_: None, "shard": shard, "parts": parts, "cache_folder": CACHE}
+    files = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "exemplars": EXEMPLARS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotate, "create", lambda *_, **__: annotator or Toy())
-        files = CORPUS, DESCRIPTORS, EXEMPLARS, output, CACHE
-        return annotate.run(*files, section=told, journals=journals, **how, **told)
+        params = Annotate(**SCOPED, annotator=SPEC)
+        return annotate_sentences(params, **files, annotations=output, journals=journals, **how)
 
 
 @pytest.mark.parametrize("number", [2, 5])
@@ -189,7 +188,7 @@ def test_annotations_are_the_same_of_any_number_of_shards(run, small_slabs, numb
         counts.append(json.loads((run / "shard.json").read_text())["asked"])
     assert all(counts) and CACHE.exists() is not apart
     ANNOTATIONS.unlink()
-    annotated(ANNOTATIONS, journals, annotator=Absent(), again=False)
+    annotated(ANNOTATIONS, journals, annotator=Absent(), parts=[run / "shard.json"])
     assert ANNOTATIONS.read_bytes() == whole
     if apart:
         assert len(list(journals.iterdir())) == number
@@ -203,13 +202,14 @@ def clean_cache():
 
 
 def described(output, annotators, journals, shard=WHOLE):
-    told = {"annotators": [{"kind": "toy"}] * len(annotators), "max_descriptors": 3, "max_words": 2}
+    told = {"annotators": [SPEC] * len(annotators), "max_descriptors": 3, "max_words": 2}
     told |= {"example": None, "seed": 0, "max_failures": 0.0}
     given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
-        how = {"replay": False, "progress": lambda *_: None, "shard": shard, "journals": journals}
-        return describe.run(CORPUS, output, CACHE, section=told, **how, **told)
+        how = {"progress": lambda *_: None, "shard": shard, "journals": journals}
+        files = {"corpus": CORPUS, "candidates": output, "cache_folder": CACHE}
+        return describe_sentences(Describe(**told), **files, **how)
 
 
 def topics(prompt):
@@ -237,10 +237,10 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, {str(ROOT / "tests")!r})
 import descry.annotators.chunks, test_shards
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.io.sharding import Shard
 
-descry.annotators.chunks.SLAB = 2
+descry.annotators.chunks.CHUNK = 2
 class Slow(test_shards.Toy):
     def answer(self, prompts, wanted):
         for group in super().answer(prompts, wanted):
@@ -353,9 +353,11 @@ def corpus(tmp_path_factory):
 
 
 def computed(corpus, output, told, **how):
-    from descry.stages import activations
+    from descry.stages.activations import extract_activations
 
-    return activations.run(corpus, output, section=told, progress=lambda *_: None, **how, **told)
+    how = {"progress": lambda *_: None} | how
+    files = {"corpus": corpus, "activations": output}
+    return extract_activations(activation_params(told), **files, **how)
 
 
 @pytest.mark.parametrize("number", [2, 3, 9])
@@ -378,6 +380,35 @@ def test_activations_are_the_same_of_any_number_of_shards(model, corpus, tmp_pat
     assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == [p.name for p in parts]
 
 
+@pytest.mark.parametrize("store", ["matrix", "exemplars"])
+def test_a_shard_that_was_stopped_goes_on(model, corpus, tmp_path, monkeypatch, store):
+    """The third of its three blocks fails; the next run computes that block alone."""
+    told, shard = section(model, store=store), Shard(0, 2)
+    computed(corpus, tmp_path / "whole.h5", told, shard=shard)
+    seen, run = [], HookedModel.activations
+
+    def fail(target, batch):
+        seen.extend(batch)
+        if len(seen) > 2 * BLOCK:
+            raise KeyboardInterrupt
+        return run(target, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "SAVE", -1)
+        patch.setattr(HookedModel, "activations", fail)
+        with pytest.raises(KeyboardInterrupt):
+            computed(corpus, tmp_path / "a.h5", told, shard=shard)
+    assert part_of(tmp_path / "a.h5").exists()
+    told_of = []
+    progress = {"progress": lambda *done: told_of.append(done)}
+    computed(corpus, tmp_path / "a.h5", told, shard=shard, **progress)
+    total = 2 * BLOCK + (4500 - 4 * BLOCK)
+    assert told_of[-1] == ("sentences", total, total)
+    assert told_of[0][1] > BLOCK
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "whole.h5").read_bytes()
+    assert not part_of(tmp_path / "a.h5").exists()
+
+
 def test_a_shard_of_another_model_is_refused(model, corpus, tmp_path):
     told = section(model)
     computed(corpus, tmp_path / "0.h5", told | {"max_tokens": 8}, shard=Shard(0, 2))
@@ -388,9 +419,10 @@ def test_a_shard_of_another_model_is_refused(model, corpus, tmp_path):
 
 
 def graphed(corpus, model, output, scores=None, **how):
-    told = SHIPPED.graphs.model_dump() | {"neurons": 5, "together": 1, "texts": 6, "train": 4}
-    inner = {"extraction": section(model), "progress": lambda *_: None}
-    return graphs.run(corpus, output, scores, section=told, **inner, **told, **how)
+    few = {"neurons": 5, "together": 1, "texts": 6, "train": 4}
+    sections = SHIPPED.graphs.model_copy(update=few), activation_params(section(model))
+    files = {"corpus": corpus, "graphs": output, "scores": scores}
+    return graph_neurons(*sections, **files, progress=lambda *_: None, **how)
 
 
 @pytest.mark.parametrize("number", [2, 7])

@@ -16,7 +16,7 @@ from descry.annotators.base import Identity
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
-from descry.annotators.human import HumanAnnotator
+from descry.annotators.human.annotator import HumanAnnotator
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2

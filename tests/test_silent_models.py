@@ -9,7 +9,7 @@ from extracting import compute, section, sentences, write_corpus
 from descry.activations.exemplar_files import read_exemplars, read_silent
 from descry.activations.top_k import NEVER
 from descry.corpus.splits import SPLITS
-from descry.stages import exemplars
+from descry.stages.exemplars import Exemplars, select_exemplars
 
 SILENT, SENTENCES = 3, 90
 
@@ -26,7 +26,8 @@ def selected(folder, model, name, **changes):
     compute(corpus, folder / f"{name}.activations.h5", told)
     how = {"top_percent": 10.0, "min_size": 3, "lowest": True}
     output = folder / f"{name}.h5"
-    counts = exemplars.run(corpus, folder / f"{name}.activations.h5", output, section=how, **how)
+    files = {"corpus": corpus, "activations": folder / f"{name}.activations.h5"}
+    counts = select_exemplars(Exemplars(**how), **files, exemplars=output)
     return output, counts
 
 

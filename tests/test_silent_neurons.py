@@ -58,9 +58,8 @@ from descry.activations.top_k import (
     NEVER,
     SHARED,
     TIED,
-    cut,
+    exemplar_sets,
     never_changes,
-    set_sizes,
 )
 from descry.annotators.annotations import read_annotations
 from descry.cli import console as show
@@ -155,8 +154,8 @@ def test_a_set_holds_no_sentence_that_one_outside_is_equal_to(column, places, mi
     order = np.array(sorted(range(len(column)), key=lambda row: (-column[row], row)), np.int32)
     known = order[None, : places + 1]
     values = np.array(column, dtype=np.float32)[known]
-    sizes = set_sizes(values, places, min_size)
-    rows, kept = cut(known[:, :places], values[:, :places], sizes)
+    changes = np.array([False])
+    rows, kept = exemplar_sets(known, values, changes, places, min_size)
     members = rows[rows >= 0].tolist()
     assert members == oracle(column, places, min_size)
     assert kept[0, : len(members)].tolist() == [column[row] for row in members]
@@ -236,7 +235,7 @@ def test_an_exemplars_file_of_before_is_not_taken_for_one_without_silent_neurons
         file["layer"] = [0]
         file["all/row"] = np.zeros((1, 2, 3), dtype=np.int32)
         file["distribution/lowest"] = np.zeros((1, 2))
-    with pytest.raises(InputError, match=r"old\.h5: .*run `descry exemplars` again"):
+    with pytest.raises(InputError, match=r"old\.h5: .*run `descry stage exemplars` again"):
         read_silent(path)
 
 

@@ -22,7 +22,7 @@ import pytest
 from miniature import DVC, SNAKEMAKE, STAGES, copy_of
 from servers import MODEL, Reply, completion, free_port, serving
 
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 
 pytestmark = pytest.mark.slow
 

@@ -39,6 +39,7 @@ from planted import (
     RESULTS,
     REVIEWS,
     SCORED,
+    SPEC,
     TOPICS,
     UNTRAINED,
     WIDTH,
@@ -46,11 +47,9 @@ from planted import (
     Toy,
     answers_changed,
     applies,
-    build,
     in_words,
     lines_of,
     log_probabilities,
-    made_in,
     own_topic,
     printed,
     read_csv,
@@ -83,15 +82,10 @@ from descry.models.neurons import Neurons
 from descry.provenance.audit.chain import audit
 from descry.provenance.audit.project import Project
 from descry.provenance.audit.tree import tree
-from descry.stages import cluster, describe
+from descry.stages import describe
 from descry.stages import evaluate as evaluate_stage
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A folder with all results in it; paths in them are relative to it."""
-    return made_in(tmp_path_factory.mktemp("built"), build)
-
+from descry.stages.cluster import Cluster, cluster_topics
+from descry.stages.describe import Describe, describe_sentences
 
 # corpus
 
@@ -152,26 +146,23 @@ def test_fewer_sentences_than_a_set_needs_are_refused(run):
 @pytest.mark.parametrize("path", [CORPUS, ACTIVATIONS])
 def test_a_missing_file_names_the_command_that_makes_it(run, path):
     path.unlink()
-    with pytest.raises(InputError, match=f"no such file: make it with `descry {path.stem}`"):
+    with pytest.raises(InputError, match=f"no such file: make it with `descry stage {path.stem}`"):
         run_exemplars()
 
 
 # describe
 
 
-CLUSTERING = {"section": {}, "embedder": {}, "method": "community", "threshold": 0.7}
-CLUSTERING |= {"min_size": 2, "min_mentions": 2, "max_descriptors": 5}
-
-
-def run_describe(*annotators, output=CANDIDATES, **changes):
+def run_describe(*annotators, output=CANDIDATES, replay=False, **changes):
     example = {"sentence": "It is cheap.", "concepts": ["Price"]}
-    section = {"annotators": [{"kind": "toy"}] * len(annotators), "max_descriptors": 3}
+    section = {"annotators": [SPEC] * len(annotators), "max_descriptors": 3}
     section |= {"max_words": 2, "example": example, "seed": 0, "max_failures": 0.0} | changes
-    replay, given = section.pop("replay", False), iter(annotators)
+    given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
-        how = {"replay": replay, "progress": lambda *_: None}
-        return describe.run(CORPUS, output, CACHE, section=section, **how, **section)
+        how = {"cache_folder": CACHE, "replay": replay, "progress": lambda *_: None}
+        files = {"corpus": CORPUS, "candidates": output}
+        return describe_sentences(Describe(**section), **files, **how)
 
 
 def topic_words(prompt):
@@ -263,7 +254,8 @@ def test_answers_without_any_topic_at_all_end_in_one_line_of_cluster(run):
     counts = run_describe(Toy(lambda _: {"text": "[]", "finish": "stop"}))
     assert (counts["no topics"], counts["descriptors"]) == (60, 0)
     with pytest.raises(InputError, match="no raw descriptor: no answer to p1 names a topic"):
-        cluster.run(CANDIDATES, None, Path("descriptors.json"), **CLUSTERING)
+        files = {"candidates": CANDIDATES, "descriptors": Path("descriptors.json")}
+        cluster_topics(Cluster.model_construct(edits=None), **files)
 
 
 def test_topics_that_failed_are_counted_and_left_out(run):
@@ -484,7 +476,7 @@ def test_exemplars_of_a_larger_corpus_are_refused(run):
     with h5py.File(EXEMPLARS, "r+") as file:
         file["validation/row"][1, 2, 0] = 60
     with pytest.raises(
-        InputError, match=r"exemplars\.h5: not of this corpus: run `descry exemplars`"
+        InputError, match=r"exemplars\.h5: not of this corpus: run `descry stage exemplars`"
     ):
         run_annotate(Toy(), scope="exemplars")
 
@@ -511,7 +503,7 @@ def test_without_a_judge_the_file_says_so(run):
 def test_judgements_that_are_not_there_name_the_command_that_makes_them(run):
     JUDGEMENTS.unlink()
     with pytest.raises(
-        InputError, match=r"judgements\.h5: no such file: make it with `descry judge`"
+        InputError, match=r"judgements\.h5: no such file: make it with `descry stage judge`"
     ):
         run_evaluate()
 
@@ -813,7 +805,7 @@ def test_where_random_weights_are_not_enabled_the_file_says_so(run):
         made = hdf5_provenance(file)
         assert (made["stage"], made["params"]["enabled"], list(file)) == ("untrained", False, [])
     UNTRAINED.unlink()
-    with pytest.raises(InputError, match=r"untrained\.h5: no such file: .*`descry untrained`"):
+    with pytest.raises(InputError, match=r"untrained\.h5: no such file: .*stage untrained`"):
         run_evaluate()
 
 

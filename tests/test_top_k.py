@@ -393,8 +393,8 @@ class Study:
 
     def run(self, activations=None, lowest=True, top_percent=10.0, min_size=5):
         section = {"top_percent": top_percent, "min_size": min_size, "lowest": lowest}
-        files = self.corpus, activations or self.matrix, self.output
-        return stage.run(*files, section=section, **section)
+        files = {"corpus": self.corpus, "activations": activations or self.matrix}
+        return stage.select_exemplars(stage.Exemplars(**section), **files, exemplars=self.output)
 
     def datasets(self):
         """All of the result, by name: type, shape and bytes."""
@@ -589,7 +589,7 @@ def test_activations_of_every_token_are_refused(study):
 def test_activations_of_another_corpus_are_refused(study, form):
     getattr(study, f"write_{form}")()
     write_table(study.corpus, pa.table({"split": study.halves[::-1].tolist()}), {})
-    with pytest.raises(InputError, match=rf"^{form}\.h5: not of this corpus: run `descry activ"):
+    with pytest.raises(InputError, match=rf"^{form}\.h5: not of this corpus: run `descry stage"):
         study.run(getattr(study, form))
     assert not study.output.exists()
 

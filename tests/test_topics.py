@@ -172,8 +172,8 @@ PARTS = [
 def test_a_long_answer_takes_no_long_time(part):
     started = time.process_time()
     with suppress(UnparsableError):
-        topics(part * (100_000 // len(part)) + "x")
-    assert time.process_time() - started < 6
+        topics(part * (30_000 // len(part)) + "x")
+    assert time.process_time() - started < 2
 
 
 # Phrases

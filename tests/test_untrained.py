@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny
-from extracting import section, sentences, write_corpus
+from extracting import activation_params, compute, section, sentences, write_corpus
 
 from descry.activations.exemplar_files import has_exemplars, read_exemplars
 from descry.corpus.splits import SPLITS
@@ -12,7 +12,9 @@ from descry.io.hdf5 import hdf5_provenance
 from descry.io.provenance import without_places
 from descry.models.checkpoints import Checkpoint, contents_sha256
 from descry.models.hooked_model import HookedModel
-from descry.stages import activations, exemplars, untrained
+from descry.stages.activations import extract_activations
+from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.stages.untrained import Untrained, select_untrained_exemplars
 
 SELECTION = {"top_percent": 10.0, "min_size": 3, "lowest": True}
 NAMES = ["bert", "gpt2", "t5"]  # an encoder, a decoder, and one with both
@@ -47,9 +49,15 @@ def weights(folder, seed, dtype="float32"):
 
 
 def run(corpus, output, told, seed=0, enabled=True, **selection):
-    given = {"enabled": enabled, "seed": seed}
-    how = {"extraction": told, "selection": SELECTION | selection, "progress": lambda *_: None}
-    return untrained.run(corpus, output, section=given, **given, **how)
+    extraction, chosen = activation_params(told), Exemplars(**SELECTION | selection)
+    sections = Untrained(enabled=enabled, seed=seed), extraction, chosen
+    files = {"corpus": corpus, "untrained": output}
+    return select_untrained_exemplars(*sections, **files, progress=lambda *_: None)
+
+
+def selected(corpus, activations, exemplars):
+    files = {"corpus": corpus, "activations": activations, "exemplars": exemplars}
+    return select_exemplars(Exemplars(**SELECTION), **files)
 
 
 def matrices(state):
@@ -92,9 +100,10 @@ def test_the_file_is_that_of_stage_exemplars_over_the_random_model(models, corpu
     counts = run(corpus, output, told)
     assert has_exemplars(output)
     kept, expected = tmp_path / "kept.h5", tmp_path / "expected.h5"
-    whole = told | {"store": "exemplars"}
-    activations.run(corpus, kept, section=whole, **whole, untrained=0, progress=lambda *_: None)
-    found = exemplars.run(corpus, kept, expected, section=SELECTION, **SELECTION)
+    streamed = activation_params(told | {"store": "exemplars"})
+    files = {"corpus": corpus, "activations": kept}
+    extract_activations(streamed, **files, untrained=0, progress=lambda *_: None)
+    found = selected(corpus, kept, expected)
     assert counts == found | {"most tokens": 64, "sentences cut": 0}
     with h5py.File(output) as file:
         params = hdf5_provenance(file)["params"]
@@ -120,11 +129,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_other_exemplars(models, 
 def test_random_weights_are_not_those_of_the_model(models, corpus, tmp_path):
     told = section(models["bert"])
     run(corpus, tmp_path / "untrained.h5", told)
-    activations.run(
-        corpus, tmp_path / "activations.h5", section=told, **told, progress=lambda *_: None
-    )
     files = tmp_path / "activations.h5", tmp_path / "exemplars.h5"
-    exemplars.run(corpus, *files, section=SELECTION, **SELECTION)
+    compute(corpus, files[0], told)
+    selected(corpus, *files)
     trained = read_exemplars(files[1], "all")
     random = read_exemplars(tmp_path / "untrained.h5", "all")
     assert trained.shape == random.shape
@@ -133,7 +140,7 @@ def test_random_weights_are_not_those_of_the_model(models, corpus, tmp_path):
 
 def test_what_is_not_enabled_loads_no_model(corpus, tmp_path):
     output = tmp_path / "untrained.h5"
-    assert run(corpus, output, {"target": None}, enabled=False) == {"neurons": 0}
+    assert run(corpus, output, {"target": {}}, enabled=False) == {"neurons": 0}
     assert not has_exemplars(output)
     with h5py.File(output) as file:
         made = hdf5_provenance(file)

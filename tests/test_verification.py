@@ -18,7 +18,7 @@ import pyarrow as pa
 import pytest
 import tiny
 import yaml
-from extracting import section
+from extracting import compute, section
 from planted import (
     ANNOTATIONS,
     ANNOTATOR,
@@ -38,8 +38,8 @@ from safetensors.numpy import load_file, save_file
 from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.io.dvc_files import hashes_of
-from descry.io.dvc_lock import LOCK, Locked, in_order, md5, read_lock
+from descry.io.dvc_files import hashes_of, md5
+from descry.io.dvc_lock import LOCK, Locked, in_order, read_lock
 from descry.io.hashing import canonical, sha256_file
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance, write_table
@@ -52,7 +52,7 @@ from descry.provenance.verify import recompute as samples
 from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.chain import verify
 from descry.provenance.verify.hashes import PROVEN, Hashes
-from descry.stages import activations, exemplars
+from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.workflow.params import load, parse
 
 ALL = 10_000  # more sentences and answers than there are
@@ -155,7 +155,7 @@ def an_activation():
 def an_exemplar():
     with h5py.File("results/exemplars.h5", "r+") as file:
         file["all/row"][2, 7, :2] = file["all/row"][2, 7, :2][::-1]
-    return "exemplars.h5 does not follow from its inputs: dataset all/row[2, 7, 0]"
+    return "exemplars.h5 does not follow from its inputs: all/row: 2 of "
 
 
 def a_cell_of_b():
@@ -168,7 +168,7 @@ def a_cell_of_b():
 def a_label():
     with rewritten("results/labels.parquet") as rows:
         rows[100]["assigned"] = not rows[100]["assigned"]
-    return "labels.parquet does not follow from its inputs: row 100"
+    return "labels.parquet does not follow from its inputs: assigned: 1 of "
 
 
 def a_neuron_of_the_inverse_map():
@@ -445,12 +445,10 @@ def model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     tiny.make("bert", Path("model"))
     told = section(Path("model")) | {"position": "cls"}
-    activations.run(
-        CORPUS, RESULTS / "activations.h5", section=told, **told, progress=lambda *_: None
-    )
-    chosen = {"top_percent": 10.0, "min_size": 3, "lowest": False}
-    files = CORPUS, RESULTS / "activations.h5", RESULTS / "exemplars.h5"
-    exemplars.run(*files, section=chosen, **chosen)
+    compute(CORPUS, RESULTS / "activations.h5", told)
+    chosen = Exemplars(top_percent=10.0, min_size=3, lowest=False)
+    files = {name: RESULTS / f"{name}.h5" for name in ("activations", "exemplars")}
+    select_exemplars(chosen, corpus=CORPUS, **files)
     return Path("model")
 
 

@@ -59,7 +59,7 @@ def _rows(file: "h5py.File", group: str) -> "h5py.Dataset":
 
 
 def _activations(file: "h5py.File", group: str) -> "h5py.Dataset":
-    """The activations that belong to them."""
+    """The activations of a group's sets, of the shape of `_rows`."""
     return dataset(file, f"{group}/activation", _rows(file, group).shape, "f")
 
 
@@ -90,7 +90,7 @@ def read_exemplar_block(path: Path, split: str, end: str, layer: int, neurons: s
 
 
 def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[np.ndarray]:
-    """The same as `read_exemplars`, layer by layer, of some neurons at a time.
+    """The exemplar sets of a split, some neurons of a layer at a time: int32 [neurons, size].
 
     Args:
         members: about so many rows of the corpus at a time.
@@ -137,8 +137,8 @@ def _counts(file: "h5py.File") -> tuple[str, ...]:
     """The datasets of the distribution that say why a neuron has no set."""
     if "at_lowest" not in names(file, "distribution"):
         raise InputError(
-            f"{file.filename}: does not say how many sentences share an activation: run `descry"
-            " exemplars` again"
+            f"{file.filename}: does not say how many sentences share an activation: run"
+            " `descry stage exemplars` again"
         )
     return "lowest", "highest", "at_lowest", "at_highest"
 
@@ -195,7 +195,7 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
     if absent := set(ends) - set(read_ends(path)):
         raise InputError(
             f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
-            " `descry label` again"
+            " `descry stage label` again"
         )
     with reading_hdf5(path, "exemplars") as file:
         sets, silent = {}, {}
@@ -232,7 +232,7 @@ def read_shown(path: Path, number: int) -> Shown:
     """
     with reading_hdf5(path, "exemplars") as file:
         if BOTTOM_GROUP not in file:
-            raise InputError(f"{path}: no lowest activations: run `descry exemplars` again")
+            raise InputError(f"{path}: no lowest activations: run `descry stage exemplars` again")
         groups = {half: half for half in HALVES} | {LOWEST: BOTTOM_GROUP}
         sets = {
             name: (

@@ -65,7 +65,7 @@ class TokenRows(NamedTuple):
     Sentences go by length into blocks of rows, as many as fit: batches then need little padding.
 
     Attributes:
-        blocks: all of them.
+        blocks: all blocks of the corpus.
         datasets: `start` int64 and `length` int32 [sentences], the rows of each sentence, and
             `cut` int32 [sentences]; `sentence` and `token` int32 [rows], -1 where a block's last
             rows are not used.

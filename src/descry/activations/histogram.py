@@ -2,20 +2,22 @@
 
 The bins are laid out by the first block: its lowest to highest value and half as much on either
 side, with one more bin below and one above for what lies beyond. Moments are those of the sample
-(scipy's `skew` and `kurtosis` with bias=True), from sums of powers about the middle of the bins. A
-block's sums are added up as whole numbers of a tiny unit: the order of the blocks does not matter.
+(scipy's `skew` and `kurtosis` with bias=True), from sums of powers about the middle of the bins.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 BINS = 64
 POWERS = 4
-_UNIT = 100  # sums are whole numbers of 2**-_UNIT,
-_BYTES = 88  # which with as many bytes hold any sum of powers of float32
+# The blocks' sums are added up exactly, as whole numbers of 2**-_UNIT: then neither their order nor
+# the number of shards changes a digit. Floats merged in the order of the blocks would need every
+# block's sums until the last shard has ended: memory that grows with the corpus.
+_UNIT = 100
+_BYTES = 88  # of a whole number, which hold any sum of powers of float32
 _ROWS = 256  # of a block taken at a time: what is worked on stays in the processor's cache
 
 
@@ -45,7 +47,7 @@ class Distribution:
 
     @classmethod
     def around(cls, block: np.ndarray) -> "Distribution":
-        """An empty one with the bins for activations like those of a block [sentences, neurons]."""
+        """No activations yet, in bins that suit those of a block [sentences, neurons]."""
         low, high = block.min(axis=0), block.max(axis=0)
         span = np.maximum(high - low, np.float32(1e-6))
         neurons = block.shape[1]
@@ -98,7 +100,7 @@ class Distribution:
             power *= away
 
     def join(self, other: "Distribution") -> None:
-        """Take in another one with the same bins."""
+        """Take in the distribution of other sentences, with the same bins."""
         self.counts += other.counts
         self.sums += other.sums
         self.number += other.number
@@ -123,34 +125,26 @@ class Distribution:
         return {name: values.astype(np.float32) for name, values in found.items()}
 
     def state(self) -> dict[str, np.ndarray]:
-        """All of it, as arrays by name."""
+        """The whole distribution, as arrays by name."""
         return {name: np.asarray(v) for name, v in vars(self).items()} | {
             "sums": _packed(self.sums)
         }
 
     @classmethod
     def restored(cls, state: Mapping[str, np.ndarray]) -> "Distribution":
-        """The one that gave these arrays."""
+        """The distribution whose `state` these arrays are."""
         values: dict[str, Any] = {item.name: state[item.name] for item in fields(cls)}
         unpacked = {"number": int(values["number"]), "sums": _unpacked(values["sums"])}
         return cls(**values | unpacked)
 
     def part(self, neurons: slice) -> "Distribution":
-        """That of some neurons."""
-        return Distribution(
-            low=self.low[neurons],
-            step=self.step[neurons],
-            counts=self.counts[neurons],
-            sums=self.sums[:, neurons],
-            number=self.number,
-            lowest=self.lowest[neurons],
-            highest=self.highest[neurons],
-            at_lowest=self.at_lowest[neurons],
-            at_highest=self.at_highest[neurons],
-        )
+        """The distribution of some neurons."""
+        neurons_first = vars(self).keys() - {"sums", "number"}
+        part = {name: getattr(self, name)[neurons] for name in neurons_first}
+        return replace(self, sums=self.sums[:, neurons], **part)
 
     def summary(self) -> dict[str, np.ndarray]:
-        """All that is worth keeping, by name, neurons first."""
+        """Moments, histogram and extremes by name, neurons first."""
         names = ("low", "step", "counts", "lowest", "highest", "at_lowest", "at_highest")
         return self.moments() | {name: getattr(self, name) for name in names}
 

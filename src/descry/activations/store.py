@@ -2,10 +2,10 @@
 
 HDF5 lays the file out once, empty, with a place for every chunk; values are then written to their
 places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
-that was killed goes on where it was, several processes can write at once, a full disk is noticed
-before anything is computed, and the bytes are the same whichever way the file came about.
-Dataset `cut` [row] is written likewise where a row is a sentence: the tokens that the model has not
-seen of it.
+that was killed goes on where it was, a full disk is noticed before anything is computed, and the
+bytes are the same whichever way the file came about.
+Where a row is a sentence, dataset `cut` [row] is written in the same way: how many tokens of the
+sentence the model has not seen.
 
 A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
 block of neurons is read over all rows in pieces of up to a megabyte.
@@ -13,7 +13,6 @@ block of neurons is read over all rows in pieces of up to a megabyte.
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +22,7 @@ import numpy as np
 from descry.errors import InputError
 from descry.io.atomic import guarded, part_of
 from descry.io.hashing import JSON, canonical
-from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
+from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.nested import flat, unlike
 
 if TYPE_CHECKING:
@@ -70,12 +69,13 @@ def begin(
             disk.
     """
     part = part_of(path)
-    if part.exists() and not _nothing_in(part):
-        refuse_another(part, made)
-        return part
     if part.exists():
-        with closing(Writer(part)) as writer:
-            writer.lock()  # another run may be at its first block
+        with reading_hdf5(part, "activations") as file:
+            some = WRITTEN not in file or file[WRITTEN][:].any()
+        if some:
+            refuse_another(part, made)
+            return part
+        Writer(part).close()  # another run may be at its first block
     with writing_hdf5(part, made) as file:
         for name, text in names.items():
             file.attrs[name] = text
@@ -124,15 +124,21 @@ def refuse_another(part: Path, made: JSON) -> None:
         )
 
 
-def _nothing_in(part: Path) -> bool:
-    with reading_hdf5(part, "activations") as file:
-        return WRITTEN in file and not file[WRITTEN][:].any()
-
-
 class Writer:
-    """Writes blocks into an unfinished file."""
+    """Writes blocks into an unfinished file, and keeps other runs away until it is closed.
+
+    Attributes:
+        written: bool [blocks], those that were on the disk at the beginning.
+    """
 
     def __init__(self, part: Path) -> None:
+        """Open the file.
+
+        Raises:
+            InputError: another run is writing it.
+        """
+        import fcntl
+
         with reading_hdf5(part, "activations") as file:
             data = file[DATA]
             self.shape, self.chunk, self.dtype = data.shape, data.chunks, data.dtype
@@ -143,19 +149,11 @@ class Writer:
             self.written = file[WRITTEN][:].astype(bool)
         self._part = part
         self._file = os.open(part, os.O_RDWR)
-
-    def lock(self) -> None:
-        """Keep other runs away, until `close`.
-
-        Raises:
-            InputError: another run is writing the file.
-        """
-        import fcntl
-
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # HDF5's own is another kind
         except OSError as error:
-            raise InputError(f"{self._part}: another run is writing it") from error
+            os.close(self._file)
+            raise InputError(f"{part}: another run is writing it") from error
 
     def write(
         self, block: int, first: int, values: np.ndarray, cut: np.ndarray | None = None
@@ -199,6 +197,29 @@ def _write(file: int, data: bytes, place: int) -> None:
     while view:
         done = os.pwrite(file, view, place)
         view, place = view[done:], place + done
+
+
+def read_column(path: Path, layer: int, neuron: int) -> np.ndarray:
+    """The activations of one neuron over all rows: float32 [rows].
+
+    A chunk is read at a time, and its other neurons are let go.
+
+    Args:
+        layer: its row in the matrix.
+
+    Raises:
+        InputError: the file is missing or damaged, or holds no matrix.
+    """
+    with reading_hdf5(path, "activations") as file:
+        if DATA not in file:
+            raise InputError(f"{path}: holds no activations: set activations.store to matrix")
+        data = dataset(file, DATA, (None, None, None), "f")
+        found = np.empty(len(data), dtype=np.float32)
+        step = (data.chunks or data.shape)[0]
+        for start in range(0, len(data), step):
+            block = slice(start, start + step)
+            found[block] = data[block, layer, neuron]
+    return found
 
 
 def neuron_blocks(data: "h5py.Dataset", most: int) -> Iterator[tuple[int, slice]]:

@@ -1,7 +1,7 @@
-"""What is kept of activations that are never written: the leaders of each half, and distributions.
+"""Streaming statistics of activations that are never written: leaders, and distributions.
 
 Memory does not grow with the number of sentences, but for the few that were cut. The state can be
-saved and gone on with after a kill, and states of several processes can be joined.
+saved and restored after a kill, and the states of several shards can be joined.
 """
 
 from collections.abc import Mapping
@@ -59,7 +59,7 @@ class StreamingStats:
             self.leaders[half, LOWEST].add(-part, rows[chosen])
 
     def state(self) -> Arrays:
-        """All of it, as arrays by name; activations of the lowest are negated."""
+        """All statistics, as arrays by name; activations of the lowest are negated."""
         found: Arrays = {"next": np.asarray(self.next), CUT: np.zeros(self.seen, dtype=np.int32)}
         found[CUT][list(self.cut)] = list(self.cut.values())
         for (half, end), kept in self.leaders.items():
@@ -76,7 +76,7 @@ class StreamingStats:
         self._take_cut(state)
 
     def join(self, state: Mapping[str, Any]) -> None:
-        """Take in what another process kept of its rows."""
+        """Take in the state of another shard, of other rows."""
         for name, kept in self.leaders.items():
             kept.restore(*merged([kept.finalize(), read_leaders(state, *name)], kept.size))
         assert self.distribution

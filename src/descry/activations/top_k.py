@@ -1,12 +1,13 @@
 """Exemplar sets: the sentences that excite a neuron most, or least (paper, section 3.3).
 
 A neuron's leaders are its highest activations with the rows they are of, highest first, ties by the
-lower row. Those of the whole corpus are among those of its halves. The lowest activations are the
-leaders of the negated ones. A few of them, the bottom, are kept of every neuron.
+lower row. The leaders of the whole corpus are among the leaders of its halves. The lowest
+activations are the leaders of the negated ones. A few of the lowest, the bottom, are kept of every
+neuron.
 
-A set never holds some of several sentences that the neuron treats alike: which of them would be an
-accident. A set that would is cut down to the sentences above them; one that is too small then is
-none, and so is that of a neuron that never changes.
+A set never holds only some of several sentences with the same activation: which of them would be an
+accident. A set that would is cut down to the sentences above them. There is no set where too few
+sentences are left, and none of a neuron that never changes.
 """
 
 import math
@@ -98,8 +99,23 @@ def set_sizes(values: np.ndarray, places: int, min_size: int) -> np.ndarray:
     return np.where(sizes < min_size, 0, sizes)
 
 
-def cut(rows: np.ndarray, values: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sets of different sizes as arrays: behind the end of a set NOBODY and NaN."""
+def exemplar_sets(
+    rows: np.ndarray, values: np.ndarray, still: np.ndarray, places: int, min_size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The sets that leaders make.
+
+    Args:
+        rows, values: of the leaders, [neurons, any], as `set_sizes` takes them.
+        still: bool [neurons], those that never change: they have no set.
+        places: of a set.
+        min_size: sentences, below which a set says nothing.
+
+    Returns:
+        rows: int32 [neurons, places], highest activation first, NOBODY behind the end of a set.
+        values: float32 of the same shape, NaN there.
+    """
+    sizes = np.where(still, 0, set_sizes(values, places, min_size))
+    rows, values = rows[:, :places], values[:, :places]
     behind = np.arange(rows.shape[1]) >= sizes[:, None]
     return np.where(behind, np.int32(NOBODY), rows), np.where(behind, np.float32(np.nan), values)
 
@@ -125,7 +141,7 @@ def reasons(
 def in_words(
     distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
 ) -> list[str]:
-    """The same of each neuron in words, such as: fires on 3 sentences."""
+    """Why each neuron would have no set, in words, such as: fires on 3 sentences."""
     near, floor = (distribution[name] for name in _counted(end))
     whole = reasons(distribution, sentences, places, end)
     return [
@@ -176,7 +192,7 @@ def bottom(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merged(parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The leaders of all out of those of its parts, each (rows, values) [neurons, any]."""
+    """The leaders of all sentences, from the leaders of parts: (rows, values) [neurons, any]."""
     rows, values = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     order = np.lexsort((rows, -values), axis=1)[:, :size]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
@@ -211,7 +227,7 @@ class TopK:
         self.rows = np.full((neurons, size + self.slab), NOBODY, dtype=np.int32)
         self.values = np.full(self.rows.shape, -np.inf, dtype=np.float32)
         self.fill = np.zeros(neurons, dtype=np.int64)
-        self.least = np.full(neurons, -np.inf, dtype=np.float32)  # to exceed; rises with `settle`
+        self.least = np.full(neurons, -np.inf, dtype=np.float32)  # to exceed; rises with `finalize`
 
     def add(self, block: np.ndarray, rows: np.ndarray) -> None:
         """Take in activations [sentences, neurons] of rows that come after all earlier ones."""
@@ -233,7 +249,7 @@ class TopK:
         self.fill += new
 
     def finalize(self) -> tuple[np.ndarray, np.ndarray]:
-        """Leave the leaders alone, in order: their rows and values [neurons, size]."""
+        """Drop all but the leaders: their rows and values in order, [neurons, size]."""
         # Stable: among equals, leaders stand before later rows, and those in their order.
         order = np.argsort(-self.values, axis=1, kind="stable")[:, : self.size]
         rows = np.take_along_axis(self.rows, order, axis=1)
@@ -242,7 +258,7 @@ class TopK:
         return rows, values
 
     def restore(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Go on from the leaders that `settle` gave."""
+        """Go on from the leaders that `finalize` gave."""
         self.rows.fill(NOBODY)
         self.values.fill(-np.inf)
         self.rows[:, : self.size], self.values[:, : self.size] = rows, values

@@ -1,7 +1,7 @@
 """What the target model has not seen of the sentences."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,16 +9,13 @@ from descry.activations.store import CUT
 from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5
 from descry.io.readable import MalformedError
 
-if TYPE_CHECKING:
-    pass
-
 
 class Cut(NamedTuple):
     """What the target model has not seen of the sentences.
 
     Attributes:
-        most: tokens that it sees of a sentence.
-        tokens: int [sentences], those of each that it has not seen.
+        most: how many tokens of a sentence the model sees.
+        tokens: int [sentences], how many tokens of each the model has not seen.
     """
 
     most: int

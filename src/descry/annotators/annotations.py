@@ -77,6 +77,29 @@ class Annotations:
         """Of the sentences, row by row."""
         return read_ids(self.path, 0, len(self.asked))
 
+    def yes(self, descriptor: str) -> np.ndarray:
+        """The sentences that the annotator said Yes of: bool [sentences].
+
+        Raises:
+            ValueError: there is no such descriptor.
+        """
+        return self.bits.yes.column(self.descriptors.index(descriptor))
+
+    def answered(self, descriptor: str) -> np.ndarray:
+        """The sentences that it gave a usable answer about: bool [sentences]."""
+        return self.bits.answered.column(self.descriptors.index(descriptor))
+
+    def odds(self, descriptor: str) -> np.ndarray:
+        """Its column of `score`, read by itself: float32 [sentences]."""
+        return _read_score(self.path, [self.places[self.descriptors.index(descriptor)]])[:, 0]
+
+    def at(self, rows: np.ndarray) -> np.ndarray:
+        """Some rows of `answer`, without the others: int8 [rows, descriptors]."""
+        yes, answered = (
+            bits.at(rows).T.view(np.int8) for bits in (self.bits.yes, self.bits.answered)
+        )
+        return yes + answered - 1
+
     def keep(self, columns: Sequence[int]) -> "Annotations":
         """The same of some descriptors."""
         names, places = [self.descriptors[i] for i in columns], [self.places[i] for i in columns]

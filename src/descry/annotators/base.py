@@ -100,7 +100,7 @@ class Annotator(Protocol):
 class Adaptable(Protocol):
     """An annotator whose way of asking, a part of its identity, depends on what a server refuses.
 
-    `answer` raises OtherWayError when that shows, before there is an answer in the old way.
+    `answer` raises VariantChangedError when that shows, before there is an answer in the old way.
     """
 
     def go_on(self, stored: Sequence[JSON]) -> None:

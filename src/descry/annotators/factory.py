@@ -43,7 +43,7 @@ def create(
 
             return EndpointAnnotator(task, **_options(spec))
         case "human":
-            from descry.annotators.human import HumanAnnotator
+            from descry.annotators.human.annotator import HumanAnnotator
 
             if task in ("intruder", "simulation"):
                 raise InputError(

@@ -9,7 +9,6 @@ responds to a sentence.
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
-JSON = Any
 YES, NO = "Yes", "No"
 Task = Literal["p1", "p2", "intruder", "simulation"]
 # What stands before the sentence, between it and the descriptor, and behind that.

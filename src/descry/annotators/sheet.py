@@ -22,7 +22,7 @@ import numpy as np
 
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.base import Annotator, Answer
-from descry.annotators.human import DTYPE
+from descry.annotators.human.annotator import DTYPE
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import NO, YES, Prompt, p2
 from descry.annotators.records import origin_of, record_of
@@ -60,7 +60,7 @@ def write_sheet(
     ids, texts = table["id"].to_pylist(), table["text"].to_pylist()
     b = read_annotations(annotations)
     if b.ids != ids:
-        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
+        raise InputError(f"{annotations}: not of this corpus: run `descry stage annotate` again")
     tagged, untagged = (_drawn(b, answer, per_descriptor, seed) for answer in (1, 0))
     # By another draw than the sample's: in that one the rarer kind would tend to come last.
     order = sorted(tagged + untagged, key=lambda place: _lot(b, place, seed, "order"))

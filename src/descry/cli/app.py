@@ -1,8 +1,8 @@
 """The command line `descry`: reads arguments and params, calls one function, prints; no logic."""
 
-import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ import typer
 
 from descry.cli.errors import TRACEBACK, told
 from descry.errors import InputError
-from descry.io.sharding import WHOLE, Shard
+from descry.workflow.stage import STAGES
 
 app = typer.Typer(
     name="descry",
@@ -24,9 +24,8 @@ cache_app = typer.Typer(
 )
 app.add_typer(cache_app, name="cache")
 
-STAGES, LOOK, SETUP = "Stages (Snakemake runs them)", "Look at results", "Set up"
+RUN, LOOK, SETUP = "Run", "Look at results", "Set up"
 ASK = "Ask annotators"
-Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Params = Annotated[
     str | None,
     typer.Option("--params", "-p", help="The stage's section as JSON; else that of ./params.yaml."),
@@ -48,10 +47,6 @@ Part = Annotated[
     str | None,
     typer.Option("--shard", help="Only this part of the work, such as 3-of-8."),
 ]
-Parts = Annotated[
-    list[Path] | None, typer.Argument(help="What the shards wrote, where there are some.")
-]
-OptionalFile = Annotated[Path | None, typer.Argument()]
 Prices = Annotated[
     str | None,
     typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
@@ -89,360 +84,55 @@ def main() -> None:
         sys.exit(status)
 
 
-def _section(stage: str, text: str | None, changes: list[str] | None = None) -> dict[str, Any]:
-    """A stage's parameters as keyword arguments."""
-    from descry.workflow.params import arguments, changed, load, parse
-
-    if text is None:
-        model = getattr(load(Path("params.yaml")), stage)
-    else:
-        try:
-            model = parse(stage, json.loads(text), "--params")
-        except json.JSONDecodeError as error:
-            raise InputError(f"--params: not valid JSON ({error})") from error
-    if changes:
-        from descry.workflow.pinning import pinned
-
-        model = parse(stage, pinned(changed(stage, model, changes).model_dump()), "--set")
-    return arguments(model)
-
-
-def _shard(part: str | None) -> Shard:
-    return WHOLE if part is None else Shard.parse(part)
-
-
-@app.command(rich_help_panel=STAGES)
-def corpus(reviews: list[Path], output: Output, params: Params = None) -> None:
-    """Reviews (files or folders) to filtered, deduplicated, split sentences."""
-    from descry.cli.progress import finished
-    from descry.corpus.files import passed_over, review_files
-    from descry.stages import corpus as stage
-
-    section = _section("corpus", params)
-    files = [file for path in reviews for file in review_files(path)]
-    beside = passed_over([*reviews, Path(section["section"]["reviews"])], files)
-    finished("corpus", {**stage.run(files, output, **section), **beside})
-
-
-@app.command(rich_help_panel=STAGES)
-def describe(
-    corpus: Path,
-    output: Output,
-    parts: Parts = None,
-    cache: CacheFolder = CACHE,
-    journals: Journals = None,
-    replay: Replay = False,
-    shard: Part = None,
-    params: Params = None,
-) -> None:
-    """Raw descriptors of every sentence: prompt p1 to every annotator."""
-    from descry.cli.progress import finished, reporting
-    from descry.stages import describe as stage
-    from descry.workflow.preflight import check_corpus
-
-    check_corpus(corpus)
-    how = _section("describe", params) | {"replay": replay, "journals": journals}
-    how |= {"shard": _shard(shard), "again": not parts}
-    with reporting("describe") as progress:
-        counts = stage.run(corpus, output, cache, progress=progress, **how)
-    finished("describe", counts)
-
-
-@app.command(rich_help_panel=STAGES)
-def cluster(
-    candidates: Path, output: Output, edits: OptionalFile = None, params: Params = None
-) -> None:
-    """Raw descriptors to descriptors, with the edits made by hand."""
-    from descry.cli.progress import finished
-    from descry.stages import cluster as stage
-
-    finished("cluster", stage.run(candidates, edits, output, **_section("cluster", params)))
-
-
-@app.command(rich_help_panel=STAGES)
-def annotate(
-    corpus: Path,
-    descriptors: Path,
-    exemplars: Path,
-    output: Output,
-    parts: Parts = None,
-    cache: CacheFolder = CACHE,
-    journals: Journals = None,
-    replay: Replay = False,
-    shard: Part = None,
-    params: Params = None,
-) -> None:
-    """B, whether each sentence talks about each descriptor: prompt p2 to the annotator."""
-    files = corpus, descriptors, exemplars, output, cache
-    how = {"shard": _shard(shard), "again": not parts}
-    _ask_p2("annotate", files, params, replay=replay, journals=journals, **how)
-
-
-@app.command(rich_help_panel=STAGES)
-def judge(
-    corpus: Path,
-    descriptors: Path,
-    exemplars: Path,
-    output: Output,
-    cache: CacheFolder = CACHE,
-    journals: Journals = None,
-    replay: Replay = False,
-    params: Params = None,
-) -> None:
-    """The same of a second annotator, to hold the first against."""
-    files = corpus, descriptors, exemplars, output, cache
-    _ask_p2("judge", files, params, replay=replay, journals=journals)
-
-
-def _ask_p2(name: str, files: tuple[Path, ...], params: str | None, **how: Any) -> None:
-    from descry.cli.progress import finished, reporting
-    from descry.stages import annotate, judge
-
-    run = {"annotate": annotate.run, "judge": judge.run}[name]
-    how |= _section(name, params)
-    with reporting(name) as progress:
-        counts = run(*files, progress=progress, **how)
-    finished(name, counts)
-
-
-@app.command(rich_help_panel=STAGES)
-def activations(
-    corpus: Annotated[Path, typer.Argument(help="A corpus.parquet, as `descry corpus` writes.")],
-    output: Output,
-    parts: Parts = None,
-    shard: Part = None,
+@app.command(rich_help_panel=RUN, help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.")
+def stage(
+    name: Annotated[str, typer.Argument(help="The stage.")],
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=PATH]...",
+            help="Its files, by the names of its rule; those of the rule where one is missing.",
+        ),
+    ] = None,
     params: Params = None,
     changes: Changes = None,
-) -> None:
-    """What the neurons of the target model do with every sentence.
-
-    Any encoder or decoder of the transformers library. What is wanted is said in the section
-    `activations` of params.yaml, or here with --set:
-
-    target.model: a folder, or a name on the hub; target.revision: its commit.
-
-    site: ffn_output, ffn_hidden, attention_output, residual, or a module's path such as
-    encoder.layer.*.output.dense; with :input behind it, what goes into the module.
-
-    position: cls, last, mean, max, or tokens for every one. layers: null for all, or [0, 5].
-
-    dtype: float32 or bfloat16. store_dtype: float32 or float16. batch_tokens, max_tokens, block.
-
-    store: matrix, or exemplars, which keeps what the next stage needs in memory that does not grow.
-
-    Several GPUs share the work. A run that was stopped is gone on with. The file is HDF5, dataset
-    `activations` [sentence, layer, neuron].
-    """
-    from descry.cli.progress import counting, finished
-    from descry.models.distributed import gpus, launch
-    from descry.stages import activations as stage
-    from descry.workflow.preflight import check_corpus
-
-    check_corpus(corpus)
-    section = _section("activations", params, changes)
-    section |= {"shard": _shard(shard), "parts": parts or []}
-    if not parts and (number := gpus(section["device"])) > 1:
-        sys.exit(launch(number, [sys.executable, "-m", "descry", *sys.argv[1:]]))
-    with counting("activations") as progress:
-        counts = stage.run(corpus, output, progress=progress, **section)
-    finished("activations", counts)
-
-
-@app.command(rich_help_panel=STAGES)
-def exemplars(corpus: Path, activations: Path, output: Output, params: Params = None) -> None:
-    """The sentences that excite each neuron most."""
-    from descry.cli.progress import finished
-    from descry.stages import exemplars as stage
-
-    finished("exemplars", stage.run(corpus, activations, output, **_section("exemplars", params)))
-
-
-@app.command(rich_help_panel=STAGES)
-def untrained(
-    corpus: Path,
-    output: Output,
-    params: Params = None,
-    activations: Annotated[
-        str | None, typer.Option(help="Section activations as JSON; else that of ./params.yaml.")
-    ] = None,
-    exemplars: Annotated[str | None, typer.Option(help="Section exemplars, likewise.")] = None,
-) -> None:
-    """Exemplars of a copy of the target with random weights, as a null."""
-    from descry.cli.progress import counting, finished
-    from descry.stages import untrained as stage
-
-    section = _section("untrained", params)
-    made = _section("activations", activations)["section"]
-    chosen = _section("exemplars", exemplars)["section"]
-    with counting("untrained") as progress:
-        counts = stage.run(
-            corpus, output, extraction=made, selection=chosen, progress=progress, **section
-        )
-    finished("untrained", counts)
-
-
-@app.command(rich_help_panel=STAGES)
-def graphs(
-    corpus: Path,
-    output: Output,
-    parts: Parts = None,
-    scores: Annotated[Path | None, typer.Option(help="CSV: mean scores of each layer.")] = None,
     shard: Part = None,
-    params: Params = None,
-    activations: Annotated[
-        str | None, typer.Option(help="Section activations as JSON; else that of ./params.yaml.")
-    ] = None,
-) -> None:
-    """What neurons respond to, as graphs of tokens (N2G)."""
-    from descry.cli.progress import counting, finished
-    from descry.stages import graphs as stage
-    from descry.workflow.preflight import check_corpus
-
-    check_corpus(corpus)
-    section = _section("graphs", params) | {"shard": _shard(shard), "parts": parts or []}
-    made = _section("activations", activations)["section"]
-    with counting("graphs") as progress:
-        counts = stage.run(corpus, output, scores, extraction=made, progress=progress, **section)
-    finished("graphs", counts)
-
-
-@app.command(rich_help_panel=STAGES)
-def label(
-    corpus: Path,
-    exemplars: Path,
-    annotations: Path,
-    output: Output,
-    composed: Annotated[Path, typer.Option(help="File for the composed labels.")],
-    neurons: Annotated[Path, typer.Option(help="File for the inverse map.")],
-    params: Params = None,
-) -> None:
-    """Neuron labels, and the inverse map from descriptors to neurons."""
-    from descry.cli.progress import finished
-    from descry.stages import label as stage
-
-    section = _section("label", params)
-    outputs = output, composed, neurons
-    finished("label", stage.run(corpus, exemplars, annotations, *outputs, **section))
-
-
-@app.command(rich_help_panel=STAGES)
-def evaluate(
-    corpus: Path,
-    activations: Path,
-    exemplars: Path,
-    untrained: Path,
-    annotations: Path,
-    judgements: Path,
-    labels: Path,
-    composed: Path,
-    output: Output,
-    curves: Annotated[Path, typer.Option(help="CSV: every score against t and K.")],
-    nulls: Annotated[Path, typer.Option(help="CSV: every score by chance.")],
-    alignment: Annotated[Path, typer.Option(help="CSV: labels over all sentences, means.")],
-    descriptors: Annotated[Path, typer.Option(help="CSV: the annotator, per descriptor.")],
-    correlation: Annotated[Path, typer.Option(help="CSV: Pearson correlation of descriptors.")],
-    scored: Annotated[Path, typer.Option(help="Parquet: each label over all sentences.")],
-    brief: Annotated[Path, typer.Option(help="YAML: ten numbers, which `dvc metrics` compares.")],
-    gold: OptionalFile = None,
-    params: Params = None,
-) -> None:
-    """Scores of the labels, each with its interval and beside its nulls."""
-    from descry.cli.progress import finished
-    from descry.stages import evaluate as stage
-
-    section = _section("evaluate", params)
-    models = activations, exemplars, untrained
-    inputs = (corpus, *models, annotations, judgements, labels, composed, gold)
-    outputs = (output, curves, nulls, alignment, descriptors, correlation, scored, brief)
-    finished("evaluate", stage.run(*inputs, *outputs, **section))
-
-
-@app.command(rich_help_panel=STAGES)
-def score(
-    corpus: Path,
-    descriptors: Path,
-    labels: Path,
-    exemplars: Path,
-    activations: Path,
-    output: Output,
-    scores: Annotated[Path, typer.Option(help="CSV: a row per neuron and scorer.")],
     cache: CacheFolder = CACHE,
     journals: Journals = None,
     replay: Replay = False,
-    params: Params = None,
 ) -> None:
-    """How well an annotator can use the labels, on sentences that did not choose them."""
-    from descry.cli.progress import finished, reporting
-    from descry.stages import score as stage
+    """Find a stage's function, hand it its sections and files, and say what it did."""
+    from descry.cli.progress import counting, finished, reporting
+    from descry.io.sharding import WHOLE, Shard
+    from descry.workflow.preflight import BEFORE_SETS, check_corpus
+    from descry.workflow.stage import Stage
 
-    section = _section("score", params) | {"journals": journals}
-    files = (corpus, descriptors, labels, exemplars, activations, output, scores, cache)
-    with reporting("score") as progress:
-        counts = stage.run(*files, replay=replay, progress=progress, **section)
-    finished("score", counts)
+    found = Stage(name)
+    sections: list[Any] = found.sections(params)
+    if changes:
+        from descry.workflow.params import changed, parse
+        from descry.workflow.pinning import pinned
 
+        values = changed(name, sections[0], changes).model_dump()
+        sections[0] = parse(name, pinned(values), "--set")
+    if shard is not None and "shard" not in found.options:
+        raise InputError(f"--shard: stage {name} has none")
 
-@app.command(rich_help_panel=STAGES)
-def figures(
-    corpus: Path,
-    candidates: Path,
-    clusters: Annotated[Path, typer.Argument(help="descriptors.json")],
-    labels: Path,
-    curves: Path,
-    nulls: Path,
-    alignment: Path,
-    descriptors: Annotated[Path, typer.Argument(help="descriptors.csv")],
-    correlation: Path,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the figures.")],
-    tables: Annotated[Path, typer.Option(help="Folder for the tables.")],
-    plots: Annotated[Path, typer.Option(help="Folder for the curves that `dvc plots` draws.")],
-    params: Params = None,
-) -> None:
-    """The paper's figures 5 to 9 and tables 1 to 5, and curves for `dvc plots`."""
-    from descry.cli.progress import finished
-    from descry.stages import figures as stage
+    def of_rule() -> list[str]:
+        from descry.workflow.dag import rule_files
 
-    found = (corpus, candidates, clusters, labels)
-    rated = (curves, nulls, alignment, descriptors, correlation)
-    folders = (output, tables, plots)
-    finished("figures", stage.run(*found, *rated, *folders, **_section("figures", params)))
+        return rule_files(name)
 
-
-@app.command(rich_help_panel=STAGES)
-def report(
-    corpus: Path,
-    candidates: Path,
-    descriptors: Annotated[Path, typer.Argument(help="descriptors.json")],
-    annotations: Path,
-    judgements: Path,
-    activations: Path,
-    exemplars: Path,
-    labels: Path,
-    composed: Path,
-    metrics: Path,
-    curves: Path,
-    nulls: Path,
-    alignment: Path,
-    rated: Annotated[Path, typer.Argument(help="descriptors.csv")],
-    correlation: Path,
-    scored: Annotated[Path, typer.Argument(help="label_scores.parquet")],
-    scores: Annotated[Path, typer.Argument(help="scores.json")],
-    trials: Annotated[Path, typer.Argument(help="scores.csv")],
-    graphs: Path,
-    graph_scores: Annotated[Path, typer.Argument(help="graphs.csv")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.")],
-    gold: OptionalFile = None,
-    params: Params = None,
-) -> None:
-    """The explorer: all results as a static site."""
-    from descry.cli.progress import finished
-    from descry.stages import report as stage
-
-    found = (corpus, candidates, descriptors, annotations, judgements, activations, exemplars)
-    rates = (labels, composed, metrics, curves, nulls, alignment, rated, correlation, scored)
-    others = (scores, trials, graphs, graph_scores, gold)
-    section = _section("report", params)
-    finished("report", stage.run(*found, *rates, *others, output, **section))
+    paths = found.files(files or [], None if shard else of_rule)
+    if name in BEFORE_SETS:
+        check_corpus(paths["corpus"])
+    how: dict[str, Any] = {"cache_folder": cache, "journals": journals, "replay": replay}
+    how["shard"] = WHOLE if shard is None else Shard.parse(shard)
+    told = reporting(name) if "replay" in found.options else counting(name)
+    with told if "progress" in found.options else nullcontext() as how["progress"]:
+        options = {option: how[option] for option in found.options}
+        counts = found.function(*sections, **paths, **options)
+    finished(name, counts)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -512,15 +202,11 @@ def audit(
     neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
     review: Annotated[str | None, typer.Option(help="Labels that this sentence went into.")] = None,
     descriptor: Annotated[str | None, typer.Option(help="Labels that this is, and why.")] = None,
-    prompt: Annotated[
-        str | None, typer.Option(help="Labels that the answer of this key went into.")
-    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
         typer.Option(help="What changed for the neuron between two commits or experiments."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Page to write.")] = None,
     rows: Annotated[
         int | None, typer.Option(min=1, help="Exemplars, raw descriptors and mentions to follow.")
     ] = None,
@@ -530,20 +216,17 @@ def audit(
     """Which inputs produced a neuron's labels, down to reviews, prompts, params and file hashes."""
     from descry.cli.console import show_chain
     from descry.io.hashing import canonical
-    from descry.provenance.audit.page import write_page
     from descry.provenance.audit.project import Project
     from descry.provenance.audit.query import inquire
     from descry.workflow.preflight import check_made
 
     if diff is None:
         check_made(results, "labels.parquet")
-    subjects = {"neuron": neuron, "review": review, "descriptor": descriptor, "prompt": prompt}
+    subjects = {"neuron": neuron, "review": review, "descriptor": descriptor}
     found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
-    if html is not None:
-        write_page(found.tree(), html)
     if as_json:
         print(canonical(found.as_json()))
-    if html is None and not as_json:
+    else:
         show_chain(found.tree())
 
 
@@ -659,7 +342,7 @@ def sweep(
     from descry.cli.progress import finished, reporting
     from descry.io.csv_rows import write_csv
     from descry.labels.rules import Rule
-    from descry.reporting.figures import sensitivity
+    from descry.reporting.sensitivity import sensitivity
     from descry.reporting.style import save
     from descry.workflow.params import load, parse_numbers
     from descry.workflow.preflight import check_made
@@ -698,7 +381,7 @@ def preset(
         raise InputError(f"{path}: no such preset: there are {known}")
     load(path)
     write_text(Path("params.yaml"), path.read_text(encoding="utf-8"))
-    print(f"params.yaml is now {path}")
+    print(f"params.yaml is now {path}: run `descry dvc` when its files are in place")
 
 
 @app.command(rich_help_panel=SETUP)
@@ -738,8 +421,8 @@ def forecast(
     """What the annotators would be asked by the present params: answers, tokens, time, cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
-    from descry.workflow.forecast import forecast as foretell
     from descry.workflow.params import load, parse_price
+    from descry.workflow.requests import forecast as foretell
 
     with PromptCache(cache) as opened:
         rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))

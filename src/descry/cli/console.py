@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -17,29 +16,26 @@ from descry.activations.exemplar_files import (
     activation_places,
     read_ends,
     read_exemplars,
-    read_neuron_exemplars,
     read_neurons,
     spread,
 )
 from descry.activations.top_k import ENDS, HIGHEST, REASONS, in_common
-from descry.activations.truncation import Cut, read_cut
-from descry.annotators.annotations import Annotations, read_annotations
+from descry.activations.truncation import Cut
 from descry.annotators.base import Price
 from descry.annotators.cost import cost
-from descry.annotators.prompt_cache.check import Verified
-from descry.annotators.prompt_cache.one_sided import one_sided_annotators
+from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.number_format import fixed
-from descry.io.parquet import read_table
 from descry.io.sanitize import printable
 from descry.io.tree import Node
-from descry.labels.results import Labels, labelled_ends, read_labels
+from descry.labels.results import Labels
 from descry.provenance.verify.check import Link
-from descry.workflow.forecast import Forecast
+from descry.run import Neuron, Run
 from descry.workflow.garbage import Garbage
+from descry.workflow.requests import Forecast
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -56,12 +52,12 @@ def plain(text: str) -> Text:
 
 def show_table(results: Path, rows: int) -> None:
     """The neurons whose labels have the highest lift in both halves."""
-    labels = read_labels(results / "labels.parquet")
+    labels = Run(results).label_arrays()
     strongest, total = labels.strongest(), len(labels.neurons)
     table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
     for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
         table.add_column(column)
-    _warn(labels)
+    _warn(labels.made)
     for layer, index in strongest[:rows]:
         names = [plain(label) for label in describe(labels, layer, index)]
         same = "yes" if holds(labels, layer, index) else "no"
@@ -69,11 +65,11 @@ def show_table(results: Path, rows: int) -> None:
     console().print(table)
 
 
-def _warn(labels: Labels) -> None:
+def _warn(made: JSON) -> None:
     """What speaks against the labels, and how many neurons have no exemplars, and why."""
-    for words in labels.made.get("warnings", ()):
+    for words in made.get("warnings", ()):
         console().print(plain(f"warning: {words}"), soft_wrap=True)
-    without = labels.made.get("without_exemplars", {}).get(HIGHEST, {})
+    without = made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:
         why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
         console().print(f"neurons without exemplars: {why}", soft_wrap=True)
@@ -96,65 +92,47 @@ def holds(labels: Labels, layer: int, index: int) -> bool:
     return all(bool((labels.splits[half].assigned[layer, index] >= whole).all()) for half in HALVES)
 
 
-def show_neuron(results: Path, neuron: str, rows: int) -> None:
+def show_neuron(results: Path, name: str, rows: int) -> None:
     """A neuron: its activations, and at each end its labels in each split and its exemplars."""
-    path = results / "labels.parquet"
-    layer, index = read_labels(path).neurons.find(neuron)
-    ends = labelled_ends(path)
-    found = read_neuron_exemplars(results / "exemplars.h5", layer, index, ends)
-    b = read_annotations(results / "annotations.h5")
-    texts = read_table(results / "corpus.parquet", "corpus", ["text"])["text"]
-    digits = activation_places(found.distribution)
-    activations = results / "activations.h5"  # large: may have been left where it was made
-    cut = read_cut(activations) if activations.exists() else None
-    for end in ends:
-        labels = read_labels(path, end)
-        of = "" if end == HIGHEST else f", {end} activations"
-        if end in found.silent:
-            name = labels.neurons.name(layer, index) + of
-            console().print(f"{name}: no exemplars, no label: {found.silent[end]}", soft_wrap=True)
+    run = Run(results)
+    # activations.h5 is large: it may have been left where it was made.
+    cut = run.cut if run.has("activations.h5") else None
+    for neuron in (run.neuron(name, end) for end in run.ends):
+        of = "" if neuron.end == HIGHEST else f", {neuron.end} activations"
+        if neuron.silent is not None:
+            why = f"{neuron.name}{of}: no exemplars, no label: {neuron.silent}"
+            console().print(why, soft_wrap=True)
             continue
-        console().print(_labels(labels, layer, index, labels.neurons.name(layer, index) + of))
-        kept = b.only(labels.descriptors)
-        console().print(_sentences(texts, kept, *found.sets[end], rows, digits, cut))
-    console().print(f"activations of {len(texts)} sentences: {spread(found.distribution)}")
+        console().print(_labels(neuron, neuron.name + of))
+        console().print(_sentences(neuron, rows, cut))
+    told = f"activations of {len(run.corpus)} sentences: {spread(neuron.distribution)}"
+    console().print(told)
 
 
-def _labels(labels: Labels, layer: int, index: int, title: str) -> Table:
+def _labels(neuron: Neuron, title: str) -> Table:
     table = Table(title=title, title_justify="left")
     for column in ("descriptor", "split", "f(c)", "exemplars", "base rate", "lift", "assigned"):
         table.add_column(column, justify="left" if column in ("descriptor", "split") else "right")
-    shown = np.any([s.assigned[layer, index] for s in labels.splits.values()], axis=0)
-    if not shown.any():
-        shown[np.argmax(np.nan_to_num(labels.splits["all"].f[layer, index]))] = True
-    for c in np.flatnonzero(shown):
-        for name, split in labels.splits.items():
-            numbers = [x[layer, index, c] for x in (split.f, split.base_rate, split.lift)]
-            f, base, lift = (fixed(number) for number in numbers)
-            count, assigned = str(split.count[layer, index, c]), split.assigned[layer, index, c]
-            verdict = "yes" if assigned else "no"
-            table.add_row(plain(labels.descriptors[c]), name, f, count, base, lift, verdict)
+    every = neuron.numbers
+    shown = {c: s for c, s in every.items() if any(one.assigned for one in s.values())}
+    for descriptor, splits in (shown or dict(list(every.items())[:1])).items():
+        for split, one in splits.items():
+            f, base, lift = (fixed(number) for number in (one.f, one.base_rate, one.lift))
+            verdict = "yes" if one.assigned else "no"
+            table.add_row(plain(descriptor), split, f, str(one.count), base, lift, verdict)
     return table
 
 
-def _sentences(
-    texts: Any,
-    b: Annotations,
-    exemplars: np.ndarray,
-    values: np.ndarray,
-    rows: int,
-    places: int,
-    cut: Cut | None,
-) -> Table:
+def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:
+    exemplars, places = neuron.exemplars, activation_places(neuron.distribution)
     table = Table(title=f"{min(rows, len(exemplars))} of {len(exemplars)} exemplars")
     for column in ("activation", "sentence", "descriptors"):
         table.add_column(column)
-    for row, value in list(zip(exemplars, values, strict=True))[:rows]:
-        names = [b.descriptors[c] for c in np.flatnonzero(b.answer[row] == 1)]
-        told = [texts[int(row)].as_py()]
-        if cut and (mark := cut.mark(int(row))):
-            told.append(f"[{mark}]")
-        table.add_row(fixed(value, places), plain("\n".join(told)), plain(", ".join(names)))
+    for one in exemplars.slice(0, rows).to_pylist():
+        mark = cut and cut.mark(one["row"])
+        text = f"{one['text']}\n[{mark}]" if mark else one["text"]
+        said = ", ".join(one["descriptors"])
+        table.add_row(fixed(one["activation"], places), plain(text), plain(said))
     return table
 
 
@@ -257,6 +235,9 @@ def show_forecast(rows: list[Forecast]) -> None:
     ):
         table.add_column(column, justify="left" if column in ("stage", "annotator") else "right")
     for row in rows:
+        if row.after:
+            table.add_row(row.stage, plain(row.annotator), "", f"not known before {row.after}")
+            continue
         out = "unknown" if row.tokens_out is None else f"{row.tokens_out:,}"
         time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
         if not row.to_ask:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 
-import datasketch
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from descry.corpus.readers import Review
@@ -152,6 +151,8 @@ class _NearDuplicates:
     def __init__(
         self, threshold: float, database: sqlite3.Connection, words: Callable[[str], list[str]]
     ) -> None:
+        import datasketch  # here, as it imports half of scipy
+
         self.threshold = threshold
         self.words = words
         self.database = database

@@ -1,4 +1,4 @@
-"""An annotator's answers against those of people or of a judge (paper, section 5.1).
+"""An annotator's answers compared with the answers of people or of a judge (paper, section 5.1).
 
 Undefined values are NaN.
 """
@@ -83,7 +83,7 @@ def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agree
     Args:
         answer: int8 [sentences], 1 Yes, 0 No, -1 no answer.
         score: float [sentences], log-odds of Yes; NaN where the annotator gave words only.
-        truth: int8 [sentences], likewise 1, 0 or -1.
+        truth: int8 [sentences], 1 Yes, 0 No, -1 not judged.
     """
     counts = table(answer, truth)
     both = (answer >= 0) & (truth >= 0)
@@ -93,20 +93,17 @@ def agreement(answer: np.ndarray, score: np.ndarray, truth: np.ndarray) -> Agree
 def summary(counts: Table, area: float = float("nan")) -> Agreement:
     """The agreement that a table of counts shows."""
     annotator_yes, truth_yes = counts.yes_yes + counts.yes_no, counts.yes_yes + counts.no_yes
+    either = annotator_yes + truth_yes
     return Agreement(
         sentences=int(counts.array.sum()),
         truth_yes=truth_yes,
         annotator_yes=annotator_yes,
         precision=_proportion(counts.yes_yes, annotator_yes),
         recall=_proportion(counts.yes_yes, truth_yes),
-        f1=_share(2 * counts.yes_yes, annotator_yes + truth_yes),
+        f1=2 * counts.yes_yes / either if either else float("nan"),
         kappa=kappa(counts),
         auroc=area,
     )
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")
 
 
 def _proportion(part: int, whole: int) -> Interval:
@@ -149,7 +146,8 @@ def auroc(score: np.ndarray, truth: np.ndarray) -> float:
     NaN where all are of one kind, or one has no score.
 
     Args:
-        score: float [sentences]; truth: bool, likewise.
+        score: float [sentences].
+        truth: bool [sentences].
     """
     from scipy.stats import rankdata
 

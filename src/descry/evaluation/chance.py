@@ -67,7 +67,7 @@ class Chance:
 def by_chance(
     assigned: np.ndarray, q: np.ndarray, sizes: np.ndarray, sentences: np.ndarray, label: Label
 ) -> Chance | None:
-    """Hold labels against those of random sets; None where there are too few sentences to draw.
+    """Compare labels with those of random sets; None where there are too few sentences to draw.
 
     Args:
         assigned, q: [neurons, descriptors], of the neurons with a set.

@@ -1,4 +1,4 @@
-"""Which labels of a run are held against which, and the tables of what is found."""
+"""Which labels of a run are compared, and the tables of what is found."""
 
 import math
 from collections.abc import Iterator
@@ -31,7 +31,11 @@ class Comparisons:
     def comparisons(
         self, exemplars: Path, end: str, truths: dict[str, np.ndarray]
     ) -> dict[str, Comparison]:
-        """The labels that are held against each other."""
+        """The comparisons by name: `halves`, and the truths that are known of asked sentences.
+
+        Args:
+            truths: int8 [sentences, descriptors] by name, 1 Yes, 0 No, -1 not judged.
+        """
         sets = {name: read_exemplars(exemplars, name, end) for name in SPLITS}
         flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
         usable = asked_sets(flat["calibration"], self.b.asked)
@@ -85,7 +89,7 @@ class ThresholdGrid:
 
     @property
     def cuts(self) -> Cuts:
-        """The same for the scores."""
+        """Where the strength of labels is cut for the scores."""
         bounds = tuple(self.rule.bound(step) for step in self.steps)
         return Cuts(bounds, self.max_k, self.truth_top)
 

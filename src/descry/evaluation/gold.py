@@ -68,7 +68,7 @@ class Unused(NamedTuple):
     no_descriptor: dict[str, int]
 
     def notes(self) -> dict[str, str]:
-        """What of it is to be said in a run's summary."""
+        """What of the file is to be said in a run's summary."""
         names = [f"{name} ({number})" for name, number in self.no_descriptor.items()]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         found = {

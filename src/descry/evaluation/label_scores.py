@@ -1,32 +1,23 @@
 """Every label over all sentences of the half that did not choose it."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from descry.activations.exemplar_files import read_exemplars
 from descry.activations.nan_stats import NORMAL_95, mean, ratio
-from descry.activations.store import DATA, neuron_blocks, transposed
+from descry.activations.store import transposed
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import MISSING, Annotations
 from descry.corpus.splits import HALVES, other_half
 from descry.evaluation.agreement import Reliability, corrected
 from descry.evaluation.alignment import Alignment, align
 from descry.io.csv_rows import Row
-from descry.io.hdf5 import reading_hdf5
-from descry.io.prefetch import cores, map_ahead
 from descry.labels.assignment import asked_sets
-from descry.labels.results import Labels, read_labels
-
-if TYPE_CHECKING:
-    import h5py
+from descry.labels.results import Labels
 
 METRICS = tuple(field.name for field in fields(Alignment))
-MEMORY = 2**28  # bytes of activations held at a time
 
 
 @dataclass(frozen=True)
@@ -36,10 +27,11 @@ class _Half:
     Attributes:
         chosen: the half that chose.
         neurons, descriptors: of the labels, int [labels]; neurons count over all layers.
-        others: likewise the descriptors of other labels, drawn by lot, for the null.
+        others: int [labels], the descriptors of other labels, drawn by lot, for the null.
         rows: int, rows of the corpus: the other half's sentences that were asked about.
         exemplars: int [neurons, size], places in `rows`, -1 behind the end of a smaller set.
         answers: int8 [rows, descriptors].
+        scores: float64 [label or other label, metrics, labels], NaN until `HeldOutScores.add`.
     """
 
     chosen: str
@@ -49,147 +41,128 @@ class _Half:
     rows: np.ndarray
     exemplars: np.ndarray
     answers: np.ndarray
+    scores: np.ndarray
 
     def within(self, span: slice) -> np.ndarray:
-        """The labels of some neurons."""
+        """The places of some neurons' labels: int."""
         return np.flatnonzero((self.neurons >= span.start) & (self.neurons < span.stop))
 
-    def aligned(self, values: np.ndarray | None, span: slice, sign: int) -> tuple[np.ndarray, ...]:
-        """Labels of some neurons, their scores and those of the others: [metrics, labels]."""
-        labels = self.within(span)
-        columns = None if values is None else transposed(values[self.rows]) * np.float32(sign)
-        place = self.neurons[labels] - span.start
-        sets = self.exemplars[span]
-        both = np.concatenate([self.descriptors[labels], self.others[labels]])
-        found = align(columns, sets, self.answers, (np.tile(place, 2), both))
-        scores = np.array([getattr(found, name) for name in METRICS])
-        return labels, scores[:, : len(labels)], scores[:, len(labels) :]
 
-
-def label_scores(
-    activations: Path,
-    exemplars: Path,
-    labels: Path,
-    end: str,
-    b: Annotations,
-    rows: dict[str, np.ndarray],
-    reliable: dict[str, Reliability],
-    seed: int,
-) -> tuple[pa.Table, list[Row]]:
-    """Score the labels of each half on the other.
+class HeldOutScores:
+    """The labels of one end: those of each half, scored on the other half.
 
     Args:
-        b: with the descriptors of the label table.
+        labels: the label table of the end.
+        sets: by half, the exemplar sets of the end: int [neurons, size], rows of the corpus, -1
+            behind the end of a smaller set.
+        b: the answers, with the descriptors of the label table.
         rows: of each split in the corpus.
-        reliable: by descriptor, where the annotator's errors are known.
         seed: draws the other labels that are the null.
-
-    Returns:
-        table: a row a label: where from, its numbers in the half that chose it; `Alignment` in the
-            other, share (of the exemplars there that it applies to), and that share corrected for
-            the annotator's errors, with its interval.
-        means: a row a half and metric: value, low, high, null, corrected, defined.
     """
-    table = read_labels(labels, end)
-    sign = 1 if end == HIGHEST else -1
-    halves = [_half(table, exemplars, end, b, rows, chosen, seed) for chosen in HALVES]
-    scores = [np.full((2, len(METRICS), len(half.neurons)), np.nan) for half in halves]
 
-    def score(block: tuple[slice, np.ndarray | None]) -> list[tuple[np.ndarray, ...]]:
-        return [half.aligned(block[1], block[0], sign) for half in halves]
+    def __init__(
+        self,
+        labels: Labels,
+        end: str,
+        sets: Mapping[str, np.ndarray],
+        b: Annotations,
+        rows: Mapping[str, np.ndarray],
+        seed: int,
+    ) -> None:
+        self._labels, self._end, self._halves = labels, end, []
+        for chosen in HALVES:
+            other = other_half(chosen)
+            asked = rows[other][b.asked[rows[other]]]
+            assigned = labels.splits[chosen].assigned.reshape(len(labels.neurons), -1)
+            assigned = assigned & asked_sets(sets[other], b.asked)[:, None]
+            neurons, descriptors = np.nonzero(assigned)
+            lots = np.random.default_rng([seed, *b"other labels"]).permutation(len(descriptors))
+            places = np.where(sets[other] >= 0, np.searchsorted(asked, sets[other]), sets[other])
+            of_labels = chosen, neurons, descriptors, descriptors[lots]
+            scores = np.full((2, len(METRICS), len(neurons)), np.nan)
+            self._halves.append(_Half(*of_labels, asked, places, b.answer[asked], scores))
 
-    threads = cores()
-    blocks = _blocks(activations, halves, len(table.neurons), MEMORY // (3 * (threads + 2)))
-    for results in map_ahead(score, blocks, threads):
-        for (found, own, null), held in zip(results, scores, strict=True):
-            held[0][:, found], held[1][:, found] = own, null
-    both = list(zip(halves, scores, strict=True))
-    means = [
-        {"end": end, "chosen": half.chosen, "score": name} | _beside_null(*held[:, row])
-        for half, held in both
-        for row, name in enumerate(METRICS)
-    ]
-    tables = [_table(table, end, half, held[0], reliable) for half, held in both]
-    return pa.concat_tables(tables), means
+    def wants(self, span: slice) -> bool:
+        """Whether some neurons, counted over all layers, have a label."""
+        return any(len(half.within(span)) for half in self._halves)
 
+    def add(self, span: slice, values: np.ndarray | None) -> None:
+        """Score the labels of some neurons; other neurons may be added at the same time.
 
-def _half(
-    table: Labels,
-    exemplars: Path,
-    end: str,
-    b: Annotations,
-    rows: dict[str, np.ndarray],
-    chosen: str,
-    seed: int,
-) -> _Half:
-    other = other_half(chosen)
-    asked = rows[other][b.asked[rows[other]]]
-    sets = read_exemplars(exemplars, other, end)
-    sets = sets.reshape(-1, sets.shape[2])
-    assigned = table.splits[chosen].assigned.reshape(len(table.neurons), -1)
-    assigned = assigned & asked_sets(sets, b.asked)[:, None]
-    neurons, descriptors = np.nonzero(assigned)
-    lots = np.random.default_rng([seed, *b"other labels"]).permutation(len(descriptors))
-    places = np.where(sets >= 0, np.searchsorted(asked, sets), sets)
-    return _Half(chosen, neurons, descriptors, descriptors[lots], asked, places, b.answer[asked])
+        Args:
+            span: the neurons, counted over all layers.
+            values: their activations, float32 [sentences of the corpus, neurons]; None where they
+                are not stored: then F1 and IoU are all that is known.
+        """
+        sign = np.float32(1 if self._end == HIGHEST else -1)
+        for half in self._halves:
+            labels = half.within(span)
+            columns = None if values is None else transposed(values[half.rows]) * sign
+            both = np.concatenate([half.descriptors[labels], half.others[labels]])
+            pairs = np.tile(half.neurons[labels] - span.start, 2), both
+            found = align(columns, half.exemplars[span], half.answers, pairs)
+            scores = np.array([getattr(found, name) for name in METRICS])
+            half.scores[:, :, labels] = np.stack(np.split(scores, 2, axis=1))
 
+    def means(self) -> list[Row]:
+        """A row a half and metric: value, low, high, null, corrected, defined.
 
-def _blocks(
-    activations: Path, halves: list[_Half], neurons: int, most: int
-) -> Iterator[tuple[slice, np.ndarray | None]]:
-    """Neurons with labels, and their activations of all sentences where they are stored."""
-    with reading_hdf5(activations, "activations") as file:
-        if DATA not in file:
-            yield slice(0, neurons), None
-            return
-        data: h5py.Dataset = file[DATA]
-        for layer, columns in neuron_blocks(data, most):
-            first = layer * data.shape[2]
-            span = slice(first + columns.start, first + columns.stop)
-            if any(len(half.within(span)) for half in halves):
-                yield span, data[:, layer, columns].astype(np.float32, copy=False)
+        The null is the mean over the other labels, the interval that of a normal mean.
+        """
+        return [
+            {"end": self._end, "chosen": half.chosen, "score": name}
+            | _beside_null(*half.scores[:, row])
+            for half in self._halves
+            for row, name in enumerate(METRICS)
+        ]
+
+    def table(self, reliable: Mapping[str, Reliability]) -> pa.Table:
+        """A row a label: where from, and its numbers in the half that chose it and in the other.
+
+        Of the other half: `Alignment`, the share of the exemplars that the label applies to, and
+        that share corrected for the annotator's errors, with its interval.
+
+        Args:
+            reliable: by descriptor, where the annotator's errors are known.
+        """
+        return pa.concat_tables([self._table(half, reliable) for half in self._halves])
+
+    def _table(self, half: _Half, reliable: Mapping[str, Reliability]) -> pa.Table:
+        neurons, split = self._labels.neurons, self._labels.splits[half.chosen]
+        place = half.neurons // neurons.width, half.neurons % neurons.width, half.descriptors
+        names = np.array(self._labels.descriptors, dtype=object)[half.descriptors]
+        members = half.exemplars[half.neurons]
+        answers = np.where(members >= 0, half.answers[members, half.descriptors[:, None]], MISSING)
+        yes, answered = (answers == 1).sum(axis=1), (answers >= 0).sum(axis=1)
+        free = np.full((3, len(names)), np.nan)
+        for name, annotator in reliable.items():
+            own = np.flatnonzero(names == name)
+            found = corrected(yes[own], answered[own], annotator)
+            free[:, own] = found.value, found.low, found.high
+        columns = {
+            "end": [self._end] * len(names),
+            "chosen": [half.chosen] * len(names),
+            "layer": np.array(neurons.layers, dtype=np.int16)[place[0]],
+            "neuron": place[1].astype(np.int32),
+            "descriptor": names,
+        }
+        columns |= {name: getattr(split, name)[place] for name in ("f", "lift", "p", "q")}
+        columns |= dict(zip(METRICS, half.scores[0], strict=True))
+        columns |= {"share": ratio(yes, answered)}
+        columns |= dict(zip(("corrected", "corrected_low", "corrected_high"), free, strict=True))
+        kinds = {"end": pa.string(), "chosen": pa.string(), "descriptor": pa.string()}
+        return pa.table(
+            {
+                name: pa.array(values, kinds.get(name), from_pandas=True)
+                for name, values in columns.items()
+            }
+        )
 
 
 def _beside_null(values: np.ndarray, nulls: np.ndarray) -> Row:
-    """The mean over labels beside that of other labels, with the interval of a normal mean."""
     known = values[~np.isnan(values)]
     value, null, nan = mean(values), mean(nulls), float("nan")
     reach = NORMAL_95 * float(known.std(ddof=1)) / len(known) ** 0.5 if len(known) > 1 else nan
     room = (value - null) / (1 - null) if null < 1 else nan
     numbers = {"value": value, "low": value - reach, "high": value + reach, "null": null}
     return numbers | {"corrected": room, "defined": len(known)}
-
-
-def _table(
-    table: Labels, end: str, half: _Half, scores: np.ndarray, reliable: dict[str, Reliability]
-) -> pa.Table:
-    width, split = table.neurons.width, table.splits[half.chosen]
-    place = half.neurons // width, half.neurons % width, half.descriptors
-    names = np.array(table.descriptors, dtype=object)[half.descriptors]
-    layers = np.array(table.neurons.layers, dtype=np.int16)[place[0]]
-    members = half.exemplars[half.neurons]
-    answers = np.where(members >= 0, half.answers[members, half.descriptors[:, None]], MISSING)
-    yes, answered = (answers == 1).sum(axis=1), (answers >= 0).sum(axis=1)
-    free = np.full((3, len(names)), np.nan)
-    for name, annotator in reliable.items():
-        own = np.flatnonzero(names == name)
-        found = corrected(yes[own], answered[own], annotator)
-        free[:, own] = found.value, found.low, found.high
-    columns = {
-        "end": [end] * len(names),
-        "chosen": [half.chosen] * len(names),
-        "layer": layers,
-        "neuron": place[1].astype(np.int32),
-        "descriptor": names,
-    }
-    columns |= {name: getattr(split, name)[place] for name in ("f", "lift", "p", "q")}
-    columns |= dict(zip(METRICS, scores, strict=True))
-    columns |= {"share": ratio(yes, answered)}
-    columns |= dict(zip(("corrected", "corrected_low", "corrected_high"), free, strict=True))
-    kinds = {"end": pa.string(), "chosen": pa.string(), "descriptor": pa.string()}
-    return pa.table(
-        {
-            name: pa.array(values, kinds.get(name), from_pandas=True)
-            for name, values in columns.items()
-        }
-    )

@@ -1,4 +1,4 @@
-"""Scores of labels (paper, section 5): sets of descriptors held against sets of descriptors.
+"""Scores of labels (paper, section 5): sets of descriptors compared with sets of descriptors.
 
 Undefined values are NaN: a precision where nothing was predicted, a recall where nothing is true,
 a Jaccard similarity of two empty sets. Means are over the defined ones, which are counted.
@@ -83,7 +83,7 @@ class Tags:
     descriptors: int
 
     def take(self, neurons: np.ndarray) -> "Tags":
-        """Those of some neurons, in that order."""
+        """The labels of some neurons, in that order."""
         return Tags(self.cuts, self.bits[:, neurons], self.descriptors)
 
     @cached_property
@@ -149,7 +149,7 @@ class Rated:
 
 
 def rate(predicted: Tags, truth: Tags) -> Rated:
-    """Hold labels against labels, neuron by neuron.
+    """Compare labels with labels, neuron by neuron.
 
     precision: share of a neuron's predicted descriptors that are true; recall: of its true ones
     that are predicted; jaccard: of either that are both (section 5.3), and by descriptor, of its

@@ -1,12 +1,12 @@
 """What scores would be by chance, and how sure they are.
 
-A comparison holds the labels of one side against those of another: of the two halves of the data,
-or by an annotator's answers and by the truth about the same sentences. Its nulls:
+A comparison has labels on two sides: labels of the two halves of the data, or labels by an
+annotator's answers and by the truth about the same sentences. Its nulls:
 
 - random sets: every neuron gets a random set of sentences in the place of its exemplars. The
   paper's consistency (section 5.3) is nearly as high for these: f(c) comes near to base rates.
 - permuted descriptors: each descriptor's answers are shuffled among the sentences.
-- shuffled neurons: a neuron's labels are held against another neuron's.
+- shuffled neurons: a neuron's labels are compared with another neuron's.
 
 The interval is that of a normal distribution around the value, its variance that over resampled
 neurons plus that over resampled sentences (Poisson bootstrap). Percentiles of the resamples would
@@ -67,15 +67,15 @@ class Side:
         return self._strength(self._sets, self.answers)
 
     def permuted(self, rng: np.random.Generator) -> np.ndarray:
-        """The same where each descriptor's answers are shuffled among the sentences."""
+        """Strength of each label where a descriptor's answers are shuffled among the sentences."""
         return self._strength(self._sets, rng.permuted(self.answers, axis=0))
 
     def drawn(self, members: np.ndarray) -> np.ndarray:
-        """The same for other sets of sentences."""
+        """Strength of each label of other sets of sentences, int [sets, size]."""
         return self._strength(SparseSets(members, len(self.answers)), self.answers)
 
     def weighted(self, weights: np.ndarray) -> np.ndarray:
-        """The same where each sentence counts so many times."""
+        """Strength of each label where sentences count several times: `weights` int [sentences]."""
         times = weights[:, None]
         yes = self._sets.sums((self.answers == 1) * times)
         answered = yes  # not looked at
@@ -104,7 +104,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Labels that are held against each other.
+    """Two sides whose labels are compared.
 
     Attributes:
         first: the predicted ones.
@@ -118,7 +118,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Chance:
+class NullScores:
     """A score by chance, over draws; arrays of float64 [scores].
 
     Attributes:
@@ -147,7 +147,7 @@ class Scores:
     defined: np.ndarray
     low: np.ndarray
     high: np.ndarray
-    nulls: dict[str, Chance]
+    nulls: dict[str, NullScores]
 
     def null(self, other: np.ndarray | None = None) -> np.ndarray:
         """The highest of the nulls' means: float64 [scores], NaN where none is defined.
@@ -303,14 +303,14 @@ def _draws(
     return np.stack(list(map_ahead(one, range(number), cores())))
 
 
-def _chance(value: np.ndarray, draws: np.ndarray) -> Chance:
+def _chance(value: np.ndarray, draws: np.ndarray) -> NullScores:
     defined = ~np.isnan(draws)
     number = defined.sum(axis=0)
     low, high = (_percentile(draws, share) for share in (2.5, 97.5))
     # A draw differs from the value in the last digits only where it is the same thing summed anew.
     reached = np.where(defined, draws >= value - 1e-12, False).sum(axis=0)
     p = np.where((number > 0) & ~np.isnan(value), (1 + reached) / (1 + number), np.nan)
-    return Chance(means(draws, axis=0), low, high, p)
+    return NullScores(means(draws, axis=0), low, high, p)
 
 
 def _percentile(draws: np.ndarray, share: float) -> np.ndarray:

@@ -1,7 +1,7 @@
 """What neurons' descriptions are tried out on: sentences drawn by seed, and prompts of them.
 
 The labels of one half of the corpus are tried out on sentences of the other, which had no part in
-choosing them. Beside each description stands that of another neuron: what any would get.
+choosing them. Beside each description stands the description of another neuron, as a null.
 """
 
 from bisect import bisect
@@ -59,7 +59,7 @@ class Sentences(NamedTuple):
         rows: of the half that had no part in choosing the labels.
         held: its exemplar sets, int [layers, neurons, size], rows of the corpus, -1 behind the end
             of a smaller set.
-        whole: the exemplar sets of the whole corpus, likewise.
+        whole: the exemplar sets of the whole corpus, int [layers, neurons, size].
     """
 
     ids: list[str]
@@ -112,7 +112,9 @@ def trials(
     around = sorted(texts, key=lambda name: draw(seed, f"description:{name}"))
     following = dict(zip(around, around[1:] + around[:1], strict=True))
     ring, found = _DistractorRing(source, seed), []
-    for place in _chosen(neurons, list(texts), every, seed):
+    if not isinstance(neurons, list):
+        neurons = sorted(texts, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
+    for place in sorted({every.find(name) for name in neurons}):
         name, held, whole = every.name(*place), *source.sets(place)
         active = sorted(held, key=lambda row: draw(seed, f"{name}:{source.ids[row]}"))[:sentences]
         quiet = ring.some(name, len(active), {*held, *whole})
@@ -123,14 +125,6 @@ def trials(
         shown = "" if other == name else other
         found.append(ScorerItem(name, place, own, shown, active, quiet, lineups))
     return found
-
-
-def _chosen(
-    neurons: list[str] | int | None, described: list[str], every: Neurons, seed: int
-) -> list[tuple[int, int]]:
-    if not isinstance(neurons, list):
-        neurons = sorted(described, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
-    return sorted({every.find(name) for name in neurons})
 
 
 class _DistractorRing:

@@ -52,7 +52,7 @@ def detected(yes: np.ndarray, odds: np.ndarray, active: np.ndarray) -> Found:
     Args:
         yes: float [sentences, descriptions], 1 Yes, 0 No, NaN no answer; of up to two descriptions,
             the neuron's own first.
-        odds: likewise, log-odds of Yes; NaN where an answer carries none.
+        odds: float [sentences, descriptions], log-odds of Yes; NaN where an answer carries none.
         active: bool [sentences].
     """
     values = [balanced_accuracy(column, active) for column in yes.T]
@@ -133,7 +133,7 @@ def _correlation(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def summary(found: Sequence[Found], names: Sequence[str], chance: float) -> dict[str, object]:
-    """Over neurons the mean of each score, beside that of the nulls and the value by chance.
+    """The mean of each score over neurons, beside the mean of its null and its value by chance.
 
     Args:
         names: what `value`, and `ranked` if there is one, are called.

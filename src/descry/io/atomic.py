@@ -1,17 +1,13 @@
-"""Atomic writes: a file takes its place when it is whole, or not at all."""
+"""Atomic writes: a file or folder takes its place when it is whole, or not at all."""
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.errors import InputError
-
-if TYPE_CHECKING:
-    pass
-
 
 _UNWRITABLE = (errno.EACCES, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
@@ -54,6 +50,36 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if part.exists():
             part.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `path` to write to; it takes its place when whole, else it goes.
+
+    After a kill the old folder is there as it was, or the new one (between two renamings: neither);
+    what is left beside it goes with the next.
+
+    Raises:
+        InputError: the disk is full or the folder cannot be written.
+    """
+    part, aside = part_of(path), path.with_name(f".{path.name}.old")
+    with guarded(path):
+        _remove(part)
+        part.mkdir(parents=True)
+        try:
+            yield part
+            _remove(aside)
+            if path.exists():
+                path.rename(aside)
+            part.rename(path)
+            _remove(aside)
+        finally:
+            _remove(part)
+
+
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def part_of(path: Path) -> Path:

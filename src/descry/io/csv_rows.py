@@ -51,11 +51,11 @@ def read_csv(path: Path, made_by: str, numbers: Sequence[str]) -> list[Row]:
             reader = csv.DictReader(file)
             rows: list[Row] = list(reader)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file: make it with `descry {made_by}`") from error
+        raise InputError(f"{path}: no such file: make it with `descry stage {made_by}`") from error
     except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no CSV ({error}): run `descry {made_by}` again") from error
+        raise InputError(f"{path}: no CSV ({error}): run `descry stage {made_by}` again") from error
     if missing := set(numbers) - set(reader.fieldnames or []):
-        raise InputError(f"{path}: no column {min(missing)}: run `descry {made_by}` again")
+        raise InputError(f"{path}: no column {min(missing)}: run `descry stage {made_by}` again")
     for line, row in enumerate(rows, start=2):
         for name in numbers:
             row[name] = _number(row[name], f"{path}: row {line}: {name}")

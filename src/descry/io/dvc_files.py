@@ -1,18 +1,24 @@
-"""Inputs and outputs as DVC versions them: the files that count, and their hashes.
+"""Inputs and outputs as DVC versions them: the files that count, their hashes, and DVC's cache.
 
-In a folder not every file counts: notes that results must not depend on stand in .dvcignore.
+DVC's own code says what .dvcignore leaves out of a folder and what a folder's listing is. Its
+status is not asked: it takes a file whose time and size are the same for unchanged, so that a
+forged one passes, and it writes into a project that may be read-only.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
-
+from descry.errors import InputError
 from descry.io.hashing import md5_file
+
+if TYPE_CHECKING:
+    from dvc.config import Config
 
 Files = Mapping[str, Path]  # by their path in a folder; a file alone is under ""
 IGNORE = Path(".dvcignore")
-_NEVER = (".git", ".hg/", ".dvc/")  # whatever .dvcignore says
+_FOLDER = ".dir"  # ends the md5 of a folder, which is that of its listing
 
 
 def files_of(place: Path, root: Path) -> dict[str, Path]:
@@ -24,13 +30,13 @@ def files_of(place: Path, root: Path) -> dict[str, Path]:
     """
     if place.is_file():
         return {"": place}
-    files = {
-        path.relative_to(place).as_posix(): path for path in place.rglob("*") if path.is_file()
-    }
-    if place.absolute().is_relative_to(root.absolute()):
-        inside, ignored = place.absolute().relative_to(root.absolute()), _ignored(root)
-        files = {n: p for n, p in files.items() if not ignored.match_file(inside / n)}
-    return dict(sorted(files.items()))
+    from dvc.fs import localfs
+    from dvc.ignore import DvcIgnoreFilter
+
+    folder = place.absolute()
+    found = DvcIgnoreFilter(localfs, str(root.absolute())).find(localfs, str(folder))
+    names = sorted(Path(path).relative_to(folder).as_posix() for path in found)
+    return {name: place / name for name in names}
 
 
 def hashes_of(place: Path, root: Path) -> dict[str, str]:
@@ -38,7 +44,59 @@ def hashes_of(place: Path, root: Path) -> dict[str, str]:
     return {name: md5_file(path) for name, path in files_of(place, root).items()}
 
 
-def _ignored(root: Path) -> GitIgnoreSpec:
-    file = root / IGNORE
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return GitIgnoreSpec.from_lines([*_NEVER, *map(str.strip, lines)])
+def md5(place: Path, root: Path) -> str | None:
+    """The md5 by which dvc.lock knows a file or folder; None if there is nothing.
+
+    Args:
+        root: the project: what its .dvcignore names in a folder does not count.
+    """
+    if not place.is_dir():
+        return md5_file(place) if place.is_file() else None
+    from dvc_data.hashfile.tree import Tree
+
+    hashes = hashes_of(place, root)
+    tree = Tree.from_list([{"relpath": name, "md5": of} for name, of in hashes.items()])
+    tree.digest()
+    return str(tree.oid)
+
+
+def config(root: Path) -> "Config":
+    """What DVC is told in a project or clone, by all its files; paths are whole.
+
+    Raises:
+        InputError: DVC refuses it.
+    """
+    from dvc.config import Config, ConfigError
+
+    try:
+        return Config(str(root / ".dvc"))
+    except ConfigError as error:
+        raise InputError(f"{root}/.dvc/config: {' '.join(str(error).split())}") from error
+
+
+def cache_of(root: Path) -> Path:
+    """The folder of a project's DVC cache."""
+    named = config(root)["cache"].get("dir")
+    return Path(named) if named else root / ".dvc/cache"
+
+
+def listing(cache: Path, md5: str) -> dict[str, str] | None:
+    """The md5 of each file of a folder by its path in it; None if the cache has no such listing."""
+    place = _cached(cache, md5)
+    if not place.is_file() or md5_file(place) + _FOLDER != md5:
+        return None
+    return {e["relpath"]: e["md5"] for e in json.loads(place.read_text(encoding="utf-8"))}
+
+
+def kept(cache: Path, md5: str) -> Files | None:
+    """The files of an output in DVC's cache; None if not all of them are there as they were."""
+    listed = listing(cache, md5) if md5.endswith(_FOLDER) else {"": md5}
+    if listed is None:
+        return None
+    places = {name: _cached(cache, of) for name, of in listed.items()}
+    whole = all(place.is_file() and md5_file(place) == listed[n] for n, place in places.items())
+    return places if whole else None
+
+
+def _cached(cache: Path, md5: str) -> Path:
+    return cache / "files/md5" / md5[:2] / md5[2:]

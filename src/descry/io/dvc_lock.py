@@ -1,16 +1,12 @@
 """dvc.lock: which inputs, params and code made which result, by the hashes that DVC keeps."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from descry.errors import InputError
-from descry.io.dvc_cache import FOLDER
-from descry.io.dvc_files import hashes_of
-from descry.io.hashing import JSON, md5_file
+from descry.io.hashing import JSON
 from descry.io.yaml_files import read_yaml, yaml_value
 
 LOCK = Path("dvc.lock")
@@ -33,7 +29,7 @@ class Locked:
     @property
     def code(self) -> list[str]:
         """The source files among its inputs."""
-        return [path for path in self.deps if path.endswith(".py") or path == "Snakefile"]
+        return [path for path in self.deps if path.endswith((".py", ".smk")) or path == "Snakefile"]
 
     def unlike(self, params: Mapping[str, JSON]) -> Iterator[str]:
         """Those of its sections that are not the same in other params."""
@@ -97,17 +93,3 @@ def in_order(stages: Mapping[str, Locked]) -> list[Locked]:
     """All stages, each behind those that make its inputs."""
     found = {name: None for stage in stages for name in upstream(stages, stage)}
     return [stages[name] for name in found]
-
-
-def md5(path: Path, root: Path) -> str | None:
-    """The md5 by which dvc.lock knows a file or folder; None if there is nothing.
-
-    Args:
-        root: the project: what its .dvcignore names in a folder does not count.
-    """
-    if path.is_dir():
-        hashes = hashes_of(path, root)
-        entries = [{"md5": of, "relpath": name} for name, of in hashes.items()]
-        listing = json.dumps(entries, sort_keys=True).encode()
-        return hashlib.md5(listing, usedforsecurity=False).hexdigest() + FOLDER
-    return md5_file(path) if path.is_file() else None

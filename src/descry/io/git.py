@@ -63,13 +63,13 @@ def head(root: Path) -> Head:
     if branch["branch.oid"] == "(initial)":
         broken = branch["branch.head"] == "(unknown)"
         return Head(unknown="the branch that HEAD names is damaged" if broken else None)
-    changed = [_path(line) for line in lines if line[:2] in ("1 ", "u ")]
+    # The path stands behind 8 fields, or 10 of a conflict.
+    changed = [
+        line.split(" ", 10 if line[0] == "u" else 8)[-1]
+        for line in lines
+        if line[:2] in ("1 ", "u ")
+    ]
     return Head(branch["branch.oid"], changed)
-
-
-def _path(entry: str) -> str:
-    """The path of a line of `git status --porcelain=v2`: behind 8 fields, or 10 of a conflict."""
-    return entry.split(" ", 10 if entry.startswith("u") else 8)[-1]
 
 
 def commit_of(root: Path, revision: str) -> str:

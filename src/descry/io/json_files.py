@@ -2,14 +2,10 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.io.atomic import write_text
 from descry.io.hashing import JSON
 from descry.io.readable import ANY, not_ours, readable
-
-if TYPE_CHECKING:
-    pass
 
 
 def write_json(path: Path, value: JSON) -> None:

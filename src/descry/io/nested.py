@@ -1,12 +1,8 @@
 """Nested objects by dotted key."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from descry.io.hashing import JSON
-
-if TYPE_CHECKING:
-    pass
 
 
 def flat(value: JSON, key: str = "") -> dict[str, JSON]:

@@ -1,7 +1,9 @@
-"""Parquet files, each with its provenance."""
+"""Parquet files, each with its provenance; columns of texts of which little is in memory."""
 
 import json
-from collections.abc import Iterable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +13,11 @@ from descry.io.provenance import PROVENANCE
 from descry.io.readable import ANY, made_in, not_ours, readable, unreadable
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow
 
 ROW_GROUP = 2**16  # rows of a Parquet file that are held in memory together
+_HELD = 2  # row groups: neighbours, since what is read together may lie on both sides of a border
 
 
 def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
@@ -52,6 +56,38 @@ def read_table(
         return pq.read_table(path, columns=columns, filters=only, use_threads=False)
 
 
+def read_where(
+    path: Path, made_by: str, columns: list[str], values: Mapping[str, int]
+) -> "pyarrow.Table":
+    """Some columns of a Parquet file, of the rows that have these whole numbers in others.
+
+    Row groups without such rows are passed over; of the others some rows are held at a time, where
+    `read_table` holds a row group.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    def having(rows: "pyarrow.Table | pyarrow.RecordBatch") -> "pyarrow.Array":
+        each = [pc.equal(rows.column(name), value) for name, value in values.items()]
+        return reduce(pc.and_, each)
+
+    every = [*values, *columns]
+    _check_columns(path, made_by, every)
+    found = []
+    with readable(path, made_by, "Parquet"), pq.ParquetFile(path, pre_buffer=False) as file:
+        schema = pa.schema([file.schema_arrow.field(name) for name in columns])
+        for group in range(file.num_row_groups):
+            keys = file.read_row_group(group, columns=list(values), use_threads=False)
+            if pc.any(having(keys)).as_py():
+                for rows in file.iter_batches(ROW_GROUP, [group], every, use_threads=False):
+                    found.append(rows.filter(having(rows)).select(columns))
+        return pa.Table.from_batches(found, schema)
+
+
 def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
     """Refuse a Parquet file that another stage or program wrote, or without one of the columns."""
     import pyarrow.parquet as pq
@@ -64,7 +100,7 @@ def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
     if absent := set(columns or ()) - set(schema.names):
         raise unreadable(path, made_by, f"no column {min(absent)}")
     if columns is None and (stage := made.get("stage", made_by)) != made_by:
-        raise not_ours(path, made_by, f"made by `descry {stage}`")
+        raise not_ours(path, made_by, f"made by `descry stage {stage}`")
 
 
 def row_count(path: Path, made_by: str) -> int:
@@ -148,3 +184,45 @@ def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["
 def table_provenance(table: "pyarrow.Table") -> JSON:
     """What made a Parquet file."""
     return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
+
+
+class Texts(Sequence[str]):
+    """The texts of a column, in the order of rows; fast where neighbours are read together.
+
+    Raises:
+        InputError: the file is missing or damaged, which may come out while it is read.
+    """
+
+    def __init__(self, path: Path, made_by: str, column: str) -> None:
+        sizes = row_groups(path, made_by)
+        self._starts = [sum(sizes[:group]) for group in range(len(sizes))]
+        self._number = sum(sizes)
+        self._group = lru_cache(_HELD)(
+            lambda group: read_group(path, made_by, column, group).to_pylist()
+        )
+
+    def __len__(self) -> int:
+        return self._number
+
+    def __getitem__(self, row: Any) -> Any:
+        if not 0 <= row < self._number:
+            raise IndexError(row)
+        group = bisect_right(self._starts, row) - 1
+        return self._group(group)[row - self._starts[group]]
+
+    def __iter__(self) -> Iterator[str]:
+        for group in range(len(self._starts)):
+            yield from self._group(group)
+
+
+class Chosen(Sequence[str]):
+    """Some of a sequence's texts, by their rows."""
+
+    def __init__(self, texts: Sequence[str], rows: "Sequence[int] | np.ndarray") -> None:
+        self._texts, self._rows = texts, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._texts[self._rows[place]]

@@ -3,12 +3,8 @@
 from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.io.hashing import JSON, sha256_file
-
-if TYPE_CHECKING:
-    pass
 
 PROVENANCE = "descry"  # the attribute or metadata key that says what made a file
 

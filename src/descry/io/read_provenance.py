@@ -1,16 +1,12 @@
 """What made a result, whatever its format."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import read_json
 from descry.io.provenance import PROVENANCE
 from descry.io.readable import made_in, readable
-
-if TYPE_CHECKING:
-    pass
 
 
 def provenance_of(path: Path, made_by: str) -> JSON:

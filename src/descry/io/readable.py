@@ -4,14 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.sanitize import printable
-
-if TYPE_CHECKING:
-    pass
 
 _SHOWN = 200  # characters shown of why a file cannot be read
 ANY = "STAGE"  # for `made_by`: a file of whatever stage, or of none
@@ -23,6 +19,10 @@ class MalformedError(Exception):
     """What a file holds is not of the form that its reader looks for."""
 
 
+# What libraries throw at a damaged file, as far as known; besides pyarrow's own.
+_LIBRARIES = (MalformedError, OSError, LookupError, ValueError, RuntimeError)
+
+
 @contextmanager
 def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
     """Name the file where a library cannot read it: around the library's calls, nothing of ours.
@@ -31,30 +31,23 @@ def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
         InputError: it is missing, of another kind, or damaged.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file: make it with `descry {made_by}`")
+        raise InputError(f"{path}: no such file: make it with `descry stage {made_by}`")
     try:
         if made_by != ANY:
             _refuse_another_kind(path, made_by, kind)
         yield
     except Exception as error:
-        if not _is_library_s(error):
+        arrow = type(error).__module__.partition(".")[0] == "pyarrow"
+        if not (arrow or isinstance(error, _LIBRARIES)):
             raise
         raise unreadable(path, made_by, error) from error
-
-
-def _is_library_s(error: Exception) -> bool:
-    """Whether a library throws such an exception at a damaged file, as far as known."""
-    arrow = type(error).__module__.partition(".")[0] == "pyarrow"
-    return arrow or isinstance(
-        error, (MalformedError, OSError, LookupError, ValueError, RuntimeError)
-    )
 
 
 def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
     """That a result is damaged or not of its form, and what to do."""
     lines = printable(str(why).partition("\n")[0])
     reason = lines[:_SHOWN] or type(why).__name__
-    advice = f"make it again: `descry {made_by}`"
+    advice = f"make it again: `descry stage {made_by}`"
     if _is_unfinished(path):
         advice = "remove it and run the stage again"
     if made_by == ANY:
@@ -65,7 +58,7 @@ def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
 def not_ours(path: Path, made_by: str, what: str) -> InputError:
     """That descry, or that stage of it, did not write a file."""
     reviews = "; reviews are named by corpus.reviews in params.yaml" if made_by == "corpus" else ""
-    return InputError(f"{path}: {what}: expected is what `descry {made_by}` writes{reviews}")
+    return InputError(f"{path}: {what}: expected is what `descry stage {made_by}` writes{reviews}")
 
 
 def _refuse_another_kind(path: Path, made_by: str, kind: str) -> None:

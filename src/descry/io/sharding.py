@@ -1,8 +1,7 @@
 """A shard: one of several jobs that share a stage's work.
 
-The work lies in numbered pieces that are computed each by itself, the same however they are shared
-out: slabs of prompts, blocks of sentences, groups of neurons. So any number of shards gives the
-same bytes.
+The work lies in numbered pieces: chunks of prompts, blocks of sentences, groups of neurons. Each
+piece is computed by itself, whichever shard has it, so any number of shards gives the same bytes.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Outlines: lines of words with lines below them, for the terminal and for a page."""
+"""Outlines: lines of words with lines below them."""
 
 from dataclasses import dataclass, field
 

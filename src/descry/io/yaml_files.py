@@ -2,15 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from descry.errors import InputError
 from descry.io.hashing import JSON
-
-if TYPE_CHECKING:
-    pass
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -19,12 +19,12 @@ class SetCounts:
 
     Attributes:
         count: int32 [neurons, descriptors], exemplars that the descriptor applies to.
-        answered: likewise, exemplars with an answer; 0 where the set was not asked about as a
-            whole.
+        answered: int32 [neurons, descriptors], exemplars with an answer; 0 where the set was not
+            asked about as a whole.
         asked: bool [neurons], whether it was.
         base_count: int64 [descriptors], of the sentences that stand for the split, those that the
             descriptor applies to.
-        base_answered: likewise, those with an answer.
+        base_answered: int64 [descriptors], of the same sentences, those with an answer.
     """
 
     count: np.ndarray
@@ -34,7 +34,7 @@ class SetCounts:
     base_answered: np.ndarray
 
     def keep(self, columns: Sequence[int]) -> "SetCounts":
-        """Some of the descriptors."""
+        """The counts of some descriptors."""
         of_sets = self.count[:, columns], self.answered[:, columns], self.asked
         return SetCounts(*of_sets, self.base_count[columns], self.base_answered[columns])
 
@@ -114,8 +114,8 @@ def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray
 def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:
     """The descriptors assigned to each neuron: bool [neurons, descriptors].
 
-    Those with f(c) > threshold; of them the `top_k` most frequent (ties: the earlier descriptor),
-    or all if `top_k` is None.
+    Assigned are the descriptors with f(c) > threshold: of these the `top_k` most frequent (ties:
+    the earlier descriptor), or all if `top_k` is None.
     """
     assigned: np.ndarray = np.greater(f, threshold)  # NaN is never greater
     return assigned if top_k is None else assigned & (ranks(f) < top_k)

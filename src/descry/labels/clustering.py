@@ -117,7 +117,7 @@ def _spans(sizes: np.ndarray) -> Iterator[tuple[int, int]]:
 def _led(
     pairs: Alike, rank: np.ndarray, centre: np.ndarray, start: int, stop: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the rows of a span of ranks can take: the ranks, and where those of each row end.
+    """The ranks that the rows of a span of ranks can take, and where the ranks of each row end.
 
     Rows of lower ranks are in groups when a row's turn comes, so only higher ones are read.
     """

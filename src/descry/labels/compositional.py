@@ -38,12 +38,12 @@ class Formula:
 
     @property
     def descriptors(self) -> tuple[int, ...]:
-        """Its columns of B, in order."""
+        """The formula's columns of B, in order."""
         return (self.first, *(descriptor for _, descriptor in self.rest))
 
     @property
     def length(self) -> int:
-        """How many descriptors it has."""
+        """How many descriptors the formula has."""
         return 1 + len(self.rest)
 
     def text(self, names: list[str]) -> str:
@@ -55,7 +55,7 @@ class Formula:
         return text
 
     def holds(self, flags: np.ndarray) -> np.ndarray:
-        """The sentences that it holds for: flags [sentences], or words of them.
+        """The sentences that the formula holds for: flags [sentences], or words of them.
 
         Args:
             flags: of a Yes, bool [descriptors, sentences], or several in an integer.
@@ -135,11 +135,8 @@ class _Counts:
 
     def _together(self, formula: Formula) -> np.ndarray:
         """For how many both a formula and a descriptor hold: int64 [descriptors]."""
-        return _ones(self._bits & formula.holds(self._bits))
-
-
-def _ones(bits: np.ndarray) -> np.ndarray:
-    return np.asarray(np.bitwise_count(bits).sum(axis=1, dtype=np.int64))
+        both = self._bits & formula.holds(self._bits)
+        return np.asarray(np.bitwise_count(both).sum(axis=1, dtype=np.int64))
 
 
 @dataclass
@@ -246,7 +243,12 @@ def _leaders(scores: np.ndarray, formulas: list[Formula], width: int) -> dict[Fo
         op, parent = divmod(rest, scores.shape[1])
         found.setdefault(_longer(formulas[parent], OPS[op], descriptor), place)
         least = flat[place]
-    ranked = sorted(found, key=lambda formula: (-flat[found[formula]], _order(formula)))
+
+    def order(formula: Formula) -> tuple[float, tuple[int, ...], list[int]]:
+        ops = [OPS.index(op) for op, _ in formula.rest]
+        return -flat[found[formula]], formula.descriptors, ops
+
+    ranked = sorted(found, key=order)
     return {formula: found[formula] for formula in ranked[:width]}
 
 
@@ -259,16 +261,12 @@ def _longer(formula: Formula, op: Op, descriptor: int) -> Formula:
     rest = (*formula.rest, (op, descriptor))
     opening: Op = "or" if rest[0][0] == "or" else "and"
     runs = groupby(((opening, formula.first), *rest), key=lambda part: part[0] == "or")
-    parts = [part for _, run in runs for part in sorted(run, key=_negated_last)]
+    parts = [
+        part
+        for _, run in runs
+        for part in sorted(run, key=lambda part: (part[0] == "and not", part[1]))
+    ]
     return Formula(parts[0][1], tuple(parts[1:]))
-
-
-def _negated_last(part: tuple[Op, int]) -> tuple[bool, int]:
-    return part[0] == "and not", part[1]
-
-
-def _order(formula: Formula) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    return formula.descriptors, tuple(OPS.index(op) for op, _ in formula.rest)
 
 
 def _joined(held: np.ndarray, op: Op, descriptor: np.ndarray) -> np.ndarray:

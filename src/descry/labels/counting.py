@@ -89,10 +89,9 @@ def random_pools(
 
 
 class PackedFlags:
-    """The flags of a sentence beside each other, eight columns to a byte, to be counted in sets.
+    """The flags of a sentence, eight columns to a byte, to be counted in sets of sentences.
 
-    Sets may come a block at a time, which `Sets` would want all of; it wants weights, too, where
-    here are bits.
+    Sets may come a block at a time, where `SparseSets` needs all; it adds up weights, too.
     """
 
     def __init__(self, flags: BitMatrix) -> None:

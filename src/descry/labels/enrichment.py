@@ -1,6 +1,6 @@
 """Enrichment: descriptors that are over-represented among a neuron's exemplars.
 
-How often a descriptor is in a neuron's set is held against drawing as many sentences at random: the
+How often a descriptor is in a neuron's set is compared with as many sentences drawn at random: the
 upper tail of the hypergeometric distribution, and over all pairs of neuron and descriptor the false
 discovery rate of Benjamini & Hochberg (1995).
 """
@@ -31,9 +31,9 @@ def enrichment(
 
     Args:
         count: int [neurons, descriptors], Yes in the exemplar set.
-        drawn: likewise, answers in the set; 0 where there are none to test.
+        drawn: int [neurons, descriptors], answers in the set; 0 where there are none to test.
         marked: int [descriptors], Yes in the sentences that stand for the split.
-        whole: likewise, answers in them.
+        whole: int [descriptors], answers in the same sentences.
         within: whether the sets are among those sentences; else they stand beside them, and the two
             are pooled (Fisher's exact test).
     """
@@ -63,7 +63,7 @@ def upper_tails(marked: int, whole: int, drawn: int) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def _pooled(marked: int, whole: int, drawn: int) -> np.ndarray:
-    """The same where the set stands beside the sentences: each count belongs to the pool."""
+    """P(X >= x) of a set that is pooled with the sentences: its own Yes are among the marked."""
     return np.array(
         [upper_tails(marked + count, whole + drawn, drawn)[count] for count in range(drawn + 1)]
     )

@@ -118,7 +118,7 @@ def _shortened(block: np.ndarray, axes: np.ndarray) -> np.ndarray:
 
 
 def _checked(vectors: np.ndarray, threshold: float, first: np.ndarray, second: np.ndarray) -> Pairs:
-    """Those of the pairs that are alike by their cosine."""
+    """The pairs whose cosine reaches the threshold."""
     cosines = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), _CHECKED):
         some = slice(start, start + _CHECKED)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -11,13 +10,41 @@ import pyarrow.compute as pc
 from descry.activations.top_k import ENDS, HIGHEST
 from descry.corpus.splits import HALVES, SPLITS
 from descry.io.hashing import JSON
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, read_where
 from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(frozen=True)
+class Numbers:
+    """A label's row in one split, and whether it was assigned there; None where undefined."""
+
+    assigned: bool
+    f: float | None
+    count: int
+    base_rate: float | None
+    lift: float | None
+    p: float | None
+    q: float | None
+
+
+NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
+
+
+def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
+    """A neuron's rows of labels.parquet, and no others.
+
+    Args:
+        layer: its number in the model.
+    """
+    names = [field.name for field in fields(Numbers)]
+    columns, only = ["end", "descriptor", "split", *names], {"layer": layer, "neuron": index}
+    found: NeuronLabels = {}
+    for row in read_where(path, "label", columns, only).to_pylist():
+        end, descriptor, split = (row.pop(name) for name in ("end", "descriptor", "split"))
+        found.setdefault(end, {}).setdefault(descriptor, {})[split] = Numbers(**row)
+    return found
 
 
 @dataclass(frozen=True)
@@ -46,8 +73,8 @@ class Labels:
     def strength(self) -> np.ndarray:
         """By what neurons are ordered: float64 [layers, neurons], below 0 where there is no label.
 
-        The highest lift of a neuron's labels, each that of the half where it is lower: a label that
-        one half does not bear out does not come to the top.
+        The highest lift of a neuron's labels. Of a label the lift in the half where it is lower
+        counts: a label that one half does not bear out does not come to the top.
         """
         lifts = [np.nan_to_num(self.splits[half].lift) for half in HALVES]
         lowest = np.asarray(np.minimum(*lifts))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from descry.activations.nan_stats import ratio
-from descry.labels.assignment import Frequency, shares
+from descry.labels.assignment import Frequency, SetCounts, assign, broad_descriptors, shares
 from descry.labels.enrichment import enrichment, strength
 
 _NEAR = 1.25  # times the average share: a cut below it tells little
@@ -76,6 +76,43 @@ class Rule:
     def bound(self, cut: float) -> float:
         """The strength above which a descriptor is assigned at a cut."""
         return cut if self.name == "composition" else -math.log10(cut)
+
+    def numbers(self, sets: SetCounts, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
+        """A split's labels by column of labels.parquet, each [neurons, descriptors].
+
+        Args:
+            top_k: labels of a neuron, at most; None for all.
+            within: whether the exemplars are among the sentences that stand for the split.
+        """
+        f, base = sets.f(self.frequency), sets.base(self.frequency)
+        of_split = sets.base_count, sets.base_answered, within
+        tested = enrichment(sets.count, sets.answered, *of_split)
+        strong = f if self.name == "composition" else strength(tested.q)
+        return {
+            "f": f,
+            "count": sets.count,
+            "base_rate": np.broadcast_to(base, f.shape),
+            "lift": sets.lift(self.frequency),
+            "p": tested.p,
+            "q": tested.q,
+            "assigned": assign(above_base(strong, f, base), self.bound(self.cut), top_k),
+        }
+
+    def broad(self, sets: SetCounts, silent: int, share: float) -> list[tuple[int, float]]:
+        """Descriptors that are dropped, as `broad_descriptors` gives them.
+
+        Enrichment has none: what is common everywhere is not enriched. Of a few chosen neurons
+        nearly every label is on most: breadth is judged over all that have a set, if all of those
+        were asked about.
+
+        Args:
+            silent: how many neurons have no set.
+            share: of all neurons, above which a descriptor is broad.
+        """
+        of_sets = sets.asked.sum()
+        if self.name == "enrichment" or not of_sets or of_sets + silent < len(sets.asked):
+            return []
+        return broad_descriptors(sets, self.frequency, self.cut, share)
 
     def low_cut(self, descriptors: int) -> str | None:
         """A warning where the cut is about what each of so few descriptors has on average."""

@@ -53,7 +53,7 @@ def label_table(
 
     Args:
         start: the first neuron, counted over all layers.
-        columns: by name, what is of a neuron and a descriptor, each [neurons, descriptors].
+        columns: the further columns by name, each [neurons, descriptors].
     """
     number, each = len(columns["f"]), len(descriptors)
     rows = number * each
@@ -82,7 +82,7 @@ def composed_table(
     """Rows of `COMPOSED`, of all neurons.
 
     Args:
-        ious: `iou`, and where they are known those of `OTHER`, float64 [neurons].
+        ious: `iou`, and the columns `OTHER` where they are known, float64 [neurons].
     """
     number = len(neurons)
     table = {

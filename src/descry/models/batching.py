@@ -1,4 +1,4 @@
-"""Batches within a budget of tokens, in parallel, within the memory; devices."""
+"""Batches within a budget of tokens, in parallel, within the memory."""
 
 import os
 import re
@@ -14,26 +14,6 @@ from descry.io.prefetch import map_ahead
 _NO_MEMORY = re.compile(r"out of memory|can('t|not) allocate memory|alloc_failed", re.IGNORECASE)
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-def pick_device(device: str) -> str:
-    """`auto` is a GPU where there is one.
-
-    Raises:
-        InputError: the device asked for is not here.
-    """
-    import torch
-
-    here = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if device == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if here[name])
-    if not here[device.split(":")[0]]:
-        raise InputError(f"device {device}: none on this machine: use auto or cpu")
-    return device
 
 
 @contextmanager

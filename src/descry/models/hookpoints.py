@@ -74,19 +74,15 @@ def find_site(paths: Sequence[str], site: str) -> Site:
         InputError: the model has none of that name.
     """
     if site not in SITES:
-        path, read_input = site.removesuffix(INPUT), site.endswith(INPUT)
-        return Site(_required(_matching(paths, path), site, paths), read_input)
+        wanted = re.compile(re.escape(site.removesuffix(INPUT)).replace(r"\*", r"\d+"))
+        found = tuple(path for path in paths if wanted.fullmatch(path))
+        return Site(_required(found, site, paths), site.endswith(INPUT))
     names = _ATTENTION if site == ATTENTION_OUTPUT else _FEED_FORWARD
     found = _required(_below_layers(paths, names), site, paths)
     if site == RESIDUAL:
         name = next(name for name in names if found[0].endswith(f".{name}"))
         found = tuple(path.removesuffix(f".{name}") for path in found)
     return Site(found, site == FFN_HIDDEN)
-
-
-def _matching(paths: Iterable[str], pattern: str) -> tuple[str, ...]:
-    wanted = re.compile(re.escape(pattern).replace(r"\*", r"\d+"))
-    return tuple(path for path in paths if wanted.fullmatch(path))
 
 
 def _below_layers(paths: Sequence[str], names: Iterable[str]) -> tuple[str, ...]:

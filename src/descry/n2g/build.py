@@ -1,7 +1,9 @@
 """The graphs of a target model's neurons, made of the sentences that excite them most."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -15,12 +17,10 @@ from descry.n2g.explain import Sample, Settings, explain, halves, sample
 from descry.n2g.graph import Graph
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import graph_scores
-from descry.n2g.sentences import Sentences
 from descry.n2g.tables import Record, Tokens
 from descry.n2g.texts import Text
 
 Place = tuple[int, int]  # of a neuron: its layer's row in the target's layers, its index
-Parted = tuple[Sequence[Text], Sequence[Text]]  # those that a graph is made from, and the others
 Known = list[tuple[Prompt, np.ndarray]]
 _DIGITS = 3  # of an activation at a token: no colour shows more
 
@@ -35,7 +35,7 @@ def of_layers(target: HookedModel, layers: Sequence[int]) -> HookedModel:
 def make_records(
     subject: LayerNeurons,
     leading: Mapping[int, np.ndarray],
-    sentences: Sentences,
+    texts: Callable[[Sequence[int]], list[Text]],
     settings: Settings,
     augmenter: Augmenter | None,
 ) -> list[Record]:
@@ -45,22 +45,21 @@ def make_records(
 
     Args:
         leading: by neuron, rows of the sentences that excite it most; -1 is none.
+        texts: reads the sentences of some rows.
     """
     parted = {
-        neuron: _parted(rows[rows != NOBODY].tolist(), sentences, settings)
+        neuron: halves(
+            texts(rows[rows != NOBODY].tolist()), train=settings.train, seed=settings.seed
+        )
         for neuron, rows in leading.items()
     }
     found = sample({neuron: [*one, *other] for neuron, (one, other) in parted.items()}, subject)
     train = {neuron: found[neuron][: len(one)] for neuron, (one, _) in parted.items()}
     held = {neuron: found[neuron][len(one) :] for neuron, (one, _) in parted.items()}
     return [
-        _record(subject, graph, train[graph.neuron], held[graph.neuron], sentences, settings)
+        _record(subject, graph, train[graph.neuron], held[graph.neuron], settings.firing)
         for graph in explain(train, subject, settings, augmenter)
     ]
-
-
-def _parted(rows: list[int], sentences: Sentences, settings: Settings) -> Parted:
-    return halves(sentences.texts(rows), train=settings.train, seed=settings.seed)
 
 
 def _record(
@@ -68,12 +67,11 @@ def _record(
     graph: Graph,
     train: Sequence[Sample],
     held: Sequence[Sample],
-    sentences: Sentences,
-    settings: Settings,
+    firing: float,
 ) -> Record:
     [layer] = subject.target.layers
     words = _words(graph, subject.target.tokenizer)
-    scores = graph_scores(graph, _known(train), _known(held), firing=settings.firing)
+    scores = graph_scores(graph, _known(train), _known(held), firing=firing)
     tokens = [] if subject.whole else _tokens(train, graph, subject.target.tokenizer)
     return Record(layer, graph, words, _ids(train), _ids(held), tokens, scores, [])
 
@@ -101,3 +99,30 @@ def _words(graph: Graph, tokenizer: Any) -> dict[int, str]:
 
 def _known(samples: Sequence[Sample]) -> Known:
     return [(one.text.tokens, one.activations) for one in samples]
+
+
+def firing_rows(
+    graphs: Sequence[Graph], blocks: Iterable[Sequence[Prompt]], *, firing: float
+) -> list[list[int]]:
+    """The texts in which each graph predicts its neuron to fire at any token.
+
+    A text is held against those graphs alone that have a path from one of its tokens.
+
+    Args:
+        blocks: the tokens of all texts, special ones left out.
+        firing: share of a neuron's highest activation from which on it fires.
+
+    Returns:
+        Of each graph, ascending rows.
+    """
+    starting: dict[int, list[int]] = defaultdict(list)
+    for place, graph in enumerate(graphs):
+        for token in graph.trie.children[0]:
+            starting[token].append(place)
+    found: list[list[int]] = [[] for _ in graphs]
+    for row, tokens in enumerate(chain.from_iterable(blocks)):
+        places = {place for token in tokens for place in starting.get(token, ())}
+        for place in places:
+            if (graphs[place].predict(tokens) >= firing).any():
+                found[place].append(row)
+    return found

@@ -19,9 +19,8 @@ from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.parquet import read_table
 from descry.io.readable import unreadable
-from descry.n2g.drawn import Drawn
-from descry.n2g.graph import Graph
-from descry.n2g.reading import Context, Phrase, bare, contexts, phrase
+from descry.n2g.graph import Drawn, Graph
+from descry.n2g.render import Context, Phrase, bare, contexts, phrase
 from descry.n2g.tables import graph_and_words, neuron_name
 
 _FEW = 5  # neurons that an error names

@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from descry.errors import InputError
-from descry.models.batching import in_parallel, pick_device, plan_batches, quiet, within_memory
+from descry.models.batching import in_parallel, plan_batches, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
-from descry.models.hooked_model import around
+from descry.models.devices import pick_device
+from descry.models.hooked_model import HookedModel, around
 from descry.models.special_tokens import special_as_text, vocabulary_size
-from descry.n2g.augment import Gap, suitable
+from descry.n2g.augment import Augmenter, Gap, suitable
 from descry.n2g.batching import Prompt
+from descry.n2g.explain import Settings
 
 if TYPE_CHECKING:
     import torch
 
+Augment = str | dict[str, Any] | None  # as make_augmenter takes it
 _WORD_START = ("Ġ", "▁")  # byte pairs' and sentencepiece's mark of a token that begins a word
 _WORD_PIECE = "##"  # BERT's mark of one that does not
 
@@ -191,3 +194,33 @@ class NearestWords:
 def _unit(vectors: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return np.asarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny))
+
+
+def make_augmenter(
+    augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
+) -> Augmenter | None:
+    """Where the words for a target model's prompts come from.
+
+    Args:
+        augment: None for nowhere, `embeddings` for the target's own, or a masked language model as
+            the fields of its Checkpoint.
+        batch_tokens: padded tokens of a batch of that model.
+
+    Raises:
+        InputError: as `MaskedLanguageModel`.
+    """
+    if augment is None:
+        return None
+    propose: NearestWords | MaskedLanguageModel
+    if isinstance(augment, dict):
+        propose = MaskedLanguageModel(
+            Checkpoint(**augment),
+            number=settings.substitutes,
+            probability=settings.probability,
+            device=target.device,
+            batch_tokens=batch_tokens,
+        )
+    else:
+        matrix = target.model.get_input_embeddings().weight
+        propose = NearestWords(target.tokenizer, matrix, number=settings.substitutes)
+    return Augmenter(propose, speller(target.tokenizer))

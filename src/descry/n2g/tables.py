@@ -1,23 +1,31 @@
-"""graphs.parquet: what is known of neurons and their graphs, a row a neuron."""
+"""graphs.parquet: what is known of neurons and their graphs, a row a neuron; graphs.csv: means.
+
+The means are those of the paper's table (Foote et al. 2023).
+"""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from descry.errors import InputError
+from descry.io.csv_rows import Row
 from descry.io.hashing import JSON, canonical
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.readable import unreadable
 from descry.n2g.graph import Graph, graph_json, graph_of
-from descry.n2g.scoring import BASELINES, Score
+from descry.n2g.scoring import BASELINES, Score, average
 
 if TYPE_CHECKING:
     import pyarrow
 
+
 PREDICTORS = ("graph", *BASELINES)
+EVERY = "all"  # the row of all layers
+MEANS = ("precision", "recall", "f1", "pearson", "r2")  # of a `Score`, in graphs.csv
+COLUMNS = ["layer", "predictor", "neurons", "firing", *MEANS]
 _OF_PREDICTOR = Score._fields[1:]  # `number` is the same for all
 
 
@@ -156,9 +164,35 @@ def graph_and_words(row: dict[str, Any], path: Path) -> tuple[Graph, dict[int, s
         return graph_of(json.loads(row["graph"] or "null")), found
     except (ValueError, InputError) as error:
         where = f"{path}: {neuron_name(row['layer'], row['neuron'])}"
-        raise InputError(f"{where}: not a graph ({error}): run `descry graphs` again") from error
+        raise InputError(
+            f"{where}: not a graph ({error}): run `descry stage graphs` again"
+        ) from error
 
 
 def _defined(row: dict[str, Any], predictor: str) -> list[Any]:
     values = [row[_column(predictor, field)] for field in _OF_PREDICTOR]
     return [math.nan if value is None else value for value in values]
+
+
+def layer_rows(records: Sequence[Record]) -> list[Row]:
+    """Means over the neurons of each layer, and of all, that fire at least once.
+
+    Returns:
+        A row a layer and predictor, with `COLUMNS`: neurons counts all, firing those averaged.
+    """
+    if not records:
+        return []
+    layers = sorted({record.layer for record in records})
+    parts: dict[int | str, list[Record]] = {
+        layer: [record for record in records if record.layer == layer] for layer in layers
+    }
+    parts[EVERY] = list(records)
+    return [_means(layer, name, some) for layer, some in parts.items() for name in PREDICTORS]
+
+
+def _means(layer: int | str, predictor: str, records: Sequence[Record]) -> Row:
+    scores = [record.scores[predictor] for record in records]
+    firing = sum(score.fires > 0 for score in scores)
+    found = average(scores)
+    row = {"layer": layer, "predictor": predictor, "neurons": len(records), "firing": firing}
+    return row | {name: getattr(found, name) for name in MEANS}

@@ -1,14 +1,11 @@
 """The paper's figures 5 to 9 and one more: rows of the result files in, a figure out.
 
-Each score stands beside its nulls. Rows are those of `tidy.read_csv`: numbers are floats, NaN where
+Each score stands beside its nulls. Rows are those of `read_csv`: numbers are floats, NaN where
 undefined. Nothing undefined is drawn; a figure without anything to draw says so.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import wraps
-from itertools import cycle
-from typing import ParamSpec
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -22,7 +19,20 @@ from descry.corpus.splits import HALVES
 from descry.io.csv_rows import Row
 from descry.labels.rules import Rule
 from descry.reporting.ordering import alike, most_frequent
-from descry.reporting.style import BLUE, GREEN, GREY, ORANGE, PURPLE, shown, style
+from descry.reporting.style import (
+    BLUE,
+    CUTS,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    legend,
+    null_marks,
+    rates_axis,
+    say_if_empty,
+    shown,
+    style,
+)
 
 MOST = 100  # descriptors in a figure
 AGAINST = {
@@ -49,27 +59,9 @@ _NULLS = {
 _OTHER_NULL = (GREY, "dotted", "x")
 _IN_FORCE: Row = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (1, 2))}
 _ALIGNED = ("value", "low", "high", "null")
-_COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
-_SWEPT = ("cluster_threshold", "top_percent", "score")
-_BAND = ("at", "value", "low", "high", "null")
-_PER = {"jaccard": "Jaccard per neuron", "jaccard_by_descriptor": "Jaccard per descriptor"}
-_CUT = {"composition": "threshold t", "enrichment": "false discovery rate"}
-
-_Args = ParamSpec("_Args")
 
 
-def _styled(draw: Callable[_Args, Figure]) -> Callable[_Args, Figure]:
-    """Artists take their style when they are made."""
-
-    @wraps(draw)
-    def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> Figure:
-        with style():
-            return draw(*args, **kwargs)
-
-    return drawn
-
-
-@_styled
+@style()
 def precision_recall(curves: Sequence[Row], rule: Rule) -> Figure:
     """Figure 5: precision and recall of the labels against the cut, and at K.
 
@@ -104,7 +96,7 @@ def precision_recall(curves: Sequence[Row], rule: Rule) -> Figure:
         panels[0].set(ylim=(-0.03, 1.03), ylabel=_title(against))
         panels[2].set_title("P@K, R@K")
         panels[2].set_xticks(sorted({r["at"] for r in curves if r["score"].endswith("_k")}))
-        _say_if_empty(panels[2])
+        say_if_empty(panels[2])
         strips[0].set_ylabel("neurons", fontsize=8)
         strips[2].set_xlabel("K")
         strips[2].tick_params(labelbottom=True)
@@ -112,9 +104,9 @@ def precision_recall(curves: Sequence[Row], rule: Rule) -> Figure:
     entries: list[Artist] = []
     for name, (colour, marker) in _SIDES.items():
         entries.append(Line2D([], [], color=colour, marker=marker, label=name))
-        entries.append(Line2D([], [], color=colour, label="its null", **_null_marks(marker)))
+        entries.append(Line2D([], [], color=colour, label="its null", **null_marks(marker)))
     band = Patch(color=GREY, alpha=0.2, label="± deviation over neurons")
-    _legend(figure, [*entries, band, _cut_entry()], columns=3)
+    legend(figure, [*entries, band, _cut_entry()], columns=3)
     return figure
 
 
@@ -134,7 +126,7 @@ def _with_deviation(
     axes.fill_between(at, low, high, color=colour, alpha=0.15, linewidth=0)
     for edge in (low, high):
         axes.plot(at, edge, color=colour, linewidth=0.6, alpha=0.7)
-    axes.plot(at, null, color=colour, **_null_marks(marker))
+    axes.plot(at, null, color=colour, **null_marks(marker))
     axes.plot(at, value, color=colour, marker=marker)
 
 
@@ -145,7 +137,7 @@ def _at_k(axes: Axes, strip: Axes, curves: Sequence[Row], against: str, score: s
     at, value, low, high, null, defined = _column(curves, against, f"{score}_at_k", *names)
     _count(strip, at, defined, colour, marker)
     at = at + (-0.06 if score == "precision" else 0.06)
-    axes.plot(at, null, color=colour, **_null_marks(marker))
+    axes.plot(at, null, color=colour, **null_marks(marker))
     axes.vlines(at, low, high, color=colour, linewidth=1.0)
     axes.plot(at, value, color=colour, marker=marker)
 
@@ -162,11 +154,7 @@ def _count(strip: Axes, at: np.ndarray, defined: np.ndarray, colour: str, marker
     strip.set_ylim(0.6, 1.8 * most)
 
 
-def _null_marks(marker: str) -> Row:
-    return {"linestyle": (0, (4, 2)), "linewidth": 1.1, "marker": marker, "markerfacecolor": "w"}
-
-
-@_styled
+@style()
 def jaccard(curves: Sequence[Row], nulls: Sequence[Row], score: str, rule: Rule) -> Figure:
     """Figures 6 and 7: similarity of the labels of the two halves against the cut.
 
@@ -204,11 +192,11 @@ def jaccard(curves: Sequence[Row], nulls: Sequence[Row], score: str, rule: Rule)
     grid[0, 0].set(ylim=(-0.03 * top, top * 1.03), ylabel=f"Jaccard similarity, per {per}")
     grid[1, 0].set_ylabel(f"{per}s", fontsize=8)
     figure.align_ylabels(list(grid[:, 0]))
-    _legend(figure, [*grid[0, 0].get_legend_handles_labels()[0][::-1], _cut_entry()], columns=2)
+    legend(figure, [*grid[0, 0].get_legend_handles_labels()[0][::-1], _cut_entry()], columns=2)
     return figure
 
 
-@_styled
+@style()
 def correlation(rows: Sequence[Row], shares: dict[str, float]) -> Figure:
     """Figure 8: Pearson correlation of the descriptors, those alike beside each other.
 
@@ -255,7 +243,7 @@ def correlation(rows: Sequence[Row], shares: dict[str, float]) -> Figure:
     return figure
 
 
-@_styled
+@style()
 def descriptor_shares(rows: Sequence[Row]) -> Figure:
     """Figure 9: share of the sentences with each descriptor, in each half and in all.
 
@@ -278,11 +266,11 @@ def descriptor_shares(rows: Sequence[Row]) -> Figure:
     axes.grid(visible=False, axis="y")
     axes.set(ylim=(len(names) - 0.4, -0.6), xlim=(0, None), xlabel="share of sentences")
     axes.set_title(_of(len(names), len(every)))
-    _legend(figure, axes.get_legend_handles_labels()[0], columns=3)
+    legend(figure, axes.get_legend_handles_labels()[0], columns=3)
     return figure
 
 
-@_styled
+@style()
 def alignment(rows: Sequence[Row]) -> Figure:
     """How well labels predict their neurons over all sentences of the half that did not choose.
 
@@ -309,47 +297,8 @@ def alignment(rows: Sequence[Row]) -> Figure:
         axes.axvline(0, color="0.6", linewidth=0.8)
         axes.tick_params(axis="y", length=0)
         axes.set_title("" if len(ends) == 1 else f"{end} activations")
-        _say_if_empty(axes)
-    _legend(figure, panels[0].get_legend_handles_labels()[0], columns=2)
-    return figure
-
-
-@_styled
-def sensitivity(rows: Sequence[Row], rule: Rule) -> Figure:
-    """How similar the labels of the halves are, whatever k, cut and cluster threshold are.
-
-    Args:
-        rows: of `sweep.sweep`; a row of panels per cluster threshold, a line per k.
-        rule: of the labels.
-    """
-    thresholds = list(dict.fromkeys(row["cluster_threshold"] for row in rows)) or [None]
-    percents = list(dict.fromkeys(row["top_percent"] for row in rows))
-    looks = dict(zip(percents, cycle(zip(_COLOURS, "osD^v", strict=True)), strict=False))
-    figure = Figure(figsize=(6.6, 0.7 + 2.5 * len(thresholds)), layout="constrained")
-    grid = figure.subplots(len(thresholds), 2, squeeze=False, sharex=True)
-    for panels, threshold in zip(grid, thresholds, strict=True):
-        for axes, (score, title) in zip(panels, _PER.items(), strict=True):
-            for percent, (colour, marker) in looks.items():
-                key = threshold, percent, score
-                own = [r for r in rows if key == tuple(r[name] for name in _SWEPT)]
-                own.sort(key=lambda row: float(row["at"]))
-                columns = [[row[name] for row in own] for name in _BAND]
-                at, value, low, high, null = np.array(columns, dtype=float)
-                axes.fill_between(at, low, high, color=colour, alpha=0.2, linewidth=0)
-                axes.plot(at, null, color=colour, **_null_marks(marker))
-                axes.plot(at, value, color=colour, marker=marker)
-            at_cluster = "" if threshold is None else f", clusters at {threshold:g}"
-            axes.set(title=title + at_cluster, ylim=(0, None))
-            if rule.name == "enrichment":
-                _rates(axes, sorted({row["at"] for row in rows}))
-            _say_if_empty(axes)
-    for axes in grid[-1]:
-        axes.set_xlabel(_CUT[rule.name])
-    entries: list[Artist] = []
-    for percent, (colour, marker) in looks.items():
-        entries.append(Line2D([], [], color=colour, marker=marker, label=f"k = {percent:g}%"))
-        entries.append(Line2D([], [], color=colour, label="its null", **_null_marks(marker)))
-    _legend(figure, entries, columns=3)
+        say_if_empty(axes)
+    legend(figure, panels[0].get_legend_handles_labels()[0], columns=2)
     return figure
 
 
@@ -385,34 +334,13 @@ def _cut_axis(axes: Axes, strip: Axes, curves: Sequence[Row], against: str, rule
     """The axis of the cut: t, or false discovery rates on a log scale; the one in force marked."""
     (at,) = _column(curves, against, "precision", "at")
     if rule.name == "enrichment":
-        _rates(strip, at)
-    strip.set_xlabel(_CUT[rule.name])
+        rates_axis(strip, at)
+    strip.set_xlabel(CUTS[rule.name])
     strip.tick_params(labelbottom=True)  # in every row of panels
     for part in (axes, strip):
         part.axvline(rule.cut, zorder=0.5, **_IN_FORCE)
-    _say_if_empty(axes)
-
-
-def _rates(axes: Axes, at: Sequence[float] | np.ndarray) -> None:
-    """False discovery rates on a log scale."""
-    axes.set_xscale("log")
-    axes.set_xticks(at, [f"{rate:g}" for rate in at])
-    axes.minorticks_off()
+    say_if_empty(axes)
 
 
 def _cut_entry() -> Line2D:
     return Line2D([], [], label="cut of the labels", **_IN_FORCE)
-
-
-def _say_if_empty(axes: Axes) -> None:
-    """Say so where nothing is drawn."""
-    points = [line.get_xydata() for line in axes.lines if line.get_marker() != "None"]
-    if not any(np.isfinite(np.asarray(part, dtype=float)).all(axis=1).any() for part in points):
-        axes.text(
-            0.5, 0.5, "undefined", color="0.35", ha="center", va="center", transform=axes.transAxes
-        )
-
-
-def _legend(figure: Figure, entries: Sequence[Artist], columns: int) -> None:
-    """One legend beneath all panels."""
-    figure.legend(handles=entries, loc="outside lower center", ncols=columns)

@@ -1,8 +1,6 @@
 """Descriptors in an order that is good to look at."""
 
 import numpy as np
-from scipy.cluster.hierarchy import leaves_list, linkage
-from scipy.spatial.distance import squareform
 
 
 def alike(matrix: np.ndarray) -> list[int]:
@@ -13,6 +11,9 @@ def alike(matrix: np.ndarray) -> list[int]:
     Args:
         matrix: correlations, float64 [n, n], NaN where undefined.
     """
+    from scipy.cluster.hierarchy import leaves_list, linkage
+    from scipy.spatial.distance import squareform
+
     defined = np.isfinite(matrix) & ~np.eye(len(matrix), dtype=bool)
     known = np.flatnonzero(defined.any(axis=1))
     rest = np.flatnonzero(~defined.any(axis=1)).tolist()

@@ -6,12 +6,11 @@ that were dropped. 5: what the clustering made.
 
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
 
 from descry.corpus.splits import draw
 from descry.io.csv_rows import Row
+from descry.io.hashing import JSON
 
-JSON = Any
 _SIZES = ["raw_descriptors", "mentions", "smallest", "median", "largest"]
 COLUMNS: dict[str, list[str]] = {
     "table1": ["id", "sentence", "annotator", "raw_descriptor"],

@@ -9,27 +9,31 @@ from descry.io.json_files import write_json
 from descry.io.parquet import ROW_GROUP, read_blocks
 from descry.io.provenance import provenance
 from descry.io.read_provenance import provenance_of
+from descry.io.section import Count, Place, Section, Threshold
 from descry.io.yaml_files import read_yaml
 from descry.labels.clustering import ANY, Descriptor, Edited, Edits, apply_edits, cluster, describe
 from descry.models.checkpoints import Checkpoint
 from descry.models.embedder import sentence_embedder
+from descry.models.spec import Model
 
 _SHOWN = 8  # edits named in the summary
 PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
 
 
-def run(
-    candidates: Path,
-    edits: Path | None,
-    output: Path,
-    *,
-    section: dict[str, Any],
-    embedder: dict[str, Any],
-    method: Literal["community", "agglomerative"],
-    threshold: float,
-    min_size: int,
-    min_mentions: int,
-    max_descriptors: int,
+class Cluster(Section):
+    """Raw descriptors to descriptors (section 3.1)."""
+
+    embedder: Model
+    method: Literal["community", "agglomerative"]
+    threshold: Threshold
+    min_size: Count
+    min_mentions: Count
+    max_descriptors: Count
+    edits: Place | None
+
+
+def cluster_topics(
+    params: Cluster, *, candidates: Path, edits: Path | None = None, descriptors: Path
 ) -> dict[str, int | str]:
     """Write the descriptors, the most mentioned first, and what was dropped with the reason.
 
@@ -44,26 +48,29 @@ def run(
     if not counts:
         raise InputError(f"{candidates}: no raw descriptor: no answer to p1 names a topic")
     phrases = sorted(counts)
-    checkpoint = Checkpoint(**embedder)
+    checkpoint = Checkpoint(**params.embedder.model_dump())
     vectors = sentence_embedder(checkpoint)(phrases)
-    found = describe(phrases, counts, vectors, cluster(vectors, method, threshold))
-    large = [d for d in found if len(d.phrases) >= min_size and d.mentions >= min_mentions]
+    clusters = cluster(vectors, params.method, params.threshold)
+    found = describe(phrases, counts, vectors, clusters)
+    least = params.min_size, params.min_mentions
+    large = [d for d in found if len(d.phrases) >= least[0] and d.mentions >= least[1]]
     edited = apply_edits(large, wishes)
     ranked = sorted(edited.kept, key=lambda d: not d.edits)  # those named by hand come first
-    chosen, beyond = {d.name for d in ranked[:max_descriptors]}, ranked[max_descriptors:]
+    chosen = {d.name for d in ranked[: params.max_descriptors]}
+    beyond = ranked[params.max_descriptors :]
     kept = [descriptor for descriptor in edited.kept if descriptor.name in chosen]
     if len(kept) < 2:
         raise InputError(
-            f"{candidates}: {len(kept)} clusters of at least {min_size} raw descriptors and"
-            f" {min_mentions} mentions: lower cluster.min_size, min_mentions or threshold"
+            f"{candidates}: {len(kept)} clusters of at least {least[0]} raw descriptors and"
+            f" {least[1]} mentions: lower cluster.min_size, min_mentions or threshold"
         )
     inputs = [candidates] if edits is None else [candidates, edits]
     dropped = [_entry(d) | {"reason": "dropped by hand"} for d in edited.dropped]
     dropped += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
     write_json(
-        output,
+        descriptors,
         {
-            "made": provenance("cluster", section, inputs, PACKAGES),
+            "made": provenance("cluster", params.model_dump(), inputs, PACKAGES),
             "descriptors": [_entry(d) for d in kept],
             "dropped": dropped,
             "too_small": len(found) - len(large),

@@ -1,73 +1,93 @@
 """Stage corpus: reviews -> corpus.parquet."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Self
 
 import pyarrow as pa
+from pydantic import Field, model_validator
 
+from descry.corpus.files import passed_over, review_files
 from descry.corpus.filters import WITHOUT_BLANKS, Sentence, select, split
 from descry.corpus.readers import read_reviews
 from descry.errors import InputError
 from descry.io.parquet import ROW_GROUP, regrouped, row_count, write_batches
 from descry.io.provenance import provenance
+from descry.io.section import Count, Place, Section, Seed, Share, crossed
 from descry.io.temp_database import spilling
 
 PACKAGES = ["datasketch", "py3langid", "pyarrow"]
 
 
-def run(
-    reviews: list[Path],
-    output: Path,
-    *,
-    section: dict[str, Any],
-    text_fields: list[str],
-    per_category: int,
-    min_words: int,
-    max_words: int,
-    language: str,
-    near_duplicate: float,
-    max_invalid: float,
-    seed: int,
-) -> dict[str, int]:
+class Corpus(Section):
+    """Reviews to filtered, deduplicated, split sentences (section 4.2)."""
+
+    reviews: Place
+    text_fields: Annotated[list[str], Field(min_length=1)]
+    per_category: Count
+    min_words: Count
+    max_words: Count
+    language: Annotated[str, Field(pattern=r"^[a-z]{2}$")]
+    near_duplicate: Annotated[float, Field(gt=0, le=0.99)]
+    max_invalid: Share
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _least_and_most(self) -> Self:
+        if self.min_words > self.max_words:
+            raise crossed(
+                f"corpus.min_words {self.min_words} is more than corpus.max_words {self.max_words}"
+            )
+        return self
+
+
+def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> dict[str, object]:
     """Write the corpus: a row per sentence, in the order of ids.
+
+    Args:
+        reviews: files, or folders of them.
 
     Returns:
         The number of reviews kept, and dropped by reason; and what is worth a note of those kept:
-        which field gave the text where several did, and values that are not what they should be.
+        which field gave the text where several did, and values that are not what they should be;
+        and what was passed over in the folders.
 
     Raises:
         InputError: a bad review file, or no review left.
     """
+    files = [file for path in reviews for file in review_files(path)]
     dropped: Counter[str] = Counter()
     noted: Counter[str] = Counter()
     with spilling() as database:
         kept = select(
-            read_reviews(reviews, text_fields, max_invalid, dropped, noted),
+            read_reviews(files, params.text_fields, params.max_invalid, dropped, noted),
             database,
-            per_category=per_category,
-            min_words=min_words,
-            max_words=max_words,
-            language=language,
-            near_duplicate=near_duplicate,
-            seed=seed,
+            per_category=params.per_category,
+            min_words=params.min_words,
+            max_words=params.max_words,
+            language=params.language,
+            near_duplicate=params.near_duplicate,
+            seed=params.seed,
             dropped=dropped,
         )
-        sentences = split(kept, database, seed, dropped)
+        sentences = split(kept, database, params.seed, dropped)
         first = next(sentences, None)
         counts = {reason: n for reason, n in sorted(dropped.items()) if n}
         if first is None:
             why = ", ".join(f"{n} {reason}" for reason, n in counts.items()) or "no reviews at all"
             raise InputError(
-                f"{reviews[0]}: no review is left after filtering ({why}){_unit(counts, language)}"
+                f"{files[0]}: no review is left after filtering ({why})"
+                f"{_unit(counts, params.language)}"
             )
-        made = provenance("corpus", section, reviews, PACKAGES) | {"dropped": counts}
+        made = provenance("corpus", params.model_dump(), files, PACKAGES) | {"dropped": counts}
         notes = _notes(noted)
         made |= {"noted": notes} if notes else {}
-        write_batches(output, _SCHEMA, _groups(chain([first], sentences)), made)
-    return {"kept": row_count(output, "corpus")} | counts | notes
+        write_batches(corpus, _SCHEMA, _groups(chain([first], sentences)), made)
+    beside = passed_over([*reviews, Path(params.reviews)], files)
+    kept_now = {"kept": row_count(corpus, "corpus")}
+    return {**kept_now, **counts, **notes, **beside}
 
 
 def _unit(counts: dict[str, int], language: str) -> str:

@@ -3,47 +3,68 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import pyarrow as pa
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from descry.annotators.base import NO_FRAME, Annotator, Identity
 from descry.annotators.client import AskOptions, Progress, answer_prompts, stored_frame
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
-from descry.annotators.parsing.topics import Topics, read_topics
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.parsing.topics import Topics, clean_concept, read_topics
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompts, p1, p1_template
+from descry.annotators.spec import DescriberSpec
 from descry.corpus.splits import corpus_id, draw
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import write_json
-from descry.io.lazy_column import Texts
-from descry.io.parquet import ROW_GROUP, regrouped, write_batches
+from descry.io.parquet import ROW_GROUP, Texts, regrouped, write_batches
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Seed, Share
 from descry.io.sharding import WHOLE, Shard
 
 PACKAGES = ["keybert", "pyarrow"]
-Example = dict[str, Any]
+Shot = dict[str, Any]  # the 1-shot example: its sentence and concepts
 
 
-def run(
-    corpus: Path,
-    output: Path,
-    cache_folder: Path,
+def _concept(text: str) -> str:
+    if not clean_concept(text):
+        raise PydanticCustomError("topic", "not a topic: words alone, without marks or commas")
+    return text
+
+
+class Example(Section):
+    """The 1-shot example of p1, written by hand."""
+
+    sentence: Annotated[str, Field(pattern=r"\S")]
+    concepts: Annotated[list[Annotated[str, AfterValidator(_concept)]], Field(min_length=1)]
+
+
+class Describe(Section):
+    """Prompt p1 to every annotator (section 3.1)."""
+
+    annotators: Annotated[list[DescriberSpec], Field(min_length=1)]
+    max_descriptors: Count
+    max_words: Count
+    example: Example | None
+    seed: Seed
+    max_failures: Share
+
+
+def describe_sentences(
+    params: Describe,
     *,
-    section: dict[str, Any],
-    annotators: list[JSON],
-    max_descriptors: int,
-    max_words: int,
-    example: Example | None,
-    seed: int,
-    max_failures: float,
-    replay: bool,
-    progress: Progress,
+    corpus: Path,
+    candidates: Path,
+    parts: Sequence[Path] = (),
+    cache_folder: Path,
     journals: Path | None = None,
+    replay: bool = False,
     shard: Shard = WHOLE,
-    again: bool = True,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write the raw descriptors: a row per sentence, annotator and phrase.
 
@@ -51,26 +72,29 @@ def run(
     no row, and is counted; so are phrases that were left out, most of them too long.
 
     Args:
-        journals, shard, again: as stage annotate takes them; the shard before the first asks for
+        parts, journals, shard: as stage annotate takes them; the shard before the first asks for
             the 1-shot example alone.
     """
+    limit = params.max_descriptors
     ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
-    made = provenance("describe", section, [corpus], PACKAGES)
-    workers = [create(spec, "p1", max_descriptors=max_descriptors) for spec in annotators]
+    made = provenance("describe", params.model_dump(), [corpus], PACKAGES)
+    specs = [spec.model_dump() for spec in params.annotators]
+    workers = [create(spec, "p1", max_descriptors=limit) for spec in specs]
 
     def topics(response: JSON) -> Topics:
-        return read_topics(response, max_descriptors, max_words)
+        return read_topics(response, limit, params.max_words)
 
     with TemporaryFile() as spilled:
         rows = _Rows(spilled)
         with opened(cache_folder, journals) as cache:
+            example = params.example.model_dump() if params.example else None
             if example is None:
                 once = AskOptions("example", cache, 1, replay, progress)
-                example = ask_example(
-                    once, workers[0], zero_shot(texts, seed, max_descriptors), topics
-                )
-            prompts = with_example(texts, max_descriptors, example)
-            how = AskOptions("describe", cache, max_failures, replay, progress, shard, again)
+                asked = zero_shot(texts, params.seed, limit)
+                example = ask_example(once, workers[0], asked, topics)
+            prompts = with_example(texts, limit, example)
+            again = not parts or shard != WHOLE
+            how = AskOptions("describe", cache, params.max_failures, replay, progress, shard, again)
             identities, tallies = list[Identity](), list[Counts]()
             while workers:  # each is let go when it has answered: two large models need not fit
                 worker = workers.pop(0)
@@ -80,7 +104,7 @@ def run(
             frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
         counts = {name: sum(tally.brief[name] for tally in tallies) for name in Counts().brief}
         if shard != WHOLE:
-            write_json(output, {"annotators": [tally.counts() for tally in tallies]})
+            write_json(candidates, {"annotators": [tally.counts() for tally in tallies]})
             return counts
         who = zip(identities, frames, strict=True)
         made |= {
@@ -88,7 +112,7 @@ def run(
         }
         made |= {"example": example, "failed": counts["failed"], "cut": counts["cut"]}
         made |= {"corpus_id": corpus_id(ids)}
-        write_batches(output, _Rows.SCHEMA, rows.tables(), made)
+        write_batches(candidates, _Rows.SCHEMA, rows.tables(), made)
         found = {"no topics": rows.empty, "phrases left out": rows.left_out}
         found |= {"descriptors": rows.number, "distinct": len(rows.distinct)}
         return {"sentences": len(ids)} | counts | found
@@ -170,7 +194,7 @@ def zero_shot(texts: Sequence[str], seed: int, max_descriptors: int) -> Prompts:
 
 def ask_example(
     how: AskOptions, worker: Annotator, prompts: Prompts, topics: Callable[[JSON], Topics]
-) -> Example:
+) -> Shot:
     """The 1-shot example: a sentence of the corpus, and what the first annotator says of it.
 
     Raises:
@@ -189,7 +213,7 @@ def ask_example(
     return {"sentence": prompts[0].sentence, "concepts": concepts}
 
 
-def with_example(texts: Sequence[str], max_descriptors: int, example: Example) -> Prompts:
+def with_example(texts: Sequence[str], max_descriptors: int, example: Shot) -> Prompts:
     """The questions about all sentences."""
     shot = example["sentence"], example["concepts"]
     return p1(texts, p1_template(max_descriptors, *shot))

@@ -1,15 +1,18 @@
 """Stage evaluate: labels against the other half, gold labels and a judge -> scores (section 5)."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import Field
 
-from descry.activations.exemplar_files import has_exemplars, read_ends
+from descry.activations.exemplar_files import has_exemplars, read_ends, read_exemplars
 from descry.activations.nan_stats import mean
+from descry.activations.store import DATA, neuron_blocks
 from descry.activations.top_k import HIGHEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
@@ -27,15 +30,22 @@ from descry.evaluation.agreement import (
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.gold import read_gold, unused_gold
-from descry.evaluation.label_scores import label_scores
+from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
 from descry.evaluation.null_models import means_of, scores
 from descry.io.atomic import write_text
 from descry.io.csv_rows import Row, defined, write_csv
+from descry.io.hdf5 import reading_hdf5
 from descry.io.json_files import write_json
 from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance
+from descry.io.section import Count, Place, Section, Seed, Threshold
+from descry.labels.results import read_labels
 from descry.labels.rules import Rule
+
+if TYPE_CHECKING:
+    import h5py
 
 BRIEF = {  # name: labels held against, score, and what of it
     "halves_jaccard": ("halves", "jaccard", "value"),
@@ -46,9 +56,25 @@ BRIEF = {  # name: labels held against, score, and what of it
     "gold_recall": ("gold", "recall", "value"),
 }
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
+MEMORY = 2**28  # bytes of activations held at a time
 
 
-def run(
+class Evaluate(Section):
+    """Scores of the labels (section 5), each beside its nulls."""
+
+    gold: Place | None
+    thresholds: Annotated[list[Threshold], Field(min_length=1)]
+    rates: Annotated[list[Threshold], Field(min_length=1)]
+    max_k: Count
+    truth_top: Count
+    permutations: Count
+    bootstraps: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+def evaluate_labels(
+    params: Evaluate,
+    *,
     corpus: Path,
     activations: Path,
     exemplars: Path,
@@ -57,7 +83,7 @@ def run(
     judgements: Path,
     labels: Path,
     composed: Path,
-    gold: Path | None,
+    gold: Path | None = None,
     metrics: Path,
     curves: Path,
     nulls: Path,
@@ -66,15 +92,6 @@ def run(
     correlation: Path,
     scored: Path,
     brief: Path,
-    *,
-    section: dict[str, Any],
-    thresholds: list[float],
-    rates: list[float],
-    max_k: int,
-    truth_top: int,
-    permutations: int,
-    bootstraps: int,
-    seed: int,
 ) -> dict[str, str]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
@@ -101,12 +118,14 @@ def run(
         yes["judge"] = _yes(judge)
         warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
-            raise InputError(f"{judgements}: not of these annotations: run `descry judge` again")
+            raise InputError(
+                f"{judgements}: not of these annotations: run `descry stage judge` again"
+            )
         judge = judge.only(kept)
         truths["judge"], asked["judge"] = judge.answer, judge.asked
-    steps = thresholds if rule.name == "composition" else rates
-    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), max_k, truth_top)
-    how = {"permutations": permutations, "bootstraps": bootstraps, "seed": seed}
+    steps = params.thresholds if rule.name == "composition" else params.rates
+    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
+    how = params.model_dump(include={"permutations", "bootstraps", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
     reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []
@@ -125,14 +144,12 @@ def run(
             chance = means_of(without[name], grid.cuts) if name in without else None
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
-        of_labels, means = label_scores(
-            activations, exemplars, labels, end, study.b, rows, reliable, seed
-        )
-        every_label.append(of_labels)
-        aligned += means
+        held_out = _held_out(activations, exemplars, labels, end, study.b, rows, params.seed)
+        every_label.append(held_out.table(reliable))
+        aligned += held_out.means()
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
-    made = provenance("evaluate", section, inputs, PACKAGES)
+    made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
     value = {
         "made": made,
         "annotator": {name: _annotator(found, name) for name, found in agreed.items()},
@@ -176,6 +193,40 @@ def _yes(b: Annotations) -> Row:
     words = one_sided(b.annotator["name"], yes, answered)
     found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
     return found | ({"warning": words} if words else {})
+
+
+def _held_out(
+    activations: Path,
+    exemplars: Path,
+    labels: Path,
+    end: str,
+    b: Annotations,
+    rows: dict[str, np.ndarray],
+    seed: int,
+) -> HeldOutScores:
+    """Score the labels of each half on the other, some neurons at a time."""
+    table, sets = read_labels(labels, end), {}
+    for half in HALVES:
+        found = read_exemplars(exemplars, half, end)
+        sets[half] = found.reshape(-1, found.shape[2])
+    scores = HeldOutScores(table, end, sets, b, rows, seed)
+    threads = cores()
+    with reading_hdf5(activations, "activations") as file:
+        if DATA not in file:
+            scores.add(slice(0, len(table.neurons)), None)
+            return scores
+        data: h5py.Dataset = file[DATA]
+
+        def read() -> Iterator[tuple[slice, np.ndarray]]:
+            for layer, columns in neuron_blocks(data, MEMORY // (3 * (threads + 2))):
+                first = layer * data.shape[2]
+                span = slice(first + columns.start, first + columns.stop)
+                if scores.wants(span):
+                    yield span, data[:, layer, columns].astype(np.float32, copy=False)
+
+        for _ in map_ahead(lambda block: scores.add(*block), read(), threads):
+            pass  # `scores` keeps what is found
+    return scores
 
 
 class _Judged(NamedTuple):

@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from descry.activations.exemplar_files import BOTTOM_GROUP, exemplar_group
 from descry.activations.histogram import Distribution
@@ -20,13 +21,12 @@ from descry.activations.top_k import (
     NOBODY,
     REASONS,
     bottom,
-    cut,
+    exemplar_sets,
     exemplar_size,
     leaders,
     merged,
     never_changes,
     reasons,
-    set_sizes,
 )
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
@@ -36,6 +36,7 @@ from descry.io.parquet import read_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance, recorded
 from descry.io.readable import MalformedError
+from descry.io.section import Count, Section
 
 if TYPE_CHECKING:
     import h5py
@@ -60,16 +61,21 @@ class Part(NamedTuple):
     distribution: Distribution
 
 
-def run(
+class Exemplars(Section):
+    """The sentences that excite a neuron most, and least (section 3.3)."""
+
+    top_percent: Annotated[float, Field(gt=0, le=50)]
+    min_size: Count
+    lowest: bool
+
+
+def select_exemplars(
+    params: Exemplars,
+    *,
     corpus: Path,
     activations: Path,
-    output: Path,
-    *,
-    section: dict[str, Any],
-    top_percent: float,
-    min_size: int,
-    lowest: bool,
-    passing: bool = False,
+    exemplars: Path,
+    made: JSON | None = None,
 ) -> dict[str, int]:
     """Write the exemplar sets, a group per split (all, calibration, validation).
 
@@ -80,16 +86,20 @@ def run(
     `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are.
 
     Args:
-        passing: the activations are not kept: they are no input that could be looked at later.
+        made: what made the file, where it is not just this stage from these files.
     """
+    min_size = params.min_size
     splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
-    sizes = {name: exemplar_size(len(rows), top_percent, min_size) for name, rows in splits.items()}
-    ends = ENDS if lowest else (HIGHEST,)
+    sizes = {
+        name: exemplar_size(len(rows), params.top_percent, min_size)
+        for name, rows in splits.items()
+    }
+    ends = ENDS if params.lowest else (HIGHEST,)
     with ExitStack() as stack:
         source = stack.enter_context(reading_hdf5(activations, "activations"))
-        read = [corpus] if passing else [corpus, activations]
-        made = provenance("exemplars", section, read, PACKAGES)
-        file = stack.enter_context(writing_hdf5(output, made))
+        if made is None:
+            made = provenance("exemplars", params.model_dump(), [corpus, activations], PACKAGES)
+        file = stack.enter_context(writing_hdf5(exemplars, made))
         origin = _origin(source)
         _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
@@ -132,7 +142,7 @@ def _origin(file: "h5py.File") -> JSON:
 
 def _check(origin: Any, activations: Path, corpus: str) -> None:
     if corpus not in origin["inputs"].values():
-        raise InputError(f"{activations}: not of this corpus: run `descry activations` again")
+        raise InputError(f"{activations}: not of this corpus: run `descry stage activations` again")
     if origin["position"] == "tokens":
         raise InputError(
             f"{activations}: exemplars want one activation a sentence, and these are of every token"
@@ -207,21 +217,15 @@ def _results(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The datasets of exemplars.h5 with a part's values, neurons first."""
     still = never_changes(part.distribution.lowest, part.distribution.highest)
-
-    def sets(found: Found, places: int, least: int) -> Found:
-        rows, values = found
-        taken = np.where(still, 0, set_sizes(values, places, least))
-        return cut(rows[:, :places], values[:, :places], taken)
-
     for end in ends:
         halves = [part.leading[half, end] for half in HALVES]
         leading = dict(zip(HALVES, halves, strict=True)) | {"all": merged(halves, sizes["all"] + 1)}
         for split, size in sizes.items():
-            rows, values = sets(leading[split], size, min_size)
+            rows, values = exemplar_sets(*leading[split], still, size, min_size)
             group = exemplar_group(split, end)
             yield f"{group}/row", rows
             yield f"{group}/activation", values * (1 if end == HIGHEST else -1)
-    rows, values = sets(part.bottom, BOTTOM, 1)
+    rows, values = exemplar_sets(*part.bottom, still, BOTTOM, 1)
     yield f"{BOTTOM_GROUP}/row", rows
     yield f"{BOTTOM_GROUP}/activation", -values
     for name, values in part.distribution.summary().items():

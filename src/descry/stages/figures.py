@@ -3,18 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from descry.io.csv_rows import Row, read_csv, write_csv
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Seed
 from descry.labels.results import labelled_ends, read_labels
 from descry.labels.rules import Rule
-from descry.reporting import figures as draw
 from descry.reporting import paper_tables as tabulate
-from descry.reporting.style import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,17 @@ BY_CHANCE = ("at", "mean", "low", "high")
 ALIGNED = ("value", "low", "high", "null")
 
 
-def run(
+class Figures(Section):
+    """The paper's figures and tables."""
+
+    dpi: Annotated[int, Field(ge=50, le=600)]
+    sentences: Count
+    seed: Seed
+
+
+def draw_figures(
+    params: Figures,
+    *,
     corpus: Path,
     candidates: Path,
     clusters: Path,
@@ -40,22 +51,18 @@ def run(
     figures: Path,
     tables: Path,
     plots: Path,
-    *,
-    section: dict[str, Any],
-    dpi: int,
-    sentences: int,
-    seed: int,
 ) -> dict[str, int]:
     """Write figures as SVG and PNG, tables as tidy CSV, and curves in the form that DVC plots.
 
     Args:
         figures, tables, plots: the folders to write to.
-        dpi: pixels per inch of a PNG.
-        sentences: examples in table 1, drawn by `seed`.
 
     Raises:
         InputError: a file is missing, or not what the stages write.
     """
+    from descry.reporting import figures as draw  # here, as it imports matplotlib
+    from descry.reporting.style import save
+
     of_labels = table_provenance(read_table(labels, "label", []))
     rated = read_csv(curves, "evaluate", RATED)
     shares = read_csv(descriptors, "evaluate", SHARES)
@@ -68,12 +75,14 @@ def run(
         "descriptor_shares": draw.descriptor_shares(shares),
     }
     drawn |= _curves(rated, read_csv(nulls, "evaluate", BY_CHANCE), Rule.of(of_labels["params"]))
-    written = _tables(corpus, candidates, clusters, labels, of_labels, sentences, seed)
+    written = _tables(
+        corpus, candidates, clusters, labels, of_labels, params.sentences, params.seed
+    )
     inputs = [corpus, candidates, clusters, labels, curves, nulls, alignment]
-    made = provenance("figures", section, [*inputs, descriptors, correlation], PACKAGES)
+    made = provenance("figures", params.model_dump(), [*inputs, descriptors, correlation], PACKAGES)
     for name, figure in drawn.items():
         for kind in KINDS:
-            save(figure, figures / f"{name}.{kind}", made, dpi)
+            save(figure, figures / f"{name}.{kind}", made, params.dpi)
     for name, rows in written.items():
         write_csv(tables / f"{name}.csv", rows, tabulate.COLUMNS[name])
     for name, (columns, rows) in plotted(rated).items():
@@ -82,6 +91,8 @@ def run(
 
 
 def _curves(rated: list[Row], by_chance: list[Row], rule: Rule) -> "dict[str, Figure]":
+    from descry.reporting import figures as draw
+
     return {
         "precision_recall": draw.precision_recall(rated, rule),
         "jaccard_by_neuron": draw.jaccard(rated, by_chance, "jaccard", rule),
@@ -127,7 +138,9 @@ def _labelled(labels: Path, end: str) -> Iterator[tuple[str, tuple[float, int]]]
 
 def plotted(rated: list[Row]) -> dict[str, tuple[list[str], list[Row]]]:
     """Columns and rows of the files that `dvc plots` draws: it cannot filter rows by itself."""
-    against = draw.compared(rated)[0]
+    from descry.reporting.figures import compared
+
+    against = compared(rated)[0]
     files = {
         "precision_recall": (against, {"precision": "precision", "recall": "recall"}),
         "at_k": (against, {"precision": "precision_at_k", "recall": "recall_at_k"}),

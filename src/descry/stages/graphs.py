@@ -1,13 +1,14 @@
 """Stage graphs: what neurons respond to, as graphs of tokens (N2G) -> graphs.parquet."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
+from pydantic import Field, model_validator
 
 from descry.activations.store import refuse_another
 from descry.errors import InputError
@@ -15,48 +16,80 @@ from descry.io.csv_rows import write_csv
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
-from descry.models.hooked_model import HookedModel, Position
-from descry.models.neurons import Choice, Neurons, choose
+from descry.models.hooked_model import HookedModel
+from descry.models.neurons import Neurons, choose
+from descry.models.spec import Model, NeuronNames
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
-from descry.n2g.build import Place, make_records, of_layers
+from descry.n2g.build import Place, firing_rows, make_records, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
-from descry.n2g.firing import firing_rows
 from descry.n2g.layer_model import LayerNeurons
-from descry.n2g.sentences import Sentences
-from descry.n2g.substitutes import MaskedLanguageModel, NearestWords, speller
-from descry.n2g.summary import COLUMNS, layer_rows
-from descry.n2g.tables import Record, read_records, write_records
+from descry.n2g.substitutes import make_augmenter
+from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
+from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
 
+if TYPE_CHECKING:  # not its code: an edit of that stage is none of this one
+    from descry.stages.activations import Activations
+
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
-_TARGET = ("site", "layers", "dtype", "device", "max_tokens")
-Augment = str | dict[str, Any] | None
+_TARGET = {"site", "layers", "dtype", "device", "max_tokens"}
 TEXTS = "row"  # dataset: rows of the sentences that excite each neuron most
 Progress = Callable[[str, int, int], None]
 Group = dict[int, Place]  # neurons that are worked on together, by their place among the chosen
 
 
-def run(
-    corpus: Path,
-    output: Path,
-    scores: Path | None,
+class Graphs(Section):
+    """Graphs of what neurons respond to: N2G (Foote et al. 2023)."""
+
+    neurons: NeuronNames | Seed | None
+    seed: Seed
+    position: Literal["tokens", "cls", "last", "mean", "max"]
+    bos: bool
+    texts: Count
+    train: Count
+    keys: Annotated[float, Field(gt=0, le=1)]
+    drop: Annotated[float, Field(ge=0, lt=1)]
+    step: Count
+    until: Count | None
+    following: Annotated[int, Field(ge=0)]
+    augment: Literal["embeddings"] | Model | None
+    substituted: Share
+    substitutes: Count
+    probability: Share
+    importance: Share
+    activation: Annotated[float, Field(ge=0, lt=1)]
+    confirmed: bool
+    firing: Annotated[float, Field(gt=0, le=1)]
+    max_gap: Annotated[int, Field(ge=0)]
+    together: Count
+
+    @model_validator(mode="after")
+    def _train_and_texts(self) -> Self:
+        if self.train > self.texts:
+            raise crossed(f"graphs.train {self.train} is more than graphs.texts {self.texts}")
+        return self
+
+    @property
+    def settings(self) -> Settings:
+        """The numbers of the algorithm."""
+        return Settings(**self.model_dump(include={field.name for field in fields(Settings)}))
+
+
+def graph_neurons(
+    params: Graphs,
+    extraction: "Activations",
     *,
-    section: dict[str, Any],
-    extraction: dict[str, Any],
-    neurons: Choice,
-    seed: int,
-    position: Position,
-    bos: bool,
-    augment: Augment,
-    together: int,
-    progress: Progress,
-    shard: Shard = WHOLE,
+    corpus: Path,
     parts: Sequence[Path] = (),
-    **numbers: Any,
+    graphs: Path,
+    scores: Path | None = None,
+    shard: Shard = WHOLE,
+    progress: Progress,
 ) -> dict[str, int]:
     """Write graphs.parquet, and a CSV of mean scores; a killed run is gone on with.
 
@@ -64,55 +97,53 @@ def run(
     their part, graphs.parquet of their neurons; behind them stands a run that has all of these.
 
     Args:
+        params: with 0 neurons, the files have no row.
+        extraction: the model, its site, layers and batches.
         scores: the CSV; None for a shard.
-        extraction: section `activations` of params.yaml: the model, its site, layers and batches.
-        neurons: names, how many to draw, or None for all; 0: files without a row.
-        position: `tokens`, or where a sentence has its one activation.
-        bos: as `LayerNeurons` takes it.
-        augment: where substitutes come from: None, `embeddings`, or a masked language model.
-        together: neurons that are worked on together.
         shard, parts: as said above.
-        numbers: the other fields of `Settings`.
 
     Raises:
         InputError: the model has no such neuron, site or mask, or an unfinished run was another.
     """
-    if neurons == 0:
-        return _write(output, scores, [], provenance("graphs", section, [], PACKAGES))
-    checkpoint, batch_tokens = Checkpoint(**extraction["target"]), extraction["batch_tokens"]
-    told = {name: extraction[name] for name in _TARGET}
-    target = HookedModel(checkpoint, position=position, **told)
-    settings = Settings(seed=seed, **numbers)
-    recorded = {"graphs": section, "activations": extraction}
+    if params.neurons == 0:
+        made = provenance("graphs", params.model_dump(), [], PACKAGES)
+        return _write(graphs, scores, [], made)
+    checkpoint = Checkpoint(**extraction.target.model_dump())
+    batch_tokens, settings = extraction.batch_tokens, params.settings
+    told = extraction.model_dump(include=_TARGET)
+    target = HookedModel(checkpoint, position=params.position, **told)
+    recorded = {"graphs": params.model_dump(), "activations": extraction.model_dump()}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
-        "substitutes": Checkpoint(**augment).weights if isinstance(augment, dict) else None,
+        "substitutes": _weights(params.augment),
         "tokenizer": target.tokenizer_sha256,
-        "site": extraction["site"],
-        "position": position,
+        "site": extraction.site,
+        "position": params.position,
         "layers": target.layers,
     }
-    augmenter = _augmenter(augment, target, settings, batch_tokens)
-    chosen = sorted(set(choose(neurons, Neurons(tuple(target.layers), target.neurons), seed)))
+    augment = params.augment.model_dump() if isinstance(params.augment, Model) else params.augment
+    augmenter = make_augmenter(augment, target, settings, batch_tokens)
+    every = Neurons(tuple(target.layers), target.neurons)
+    chosen = sorted(set(choose(params.neurons, every, params.seed)))
     subjects = {
         row: LayerNeurons(
-            of_layers(target, [target.layers[row]]), bos=bos, batch_tokens=batch_tokens
+            of_layers(target, [target.layers[row]]), bos=params.bos, batch_tokens=batch_tokens
         )
         for row in sorted({row for row, _ in chosen})
     }
     if parts and shard == WHOLE:
-        return _write(output, scores, _gathered(parts, made), made)
+        return _write(graphs, scores, _gathered(parts, made), made)
     job = _Job(corpus, target, subjects, settings, augmenter, progress)
     if shard.first:
-        with writing_hdf5(output, made) as file:
+        with writing_hdf5(graphs, made) as file:
             file.create_dataset(TEXTS, data=job.leading(chosen))
         return {"neurons": len(chosen)}
-    unfinished = Unfinished(output, made)
+    unfinished = Unfinished(graphs, made)
     leading = _texts(parts[0], made) if parts else unfinished.texts(partial(job.leading, chosen))
     records = job.records(
-        unfinished, leading, _groups(chosen, together)[shard.index :: shard.number]
+        unfinished, leading, _groups(chosen, params.together)[shard.index :: shard.number]
     )
-    counts = _write(output, scores, job.with_firing(records), made)
+    counts = _write(graphs, scores, job.with_firing(records), made)
     unfinished.clear()
     return counts | {"sentences cut": job.sentences.cut}
 
@@ -144,24 +175,9 @@ def _gathered(parts: Sequence[Path], made: JSON) -> list[Record]:
     return sorted(found, key=lambda record: (record.layer, record.graph.neuron))
 
 
-def _augmenter(
-    augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
-) -> Augmenter | None:
-    if augment is None:
-        return None
-    propose: NearestWords | MaskedLanguageModel
-    if isinstance(augment, dict):
-        propose = MaskedLanguageModel(
-            Checkpoint(**augment),
-            number=settings.substitutes,
-            probability=settings.probability,
-            device=target.device,
-            batch_tokens=batch_tokens,
-        )
-    else:
-        matrix = target.model.get_input_embeddings().weight
-        propose = NearestWords(target.tokenizer, matrix, number=settings.substitutes)
-    return Augmenter(propose, speller(target.tokenizer))
+def _weights(augment: str | Model | None) -> str | None:
+    """The hash of the masked language model's weights, where substitutes come from one."""
+    return Checkpoint(**augment.model_dump()).weights if isinstance(augment, Model) else None
 
 
 @dataclass(frozen=True)
@@ -200,7 +216,7 @@ class _Job:
         return found
 
     def _made(self, subject: LayerNeurons, leading: dict[int, np.ndarray]) -> list[Record]:
-        return make_records(subject, leading, self.sentences, self.settings, self.augmenter)
+        return make_records(subject, leading, self.sentences.texts, self.settings, self.augmenter)
 
     def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""

@@ -4,32 +4,37 @@ The paper has ChatGPT label the exemplars of ten neurons, and takes that as the 
 """
 
 from pathlib import Path
-from typing import Any
 
 from descry.annotators.client import Progress
-from descry.io.hashing import JSON
+from descry.annotators.spec import AnnotatorSpec
 from descry.io.hdf5 import writing_hdf5
 from descry.io.provenance import provenance
-from descry.stages import annotate
+from descry.stages.annotate import PACKAGES, Scoped, answer_p2
 
 
-def run(
+class Judge(Scoped):
+    """Prompt p2 to a second annotator, whose answers are held against the first's (section 5.1)."""
+
+    annotator: AnnotatorSpec | None
+
+
+def judge_sentences(
+    params: Judge,
+    *,
     corpus: Path,
     descriptors: Path,
     exemplars: Path,
-    output: Path,
+    judgements: Path,
     cache_folder: Path,
-    *,
-    section: dict[str, Any],
-    annotator: JSON | None,
+    journals: Path | None = None,
+    replay: bool = False,
     progress: Progress,
-    **how: Any,
 ) -> dict[str, object]:
-    """Write the judge's B as `annotate` does; without a judge, an empty file that says so."""
-    files = corpus, descriptors, exemplars, output, cache_folder
-    if annotator is not None:
-        return annotate.run(
-            *files, section=section, annotator=annotator, progress=progress, stage="judge", **how
-        )
-    with writing_hdf5(output, provenance("judge", section, [], annotate.PACKAGES)):
-        return {"judge": 0}
+    """Write the judge's B as stage annotate does; without a judge, an empty file that says so."""
+    if params.annotator is None:
+        with writing_hdf5(judgements, provenance("judge", params.model_dump(), [], PACKAGES)):
+            return {"judge": 0}
+    files, store = (corpus, descriptors, exemplars, judgements), (cache_folder, journals)
+    return answer_p2(
+        "judge", params, params.annotator, files, store, replay=replay, progress=progress
+    )

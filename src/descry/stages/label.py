@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons, read_silent
 from descry.activations.top_k import HIGHEST
@@ -21,18 +22,15 @@ from descry.io.hashing import JSON
 from descry.io.json_files import write_json
 from descry.io.parquet import read_blocks, row_count, write_batches
 from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Share, Threshold
 from descry.labels.assignment import (
-    Frequency,
     SetCounter,
     SetCounts,
     asked_sets,
-    assign,
-    broad_descriptors,
     inverse_map,
 )
 from descry.labels.compositional import Composer, Formula, iou
-from descry.labels.enrichment import enrichment, strength
-from descry.labels.rules import Rule, RuleName, above_base
+from descry.labels.rules import Rule
 from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.models.neurons import Neurons
 
@@ -42,24 +40,29 @@ _NAMED = 8  # descriptors whose share of Yes an error names
 _SENTENCES, _ROWS = 2**16, 2**20  # read and written at a time
 
 
-def run(
+class Label(Section):
+    """Exemplar sets and B to neuron labels (section 3.3)."""
+
+    rule: Literal["composition", "enrichment"]
+    frequency: Literal["occurrences", "sentences"]
+    threshold: Threshold
+    fdr: Threshold
+    top_k: Count | None
+    broad: Share
+    compose: Annotated[int, Field(ge=0, le=8)]
+    beam: Count
+    penalty: Annotated[float, Field(gt=0, le=1)]
+
+
+def label_neurons(
+    params: Label,
+    *,
     corpus: Path,
     exemplars: Path,
     annotations: Path,
     labels: Path,
     composed: Path,
     neurons: Path,
-    *,
-    section: dict[str, Any],
-    rule: RuleName,
-    frequency: Frequency,
-    threshold: float,
-    fdr: float,
-    top_k: int | None,
-    broad: float,
-    compose: int,
-    beam: int,
-    penalty: float,
 ) -> dict[str, object]:
     """Write the labels, a row per split, neuron and descriptor; composed labels; the inverse map.
 
@@ -74,18 +77,20 @@ def run(
     Raises:
         InputError: files of different runs, or no descriptor tells neurons apart.
     """
-    applied, b = Rule.of(section), read_annotations(annotations)
+    applied, b = Rule.of(params.model_dump()), read_annotations(annotations)
     study = _Study(exemplars, read_neurons(exemplars), b, _within(corpus, annotations, b))
-    ends = _ends(study, applied, threshold, broad, top_k)
-    made = provenance("label", section, [corpus, exemplars, annotations], PACKAGES)
+    ends = _ends(study, applied, params.threshold, params.broad, params.top_k)
+    read = [corpus, exemplars, annotations]
+    made = provenance("label", params.model_dump(), read, PACKAGES)
     made["dropped"] = [entry for end in ends for entry in end.dropped]
     made["without_exemplars"] = {end.name: end.without for end in ends}
     made["chance"] = {end.name: end.chance and end.chance.as_json() for end in ends}
     made["warnings"] = _warnings(b, applied, ends)
     inverse: Inverse = {}
-    write_batches(labels, LABELS, _label_tables(study, ends, applied, top_k, inverse), made)
-    how = {"length": compose, "beam": beam, "penalty": penalty}
-    found = _composed_tables(study, ends, how) if compose else iter(())
+    tables = _label_tables(study, ends, applied, params.top_k, inverse)
+    write_batches(labels, LABELS, tables, made)
+    how = {"length": params.compose, "beam": params.beam, "penalty": params.penalty}
+    found = _composed_tables(study, ends, how) if params.compose else iter(())
     write_batches(composed, COMPOSED, found, made)
     counts = _counts(ends, inverse)
     found_neurons = {"neurons": inverse.pop(HIGHEST)} | inverse
@@ -136,7 +141,7 @@ def _within(corpus: Path, annotations: Path, b: Annotations) -> dict[str, np.nda
             within[half][start:stop] = np.array(block["split"].to_pylist()) == half
         start = stop
     if not same:
-        raise InputError(f"{annotations}: not of this corpus: run `descry annotate` again")
+        raise InputError(f"{annotations}: not of this corpus: run `descry stage annotate` again")
     return {"all": np.ones(number, dtype=bool)} | within
 
 
@@ -177,13 +182,13 @@ def _ends(
             for split in SPLITS
         }
         silent = read_silent(study.exemplars, end)
-        wide = dict(_broad(rule, tallies["all"], len(silent.words), threshold, share))
+        wide = dict(rule.broad(tallies["all"], len(silent.words), share))
         columns = [column for column in range(len(b.descriptors)) if column not in wide]
         if not columns:
             raise _nothing_told_apart(b, threshold, share)
         kept = {split: tally.keep(columns) for split, tally in tallies.items()}
         dropped = [_reason(b.descriptors[c], end, threshold, on) for c, on in wide.items()]
-        whole = _labels(kept["all"], rule, top_k, study.represented("all"))
+        whole = rule.numbers(kept["all"], top_k, study.represented("all"))
         labels = whole["assigned"], whole["q"]
         chance = _by_chance(study, end, columns, labels, rule, top_k)
         ends.append(_End(end, columns, kept, dropped, whole, silent.counts, chance))
@@ -222,7 +227,7 @@ def _by_chance(
     tallying = SetCounter(b.bits, b.asked)
 
     def label(sets: np.ndarray) -> np.ndarray:
-        return _labels(tallying.tally([sets], b.sampled), rule, top_k, True)["assigned"]
+        return rule.numbers(tallying.tally([sets], b.sampled), top_k, True)["assigned"]
 
     sizes = np.concatenate([_sizes(sets, b.asked) for sets in study.sets(end, "all")])
     assigned, q = (of[sizes > 0] for of in labels)
@@ -242,23 +247,6 @@ def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
         what = "neurons" if end.name == HIGHEST else f"neurons, {end.name} activations,"
         found.append(end.chance.words(what) if end.chance else None)
     return [words for words in found if words]
-
-
-def _broad(
-    rule: Rule, tally: SetCounts, silent: int, threshold: float, share: float
-) -> list[tuple[int, float]]:
-    """Descriptors that are dropped. Enrichment has none: what is common everywhere is not enriched.
-
-    Of a few chosen neurons nearly every label is on most: breadth is judged over all that have a
-    set, if all of those were asked about.
-
-    Args:
-        silent: how many neurons have no set.
-    """
-    of_sets = tally.asked.sum()
-    if rule.name == "enrichment" or not of_sets or of_sets + silent < len(tally.asked):
-        return []
-    return broad_descriptors(tally, rule.frequency, threshold, share)
 
 
 def _reason(descriptor: str, end: str, threshold: float, share: float) -> JSON:
@@ -288,30 +276,13 @@ def _label_tables(
         for split, tally in end.tallies.items():
             columns = end.whole
             if split != "all":
-                columns = _labels(tally, rule, top_k, study.represented(split))
+                columns = rule.numbers(tally, top_k, study.represented(split))
             tagged = inverse_map(columns["assigned"], names, descriptors)
             inverse.setdefault(end.name, {})[split] = tagged
             step = max(1, _ROWS // len(descriptors))
             for start in range(0, len(names), step):
                 part = {name: of[start : start + step] for name, of in columns.items()}
                 yield label_table(end.name, split, study.neurons, start, descriptors, part)
-
-
-def _labels(tally: SetCounts, rule: Rule, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
-    """The numbers of a split's labels, each [neurons, descriptors]."""
-    f, base = tally.f(rule.frequency), tally.base(rule.frequency)
-    of_split = tally.base_count, tally.base_answered, within
-    tested = enrichment(tally.count, tally.answered, *of_split)
-    strong = f if rule.name == "composition" else strength(tested.q)
-    return {
-        "f": f,
-        "count": tally.count,
-        "base_rate": np.broadcast_to(base, f.shape),
-        "lift": tally.lift(rule.frequency),
-        "p": tested.p,
-        "q": tested.q,
-        "assigned": assign(above_base(strong, f, base), rule.bound(rule.cut), top_k),
-    }
 
 
 def _composed_tables(study: _Study, ends: list[_End], how: dict[str, Any]) -> Iterator[pa.Table]:

@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.store import DATA
@@ -18,8 +19,9 @@ from descry.annotators.client import AskOptions, Progress, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
-from descry.annotators.prompt_cache.journal import opened
+from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompt, Task
+from descry.annotators.spec import AnnotatorSpec
 from descry.corpus.splits import CALIBRATION, VALIDATION, split_rows
 from descry.errors import InputError
 from descry.evaluation.scorer_items import ScorerItem, Sentences, descriptions, prompts_of, trials
@@ -30,7 +32,9 @@ from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table
 from descry.io.provenance import provenance, recorded
+from descry.io.section import Count, Section, Seed, Share
 from descry.labels.results import Labels, read_labels
+from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 TASKS: dict[str, Task] = {"detection": "p2", "intruder": "intruder", "simulation": "simulation"}
@@ -52,7 +56,22 @@ SCORES = ("value", "null", "ranked", "ranked_null")
 COLUMNS = [*NAMED, *SCORES, "undefined"]
 
 
-def run(
+class Score(Section):
+    """How well an annotator can use the neurons' descriptions (scorers.py)."""
+
+    annotator: AnnotatorSpec | None
+    scorers: Annotated[list[Literal["detection", "intruder", "simulation"]], Field(min_length=1)]
+    neurons: NeuronNames | Count | None
+    sentences: Annotated[int, Field(ge=2)]
+    distractors: Annotated[int, Field(ge=2)]
+    seed: Seed
+    min_mass: Share
+    max_failures: Share
+
+
+def score_descriptions(
+    params: Score,
+    *,
     corpus: Path,
     descriptors: Path,
     labels: Path,
@@ -61,16 +80,9 @@ def run(
     metrics: Path,
     scores: Path,
     cache_folder: Path,
-    *,
-    section: dict[str, Any],
-    annotator: JSON | None,
-    scorers: Sequence[str],
-    min_mass: float,
-    max_failures: float,
-    replay: bool,
-    progress: Progress,
     journals: Path | None = None,
-    **drawn: Any,
+    replay: bool = False,
+    progress: Progress,
 ) -> dict[str, object]:
     """Write the means of every scorer beside their nulls, and a row per neuron and scorer.
 
@@ -80,42 +92,41 @@ def run(
 
     Args:
         activations: read for simulation only.
-        journals: as `journals.opened` takes them.
-        drawn: neurons, sentences, distractors and seed, as `scorer_items.trials` takes them.
+        journals: as `prompt_cache.journal.opened` takes them.
 
     Raises:
         InputError: files of different runs, a neuron that there is not, or too many failures.
     """
-    if annotator is None:
-        made = provenance("score", section, [], PACKAGES)
+    if params.annotator is None:
+        made = provenance("score", params.model_dump(), [], PACKAGES)
         write_json(metrics, {"made": made, "undefined": NO_ANNOTATOR})
         write_csv(scores, [], COLUMNS)
         return {"score": 0}
-    scorers = list(dict.fromkeys(scorers))
+    scorers = list[str](dict.fromkeys(params.scorers))
     simulating = "simulation" in scorers
     read = [corpus, descriptors, labels, exemplars, *([activations] if simulating else [])]
-    made, table = provenance("score", section, read, PACKAGES), read_labels(labels)
+    made, table = provenance("score", params.model_dump(), read, PACKAGES), read_labels(labels)
     _check(made["inputs"], corpus, labels, table, exemplars, activations)
     phrases = {e["name"]: e["phrases"] for e in read_json(descriptors, "cluster")["descriptors"]}
     if strange := set(table.descriptors) - phrases.keys():
         raise InputError(
-            f"{labels}: has {min(strange)!r}, not of {descriptors}: run `descry label`"
+            f"{labels}: has {min(strange)!r}, not of {descriptors}: run `descry stage label`"
         )
-    tried = tried_out(corpus, table, exemplars, **drawn)
+    tried = tried_out(params, corpus, table, exemplars)
     truth = activations_of(activations, tried) if simulating else None
     asked = [name for name in scorers if name != "simulation" or truth is not None]
     texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
-    workers = annotators(annotator, asked, phrases, texts)
+    workers = annotators(params.annotator, asked, phrases, texts)
     made["annotators"] = {}
     found: dict[str, list[Found]] = {}
     tallies = {name: Counts() for name in asked}
     with opened(cache_folder, journals) as cache:
         for name in asked:
-            how = AskOptions(f"score {name}", cache, max_failures, replay, progress)
+            how = AskOptions(f"score {name}", cache, params.max_failures, replay, progress)
             prompts = prompts_of(name, tried, texts)
             # Let go when it has answered: two large models need not fit.
             worker = workers.pop(name)
-            said = _said(how, worker, prompts, name, min_mass, tallies[name])
+            said = _said(how, worker, prompts, name, params.min_mass, tallies[name])
             found[name] = [_score(name, trial, said, truth, i) for i, trial in enumerate(tried)]
             made["annotators"][name] = worker.identity.as_json()
             del worker, said
@@ -131,7 +142,7 @@ def run(
 # What is asked, of whom
 
 
-def tried_out(corpus: Path, labels: Labels, exemplars: Path, **drawn: Any) -> list[ScorerItem]:
+def tried_out(params: Score, corpus: Path, labels: Labels, exemplars: Path) -> list[ScorerItem]:
     """The neurons that are tried out: labels of the calibration half, sentences of the other.
 
     Raises:
@@ -146,18 +157,23 @@ def tried_out(corpus: Path, labels: Labels, exemplars: Path, **drawn: Any) -> li
     )
     half = labels.splits[CALIBRATION]
     texts = descriptions(half.assigned, half.f, labels.descriptors, labels.neurons)
+    drawn = params.model_dump(include={"neurons", "sentences", "distractors", "seed"})
     return trials(texts, labels.neurons, source, **drawn)
 
 
 def annotators(
-    spec: JSON, scorers: Sequence[str], phrases: dict[str, dict[str, int]], texts: list[str]
+    spec: AnnotatorSpec,
+    scorers: Sequence[str],
+    phrases: dict[str, dict[str, int]],
+    texts: list[str],
 ) -> dict[str, Annotator]:
     """Who answers for each scorer; where the identity is the same it is one, and learns once.
 
     Raises:
         InputError: a person is to answer more than p2.
     """
-    made = {name: create(spec, TASKS[name], descriptors=phrases, corpus=texts) for name in scorers}
+    told = spec.model_dump()
+    made = {name: create(told, TASKS[name], descriptors=phrases, corpus=texts) for name in scorers}
     same: dict[object, Annotator] = {}
     return {name: same.setdefault(worker.identity, worker) for name, worker in made.items()}
 
@@ -255,7 +271,7 @@ def _check(
     ):
         read = inputs.get(recorded(of))
         if read and read not in sources[path].values():
-            raise InputError(f"{path}: made of another {of.name}: run `descry {stage}` again")
+            raise InputError(f"{path}: made of another {of.name}: run `descry stage {stage}` again")
 
 
 def _rows(

@@ -9,39 +9,45 @@ from typing import Any
 
 from descry.io.hdf5 import writing_hdf5
 from descry.io.provenance import provenance
-from descry.stages import activations, exemplars
-from descry.stages.activations import Progress
+from descry.io.section import Section, Seed
+from descry.stages.activations import PACKAGES, Activations, Progress, extract_activations
+from descry.stages.exemplars import PACKAGES as OF_EXEMPLARS
+from descry.stages.exemplars import Exemplars, select_exemplars
 
-PACKAGES = activations.PACKAGES
+
+class Untrained(Section):
+    """A copy of the target with random weights, as a null."""
+
+    enabled: bool
+    seed: Seed
 
 
-def run(
-    corpus: Path,
-    output: Path,
+def select_untrained_exemplars(
+    params: Untrained,
+    extraction: Activations,
+    selection: Exemplars,
     *,
-    section: dict[str, Any],
-    extraction: dict[str, Any],
-    selection: dict[str, Any],
-    enabled: bool,
-    seed: int,
+    corpus: Path,
+    untrained: Path,
     progress: Progress,
 ) -> dict[str, Any]:
     """Write exemplar sets as stage exemplars does; where it is not enabled, a file that says so.
 
-    The matrix is not kept.
-
-    Args:
-        extraction: section `activations` of params.yaml.
-        selection: section `exemplars`.
+    The activations are not kept: so they are no input of the sets.
     """
-    if not enabled:
-        with writing_hdf5(output, provenance("untrained", section, [], PACKAGES)):
+    if not params.enabled:
+        with writing_hdf5(untrained, provenance("untrained", params.model_dump(), [], PACKAGES)):
             return {"neurons": 0}
-    kept = output.with_suffix(".activations.h5")
-    made = extraction | {"store": "exemplars"}
-    whole = made | {"untrained": seed}
-    seen = activations.run(corpus, kept, section=whole, **made, untrained=seed, progress=progress)
-    recorded = {"untrained": section, "activations": extraction, "exemplars": selection}
-    counts = exemplars.run(corpus, kept, output, section=recorded, passing=True, **selection)
+    kept = untrained.with_suffix(".activations.h5")
+    streamed = extraction.model_copy(update={"store": "exemplars"})
+    seen = extract_activations(
+        streamed, corpus=corpus, activations=kept, progress=progress, untrained=params.seed
+    )
+    sections = {"untrained": params, "activations": extraction, "exemplars": selection}
+    recorded = {name: section.model_dump() for name, section in sections.items()}
+    made = provenance("exemplars", recorded, [corpus], OF_EXEMPLARS)
+    counts = select_exemplars(
+        selection, corpus=corpus, activations=kept, exemplars=untrained, made=made
+    )
     kept.unlink()
     return counts | {name: seen[name] for name in ("most tokens", "sentences cut")}

@@ -5,31 +5,39 @@ name; the names of its params are the sections of params.yaml that it depends on
 """
 
 import ast
+import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
+from descry.annotators.spec import KINDS
 from descry.corpus.files import review_files
 from descry.errors import InputError
 from descry.io.hashing import canonical
 from descry.io.yaml_files import read_yaml
-from descry.workflow.params import Params, input_paths, load, optional_paths
+from descry.workflow.stage import STARTED_WITH
 
 if TYPE_CHECKING:
-    from snakemake.io import Wildcards
+    from snakemake.io import InputFiles, OutputFiles, Wildcards
     from snakemake.rules import Rule
 
 HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
 DVC_YAML = Path("dvc.yaml")
 SOURCE = Path("src/descry")
+WORKFLOW = ("Snakefile", "workflow/rules/common.smk")  # of every stage, besides its rule's own file
 WIRING_ONLY = "DESCRY_WIRING_ONLY"  # in the environment of a Snakemake that runs no job
-_OURS = ("Snakefile", "src/", "results/")  # inputs of stages that params.yaml does not name
+# Parameters that name files of the user's, and whether they may be null.
+USER_FILES = {("corpus", "reviews"): False, ("cluster", "edits"): True, ("evaluate", "gold"): True}
+# Inputs of stages that params.yaml does not name.
+_OURS = ("Snakefile", "workflow/", "src/", "results/")
+_UNREAD = ("code", "before")  # names of inputs that a stage does not read
+CHOOSING = {SOURCE / "annotators" / name for name in ("factory.py", "spec.py")}
 SHARDS = "results/shards"  # what shards write, until the stage itself has taken it in
-STARTED_WITH = "DESCRY_PARAMS"  # in the environment of a run's jobs: the params it started with
 _CUT = "threshold t, or false discovery rate"
 _SCORES = ["precision", "precision_null", "recall", "recall_null"]
 _SIMILAR = ["by_neuron", "by_neuron_null", "by_descriptor", "by_descriptor_null"]
@@ -47,39 +55,42 @@ class Wiring:
         job: whether this is the process of a single job. A cluster may start it long after the run,
             whose params are the ones that go on record: it takes those, not the file's.
 
+    Attributes:
+        sections: those of params.yaml, as plain values.
+
     Raises:
         InputError: params.yaml is not in order, or names a file that is not there.
     """
 
     def __init__(self, *, job: bool) -> None:
         started_with = os.environ.get(STARTED_WITH) if job else None
-        if started_with:
-            self.params = Params.model_validate_json(started_with)
-        else:
-            self.params = load(Path("params.yaml"))
-            os.environ[STARTED_WITH] = self.params.model_dump_json()
-        self._inputs = {stage: self._files(stage) for stage in Params.model_fields}
+        if not started_with:
+            from descry.workflow.params import load  # imports every stage: not in a job's process
+
+            started_with = os.environ[STARTED_WITH] = load(Path("params.yaml")).model_dump_json()
+        self.sections: dict[str, Any] = json.loads(started_with)
+        self._files = {name: self._files_of(*name) for name in USER_FILES}
+        self._imports = cache(_imports)
 
     def section(self, stage: str) -> str:
         """A section of params.yaml as canonical JSON: what a rule depends on."""
-        return canonical(getattr(self.params, stage).model_dump())
+        return canonical(self.sections[stage])
 
-    def inputs(self, stage: str) -> dict[str, list[str]]:
-        """The files that the paths in a section name: those of a folder, or the file itself."""
-        return self._inputs[stage]
+    def user_files(self, section: str, key: str) -> list[str]:
+        """The files that a parameter names: those of a folder, or the file itself."""
+        return self._files[section, key]
 
-    def _files(self, stage: str) -> dict[str, list[str]]:
-        section = getattr(self.params, stage)
-        files: dict[str, list[str]] = {key: [] for key in optional_paths(section)}
-        for key, path in input_paths(section).items():
-            if key != "reviews" and not Path(path).is_file():
-                raise InputError(f"{path}: no such file: set {stage}.{key} in params.yaml")
-            found = review_files(Path(path)) if key == "reviews" else [Path(path)]
-            files[key] = [file.as_posix() for file in found]
-        return files
+    def _files_of(self, section: str, key: str) -> list[str]:
+        path = self.sections[section][key]
+        if path is None:
+            return []
+        if key != "reviews" and not Path(path).is_file():
+            raise InputError(f"{path}: no such file: set {section}.{key} in params.yaml")
+        found = review_files(Path(path)) if key == "reviews" else [Path(path)]
+        return [file.as_posix() for file in found]
 
     def check_dvc_yaml(self) -> None:
-        """Hold dvc.yaml's inputs that may be null against params.yaml.
+        """Hold what dvc.yaml has of params.yaml against it: optional files, kinds of annotators.
 
         Raises:
             InputError: DVC would follow another file, or none.
@@ -87,18 +98,29 @@ class Wiring:
         if os.environ.get(WIRING_ONLY) or not DVC_YAML.exists():
             return
         stages = read_yaml(DVC_YAML)["stages"]
-        for name in Params.model_fields:
-            keys = optional_paths(getattr(self.params, name))
-            files = {file for key in keys for file in self._inputs[name][key]}
-            deps = set(stages.get(name, {}).get("deps", ())) if keys else set()
-            stale = {dep for dep in deps if not dep.startswith((*_OURS, "$"))} - files
-            if stale or not files <= deps:
-                named = " and ".join(f"{name}.{key}" for key in keys)
-                raise InputError(f"{named} in params.yaml is another file now: run `descry dvc`")
+        deps = {name: {*stages.get(name, {}).get("deps", ())} for name in self.sections}
+        for (section, key), optional in USER_FILES.items():
+            files = {*self.user_files(section, key)}
+            stale = {dep for dep in deps[section] if not dep.startswith((*_OURS, "$"))} - files
+            if optional and (stale or not files <= deps[section]):
+                raise InputError(
+                    f"{section}.{key} in params.yaml is another file now: run `descry dvc`"
+                )
+        kinds = {*_folders().values()}
+        for stage in stages.keys() & self.sections.keys():
+            followed, named = (
+                {folder for path in paths for folder in Path(path).parents if folder in kinds}
+                for paths in (deps[stage], self.code(stage))
+            )
+            if followed != named:
+                raise InputError(
+                    f"section {stage} of params.yaml names other kinds of annotators now: run"
+                    " `descry dvc`"
+                )
 
     def shards(self, stage: str, suffix: str) -> list[str]:
         """What the shards of a stage write, in their order: nothing where it has one alone."""
-        number = getattr(self.params.shards, stage)
+        number = self.sections["shards"][stage]
         whole = [f"{SHARDS}/{stage}/{i}-of-{number}{suffix}" for i in range(1, number + 1)]
         return whole if number > 1 else []
 
@@ -113,17 +135,92 @@ class Wiring:
 
     def gpu(self, stage: str) -> int:
         """How many GPUs a stage's job wants: none where its shards have done the work."""
-        return int(getattr(self.params.shards, stage) == 1)
+        return int(self.sections["shards"][stage] == 1)
 
     def code(self, stage: str) -> list[str]:
-        """The source files that a stage's module imports, itself included."""
-        return sorted(path.as_posix() for path in imported(SOURCE / "stages" / f"{stage}.py"))
+        """The source files that a stage's module imports, itself included.
+
+        Of the annotators only the kinds that its section names: others would change no result.
+        """
+        named = {*_kinds(self.sections[stage])}
+        others = [folder for kind, folder in _folders().items() if kind not in named]
+        found = imported(SOURCE / "stages" / f"{stage}.py", others, self._imports)
+        return sorted(path.as_posix() for path in found)
 
 
-def imported(path: Path) -> set[Path]:
+def arguments(stage: str) -> "Callable[[Wildcards, InputFiles, OutputFiles], list[str]]":
+    """What a rule's `params` hand to `descry stage`: the stage, its shard, and its files."""
+
+    def found(wildcards: "Wildcards", input: "InputFiles", output: "OutputFiles") -> list[str]:
+        of_shard = wildcards.get("shard") is not None
+        shard = ["--shard", f"{wildcards.shard}-of-{wildcards.of}"] if of_shard else []
+        return [stage, *shard, *_named(input, output)]
+
+    return found
+
+
+def _named(input: "InputFiles", output: "OutputFiles") -> list[str]:
+    """A job's files as NAME=PATH, without what it only waits for; several outputs as a folder."""
+    read = [(name, _several(paths)) for name, paths in input.items() if name not in _UNREAD]
+    made = [(name, _several(paths)) for name, paths in output.items()]
+    made = [(name, paths if len(paths) == 1 else [_folder(paths)]) for name, paths in made]
+    return [f"{name}={path}" for name, paths in [*read, *made] for path in paths]
+
+
+def _several(paths: Any) -> list[str]:
+    return [str(paths)] if isinstance(paths, str) else [*map(str, paths)]
+
+
+def _folder(paths: list[str]) -> str:
+    (folder,) = {Path(path).parent.as_posix() for path in paths}
+    return folder
+
+
+def rule_files(stage: str) -> list[str]:
+    """Files of a stage's rule in the current folder's Snakefile, as NAME=PATH; none without one.
+
+    Raises:
+        InputError: params.yaml is not in order.
+    """
+    if not Path("Snakefile").is_file():
+        return []
+    (rule,) = (rule for rule in _rules() if rule.name == stage)
+    return _named(rule.input, rule.output)
+
+
+def _kinds(section: Any) -> Iterator[str]:
+    """The kinds of the annotators that a section names."""
+    if isinstance(section, dict):
+        yield from (value for key, value in section.items() if key == "kind")
+        section = section.values()
+    if not isinstance(section, str | int | float | None):
+        for part in section:
+            yield from _kinds(part)
+
+
+def _folders() -> dict[str, Path]:
+    """Where the code of each kind of annotator is: beside its spec."""
+    return {
+        get_args(kind.model_fields["kind"].annotation)[0]: SOURCE.joinpath(
+            *kind.__module__.split(".")[1:-1]
+        )
+        for kind in KINDS
+    }
+
+
+def imported(
+    path: Path,
+    others: Sequence[Path] = (),
+    imports: "Callable[[Path], Iterable[Path]] | None" = None,
+) -> set[Path]:
     """A source file of the package and all that it imports from the package, however deep.
 
     Data files in the folder of a package that is imported by name belong to it.
+
+    Args:
+        others: folders of annotators that are not used: the modules that choose among all kinds do
+            not lead there.
+        imports: what a file imports.
     """
     found: set[Path] = set()
     waiting = [path]
@@ -133,7 +230,10 @@ def imported(path: Path) -> set[Path]:
             continue
         found.add(file)
         if file.suffix == ".py":
-            waiting += _imports(file)
+            chosen = others if file in CHOOSING else ()
+            waiting += [
+                other for other in (imports or _imports)(file) if other.parent not in chosen
+            ]
         if file.name == "__init__.py":
             found.update(_data(file.parent))
     return found
@@ -150,15 +250,23 @@ def _data(package: Path) -> Iterator[Path]:
             yield path
 
 
-def _imports(file: Path) -> Iterator[Path]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+def _imports(file: Path) -> list[Path]:
+    found: list[Path] = []
+    waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            waiting += node.orelse  # the rest never runs
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.ImportFrom) and node.module:
-            yield from _files(node.module)
+            found += _files(node.module)
             for name in node.names:
-                yield from _files(f"{node.module}.{name.name}")
+                found += _files(f"{node.module}.{name.name}")
         elif isinstance(node, ast.Import):
             for name in node.names:
-                yield from _files(name.name)
+                found += _files(name.name)
+    return found
 
 
 def _files(module: str) -> Iterator[Path]:
@@ -228,22 +336,24 @@ def _rules() -> "list[Rule]":
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=1), snakefile=Path("Snakefile")
         )
+        before = dict(os.environ)
         os.environ[WIRING_ONLY] = "1"
         try:
             return list(workflow._workflow.rules)
         finally:
-            del os.environ[WIRING_ONLY]
+            os.environ.clear()
+            os.environ.update(before)  # without the params, too, which `Wiring` puts there
 
 
 def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
-    sections = [name for name, _ in rule.params._allitems() if name]
+    sections = [name for name, _ in rule.params._allitems() if name in wiring.sections]
     stage: dict[str, Any] = {
         "desc": (rule.docstring or "").strip(),
         "cmd": f"snakemake --cores all {rule.name}",
-        "deps": sorted({"Snakefile", *_deps(rule, sections, wiring)}),
+        "deps": sorted({*WORKFLOW, _relative(rule.snakefile), *_deps(rule, wiring)}),
         "params": sections,
     }
-    names = {str(path): name for name, path in rule.output._allitems()}
+    names = {path: name for name, paths in rule.output.items() for path in _several(paths)}
     for path in map(str, rule.output):
         # persist: DVC must not delete what Snakemake may find up to date.
         options = {"persist": True}
@@ -255,18 +365,20 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
     return stage
 
 
-def _deps(rule: "Rule", sections: list[str], wiring: Wiring) -> Iterator[str]:
+def _relative(path: str) -> str:
+    return Path(path).resolve().relative_to(Path.cwd()).as_posix()
+
+
+def _deps(rule: "Rule", wiring: Wiring) -> Iterator[str]:
     """Inputs; a path out of params.yaml stands as `${section.key}`, so that DVC follows it.
 
     One that may be null stands as it is now: DVC cannot read a null there.
     """
-    others = [section for section in Params.model_fields if section not in sections]
     named = {
         file: f"${{{section}.{key}}}"
-        for section in [*others, *sections]
-        for key, files in wiring.inputs(section).items()
-        for file in files
-        if key not in optional_paths(getattr(wiring.params, section))
+        for (section, key), optional in USER_FILES.items()
+        for file in wiring.user_files(section, key)
+        if not optional
     }
     for path in map(str, rule.input):
         if not _of_shards(path):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.io.hashing import JSON
 from descry.workflow.params import Params
 from descry.workflow.requests import questions
 
@@ -40,13 +39,10 @@ def garbage(cache: PromptCache, params: Params, results: Path) -> Garbage:
             found.kept += 1
         else:
             found.answers.append(key)
-            found.models[_model(text, origins)] += 1
+            try:
+                model = str(origins[json.loads(text)["origin"]]["model"])
+            except (ValueError, KeyError, TypeError):
+                model = "a model that is not known: damaged"
+            found.models[model] += 1
     found.failures = [key for key, _ in cache.failures() if bytes.fromhex(key) not in needed]
     return found
-
-
-def _model(text: str, origins: dict[str, JSON]) -> str:
-    try:
-        return str(origins[json.loads(text)["origin"]]["model"])
-    except (ValueError, KeyError, TypeError):
-        return "a model that is not known: damaged"

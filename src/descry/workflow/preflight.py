@@ -1,5 +1,6 @@
 """What can be known of a run before it works: when Snakemake starts, and of the new corpus."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,16 +10,17 @@ from descry.activations.top_k import exemplar_size
 from descry.corpus.splits import split_rows
 from descry.errors import InputError
 from descry.io.parquet import read_table
-from descry.workflow.params import Exemplars, Params
 
+BEFORE_SETS = ("describe", "activations", "graphs")  # stages whose work would be in vain
 SETS = "DESCRY_EXEMPLARS"  # in the environment of a run's jobs, if the run makes exemplar sets
 _SETS_OF = {"exemplars", "untrained"}
 
 
-def check_start(params: Params, stages: Iterable[str], *, replay: bool) -> None:
+def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool) -> None:
     """Refuse a run that would come to an error of its params later; nothing was done yet.
 
     Args:
+        sections: those of params.yaml, as plain values.
         stages: those that will run, and the sections that they read.
         replay: whether answers come from the cache alone, so that annotators need nothing.
 
@@ -26,12 +28,12 @@ def check_start(params: Params, stages: Iterable[str], *, replay: bool) -> None:
         InputError: a model is unpinned or its folder is missing, or an API key is not set.
     """
     stages = set(stages)
-    for name in sorted(stages & set(Params.model_fields)):
-        for key, spec in _models(getattr(params, name).model_dump(), name):
+    for name in sorted(stages & set(sections)):
+        for key, spec in _models(sections[name], name):
             if not (replay and "annotator" in key):
                 _check_model(key, spec)
     if stages & _SETS_OF:
-        os.environ[SETS] = params.exemplars.model_dump_json()
+        os.environ[SETS] = json.dumps(sections["exemplars"])
 
 
 def check_corpus(corpus: Path) -> None:
@@ -41,10 +43,10 @@ def check_corpus(corpus: Path) -> None:
         InputError: exemplars.top_percent of a half is less than exemplars.min_size.
     """
     if wanted := os.environ.get(SETS):
-        sets = Exemplars.model_validate_json(wanted)
+        sets = json.loads(wanted)
         halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
         for rows in halves.values():
-            exemplar_size(len(rows), sets.top_percent, sets.min_size)
+            exemplar_size(len(rows), sets["top_percent"], sets["min_size"])
 
 
 def check_made(results: Path, name: str) -> None:
@@ -68,14 +70,13 @@ def check_made(results: Path, name: str) -> None:
 
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The models and annotators in a section, by dotted key."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
     if isinstance(value, dict):
         if "model" in value:
             yield key, value
         for name, part in value.items():
             yield from _models(part, f"{key}.{name}")
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            yield from _models(part, f"{key}.{number}")
 
 
 def _check_model(key: str, spec: dict[str, Any]) -> None:

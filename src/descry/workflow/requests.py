@@ -1,25 +1,29 @@
-"""What the present params and results ask, of whom: as the stages do, but asking nothing."""
+"""What the present params and results ask, of whom, and what that costs: before anything is asked.
 
-import math
+The prompts are those of the stages themselves.
+"""
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from descry.annotators.base import NO_FRAME, Annotator, Frame
+from descry.annotators.base import NO_FRAME, Annotator, Frame, Price
 from descry.annotators.client import go_on, stored_frame
+from descry.annotators.cost import cost, survey
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import P2, SIMULATION, Prompt, Prompts, intruder, p2
+from descry.annotators.prompts import Prompt, p2
 from descry.evaluation.scorer_items import prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 from descry.labels.results import read_labels
 from descry.stages import annotate, describe, score
-from descry.workflow.params import Params, Scoped, Score
+from descry.workflow.params import Params
+
+Counts = dict[str, tuple[int, int, int]]  # by origin: answers, tokens in and out
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Questions:
     """All prompts of one annotator in one stage.
 
     Attributes:
-        known: whether these are the very prompts; else a stand-in of the same number.
+        known: whether these are the very prompts; else stand-ins, as many as there may be at most.
+        after: the stage without whose results not even their number is known: there are none here.
     """
 
     stage: str
@@ -35,6 +40,7 @@ class Questions:
     frame: Frame
     prompts: Sequence[Prompt]
     known: bool = True
+    after: str | None = None
 
     def keys(self) -> Iterator[str]:
         """The cache key of every prompt."""
@@ -91,12 +97,18 @@ def _verdicts(
     params: Params, results: Path, ids: list[str], texts: list[str], cache: PromptCache
 ) -> Iterator[Questions]:
     phrases, known = _phrases(params, results)
+    exemplars = results / "exemplars.h5"
     for stage, section in (("annotate", params.annotate), ("judge", params.judge)):
-        if section.annotator is not None:
-            worker = create(section.annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
-            asked, settled = _asked(section, params, results, ids, texts)
-            prompts = p2(asked, list(phrases))
-            yield Questions(stage, worker, _frame(cache, worker), prompts, known and settled)
+        if section.annotator is None:
+            continue
+        worker = create(section.annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
+        frame = _frame(cache, worker)
+        if section.scope == "exemplars" and not exemplars.is_file():
+            yield Questions(stage, worker, frame, [], False, "exemplars")
+            continue
+        which = annotate.scope_of(section, ids, exemplars)
+        asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
+        yield Questions(stage, worker, frame, p2(asked, list(phrases)), known)
 
 
 def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], bool]:
@@ -107,31 +119,6 @@ def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], 
     return {e["name"]: e["phrases"] for e in read_json(path, "cluster")["descriptors"]}, True
 
 
-def _asked(
-    section: Scoped, params: Params, results: Path, ids: list[str], texts: list[str]
-) -> tuple[list[str], bool]:
-    """The sentences asked about. Without exemplars yet: as many as there may be at most; False."""
-    exemplars = results / "exemplars.h5"
-    if section.scope == "exemplars" and not exemplars.is_file():
-        return texts[: _most(section, params, len(texts))], False
-    scope = partial(annotate.scope_of, ids, exemplars, section.scope)
-    which = scope(section.neurons, section.sample, section.seed)
-    return [text for text, asked in zip(texts, which.asked, strict=True) if asked], True
-
-
-def _most(section: Scoped, params: Params, sentences: int) -> int:
-    if section.neurons is None:
-        return sentences
-    neurons = section.neurons if isinstance(section.neurons, int) else len(section.neurons)
-    size = math.ceil(sentences * params.exemplars.top_percent / 100)
-    ends = 2 if params.exemplars.lowest else 1
-    # A neuron has at each end a set of the whole corpus and one of each half.
-    return min(sentences, neurons * ends * (2 * size + 1) + section.sample)
-
-
-MANY = 9_216  # neurons of a model whose number is not known yet: those of BERT-base
-
-
 def _scores(
     params: Params, results: Path, texts: list[str], cache: PromptCache
 ) -> Iterator[Questions]:
@@ -140,34 +127,92 @@ def _scores(
         return
     phrases, known = _phrases(params, results)
     labels, exemplars = results / "labels.parquet", results / "exemplars.h5"
-    known = known and labels.is_file() and exemplars.is_file()
     # Without a matrix nothing is simulated.
     kept = params.activations.store == "matrix"
     asked = [name for name in section.scorers if kept or name != "simulation"]
-    workers = score.annotators(section.annotator.model_dump(), asked, phrases, texts)
-    drawn = section.model_dump(include={"neurons", "sentences", "distractors", "seed"})
-    tried = (
-        score.tried_out(results / "corpus.parquet", read_labels(labels), exemplars, **drawn)
-        if known
-        else []
-    )
+    workers = score.annotators(section.annotator, asked, phrases, texts)
+    if not (known and labels.is_file() and exemplars.is_file()):
+        for name, worker in workers.items():
+            yield Questions(f"score {name}", worker, _frame(cache, worker), [], False, "label")
+        return
+    tried = score.tried_out(section, results / "corpus.parquet", read_labels(labels), exemplars)
     for name, worker in workers.items():
-        prompts: Sequence[Prompt] = prompts_of(name, tried, texts)
-        prompts = prompts if known else _stand_ins(name, section, texts)
-        if prompts:
-            yield Questions(f"score {name}", worker, _frame(cache, worker), prompts, known)
+        if prompts := prompts_of(name, tried, texts):
+            yield Questions(f"score {name}", worker, _frame(cache, worker), prompts)
 
 
-def _stand_ins(scorer: str, section: Score, texts: list[str]) -> Sequence[Prompt]:
-    """As many prompts as there may be at most, of about their length."""
-    neurons = section.neurons if section.neurons is not None else MANY
-    number = len(neurons) if isinstance(neurons, list) else neurons
-    text = sorted(texts, key=len)[len(texts) // 2]
-    if scorer == "intruder":
-        list_of = intruder([text] * (section.distractors + 1))
-        names = [f"descriptor {i}" for i in range(number * section.sentences)]
-        return Prompts(list_of.task, list_of.template, [list_of.sentence], names)
-    # Of two kinds, each with two descriptions.
-    names = [f"descriptor {i}" for i in range(number * section.sentences * 4)]
-    task = score.TASKS[scorer]
-    return Prompts(task, P2 if task == "p2" else SIMULATION, [text], names)
+@dataclass(frozen=True)
+class Forecast:
+    """What one annotator would be asked in one stage.
+
+    Attributes:
+        tokens_in, tokens_out: of what is to be asked, by the average of its answers so far, else
+            estimated from the characters (in) and unknown (out: None).
+        seconds: at the rate of its last run; None where none was measured.
+        dollars: None where no price is known.
+        known: whether the prompts are known already; else their number is the most there may be.
+        after: the stage without whose results not even that is known.
+    """
+
+    stage: str
+    annotator: str
+    cached: int
+    to_ask: int
+    tokens_in: int
+    tokens_out: int | None
+    seconds: float | None
+    dollars: float | None
+    known: bool
+    after: str | None
+
+
+def forecast(
+    params: Params, results: Path, cache: PromptCache, price: Price | None
+) -> list[Forecast]:
+    """What every annotator would be asked by the present params.
+
+    Args:
+        price: in place of the annotators' own.
+    """
+    counts = cache.by_origin()  # goes through all answers: once
+    return [_forecast(asked, cache, counts, price) for asked in questions(params, results, cache)]
+
+
+def _forecast(
+    asked: Questions, cache: PromptCache, counts: Counts, price: Price | None
+) -> Forecast:
+    identity = asked.annotator.identity
+    found = survey(cache, identity, asked.frame, asked.prompts)
+    rate = cache.runs().get(f"{asked.stage}:{identity.name}", {}).get("rate")
+    tokens_in, tokens_out = found.tokens, None
+    if mean := _mean_tokens(cache, counts, asked):
+        tokens_in, tokens_out = round(found.missing * mean[0]), round(found.missing * mean[1])
+    price = price or asked.annotator.price
+    return Forecast(
+        stage=asked.stage,
+        annotator=identity.name,
+        cached=len(asked.prompts) - found.missing,
+        to_ask=found.missing,
+        tokens_in=tokens_in,
+        tokens_out=tokens_out,
+        seconds=found.missing / rate if rate else None,
+        dollars=cost(tokens_in, tokens_out or 0, price) if price else None,
+        known=asked.known,
+        after=asked.after,
+    )
+
+
+def _mean_tokens(
+    cache: PromptCache, counts: Counts, asked: Questions
+) -> tuple[float, float] | None:
+    """Tokens in and out of the annotator's answers to this task so far, on average."""
+    if not asked.prompts:
+        return None
+    model, task = asked.annotator.identity.model, asked.prompts[0].task
+    mine = [
+        counts[name]
+        for name, origin in cache.origins().items()
+        if name in counts and origin["task"] == task and origin["model"] == model
+    ]
+    answers, tokens_in, tokens_out = map(sum, zip((0, 0, 0), *mine, strict=True))
+    return (tokens_in / answers, tokens_out / answers) if tokens_in else None

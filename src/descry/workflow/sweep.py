@@ -12,17 +12,19 @@ from pathlib import Path
 import numpy as np
 
 from descry.activations.exemplar_files import read_exemplars
-from descry.annotators.annotations import read_annotations
+from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
 from descry.corpus.splits import split_rows
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
-from descry.io.parquet import read_table
 from descry.labels.assignment import asked_sets, assign
 from descry.labels.rules import Rule
-from descry.stages import annotate, cluster, exemplars
-from descry.workflow.params import Params, Section, arguments, changed
+from descry.run import Run
+from descry.stages.annotate import annotate_sentences
+from descry.stages.cluster import Cluster, cluster_topics
+from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.workflow.params import Params, changed
 
 SCORES = ("jaccard", "jaccard_by_descriptor")
 
@@ -61,58 +63,63 @@ def sweep(
         percent: changed("exemplars", params.exemplars, [f"top_percent={percent}", "lowest=false"])
         for percent in swept.top_percents
     }
-    clusterings: dict[float | None, Section] = {
+    clusterings: dict[float | None, Cluster] = {
         threshold: changed("cluster", params.cluster, [f"threshold={threshold}"])
         for threshold in swept.clusterings
     }
+    run = Run(results)
     with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
         folder = Path(scratch)
-        sets = _exemplars(sizes, results, folder)
+        sets = _exemplars(sizes, run, folder)
         for threshold in clusterings or [None]:
-            found = results / "annotations.h5"
+            b = run.annotations
             if threshold is not None:
-                found = _annotated(params, clusterings[threshold], results, folder, cache, progress)
+                b = _annotated(params, clusterings[threshold], run, folder, cache, progress)
             for percent, path in sets.items():
                 yield from (
                     Row(cluster_threshold=threshold, top_percent=percent, **row)
-                    for row in _rows(params, results, found, path, swept.cuts, draws)
+                    for row in _rows(params, run, b, path, swept.cuts, draws)
                 )
 
 
-def _exemplars(sizes: dict[float, Section], results: Path, folder: Path) -> dict[float, Path]:
-    corpus, activations = results / "corpus.parquet", results / "activations.h5"
+def _exemplars(sizes: dict[float, Exemplars], run: Run, folder: Path) -> dict[float, Path]:
+    corpus, activations = run.path("corpus.parquet"), run.path("activations.h5")
     paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
     for percent, section in sizes.items():
-        exemplars.run(corpus, activations, paths[percent], **arguments(section))
+        select_exemplars(section, corpus=corpus, activations=activations, exemplars=paths[percent])
     return paths
 
 
 def _annotated(
     params: Params,
-    clustering: Section,
-    results: Path,
+    clustering: Cluster,
+    run: Run,
     folder: Path,
     cache: Path,
     progress: Progress,
-) -> Path:
+) -> Annotations:
     """B of other clusters."""
     descriptors, output = folder / "descriptors.json", folder / "annotations.h5"
     edits = None if params.cluster.edits is None else Path(params.cluster.edits)
-    files = results / "candidates.parquet", edits, descriptors
-    cluster.run(*files, **arguments(clustering))
-    read = results / "corpus.parquet", descriptors, results / "exemplars.h5"
-    how = arguments(params.annotate)
-    annotate.run(*read, output, cache, replay=False, progress=progress, **how)
-    return output
+    candidates = run.path("candidates.parquet")
+    cluster_topics(clustering, candidates=candidates, edits=edits, descriptors=descriptors)
+    annotate_sentences(
+        params.annotate,
+        corpus=run.path("corpus.parquet"),
+        descriptors=descriptors,
+        exemplars=run.path("exemplars.h5"),
+        annotations=output,
+        cache_folder=cache,
+        progress=progress,
+    )
+    return read_annotations(output)
 
 
 def _rows(
-    params: Params, results: Path, found: Path, sets: Path, cuts: list[float], draws: int
+    params: Params, run: Run, b: Annotations, sets: Path, cuts: list[float], draws: int
 ) -> Iterator[Row]:
-    sentences = read_table(results / "corpus.parquet", "corpus", ["split"])
-    b = read_annotations(found)
     rule = Rule.of(params.label.model_dump())
-    study = Comparisons(b, split_rows(sentences["split"].to_pylist()), {}, rule)
+    study = Comparisons(b, split_rows(run.corpus["split"].to_pylist()), {}, rule)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return

@@ -18,12 +18,12 @@ import numpy as np
 
 from descry.annotators.huggingface.model import Loaded, verdicts
 from descry.annotators.prompts import Prompt
+from descry.io.hashing import JSON
 from descry.models.batching import in_parallel, lacks_memory, plan_batches
 
 if TYPE_CHECKING:
     import torch
 
-JSON = Any
 PACK = 32  # ends of one row: attention over more would cost what sharing saves
 # Relative error of the logits up to which sharing counts as the same (bfloat16 is coarse).
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}

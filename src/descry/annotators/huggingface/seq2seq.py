@@ -5,13 +5,11 @@ The log-probabilities of the two answer words are compared, as monoT5 does (Nogu
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
 
 from descry.annotators.huggingface.model import Loaded, verdicts
 from descry.annotators.prompts import Prompt
+from descry.io.hashing import JSON
 from descry.models.batching import in_parallel
-
-JSON = Any
 
 
 class Seq2Seq:

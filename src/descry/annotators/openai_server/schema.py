@@ -6,25 +6,16 @@ All else in it is passed over; what is missing is a fault.
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
+
+from descry.annotators.thoughts import only_thought, opens_thought
 
 # What tokenizers write for a blank or a line end, and around a part of a word.
 _MARKS = re.compile(r"[ĠĊĉč▁]|<0x(?:09|0A|0D|20)>|^##|</w>$", re.IGNORECASE)
 _AROUND = " \t\r\n\"'`´“”‘’«»*_.,:;!?()[]{}\\"
 _TOKEN_ID = re.compile(r"token_id:\d+")  # vLLM's --return-tokens-as-token-ids
-_THINK = (
-    r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratchpad|(?:begin|start)_of_thought)"
-)
-_OPENS = re.compile(
-    rf"\s*(?:<\|?(?:\w+:)?{_THINK}\b|<\|channel\|?|\[think\b|◁think▷)", re.IGNORECASE
-)
-_CLOSES = re.compile(
-    rf"</(?:\w+:)?{_THINK}>|<\|end_of_thought\|>|<\|channel\|>final|\[/think\]|◁/think▷",
-    re.IGNORECASE,
-)
 
 
 class Token(BaseModel):
@@ -47,16 +38,6 @@ class Token(BaseModel):
     def is_id(self) -> bool:
         """Whether the server gives a token's number in the place of its text."""
         return bool(_TOKEN_ID.fullmatch(self.token))
-
-
-def opens_thought(text: str) -> bool:
-    """Whether a text, or a first token, begins with thoughts instead of an answer."""
-    return bool(_OPENS.match(text))
-
-
-def only_thought(text: str) -> bool:
-    """Whether a text is thoughts that do not end."""
-    return opens_thought(text) and not _CLOSES.search(text)
 
 
 class First(Token):
@@ -153,16 +134,3 @@ def malformed(error: ValidationError) -> str:
     if first["type"] == "json_invalid":
         return "invalid JSON"
     return "no choices" if first["type"] == "too_short" else f"malformed response: {where}"
-
-
-def log_sum(logs: Iterable[float]) -> float | None:
-    """The logarithm of a sum of probabilities; None of nothing."""
-    masses = sorted(logs, reverse=True)
-    if not masses:
-        return None
-    return min(0.0, masses[0] + math.log(sum(math.exp(mass - masses[0]) for mass in masses)))
-
-
-def rounded(x: float) -> float:
-    """Six digits, and no -0.0."""
-    return round(x, 6) + 0.0

@@ -3,12 +3,11 @@
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from descry.annotators.parsing.unwrap import UnparsableError, begun, json_values, refuses
 from descry.annotators.prompts import HIGHEST_RATING, P2
-
-JSON = Any
+from descry.io.hashing import JSON
 
 
 class Verdict(NamedTuple):
@@ -95,14 +94,17 @@ def _says_yes(response: JSON) -> bool:
     are no answer.
     """
     text, reason = begun(response)
-    said: JSON = {"true": True, "false": False}.get(
-        text.lower(), _told(text, reason, _YES_NO_KEYS, _OF_YES)
-    )
+    told = _told(text, reason, _YES_NO_KEYS, _OF_YES)
+    said: JSON = {"true": True, "false": False}.get(text.lower(), told)
     if isinstance(said, bool):
         return said
     if not isinstance(said, str):
         raise UnparsableError(NEITHER)
-    whole = _without_question(said)
+    # Without emphasis, and without the question, told again before or behind the answer.
+    before, told, after = said.partition(P2[0])
+    if told and not before.strip():
+        before = after.partition(P2[0])[0].rpartition("Answer in Yes/No A:")[2]
+    whole = re.sub(r"[*_`]+", "", before).strip()
     prefix = _PREFIX.match(whole)
     body = whole[prefix.end() :] if prefix else whole
     first, bare = _FIRST.match(body), {found[1].lower() for found in _BARE.finditer(body)}
@@ -123,14 +125,6 @@ def _says_yes(response: JSON) -> bool:
     if bare - ({begins[1].lower()} if begins else bare):
         raise UnparsableError(BOTH)
     raise UnparsableError("refusal" if refuses(whole) else NEITHER)
-
-
-def _without_question(text: str) -> str:
-    """Without emphasis, and without the question, told again before or behind the answer."""
-    before, told, after = text.partition(P2[0])
-    if told and not before.strip():
-        before = after.partition(P2[0])[0].rpartition("Answer in Yes/No A:")[2]
-    return re.sub(r"[*_`]+", "", before).strip()
 
 
 def _told(
@@ -163,6 +157,7 @@ def _told(
 
 # Numbers
 
+_NO_NUMBER = "not one number alone"
 _WHAT = (
     r"[^\w-]*(?:(?:(?:the|my)\s+)?(?:final\s+)?(?:answer|a|intruder|odd one out|rating)\b"
     r"(?:\s+is\b|\s*[:=])[^\w-]*)?"
@@ -192,22 +187,14 @@ def parse_rating(response: JSON) -> float:
     Raises:
         UnparsableError: not one number alone, not within the scale, a refusal, or cut off.
     """
-    rating = float(_number(response, _RATING))
-    if rating > HIGHEST_RATING:
+    if (rating := float(_number(response, _RATING))) > HIGHEST_RATING:
         raise UnparsableError(f"not from 0 to {HIGHEST_RATING}")
     return rating
 
 
 _NUMBER_KEYS = (
-    "answer",
-    "choice",
-    "rating",
-    "score",
-    "intruder",
-    "number",
-    "sentence",
-    "review",
-    "response",
+    *("answer", "choice", "rating", "score", "intruder"),
+    *("number", "sentence", "review", "response"),
 )
 
 
@@ -222,11 +209,11 @@ def _number(response: JSON, form: re.Pattern[str]) -> str:
     text = re.sub(r"[*_`]+", "", str(_told(text, reason, _NUMBER_KEYS))).strip()
     text = text.replace("\u2212", "-")  # the minus sign of mathematics
     match = form.match(text)
-    rest = text[match.end() :] if match else text
-    if match is None or (rest and not rest.startswith("\n")):
-        raise UnparsableError(reason or "not one number alone")
+    if match is None or text[match.end() :][:1] not in ("", "\n"):
+        raise UnparsableError(reason or _NO_NUMBER)
+    rest = text[match.end() :]
     if re.search(r"\d", rest):
-        raise UnparsableError("not one number alone")
+        raise UnparsableError(_NO_NUMBER)
     if reason and not rest:
         raise UnparsableError(reason)  # the number may go on
     return match[1]

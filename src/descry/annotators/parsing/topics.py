@@ -8,10 +8,11 @@ prose is no list. A topic of its own answer, `phrase: why`, is what stands befor
 import html
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from descry.annotators.parsing.topics_json import OTHER_JSON, PART, json_items
 from descry.annotators.parsing.unwrap import (
     UnparsableError,
     begun,
@@ -20,9 +21,7 @@ from descry.annotators.parsing.unwrap import (
     refuses,
     unwrapped,
 )
-
-JSON = Any
-_DEPTH = 5  # of JSON within JSON
+from descry.io.hashing import JSON
 
 
 class Topics(NamedTuple):
@@ -71,17 +70,17 @@ def read_topics(response: JSON, max_descriptors: int, max_words: int) -> Topics:
     if not text:
         raise UnparsableError("empty answer")
     items = _items(text, max_words)
-    parts = (part for item in items.texts for part in _parts(_head(_line(item))))
-    found = [phrase for part in parts if (phrase := clean(part))]
-    named = [phrase for phrase in found if not _is_none(phrase)]
-    usable = [phrase for phrase in named if _usable(phrase)]
+    heads = (_head(" ".join(_HIDDEN.sub("", _plain(item)).split())) for item in items.texts)
+    found = [phrase for head in heads for part in _parts(head) if (phrase := clean(part))]
+    named = [phrase for phrase in found if not _NONE.fullmatch(phrase)]
     if named and set(named) <= _SORRY:
         return Topics([], 0)
     labels = {(found[1] or found[2]).lower() for found in _AS_LABEL.finditer(_plain(text))}
     if any(map(_FRAME.fullmatch, named)) or labels & set(named):
         raise UnparsableError("more than a list of topics")
+    usable = [phrase for phrase in named if _usable(phrase)]
     clauses = [phrase for phrase in usable if _CLAUSE.search(phrase)]
-    short = [p for p in usable if not _CLAUSE.search(p) and len(p.split()) <= max_words]
+    short = [p for p in usable if p not in clauses and len(p.split()) <= max_words]
     phrases, left_out = list(dict.fromkeys(short)), len(usable) - len(short)
     if items.loose and (clauses or (left_out > 0 and left_out >= len(phrases))):
         raise UnparsableError(_PROSE)
@@ -101,14 +100,9 @@ _FRAME = re.compile(
     r"|(?:extract|get|list)_\w+"
 )
 # Words that label a part of an answer, where they stand as a label: alone they may be topics.
-_PART = (
-    r"(?:(?:my |the )?(?:reasoning|analysis|answer|explanation|rationale|justification|sentiment"
-    r"|confidence)(?: score)?|primary|secondary|topics?|concepts?|themes?|keywords?|descriptors?)"
-)
 _AS_LABEL = re.compile(
-    rf"(?im)^(?:[-*•\s]{{0,9}}({_PART})\s{{0,3}}(?::|=|[-–]>?\s)|#[#\s]{{0,9}}({_PART})\s*$)"
+    rf"(?im)^(?:[-*•\s]{{0,9}}({PART})\s{{0,3}}(?::|=|[-–]>?\s)|#[#\s]{{0,9}}({PART})\s*$)"
 )
-_PARTS = re.compile(_PART)
 _SORRY = {"sorry", "unknown", "undefined", "nan"}
 
 
@@ -121,7 +115,7 @@ _UNUSABLE = re.compile(
 )
 _AND = re.compile(r"^(?:and|or|&)\s+(?=\S)", re.IGNORECASE)
 _HIDDEN = re.compile(r"[\u200b\u200e\u200f\u2060\ufeff\ufe0f]")
-_KEPT_AT_END = "+%"
+_ROUNDS = 6  # of marks within marks
 # A sentence, or a part of one: no topic has these words.
 _CLAUSE = re.compile(
     r"^(?:i|we|they|he|she|you|which|who|because|there|however|overall)\s"
@@ -138,28 +132,19 @@ def clean(item: str) -> str:
     phrase = item.lower()
     for _ in range(_ROUNDS):
         before = phrase
-        phrase = _trimmed(" ".join(_HIDDEN.sub("", phrase).split()))
+        phrase = " ".join(_HIDDEN.sub("", phrase).split())
+        start = next((i for i, letter in enumerate(phrase) if letter.isalnum()), len(phrase))
+        ends = range(len(phrase), start, -1)
+        phrase = phrase[start : next((end for end in ends if _may_end(phrase[end - 1])), start)]
         phrase = _AND.sub("", _KINDS["number"].sub("", phrase))
         if phrase == before:
             return phrase
     return ""  # marks within marks
 
 
-_ROUNDS = 6
-
-
-def _trimmed(phrase: str) -> str:
-    start, end = 0, len(phrase)
-    while start < end and not phrase[start].isalnum():
-        start += 1
-    while end > start and not _may_end(phrase[end - 1]):
-        end -= 1
-    return phrase[start:end]
-
-
 def _may_end(letter: str) -> bool:
     # Vowel signs of Indian scripts are marks of their own.
-    return letter.isalnum() or letter in _KEPT_AT_END or unicodedata.category(letter)[0] == "M"
+    return letter.isalnum() or letter in "+%" or unicodedata.category(letter)[0] == "M"
 
 
 def _usable(phrase: str) -> bool:
@@ -172,31 +157,27 @@ def clean_concept(concept: str) -> bool:
     phrase = clean(concept)
     same = phrase == " ".join(concept.lower().split())
     listed = _kind(concept) or _SEPARATORS.search(concept)
-    return same and _usable(phrase) and not _is_none(phrase) and not listed
+    return same and _usable(phrase) and not _NONE.fullmatch(phrase) and not listed
 
 
 # No topics
 
 _OF = r"(?:topics?|concepts?|descriptors?|key\s?words?|key\s?phrases?|themes?|aspects?)"
+_AFTER = rf" {_OF}(?: [\w,'-]+){{0,12}}"
 _NONE = re.compile(
     r"(?:the )?(?:none|n[/.]?a|null|nothing|empty|not applicable|no topics?"
     r"|etc|(?:and )?so on|keine?s?|aucune?|ning[uú]no|nessuno|nenhum|なし|無し|該当なし"
     r"|没有|沒有|无|無|없음|нет)"
     r"|(?:keine themen|no hay temas|ning[uú]n tema|aucun sujet|nessun tema|nenhum tema|нет тем)"
-    r"(?: \w+)?"
-    r"|(?:没有|沒有|无|無)(?:主题|主題|话题)|특별한 주제 없음|주제 없음"
-    rf"|can ?not (?:identify|find|see) any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
-    r"|(?:none|nothing)(?: \w+){1,6}"
-    r"|(?:it (?:seems|appears) (?:that )?)?"
+    r"(?: \w+)?|(?:没有|沒有|无|無)(?:主题|主題|话题)|특별한 주제 없음|주제 없음"
+    r"|(?:none|nothing)(?: \w+){1,6}|(?:it (?:seems|appears) (?:that )?)?"
     r"(?:(?:there|here) (?:are|were|is|was) |it has |i (?:see|find|found) )?"
-    rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}} {_OF}(?: [\w,'-]+){{0,12}}"
-    rf"|there (?:is|are)n['’]t any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
-    r"|(?:the|this) (?:sentence|review|text)(?: \w+){0,2} (?:not|n['’]t|no)(?: [\w,'-]+){0,4}"
-    rf" {_OF}(?: [\w,'-]+){{0,12}}"
-    rf"|i (?:can ?not|can['’]t|do not|don['’]t|did not|could not) (?:see|find|identify)"
-    rf" any(?: [\w-]+){{0,3}} {_OF}(?: [\w,'-]+){{0,12}}"
+    rf"(?:no|not any|none of the|zero)(?: [\w-]+){{0,4}}{_AFTER}"
+    r"|(?:can ?not (?:identify|find|see)|there (?:is|are)n['’]t|i (?:can ?not|can['’]t|do not"
+    r"|don['’]t|did not|could not) (?:see|find|identify))"
+    rf" any(?: [\w-]+){{0,3}}{_AFTER}|(?:the|this) (?:sentence|review|text)(?: \w+){{0,2}}"
+    rf" (?:not|n['’]t|no)(?: [\w,'-]+){{0,4}}{_AFTER}"
 )
-
 # Several labels in one line: which of them the topics stand behind is not clear.
 _LABELS = re.compile(
     rf"(?i)\b{_OF}(?: ?\d+)?\s{{0,3}}:[^\n]{{0,200}}?[,;][^\n]{{0,200}}?\b{_OF}(?: ?\d+)?\s{{0,3}}:"
@@ -205,108 +186,15 @@ _REPLY = re.compile(r"\A\s*A:\s*")
 _EMPTY_LIST = re.compile(r"\[\s*\][\s.]*")
 
 
-def _is_none(phrase: str) -> bool:
-    return _NONE.fullmatch(phrase) is not None
-
-
-# JSON
-
-# Under which keys topics stand, the likeliest first.
-_KEYS = (
-    *("topic", "concept", "descriptor", "keyword", "key word", "phrase", "theme", "aspect"),
-    *("tag", "label", "subject", "categor", "entit", "feature", "name", "title"),
-    *("answer", "item", "list", "result", "output", "response", "value", "text"),
-)
-_NUMBERED = re.compile(r"\D{0,20}\d{1,3}")
-_OTHER_JSON = "JSON of another form"
-
-
-def _json_items(value: JSON, depth: int, *, labelled: bool) -> Iterator[str]:
-    """The strings that are topics, as they stand."""
-    if depth > _DEPTH:
-        raise UnparsableError(_OTHER_JSON)
-    match value:
-        case None:
-            return
-        case str():
-            yield value
-        case list():
-            for inner in value:
-                if isinstance(inner, dict) and _called_with(inner) is None:
-                    yield _name(inner)
-                else:
-                    yield from _json_items(inner, depth + 1, labelled=labelled)
-        case dict():
-            yield from _object_items(value, depth, labelled=labelled)
-        case _:
-            raise UnparsableError(_OTHER_JSON)
-
-
-def _object_items(value: dict[str, JSON], depth: int, *, labelled: bool) -> Iterator[str]:
-    if (called := _called_with(value)) is not None:
-        yield from _json_items(called, depth + 1, labelled=False)
-        return
-    inner = list(value.values())
-    lists = [item for item in inner if isinstance(item, list)]
-    key = _label_in(value)
-    if key is not None and not (isinstance(value[key], str) and lists):
-        yield from _json_items(value[key], depth + 1, labelled=True)
-    elif len(lists) == 1 or (len(value) == 1 and isinstance(inner[0], dict)):
-        yield from _json_items((lists or inner)[0], depth + 1, labelled=True)
-    elif value and all(isinstance(item, str) for item in inner):
-        if all(_NUMBERED.fullmatch(name) for name in value):
-            yield from inner
-        elif labelled and not any(_PARTS.fullmatch(name.lower()) for name in value):
-            yield from value
-        else:
-            raise UnparsableError(_OTHER_JSON)
-    elif value:
-        raise UnparsableError(_OTHER_JSON)
-
-
-def _called_with(value: dict[str, JSON]) -> JSON:
-    """What a tool is called with; None where an object is no such call."""
-    given = (value[key] for key in ("arguments", "parameters", "input") if key in value)
-    found = next(given, None) if "name" in value or "function" in value else None
-    return found if isinstance(found, dict | list) else None
-
-
-def _label_in(value: dict[str, JSON]) -> str | None:
-    """The likeliest key; numbered ones (topic_1) are several."""
-    names = {name: name.lower().replace("_", " ") for name in value}
-    for stem in _KEYS:
-        found = [
-            name
-            for name, words in names.items()
-            if stem in words and not (len(value) > 1 and _NUMBERED.fullmatch(name))
-            if not isinstance(value[name], int | float)  # how many there are
-        ]
-        exact = [name for name in found if names[name] in (stem, f"{stem}s")]
-        if len(found) > 1 and len(exact) != 1:
-            raise UnparsableError(_OTHER_JSON)
-        if found:
-            return (exact or found)[0]
-    return None
-
-
-def _name(entry: dict[str, JSON]) -> str:
-    """The topic of an object in a list."""
-    key = _label_in(entry)
-    found = entry[key] if key is not None else None
-    if not isinstance(found, str):
-        raise UnparsableError(_OTHER_JSON)
-    return found
-
-
 # Texts
 
 _TAGS = re.compile(r"<(/?)([A-Za-z][\w-]{0,30})(?:\s[^<>]{0,200})?/?>")
 _INLINE = {"b", "i", "em", "strong", "u", "span", "code", "mark", "a", "small", "sup", "sub"}
-_STEPS = {ord(chr(0x2460 + i)): f" {i + 1}. " for i in range(20)}
-_STEPS |= {ord(chr(0x2776 + i)): f" {i + 1}. " for i in range(10)}
-_STEPS |= {ord("："): ": ", ord("（"): " (", ord("）"): ") ", ord("「"): '"', ord("」"): '" '}
-_STEPS |= {ord("؛"): ", ", ord("፣"): ", ", ord("।"): ", "}
-_STEPS |= {ord("、"): ", ", ord("،"): ", ", ord("﹑"): ", ", ord("。"): ". ", ord("･"): "・"}
+# Numbers in circles, and the marks of other scripts.
+_MARKS = {chr(0x2460 + i): f" {i + 1}. " for i in range(20)}
+_MARKS |= {chr(0x2776 + i): f" {i + 1}. " for i in range(10)}
+_MARKS |= {"：": ": ", "（": " (", "）": ") ", "「": '"', "」": '" ', "。": ". ", "･": "・"}
+_PLAIN_MARKS = str.maketrans(_MARKS | dict.fromkeys("؛፣।、،﹑", ", "))
 _KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3")
 _BOLD_LINE = re.compile(r"(?m)(?:^|(?<=: ))[ \t]*(\*\*|__)([^*_\n]{1,200})\1[ \t]*:?[ \t]*$")
 _EMPHASIS = re.compile(r"\*\*+|__+|`+|(?<=\s)[*_](?=[^\W_])|^[*_](?=[^\W_][^*_\n]*[*_])", re.M)
@@ -325,7 +213,7 @@ def _items(text: str, max_words: int) -> _Items:
         value = values if len(values) > 1 else values[0]
         if isinstance(value, str):
             return _items(unwrapped(value), max_words) if value.strip() else _NO_TOPICS
-        named = [item for item in _json_items(value, 0, labelled=False) if item.strip()]
+        named = [item for item in json_items(value) if item.strip()]
         told = [
             text
             for item in named
@@ -336,20 +224,24 @@ def _items(text: str, max_words: int) -> _Items:
     if clean(text) == "nil":  # among others it may be a word of the sentence
         return _NO_TOPICS
     if text.lower() in ("true", "false"):
-        raise UnparsableError(_OTHER_JSON)
-    if _is_none(clean(text)):
+        raise UnparsableError(OTHER_JSON)
+    if _NONE.fullmatch(clean(text)):
         return _NO_TOPICS
     if refuses(text):
         raise UnparsableError("refusal")
     if _LABELS.search(text):
         raise UnparsableError("more than a list of topics")
     body = _behind_labels(_REMARKS.split(_own(_plain(text)), maxsplit=1)[0])
-    if _is_none(clean(body)) or _EMPTY_LIST.fullmatch(body):
+    if _NONE.fullmatch(clean(body)) or _EMPTY_LIST.fullmatch(body):
         return _NO_TOPICS
     marked = _marked([line for line in body.split("\n") if line.strip()])
-    if marked:
-        return _Items(list(_of_marked(marked, max_words)))
-    return _unmarked(body)
+    heads = [_head(" ".join(item.split())) for item in marked]
+    if len(heads) == 1:
+        return _Items(_parts(heads[0], ands=True))
+    items = [_SENTENCE_END.split(head, 1)[0] for head in heads]
+    # The topic of an item that is long comes first.
+    parts = (_parts(item)[: 1 if len(item.split()) > max_words else None] for item in items)
+    return _Items([part for some in parts for part in some]) if marked else _unmarked(body)
 
 
 # A heading behind which no topics stand any more.
@@ -368,13 +260,9 @@ def _plain(text: str) -> str:
     """Without HTML, asides and emphasis; a bold line is a heading."""
     text = _WIDE_COLON.sub(": ", _ASIDE.sub("\n", text))
     text = _TAGS.sub(lambda tag: "" if tag[2].lower() in _INLINE else "\n", text)
-    text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_STEPS)))
+    text = html.unescape(_KEYCAP.sub(r" \1. ", text.translate(_PLAIN_MARKS)))
     text = _BOLD_LINE.sub(r"## \2", text)
     return _RULE.sub("", _EMPHASIS.sub("", _TABS.sub(", ", text))).replace("\t", " ")
-
-
-def _line(item: str) -> str:
-    return " ".join(_HIDDEN.sub("", _plain(item)).split())
 
 
 # Another question, or the one that was asked, told again.
@@ -406,6 +294,7 @@ _PLEASANTRY = re.compile(
 )
 _WEAK = r"answers?|output|response|results?|list|tags|labels|categories|entities|subjects|phrases"
 _LABEL = re.compile(rf"\b(?:{_OF}|{_WEAK})\b|\b(?:here|following|below|sure|certainly)\b", re.I)
+_NAME = re.compile(rf"\b(?:{_OF}|final answer|answer)\b", re.I)
 _BARE_LABEL = re.compile(rf"(?:[\w'’-]+ ){{0,5}}{_OF}(?: (?:in|of|for|from)\b[^,;]*)?", re.I)
 _COPULA = re.compile(
     rf"[^,;:\n]{{0,80}}\b(?:{_OF}|answer)\b[^,;:\n]{{0,60}}?\b(?:are|is|were|includes?)\s+", re.I
@@ -421,45 +310,36 @@ def _behind_labels(text: str) -> str:
         return _SAME_LABEL.sub("- ", text)
     if text[:1].isupper() and (polite := _PLEASANTRY.match(text)):
         text = dedented(text[polite.end() :])
-    for start in _line_starts(text):
-        label = _label_at(text[start:], weak=start == 0)
-        if label and (start == 0 or _introduces(text[:start])):
-            text = dedented(text[start + label :])
-            again = _label_at(text, weak=False)
-            return dedented(text[again:])
+    for start in [0, *(found.end() for found in re.finditer(r"\n\s*", text))]:
+        if label := _label_at(text[start:], weak=start == 0):
+            before = [line for line in text[:start].split("\n") if line.strip()]
+            # No item of a list may stand before: it must be prose.
+            if all(line.rstrip()[-1] in ".:!?" and not _kind(line) for line in before):
+                text = dedented(text[start + label :])
+                return dedented(text[_label_at(text, weak=False) :])
     return text
-
-
-def _introduces(before: str) -> bool:
-    """Whether what stands before a label is prose: no item of a list."""
-    lines = [line for line in before.split("\n") if line.strip()]
-    return all(line.rstrip()[-1] in ".:!?" and not _kind(line) for line in lines)
-
-
-def _line_starts(text: str) -> list[int]:
-    return [0, *(found.end() for found in re.finditer(r"\n\s*", text))]
 
 
 def _label_at(text: str, *, weak: bool) -> int:
     """The length of a label at the beginning, 0 where there is none."""
     line = text.split("\n", 1)[0]
     heading = re.match(r"#{1,6} *", line)
-    bare = line[heading.end() :] if heading else line
+    skipped = heading.end() if heading else 0
     if _kind(line) and not heading:
         return 0
+    bare = line[skipped:]
     before, colon, _ = bare.partition(":")
-    words = re.compile(rf"\b(?:{_OF}|final answer|answer)\b", re.I) if not weak else _LABEL
-    if colon and len(before.split()) <= _LABEL_WORDS and words.search(before):
-        return len(line) - len(bare) + len(before) + 1
+    if colon and len(before.split()) <= _LABEL_WORDS and (_LABEL if weak else _NAME).search(before):
+        return skipped + len(before) + 1
     if copula := _COPULA.match(bare):
-        return len(line) - len(bare) + copula.end()
-    if _BARE_LABEL.fullmatch(bare.strip(" .")) and "\n" in text:
-        return len(line)
-    return 0
+        return skipped + copula.end()
+    return len(line) if _BARE_LABEL.fullmatch(bare.strip(" .")) and "\n" in text else 0
 
 
 # Lists with marks
 
+_DOTS = "•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃"
+_BULLETS = re.compile(rf"\s*[·{_DOTS}]\s*")
 _KINDS = {
     "number": re.compile(
         rf"^\s*(?:(?:(?:{_OF}|no\.?)\s?)?#?\s?(?:\(\d{{1,3}}\)|\[\d{{1,3}}\]"
@@ -470,7 +350,7 @@ _KINDS = {
     "letter": re.compile(
         r"^\s*(?:\((?:[a-z]|[ivx]{1,5})\)\s*|(?:[a-z]|[ivx]{1,5})[.)]\s+)", re.IGNORECASE
     ),
-    "bullet": re.compile(r"^\s*(?:[-*+–—](?!\d)|[•‣▪▫●◦○·・►▶▸➤➢→✓✔☑»■□★☆✅◆◇∙⁃])+\s*"),
+    "bullet": re.compile(rf"^\s*(?:[-*+–—](?!\d)|[·→»{_DOTS}])+\s*"),
 }
 _CHECKBOX = re.compile(r"^\[[ xX]\]\s*")
 _ENUMERATORS = re.compile(
@@ -478,7 +358,6 @@ _ENUMERATORS = re.compile(
 )
 _ROMAN = ["i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"]
 _DASHES = re.compile(r"\s+[-–—*]\s+")
-_BULLETS = re.compile(r"\s*[•‣▪▫●◦○·・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*")
 
 
 class _Marked(NamedTuple):
@@ -488,26 +367,23 @@ class _Marked(NamedTuple):
 
 
 def _kind(line: str) -> str | None:
-    for kind, mark in _KINDS.items():
-        if mark.match(line):
-            return kind
-    return None
+    return next((kind for kind, mark in _KINDS.items() if mark.match(line)), None)
 
 
-def _marked(lines: list[str]) -> list[_Marked]:
-    """The lines that are items: those with the kind of mark, and the indent, of the first one."""
+def _marked(lines: list[str]) -> list[str]:
+    """The items of a list: lines with the kind of mark, and the indent, of the first one."""
     found = [mark for line in lines for part in _unrolled(line) if (mark := _mark_of(part))]
     found = [mark for mark in found if not (mark.kind == "heading" and _is_label(mark.text))]
     if not found:
         return []
-    first = found[0]
-    alone = sum(mark.kind == "heading" for mark in found) == 1
-    if first.kind == "heading" and alone and len(found) > 1:
-        first = found[1]  # a title
-    if first.kind == "bullet" and len(found) == 1:
-        parts = _DASHES.split(first.text)
-        return [first._replace(text=part) for part in parts]
-    return [mark for mark in found if mark.kind == first.kind and mark.indent <= first.indent + 1]
+    if len(found) == 1 and found[0].kind == "bullet":
+        return _DASHES.split(found[0].text)
+    headings = sum(mark.kind == "heading" for mark in found)
+    first, *others = found
+    if first.kind == "heading" and headings == 1 and others:
+        first = others[0]  # behind a title
+    kept = (m for m in found if m.kind == first.kind and m.indent <= first.indent + 1)
+    return [mark.text for mark in kept]
 
 
 def _is_label(text: str) -> bool:
@@ -519,22 +395,19 @@ def _mark_of(line: str) -> _Marked | None:
     kind = _kind(line)
     if kind is None:
         return None
-    indent = len(line) - len(line.lstrip())
     rest = _CHECKBOX.sub("", _KINDS[kind].sub("", line, count=1))
     inner = _kind(rest)
     if inner in ("number", "letter", "bullet") and kind != inner:
         kind = inner if kind == "heading" else kind
         rest = _KINDS[inner].sub("", rest, count=1)
-    return _Marked(kind, indent, rest) if rest.strip() else None
+    return _Marked(kind, len(line) - len(line.lstrip()), rest) if rest.strip() else None
 
 
 def _unrolled(line: str) -> list[str]:
     """The items of a line that begins with the first of several enumerators or bullets."""
     body = line.strip()
-    bullet = _BULLETS.match(body)
-    if bullet:
-        mark = bullet[0].strip()
-        return [f"{mark} {part}" for part in _BULLETS.split(body) if part.strip()]
+    if bullet := _BULLETS.match(body):
+        return [f"{bullet[0].strip()} {part}" for part in _BULLETS.split(body) if part.strip()]
     marks = list(_ENUMERATORS.finditer(body))
     if not marks or marks[0].start() or marks[0][1].lower() not in ("1", "a", "i"):
         return [line]
@@ -549,27 +422,16 @@ def _unrolled(line: str) -> list[str]:
 def _following(mark: str) -> str:
     if mark.isdigit():
         return str(int(mark) + 1)
-    if mark.lower() in _ROMAN[:-1] and mark.lower() != "c":
+    if mark.lower() in _ROMAN[:-1]:
         after = _ROMAN[_ROMAN.index(mark.lower()) + 1]
         return after if mark.islower() else after.upper()
     return chr(ord(mark[-1]) + 1)
 
 
-def _of_marked(marked: list[_Marked], max_words: int) -> Iterator[str]:
-    for mark in marked:
-        item = _head(" ".join(mark.text.split()))
-        if len(marked) == 1:
-            yield from _parts(item, ands=True)
-            continue
-        item = _SENTENCE_END.split(item, 1)[0]
-        parts = list(_parts(item))
-        yield from parts[:1] if len(item.split()) > max_words else parts
-
-
 # Lists without
 
 _SEPARATORS = re.compile(
-    r"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[•‣▪▫●◦○・►▶▸➤➢✓✔☑■□★☆✅◆◇∙⁃]\s*|\s·\s"
+    rf"[,;|¦‖]|(?<=[\"”»'’])\s(?:(?:and|&)\s)?(?=[\"“«„‘'])|\s*[{_DOTS}]\s*|\s·\s"
 )
 _SLASHES = re.compile(r"\s/\s")
 _EXPLAINED = re.compile(r"\s?:(?=\s|$)|\s[-–—]+\s|\s?—\s?|\s[(\[]|\s?(?:->|=>|→|⇒)\s?|\s=\s")
@@ -594,8 +456,7 @@ _HASHTAGS = re.compile(r"(?:#[^\W\d]\w*[\s,]*)+")
 
 def _head(item: str) -> str:
     """An item without what is said about it: the topic stands before."""
-    item = item.strip("([ \"'“‘")
-    return _EXPLAINED.split(item, 1)[0]
+    return _EXPLAINED.split(item.strip("([ \"'“‘"), 1)[0]
 
 
 def _parts(text: str, *, ands: bool = False) -> list[str]:

@@ -6,11 +6,11 @@ linear in the answer's length.
 
 import json
 import re
+from contextlib import suppress
 from functools import lru_cache
 from textwrap import dedent
-from typing import Any
 
-JSON = Any
+from descry.io.hashing import JSON
 
 CUT_OFF = "cut off"
 
@@ -19,27 +19,22 @@ class UnparsableError(ValueError):
     """An answer that is not of the form its prompt asks for; the text says why."""
 
 
-def unfinished(response: JSON) -> str | None:
-    """Why a response in words, {"text", "finish"}, is not whole; None if it is."""
-    match response:
-        case {"text": str(), "finish": str(finish)}:
-            pass
-        case _:
-            return "no text"
-    reasons = {"stop": None, "length": CUT_OFF, "content_filter": "refusal"}
-    return reasons.get(finish, f"finish reason {finish}")
-
-
 def begun(response: JSON) -> tuple[str, str | None]:
-    """The unwrapped words of a response, and CUT_OFF where they may go on.
+    """The unwrapped words of a response, {"text", "finish"}, and CUT_OFF where they may go on.
 
     Raises:
         UnparsableError: there are none, or the annotator did not end them itself.
     """
-    reason = unfinished(response)
-    if reason not in (None, CUT_OFF):
-        raise UnparsableError(reason)
-    return unwrapped(response["text"]), reason
+    match response:
+        case {"text": str(text), "finish": "stop"}:
+            return unwrapped(text), None
+        case {"text": str(text), "finish": "length"}:
+            return unwrapped(text), CUT_OFF
+        case {"text": str(), "finish": str(finish)}:
+            refused = finish == "content_filter"
+            raise UnparsableError("refusal" if refused else f"finish reason {finish}")
+        case _:
+            raise UnparsableError("no text")
 
 
 _REFUSAL = re.compile(
@@ -66,8 +61,7 @@ def unwrapped(text: str) -> str:
     Raises:
         UnparsableError: a think block that is never closed.
     """
-    text = _BYTES.sub(" ", text.translate(_RAW_MARKS))
-    text = _WORD_PIECE.sub("", text)
+    text = _WORD_PIECE.sub("", _BYTES.sub(" ", text.translate(_RAW_MARKS)))
     for step in (_without_thoughts, _first_turn, _within_tags, _within_fences, _without_latex):
         text = step(text)
     return dedented(text)
@@ -186,10 +180,9 @@ _TAG = re.compile(r"<(final_answer|answer|output|response|final|result|solution)
 
 def _within_tags(text: str) -> str:
     """What an answer has in <answer> or the like, where it has one."""
-    opening = _TAG.search(text)
-    if opening is None:
-        return text
-    return re.split(rf"</{opening[1]}>", text[opening.end() :], flags=re.IGNORECASE)[0]
+    if opening := _TAG.search(text):
+        return re.split(rf"</{opening[1]}>", text[opening.end() :], flags=re.IGNORECASE)[0]
+    return text
 
 
 _FENCE = re.compile(r"```+|~~~+")
@@ -222,7 +215,6 @@ _JSON_START = re.compile(r"""\{|\[\s{0,20}["'“‘{\[]""")
 _QUOTED = re.compile(r"'((?:[^'\\\n]|\\.)*)'(?=\s{0,20}[,:\]}])")
 _COMMA_AT_END = re.compile(r",(?=\s{0,20}[\]}])")
 _DECODER = json.JSONDecoder()
-_NO_JSON = "JSON that cannot be read"
 
 
 def json_values(text: str) -> list[JSON]:
@@ -242,17 +234,13 @@ def json_values(text: str) -> list[JSON]:
     if start is None:
         return []
     body = text[start.start() :]
-    try:
-        return _decoded(body)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return _decoded(_relaxed(body))
-    except (ValueError, RecursionError):
-        # A list with loose quotes: ["Size", Fit].
-        if start[0] != "{" and "{" not in body and body.count("[") == body.count("]") == 1:
-            return []
-        raise UnparsableError(_NO_JSON) from None
+    for form in (str, _relaxed):
+        with suppress(ValueError, RecursionError):
+            return _decoded(form(body))
+    # A list with loose quotes: ["Size", Fit].
+    if "{" not in body and body.count("[") == body.count("]") == 1:
+        return []
+    raise UnparsableError("JSON that cannot be read")
 
 
 def _decoded(text: str) -> list[JSON]:

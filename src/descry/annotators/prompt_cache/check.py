@@ -1,15 +1,26 @@
-"""Do the answers of the cache belong to their prompts?"""
+"""Are the answers of the cache those to their prompts, and do they tell anything apart?
+
+An answer's row holds ids; what many answers share stands in its origin. With the corpus they give
+the exact prompt, and with it the key: so that whoever doubts an answer can compute its key anew.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from descry.annotators.prompt_cache.rerender import request_of, shown
-from descry.annotators.prompt_cache.store import PromptCache, origin_id
+import numpy as np
+
+from descry.annotators.parsing.answers import parse_verdict
+from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache.store import PromptCache, Request, origin_id
+from descry.annotators.prompts import numbered
+from descry.annotators.yes_share import one_sided
 from descry.io.hashing import JSON
 from descry.io.parquet import read_table
+
+_LOOKED_AT = 10_000  # answers of an origin by which an annotator is judged
 
 
 @dataclass
@@ -93,3 +104,48 @@ def _drift(origins: list[JSON]) -> dict[str, set[str]]:
             if not same:
                 drift.setdefault(name, set()).add(then)
     return drift
+
+
+def shown(ids: JSON, texts: Mapping[str, str]) -> str | None:
+    """What stands in the sentence's place of a prompt; None where the corpus lacks any of it.
+
+    Args:
+        ids: of a sentence, or a list of several.
+        texts: of sentences, by id.
+    """
+    if isinstance(ids, str):
+        return texts.get(ids)
+    found = [texts.get(name) for name in list(ids)]
+    return None if None in found else numbered([text for text in found if text is not None])
+
+
+def request_of(origin: JSON, sentence: str, descriptor: str) -> Request:
+    """The request that an origin's annotator was sent."""
+    (before, behind), (head, middle, tail) = origin["frame"], origin["template"]
+    prompt = f"{before}{head}{sentence}{middle}{descriptor}{tail}{behind}"
+    fields = {name: origin[name] for name in ("task", "model", "revision", "dtype", "decoding")}
+    return Request(prompt=prompt, **fields)
+
+
+def one_sided_annotators(cache: PromptCache) -> list[str]:
+    """Warnings about those who say Yes to nearly everything or nothing, by model and revision.
+
+    Of an origin with very many answers, a share is looked at that is as good as drawn.
+    """
+    said: dict[str, dict[str, list[bool]]] = {}
+    for name, origin in cache.origins().items():
+        if origin["task"] != "p2":
+            continue
+        who = said.setdefault(f"{origin['model']} @ {origin['revision'][:12]}", {})
+        for record in cache.some(name, _LOOKED_AT):
+            try:
+                yes = parse_verdict(record["response"], 0.0).yes
+            except UnparsableError:
+                continue
+            who.setdefault(str(record.get("descriptor")), []).append(yes)
+    found = []
+    for name, answers in sorted(said.items()):
+        counts = [(sum(one), len(one)) for one in answers.values()]
+        yes_of, number = np.array(counts, dtype=np.int64).reshape(-1, 2).T
+        found.append(one_sided(name, yes_of, number))
+    return [words for words in found if words]

@@ -13,21 +13,20 @@ import errno
 import hashlib
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
 from pathlib import Path
-from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
 
 import diskcache
 
 from descry.annotators.prompt_cache.read_only import ReadOnly, can_write
 from descry.errors import InputError
-from descry.io.hashing import canonical, sha256_text
+from descry.io.hashing import JSON, canonical, sha256_text
 
-JSON = Any
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 _SETTINGS = {
@@ -91,14 +90,18 @@ class CacheConflictError(InputError):
     """Another answer came for a request that has one: the annotator is not deterministic."""
 
 
-class Journal(Protocol):
-    """What is told of every row that is new in the cache, before it is there."""
+class Batch(NamedTuple):
+    """Rows as they travel from one cache to another.
 
-    def answers(self, name: str, origin: JSON, records: Mapping[str, str]) -> None:
-        """Answers of the origin of that name: {key: canonical JSON of the record}."""
+    Attributes:
+        origins: by id.
+        answers: canonical JSON of the record, by key.
+        failures: record with its reason, by key.
+    """
 
-    def failures(self, failures: Mapping[str, JSON]) -> None:
-        """Failed requests: {key: record with its reason}."""
+    origins: dict[str, JSON]
+    answers: dict[str, str]
+    failures: dict[str, JSON]
 
 
 class _TextDisk(diskcache.Disk):  # type: ignore[misc]
@@ -218,12 +221,12 @@ class PromptCache:
     """Answers by request in a local folder, which may be read-only; use as a context manager.
 
     Attributes:
-        journal: what is told of every new row, if anything.
+        journal: is told of every new row before it is there, if anything is.
         read_only: whether nothing can be stored.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.journal: Journal | None = None
+        self.journal: Callable[[Batch], None] | None = None
         self.folder = folder
         database = folder / _DATABASE
         with _usable(folder):
@@ -389,35 +392,36 @@ class PromptCache:
                 if key not in present
             }
             if self.journal and new:
-                self.journal.answers(name, origin, new)
+                self.journal(Batch({name: origin}, new, {}))
             self._put_new(_ORIGIN + name, canonical(origin))
             for key, text in new.items():
                 self._put(_ANSWER + key, text)
                 self._cache.delete(_FAILURE + key, retry=True)
 
     @_clearly
-    def merge(self, origins: dict[str, JSON], records: dict[str, str]) -> dict[str, str]:
-        """Take in records of another cache in one transaction: {key: canonical JSON}.
+    def merge(self, rows: Batch) -> list[str]:
+        """Take in rows of another cache in one transaction.
 
         Of two records with one response the smaller text stays, so that the order of merging does
         not matter.
 
         Returns:
-            Those that are in conflict: another response is stored here, and stays.
+            The keys in conflict: another response is stored here, and stays.
         """
-        conflicts = {}
+        conflicts = []
         with self._cache.transact(retry=True):
-            for name, origin in origins.items():
+            for name, origin in rows.origins.items():
                 self._put_new(_ORIGIN + name, canonical(origin))
-            rows = self._rows([_ANSWER + key for key in records])
-            present = {key.removeprefix(_ANSWER): text for key, text, _ in rows}
-            for key, text in records.items():
+            found = self._rows([_ANSWER + key for key in rows.answers])
+            present = {key.removeprefix(_ANSWER): text for key, text, _ in found}
+            for key, text in rows.answers.items():
                 here = present.get(key)
                 if here is not None and self._response(key, here) != self._response(key, text):
-                    conflicts[key] = text
+                    conflicts.append(key)
                 elif here is None or text < here:
                     self._put(_ANSWER + key, text)
                     self._cache.delete(_FAILURE + key, retry=True)
+            self.fail(rows.failures)
         return conflicts
 
     @_clearly
@@ -430,7 +434,7 @@ class PromptCache:
             known = self.known(list(failures))
             new = {key: record for key, record in failures.items() if key not in known}
             if self.journal and new:
-                self.journal.failures(new)
+                self.journal(Batch({}, {}, new))
             for key, record in new.items():
                 self._put(_FAILURE + key, canonical(record))
 

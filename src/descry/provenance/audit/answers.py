@@ -46,12 +46,15 @@ class Verdicts:
 
     def __init__(self, annotations: Annotations) -> None:
         self.b = annotations
+        self._odds: dict[int, np.ndarray] = {}
         self.who = Identity(**annotations.annotator)
         self.min_mass = float(annotations.made["params"].get("min_mass", 0))
 
     def asked(self, text: str, row: int, column: int) -> Asked:
         """The prompt behind a cell of B, about the sentence of that row."""
-        answer, score = int(self.b.answer[row, column]), float(self.b.score[row, column])
+        if column not in self._odds:
+            self._odds[column] = self.b.odds(self.b.descriptors[column])
+        answer, score = int(self.b.at(np.array([row]))[0, column]), float(self._odds[column][row])
 
         def agrees(response: JSON) -> bool:
             try:

@@ -4,47 +4,39 @@ Nothing here goes through all answers or activations: what is read is a neuron's
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields
-from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.activations.exemplar_files import SPREAD, read_neuron_exemplars, read_neurons
-from descry.activations.top_k import ENDS
-from descry.activations.truncation import Cut, read_cut
-from descry.annotators.annotations import read_annotations
+from descry.activations.exemplar_files import SPREAD
 from descry.corpus.splits import SPLITS
 from descry.io.hashing import JSON
-from descry.io.json_files import read_json
-from descry.io.parquet import read_table
-from descry.provenance.audit.answers import Asked, Topics, Verdicts, answers
+from descry.labels.results import Numbers
+from descry.provenance.audit.answers import Topics, Verdicts, answers
 from descry.provenance.audit.evidence import (
-    Answer,
     Audit,
     Cluster,
     Exemplar,
     Label,
     Mention,
-    Numbers,
     Phrase,
     Review,
 )
 from descry.provenance.audit.files import steps
 from descry.provenance.audit.project import Project
+from descry.run import Neuron
 
 ALL = 2**31  # rows
 
 
-def audit(project: Project, neuron: str, rows: int, given: int) -> Audit:
+def audit(project: Project, name: str, rows: int, given: int) -> Audit:
     """The evidence for a neuron's labels.
 
     Args:
-        neuron: such as L5:24.
+        name: of the neuron, such as L5:24.
         rows: how many exemplars and raw descriptors to follow; the exemplars that the annotator
             said Yes of come first, unless there is room for ALL.
         given: how many mentions of each raw descriptor.
@@ -52,47 +44,49 @@ def audit(project: Project, neuron: str, rows: int, given: int) -> Audit:
     Raises:
         InputError: no such neuron, or a result is missing or damaged.
     """
-    return _Evidence(project, neuron, rows, given).audit()
+    neurons = [project.neuron(name, end) for end in project.ends]
+    wanted = {label.descriptor for neuron in neurons for label in neuron.labels}
+    found = clusters(project, wanted, rows, given)
+    made, head = project.made, project.head
+    of_model = {key: made["activations"][key] for key in ("weights", "site", "position")}
+    spread = neurons[0].distribution
+    return Audit(
+        neurons[0].name,
+        made["activations"]["params"]["target"] | of_model,
+        len(project.corpus),
+        {key: None if np.isnan(spread[key]) else float(spread[key]) for key in SPREAD},
+        [label for neuron in neurons for label in _labels(project, neuron, found, rows)],
+        {it.end: _nearest(it.numbers) for it in neurons if not it.silent and not it.labels},
+        {neuron.end: neuron.silent for neuron in neurons if neuron.silent},
+        made["label"].get("warnings", []),
+        made["label"].get("dropped", []),
+        steps(project),
+        head.sha,
+        head.changed,
+        head.unknown,
+    )
 
 
-class Corpus:
-    """The sentences, and the files that they were read from."""
-
-    def __init__(self, project: Project) -> None:
-        self._sha256 = project.made["corpus"]["inputs"]
-        self.table = read_table(project.result("corpus"), "corpus")
-
-    def __len__(self) -> int:
-        return len(self.table)
-
-    def reviews(self, rows: Sequence[int]) -> list[Review]:
-        """Some rows."""
-        names = ("id", "text", "category", "split", "source", "line", "asin", "reviewer", "overall")
-        found = self.table.select(names).take(pa.array(rows, pa.int64())).to_pylist()
-        return [Review(**row, sha256=self._sha256.get(row["source"])) for row in found]
-
-    def of(self, ids: Sequence[str]) -> list[Review]:
-        """The sentences with these ids, which it has."""
-        wanted = pa.array(ids, pa.string())
-        return self.reviews(pc.index_in(wanted, value_set=self.table["id"]).to_pylist())
-
-
-LabelTable = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
-
-
-def label_table(path: Path, layer: int, index: int) -> LabelTable:
-    """A neuron's rows of labels.parquet.
-
-    Args:
-        layer: its number in the model.
-    """
-    only = (pc.field("layer") == layer) & (pc.field("neuron") == index)
-    names = [field.name for field in fields(Numbers)]
-    found: LabelTable = {}
-    for row in read_table(path, "label", None, only).to_pylist():
-        splits = found.setdefault(row["end"], {}).setdefault(row["descriptor"], {})
-        splits[row["split"]] = Numbers(**{name: row[name] for name in names})
-    return found
+def _labels(
+    project: Project, neuron: Neuron, found: dict[str, Cluster], number: int
+) -> Iterator[Label]:
+    rows, values = neuron.sets.sets[neuron.end]
+    b, verdicts = project.annotations, Verdicts(project.annotations)
+    for label in neuron.labels:
+        column = b.descriptors.index(label.descriptor)
+        yes = b.at(rows)[:, column] == 1
+        ranks = range(len(rows)) if number >= len(rows) else np.flatnonzero(yes)[:number]
+        shown = [_Shown(int(rank), int(rows[rank]), float(values[rank])) for rank in ranks]
+        yield Label(
+            label.descriptor,
+            neuron.end,
+            rule_in_words(project.made["label"]["params"]),
+            {split: label.splits[split] for split in SPLITS},
+            int(yes.sum()),
+            len(rows),
+            list(_exemplars(project, verdicts, shown, column)),
+            found[label.descriptor],
+        )
 
 
 class _Shown(NamedTuple):
@@ -103,107 +97,36 @@ class _Shown(NamedTuple):
     activation: float
 
 
-class _Evidence:
-    """What is read for one neuron."""
-
-    def __init__(self, project: Project, neuron: str, rows: int, given: int) -> None:
-        self.project, self.rows, self.given = project, rows, given
-        self.corpus = Corpus(project)
-        path = project.result("exemplars")
-        neurons = read_neurons(path)
-        layer, self.index = neurons.find(neuron)
-        self.name, self.layer = neurons.name(layer, self.index), neurons.layers[layer]
-        ends = [end for end in ENDS if end in self._numbers]
-        self.found = read_neuron_exemplars(path, layer, self.index, ends)
-        self.b = read_annotations(project.result("annotate"))
-        self.verdicts = Verdicts(self.b)
-
-    @cached_property
-    def _numbers(self) -> LabelTable:
-        return label_table(self.project.result("label"), self.layer, self.index)
-
-    def audit(self) -> Audit:
-        made = self.project.made["activations"]
-        target = made["params"]["target"] | {n: made[n] for n in ("weights", "site", "position")}
-        head = self.project.head
-        labels = [
-            self._label(end, descriptor)
-            for end, descriptors in self._numbers.items()
-            for descriptor in _strongest_first(descriptors)
-            if descriptors[descriptor]["all"].assigned
-        ]
-        return Audit(
-            self.name,
-            target,
-            len(self.corpus),
-            {name: _number(self.found.distribution[name]) for name in SPREAD},
-            labels,
-            {
-                end: _nearest(descriptors)
-                for end, descriptors in self._numbers.items()
-                if end not in self.found.silent
-                and not any(numbers["all"].assigned for numbers in descriptors.values())
-            },
-            self.found.silent,
-            self.project.made["label"].get("warnings", []),
-            self.project.made["label"].get("dropped", []),
-            steps(self.project),
-            head.sha,
-            head.changed,
-            head.unknown,
-        )
-
-    def _label(self, end: str, descriptor: str) -> Label:
-        rows, values = self.found.sets[end]
-        column = self.b.descriptors.index(descriptor)
-        yes = self.b.answer[rows, column] == 1
-        ranks = range(len(rows)) if self.rows >= len(rows) else np.flatnonzero(yes)[: self.rows]
-        shown = [_Shown(int(rank), int(rows[rank]), float(values[rank])) for rank in ranks]
-        return Label(
-            descriptor,
-            end,
-            rule_in_words(self.project.made["label"]["params"]),
-            {split: self._numbers[end][descriptor][split] for split in SPLITS},
-            int(yes.sum()),
-            len(rows),
-            list(self._exemplars(shown, column)),
-            self._clusters[descriptor],
-        )
-
-    def _exemplars(self, shown: Sequence[_Shown], column: int) -> Iterator[Exemplar]:
-        reviews = self.corpus.reviews([it.row for it in shown])
-        asked = [
-            self.verdicts.asked(review.text, it.row, column)
-            for it, review in zip(shown, reviews, strict=True)
-        ]
-        found = zip(shown, reviews, answers(self.project, asked), strict=True)
-        for it, review, answer in found:
-            yield Exemplar(it.rank + 1, it.activation, review, answer, self._cut.mark(it.row))
-
-    @cached_property
-    def _cut(self) -> Cut:
-        return read_cut(self.project.result("activations"))
-
-    @cached_property
-    def _clusters(self) -> dict[str, Cluster]:
-        """The clusters of the neuron's labels."""
-        wanted = {
-            descriptor
-            for descriptors in self._numbers.values()
-            for descriptor, splits in descriptors.items()
-            if splits["all"].assigned
-        }
-        return clusters(self.project, self.corpus, wanted, self.rows, self.given)
+def _exemplars(
+    project: Project, verdicts: Verdicts, shown: Sequence[_Shown], column: int
+) -> Iterator[Exemplar]:
+    sentences = reviews(project, [it.row for it in shown])
+    pairs = zip(shown, sentences, strict=True)
+    said = answers(project, [verdicts.asked(one.text, it.row, column) for it, one in pairs])
+    for it, review, answer in zip(shown, sentences, said, strict=True):
+        yield Exemplar(it.rank + 1, it.activation, review, answer, project.cut.mark(it.row))
 
 
-def clusters(
-    project: Project, corpus: Corpus, wanted: set[str], rows: int, most: int
-) -> dict[str, Cluster]:
+def reviews(project: Project, rows: Sequence[int]) -> list[Review]:
+    """Some rows of the corpus, and the files that they were read from."""
+    sha256 = project.made["corpus"]["inputs"]
+    names = ("id", "text", "category", "split", "source", "line", "asin", "reviewer", "overall")
+    found = project.sentences(rows).select(names).to_pylist()
+    return [Review(**row, sha256=sha256.get(row["source"])) for row in found]
+
+
+def reviews_of(project: Project, ids: Sequence[str]) -> list[Review]:
+    """The sentences with these ids, which the corpus has."""
+    wanted = pa.array(ids, pa.string())
+    return reviews(project, pc.index_in(wanted, value_set=project.corpus["id"]).to_pylist())
+
+
+def clusters(project: Project, wanted: set[str], rows: int, most: int) -> dict[str, Cluster]:
     """What is behind some descriptors."""
-    entries = read_json(project.result("cluster"), "cluster")["descriptors"]
+    entries = project.clusters["descriptors"]
     chosen = {entry["name"]: entry for entry in entries if entry["name"] in wanted}
     shown = {name: list(islice(entry["phrases"].items(), rows)) for name, entry in chosen.items()}
-    given = mentions(project, corpus, [p for found in shown.values() for p, _ in found], most)
+    given = mentions(project, [p for found in shown.values() for p, _ in found], most)
     inputs = project.made["cluster"]["inputs"]
     edits = next((path for path in inputs if path.endswith((".yaml", ".yml"))), None)
     return {
@@ -219,25 +142,22 @@ def clusters(
     }
 
 
-def mentions(
-    project: Project, corpus: Corpus, phrases: Sequence[str], rows: int
-) -> dict[str, list[Mention]]:
+def mentions(project: Project, phrases: Sequence[str], rows: int) -> dict[str, list[Mention]]:
     """The first mentions of each raw descriptor."""
     topics = Topics(project.made["describe"])
     only = pc.field("phrase").isin(pa.array(phrases, pa.string()))
-    table = read_table(project.result("describe"), "describe", None, only)
+    table = project.read("candidates.parquet", where=only)
     chosen: dict[str, list[dict[str, Any]]] = {phrase: [] for phrase in phrases}
     for row in table.to_pylist():
         if len(chosen[row["phrase"]]) < rows:
             chosen[row["phrase"]].append(row)
     flat = [row for found in chosen.values() for row in found]
-    reviews = corpus.of([row["id"] for row in flat])
-    asked: list[Asked] = [
+    found = reviews_of(project, [row["id"] for row in flat])
+    asked = [
         topics.asked(review.text, row["annotator"], row["phrase"], row["key"])
-        for row, review in zip(flat, reviews, strict=True)
+        for row, review in zip(flat, found, strict=True)
     ]
-    found: list[Answer] = answers(project, asked)
-    each = iter([Mention(review, answer) for review, answer in zip(reviews, found, strict=True)])
+    each = iter([Mention(*pair) for pair in zip(found, answers(project, asked), strict=True)])
     return {phrase: list(islice(each, len(rows))) for phrase, rows in chosen.items()}
 
 
@@ -250,15 +170,7 @@ def rule_in_words(params: JSON) -> str:
     return rule if params.get("top_k") is None else f"{rule}, the {params['top_k']} strongest"
 
 
-def _number(value: Any) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _strongest_first(descriptors: dict[str, dict[str, Numbers]]) -> list[str]:
-    return sorted(descriptors, key=lambda name: -(descriptors[name]["all"].f or 0.0))
-
-
 def _nearest(descriptors: dict[str, dict[str, Numbers]]) -> JSON:
     """The most frequent descriptor of a neuron without label."""
-    name = _strongest_first(descriptors)[0]
-    return {"descriptor": name, "f": descriptors[name]["all"].f, "q": descriptors[name]["all"].q}
+    name, splits = next(iter(descriptors.items()))
+    return {"descriptor": name, "f": splits["all"].f, "q": splits["all"].q}

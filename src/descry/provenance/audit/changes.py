@@ -18,13 +18,12 @@ from descry.annotators.annotations import read_annotations
 from descry.errors import InputError
 from descry.io.dvc_lock import Locked, in_order, parse_lock
 from descry.io.git import GitError, commit_of, log, text_at
-from descry.io.hashing import JSON, canonical
+from descry.io.hashing import canonical
 from descry.io.nested import flat, unlike
 from descry.io.parquet import read_table
 from descry.io.provenance import without_places
 from descry.io.read_provenance import provenance_of
-from descry.provenance.audit.chain import label_table
-from descry.provenance.audit.evidence import Numbers
+from descry.labels.results import Numbers, neuron_labels
 from descry.provenance.audit.project import STAGES, Project
 
 WORKSPACE = "workspace"  # the files as they lie here, as DVC calls them
@@ -94,13 +93,16 @@ def changes(project: Project, first: str, second: str, neuron: str) -> Changes:
         before, after = one.neuron(neuron), two.neuron(neuron)
         causes = list(_causes(project, one, two))
         same = [name for name in STAGES if not _differ(one.locked, two.locked, name)]
-        ends = dict.fromkeys(end for version in (before, after) for end in version.exemplars)
+        exemplars = {}
+        for end in dict.fromkeys([*before.exemplars, *after.exemplars]):
+            old, new = (set(version.exemplars.get(end, ())) for version in (before, after))
+            exemplars[end] = len(old & new), len(old), len(new)
         return Changes(
             neuron,
             one.name,
             two.name,
             list(_labels(before, after)),
-            {end: _in_common(before, after, end) for end in ends},
+            exemplars,
             causes,
             same,
         )
@@ -126,13 +128,16 @@ class _Version:
     def __init__(self, project: Project, revision: str, stack: ExitStack) -> None:
         self.root, self.here = project.root, revision == WORKSPACE
         self.name = revision if self.here else commit_of(project.root, revision)
-        self.locked = project.locked if self.here else self._locked()
+        self.locked = (
+            project.locked
+            if self.here
+            else parse_lock(
+                text_at(self.root, self.name, "dvc.lock") or "", f"{self.name}:dvc.lock"
+            )
+        )
         if "label" not in self.locked:
             raise InputError(f"{revision}: no dvc.lock with stage label: commit it with each run")
         self._project, self._stack = project, stack
-
-    def _locked(self) -> dict[str, Locked]:
-        return parse_lock(text_at(self.root, self.name, "dvc.lock") or "", f"{self.name}:dvc.lock")
 
     def result(self, stage: str) -> Path:
         """A stage's result, out of DVC's cache or remote."""
@@ -145,7 +150,7 @@ class _Version:
         exemplars = self.result("exemplars")
         neurons = read_neurons(exemplars)
         row, index = neurons.find(name)
-        labels = label_table(self.result("label"), neurons.layers[row], index)
+        labels = neuron_labels(self.result("label"), neurons.layers[row], index)
         sets = read_neuron_exemplars(exemplars, row, index, list(labels)).sets
         ids = np.array(read_table(self.result("corpus"), "corpus", ["id"])["id"].to_pylist())
         b = read_annotations(self.result("annotate"))
@@ -189,11 +194,6 @@ def _labels(before: _Neuron, after: _Neuron) -> Iterator[LabelChange]:
                 yield LabelChange(name, end, change, was, now, same)
 
 
-def _in_common(before: _Neuron, after: _Neuron, end: str) -> tuple[int, int, int]:
-    old, new = (set(version.exemplars.get(end, ())) for version in (before, after))
-    return len(old & new), len(old), len(new)
-
-
 def _differ(one: Mapping[str, Locked], two: Mapping[str, Locked], name: str) -> bool:
     """Whether a stage's outputs differ."""
     old, new = (version[name].outs if name in version else {} for version in (one, two))
@@ -230,11 +230,8 @@ def _params(before: Locked, after: Locked) -> Iterator[tuple[str, str, None]]:
     old, new = (flat(without_places(stage.params)) for stage in (before, after))
     for key in unlike(old, new):
         kind = "model" if key.endswith((".model", ".revision", ".dtype")) else "parameter"
-        yield kind, f"{key} {_value(old, key)} -> {_value(new, key)}", None
-
-
-def _value(values: Mapping[str, JSON], key: str) -> str:
-    return canonical(values[key]) if key in values else "not set"
+        was, now = (canonical(side[key]) if key in side else "not set" for side in (old, new))
+        yield kind, f"{key} {was} -> {now}", None
 
 
 def _files(before: Locked, after: Locked, made: set[str]) -> Iterator[tuple[str, str, str]]:

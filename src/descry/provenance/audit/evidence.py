@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 from descry.io.hashing import JSON
+from descry.labels.results import Numbers
 
 
 def as_json(evidence: Any) -> JSON:
@@ -119,19 +120,6 @@ class Cluster:
     edited_from: list[str]
     edits: str | None
     phrases: list[Phrase]
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """A label's row in one split, and whether it was assigned there."""
-
-    assigned: bool
-    f: float | None
-    count: int
-    base_rate: float | None
-    lift: float | None
-    p: float | None
-    q: float | None
 
 
 @dataclass(frozen=True)

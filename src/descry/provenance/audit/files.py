@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from descry.io.dvc_files import files_of
-from descry.io.dvc_lock import md5
+from descry.io.dvc_files import files_of, md5
 from descry.io.hashing import JSON, digests
 from descry.provenance.audit.evidence import File, Step
 from descry.provenance.audit.project import STAGES, Project

@@ -1,17 +1,25 @@
-"""A run as it lies in a folder: made here or elsewhere, with or without its cache and its git."""
+"""A run and what is around its results: the prompt cache, dvc.lock, params.yaml and git.
 
+What `open` does not need is imported when it is wanted: a notebook is to have its run at once.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from descry.annotators.prompt_cache.store import PromptCache
-from descry.io.dvc_lock import Locked, read_lock
-from descry.io.git import Head, head
 from descry.io.hashing import JSON
 from descry.io.nested import flat
 from descry.io.provenance import recorded
-from descry.io.read_provenance import provenance_of
-from descry.io.yaml_files import read_yaml
+from descry.run import FILES, Run
+
+if TYPE_CHECKING:
+    from descry.io.dvc_lock import Locked
+    from descry.io.git import Head
+    from descry.provenance.audit.evidence import Audit
+    from descry.provenance.audit.uses import DescriptorUse, ReviewUse
+    from descry.provenance.verify.check import Link
 
 # The stages on the way to the labels, each behind those that it reads, and their results.
 STAGES = {
@@ -25,14 +33,41 @@ STAGES = {
 }
 
 
-@dataclass(frozen=True)
-class Project:
-    """Where a run's results are, and the prompt cache that goes with them.
+def open(
+    path: str | Path = "results", *, cache: str | Path | None = None, check: bool = True
+) -> "Project":
+    """Open the results of a run, made here or elsewhere.
+
+    Args:
+        path: the folder of the results, or the project's folder around it.
+        cache: of the prompts; else cache/prompts of the project's folder. It is needed only for
+            what an audit says of the answers, and to verify.
+        check: refuse results that were not made of each other (`Run.check`).
+
+    Raises:
+        InputError: no results are here, one that is here is damaged, or they do not belong
+            together.
+    """
+    results = Path(path)
+    if not any((results / name).is_file() for name in FILES):
+        results = results / "results"
+    run = Project(results, results.parent / "cache/prompts" if cache is None else Path(cache))
+    if not any(run.has(name) for name in FILES):
+        from descry.workflow.preflight import check_made
+
+        check_made(Path(path), "labels.parquet")
+    if check:
+        run.check()
+    return run
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Project(Run):
+    """A run with its prompt cache, its git and its dvc.lock, as far as they are here.
 
     Recorded paths are relative to the project's folder, which is the one around the results.
     """
 
-    results: Path
     cache_folder: Path
 
     @property
@@ -42,7 +77,7 @@ class Project:
 
     def result(self, stage: str) -> Path:
         """The result of a stage on the way to the labels."""
-        return self.results / STAGES[stage]
+        return self.path(STAGES[stage])
 
     def place(self, recorded: str) -> Path:
         """Where a recorded path is now; results may have been moved as a whole."""
@@ -54,6 +89,8 @@ class Project:
     @cached_property
     def _outside(self) -> dict[str, Path]:
         """Inputs that params.yaml has outside of the project, by what records call them."""
+        from descry.io.yaml_files import read_yaml
+
         params = self.root / "params.yaml"
         named = flat(read_yaml(params)).values() if params.is_file() else ()
         places = [
@@ -70,29 +107,81 @@ class Project:
 
     @cached_property
     def made(self) -> dict[str, JSON]:
-        """What made each result: by stage.
+        """What made each result on the way to the labels: by stage.
 
         Raises:
             InputError: a result is missing or damaged.
         """
-        return {stage: provenance_of(self.result(stage), stage) for stage in STAGES}
+        return {stage: self.provenance(name) for stage, name in STAGES.items()}
 
     @cached_property
-    def locked(self) -> dict[str, Locked]:
+    def locked(self) -> "dict[str, Locked]":
         """What dvc.lock records; nothing where there is none."""
+        from descry.io.dvc_lock import read_lock
+
         return read_lock(self.root / "dvc.lock")
 
     @cached_property
-    def head(self) -> Head:
+    def head(self) -> "Head":
         """What is checked out."""
+        from descry.io.git import head
+
         return head(self.root)
 
     def records(self, keys: list[str]) -> dict[str, JSON]:
         """The cache's records of those keys that it has; a cache that is not here has none."""
         if not (self.cache_folder / "cache.db").is_file():
             return {}  # opening would make one
+        from descry.annotators.prompt_cache.store import PromptCache
+
         with PromptCache(self.cache_folder) as cache:
             return cache.recorded(keys)
+
+    def audit(self, neuron: str, rows: int = 3) -> "Audit":
+        """The evidence for a neuron's labels, as `descry audit L5:50` shows it.
+
+        Args:
+            rows: exemplars, raw descriptors and mentions of each to follow.
+
+        Raises:
+            InputError: no such neuron, or a result on the way to the labels is missing.
+        """
+        from descry.provenance.audit.chain import audit
+
+        return audit(self, neuron, rows, rows)
+
+    def audit_review(self, sentence: str) -> "ReviewUse":
+        """The labels that a sentence went into, by its id, as `descry audit --review` shows it."""
+        from descry.provenance.audit.uses import of_review
+
+        return of_review(self, sentence)
+
+    def audit_descriptor(self, name: str, rows: int = 3) -> "DescriptorUse":
+        """What a descriptor stands for and labels, as `descry audit --descriptor` shows it."""
+        from descry.provenance.audit.uses import of_descriptor
+
+        return of_descriptor(self, name, rows, rows)
+
+    def verify(self, *, sample: int = 20, seed: int = 0, hashes: bool = False) -> "Iterator[Link]":
+        """Check that every result follows from its inputs, as `descry verify` does.
+
+        Args:
+            sample: sentences, and answers to each prompt, that the models compute anew; 0: none,
+                which loads no model.
+            seed: draws them.
+            hashes: compare the files with the hashes on record, and nothing else.
+
+        Yields:
+            A link of the chain at a time, with its `fault`, or None where all follows.
+
+        Raises:
+            InputError: a result or params.yaml is missing; or, but for `hashes`, the prompt cache.
+        """
+        from descry.provenance.verify.chain import verify
+        from descry.workflow.params import load
+
+        params = load(self.root / "params.yaml")
+        return verify(self, params, sample=sample, seed=seed, hashes=hashes)
 
 
 def _files(place: Path) -> list[Path]:

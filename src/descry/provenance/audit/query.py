@@ -1,4 +1,4 @@
-"""One question to the audit: about a neuron, a review, a descriptor, an answer or two commits."""
+"""One question to the audit: about a neuron, a review, a descriptor or two commits."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -8,13 +8,11 @@ from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.tree import Node
 from descry.provenance.audit.chain import ALL, audit
-from descry.provenance.audit.change_tree import tree_of_changes
 from descry.provenance.audit.changes import changes
 from descry.provenance.audit.evidence import as_json
 from descry.provenance.audit.project import Project
-from descry.provenance.audit.tree import tree
-from descry.provenance.audit.use_tree import tree_of_descriptor, tree_of_prompt, tree_of_review
-from descry.provenance.audit.uses import of_descriptor, of_prompt, of_review
+from descry.provenance.audit.tree import tree, tree_of_changes, tree_of_descriptor, tree_of_review
+from descry.provenance.audit.uses import of_descriptor, of_review
 
 # Followed at each branch, where nobody says how many; and mentions of each raw descriptor in what
 # is else whole: a common one has thousands.
@@ -39,7 +37,7 @@ def inquire(
     """Answer a question.
 
     Args:
-        subjects: by kind (neuron, review, descriptor, prompt), of which one is named.
+        subjects: by kind (neuron, review, descriptor), of which one is named.
         revisions: two commits, if the question is what changed for a neuron between them.
         rows: how much to follow at each branch.
         whole: follow all but mentions, where nobody says how much.
@@ -49,7 +47,7 @@ def inquire(
     """
     named = [(kind, subject) for kind, subject in subjects.items() if subject is not None]
     if len(named) != 1:
-        raise InputError("audit: name one neuron, --review, --descriptor or --prompt")
+        raise InputError("audit: name one neuron, --review or --descriptor")
     ((kind, subject),) = named
     most = (rows, rows) if rows is not None else (ALL, GIVEN) if whole else (ROWS, ROWS)
     if revisions is not None and kind != "neuron":
@@ -60,8 +58,6 @@ def inquire(
         return _finding(of_review(project, subject), tree_of_review)
     if kind == "descriptor":
         return _finding(of_descriptor(project, subject, *most), tree_of_descriptor)
-    if kind == "prompt":
-        return _finding(of_prompt(project, subject), tree_of_prompt)
     return _finding(audit(project, subject, *most), tree)
 
 

@@ -1,13 +1,17 @@
-"""An audit in words: a tree of lines, for the terminal and for a page."""
+"""What an audit found, in words: trees of lines."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 from descry.activations.exemplar_files import activation_places, spread
 from descry.activations.top_k import HIGHEST
-from descry.io.hashing import JSON
+from descry.io.hashing import JSON, canonical
 from descry.io.nested import flat
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
+from descry.labels.results import Numbers
+from descry.provenance.audit.changes import Changes, LabelChange
 from descry.provenance.audit.evidence import (
     Answer,
     Audit,
@@ -15,11 +19,11 @@ from descry.provenance.audit.evidence import (
     Exemplar,
     File,
     Label,
-    Numbers,
     Review,
     Step,
 )
 from descry.provenance.audit.files import UNCHANGED
+from descry.provenance.audit.uses import DescriptorUse, Given, ReviewUse, Support
 
 FEW = 4  # files of a stage that are listed one by one
 
@@ -35,9 +39,9 @@ def tree(audit: Audit) -> Node:
     for label in audit.labels:
         _label(top, label, activation_places(audit.spread))
     for end, nearest in audit.strongest.items():
-        top.add(f"{at_end(end)}no label; nearest to one: {_nearest(nearest)}")
+        top.add(f"{_at_end(end)}no label; nearest to one: {_nearest(nearest)}")
     for end, why in audit.silent.items():
-        top.add(f"{at_end(end)}no exemplars, no label: {why}")
+        top.add(f"{_at_end(end)}no exemplars, no label: {why}")
     for words in audit.warnings:
         top.add(f"warning: {words}")
     for dropped in audit.dropped:
@@ -47,7 +51,7 @@ def tree(audit: Audit) -> Node:
     return top
 
 
-def at_end(end: str) -> str:
+def _at_end(end: str) -> str:
     """What stands before a line about the lowest activations."""
     return "" if end == HIGHEST else f"{end} activations: "
 
@@ -57,13 +61,13 @@ def _nearest(nearest: JSON) -> str:
 
 
 def _label(top: Node, label: Label, digits: int) -> None:
-    node = top.add(f"{at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
+    node = top.add(f"{_at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
     for split, numbers in label.splits.items():
         node.add(f"{split}: {_numbers(numbers)}")
     below = node.add(f"{label.tagged} of {label.size} exemplars have it")
     for exemplar in label.exemplars:
         _exemplar(below, exemplar, digits)
-    cluster(node, label.cluster)
+    _cluster(node, label.cluster)
 
 
 def _numbers(n: Numbers) -> str:
@@ -80,11 +84,11 @@ def _exemplar(node: Node, exemplar: Exemplar, digits: int) -> None:
     below = node.add(f"exemplar {exemplar.rank}, activation {value}: {review.text}")
     if exemplar.seen:
         below.add(exemplar.seen)
-    below.add(place(review))
+    below.add(_place(review))
     answer(below, exemplar.answer)
 
 
-def place(review: Review) -> str:
+def _place(review: Review) -> str:
     """Where a sentence was read."""
     known = {"asin": review.asin, "reviewer": review.reviewer, "overall": review.overall}
     who = ", ".join(f"{name} {value}" for name, value in known.items() if value)
@@ -103,15 +107,10 @@ def answer(node: Node, it: Answer) -> Node:
         f" {who['revision']}, {who['dtype']}"
         + (f"; the prompt's sentence was cut by {it.cut} tokens" if it.cut else "")
     )
-    below.add(prompt(it.prompt))
+    below.add("prompt: " + it.prompt.replace("\n", "\\n"))
     wrong = "" if it.follows else ", WHICH DOES NOT FOLLOW FROM PROMPT AND ANNOTATOR"
     below.add(f"key {it.key}{wrong}; {_stored(it)}")
     return below
-
-
-def prompt(text: str) -> str:
-    """A prompt on one line."""
-    return "prompt: " + text.replace("\n", "\\n")
 
 
 def _stored(it: Answer) -> str:
@@ -120,10 +119,11 @@ def _stored(it: Answer) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in (it.versions or {}).items())
     at = f" at {it.server['base_url']}" if it.server else ""
     otherwise = "" if it.agrees else ", WHERE THE RESPONSE IS ANOTHER"
-    return f"in the cache{otherwise}, made {it.made}{at} with {versions or 'versions not recorded'}"
+    stored = f"in the cache{otherwise}: {canonical(it.response)}, made {it.made}{at}"
+    return f"{stored} with {versions or 'versions not recorded'}"
 
 
-def cluster(node: Node, it: Cluster) -> None:
+def _cluster(node: Node, it: Cluster) -> None:
     """Add what is behind a descriptor."""
     below = node.add(
         f"descriptor {it.descriptor}: {it.size} raw descriptors, {it.mentions} mentions"
@@ -133,7 +133,7 @@ def cluster(node: Node, it: Cluster) -> None:
     for phrase in it.phrases:
         leaf = below.add(f"raw descriptor {phrase.phrase} ({phrase.mentions} mentions)")
         for mention in phrase.given:
-            line = leaf.add(f"{place(mention.review)}: {mention.review.text}")
+            line = leaf.add(f"{_place(mention.review)}: {mention.review.text}")
             answer(line, mention.answer)
 
 
@@ -178,3 +178,97 @@ def _commit(top: Node, audit: Audit) -> None:
         node = top.add(f"git commit {audit.commit}, {clean}")
         for path in audit.changed:
             node.add(path)
+
+
+def tree_of_review(use: ReviewUse) -> Node:
+    """The labels that a review went into."""
+    top = Node(f"review {use.review.id}: {use.review.text}")
+    top.add(_place(use.review))
+    _given(top, use.given)
+    line = f"{len(use.labels)} labels count it; it is an exemplar of {use.exemplar_of} neurons"
+    if use.base_rate_of:
+        line += f", and one of {use.base_rate_of} sentences behind every base rate"
+    _supported(top, use.labels, line)
+    return top
+
+
+def tree_of_descriptor(use: DescriptorUse) -> Node:
+    """The labels that a descriptor is."""
+    top = Node(f"descriptor {use.descriptor}")
+    if use.fate:
+        top.add(f"no label of any neuron: {use.fate}")
+    top.add(f"{use.yes} of {use.answered} sentences have it, by the annotator's answers")
+    for end, splits in use.neurons.items():
+        for split, neurons in splits.items():
+            line = f"{_at_end(end)}label of {len(neurons)} neurons in split {split}"
+            top.add(line + (": " if neurons else "") + ", ".join(neurons))
+    if use.cluster:
+        _cluster(top, use.cluster)
+    return top
+
+
+def _given(top: Node, given: Sequence[Given]) -> None:
+    """Raw descriptors below the answers that named them."""
+    node = top.add(f"{len(given)} raw descriptors named")
+    for answers in _by_answer(given):
+        said = replace(answers[0].answer, says=", ".join(it.phrase for it in answers))
+        below = answer(node, said)
+        for it in answers:
+            went = f"went into {it.descriptor}" if it.descriptor else "went into no descriptor"
+            below.add(f"{it.phrase}: {went}")
+
+
+def _supported(top: Node, labels: Sequence[Support], text: str) -> None:
+    """Labels below the answers that they count."""
+    node = top.add(text)
+    for counted in _by_answer(labels):
+        below = answer(node, counted[0].answer)
+        for it in counted:
+            line = f"{it.neuron}: {_at_end(it.end)}{it.descriptor}"
+            below.add(f"{line} (exemplar {it.rank}, activation {fixed(it.activation, it.digits)})")
+
+
+Of = TypeVar("Of", Given, Support)
+
+
+def _by_answer(uses: Sequence[Of]) -> list[list[Of]]:
+    found: dict[str, list[Of]] = {}
+    for use in uses:
+        found.setdefault(use.answer.key, []).append(use)
+    return list(found.values())
+
+
+def tree_of_changes(changes: Changes) -> Node:
+    """The labels that came and went, and the causes."""
+    top = Node(f"{changes.neuron}: {changes.first} -> {changes.second}")
+    for label in changes.labels:
+        top.add(_label_change(label))
+    if not changes.labels:
+        top.add("no label before or after")
+    for end, (common, before, after) in changes.exemplars.items():
+        top.add(
+            f"{_at_end(end)}exemplars: {common} in both sets, of {before} before, {after} after"
+        )
+    causes = top.add("causes" if changes.causes else "no cause: nothing differs")
+    for cause in changes.causes:
+        without = "" if cause.effective else " (without effect: the stage's outputs are the same)"
+        node = causes.add(f"stage {cause.stage}: {cause.kind}: {cause.what}{without}")
+        for commit in cause.commits:
+            node.add(f"commit {commit}")
+    if changes.unchanged:
+        top.add(f"stages with the same outputs: {', '.join(changes.unchanged)}")
+    return top
+
+
+def _label_change(label: LabelChange) -> str:
+    was, now = (_f_and_q(numbers) for numbers in (label.before, label.after))
+    return (
+        f"{_at_end(label.end)}{label.descriptor} {label.change}: {was} -> {now}; the annotator said"
+        f" the same of {label.same_answers} exemplars in common"
+    )
+
+
+def _f_and_q(numbers: Numbers | None) -> str:
+    if numbers is None:
+        return "no such descriptor"
+    return f"f {fixed(numbers.f)}, q {small(numbers.q)}"

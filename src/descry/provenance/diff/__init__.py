@@ -1,1 +1,1 @@
-"""Where two versions of a result part first, and by how much."""
+"""What differs between two versions of a result: a table of parts, amounts and first examples."""

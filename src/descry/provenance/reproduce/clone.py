@@ -12,16 +12,16 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from descry.annotators.human import HUMAN
+from descry.annotators.human.annotator import HUMAN
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
-from descry.io.dvc_cache import cache_of, config
+from descry.io.dvc_files import cache_of, config
 from descry.io.git import LEADING_ASTRAY
-from descry.io.hashing import JSON
 from descry.io.sanitize import printable
 
 CACHE, ANSWERS = Path("cache/prompts"), Path("data/answers")
 Progress = Callable[[str], None]
+_DVC = (sys.executable, "-m", "dvc")
 _LAST = 15  # lines of what Snakemake printed
 _RULE = re.compile(r"(?:local)?rule (\w+):")
 
@@ -72,35 +72,24 @@ def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
     Raises:
         InputError: something is in neither.
     """
-    tracked = sorted(path for path in clone.rglob("*.dvc") if path.is_file())
-    names = [path.relative_to(clone).as_posix() for path in tracked]
-    if not names:
-        return
-    for name in names:
-        progress(printable(f"input {name.removesuffix('.dvc')}"))
-    _configure(root, clone, cache_of(root))
-    missing = [name for name in names if _dvc(clone, "checkout", name)]
-    _configure(root, clone, clone / ".dvc/cache")
-    for name in missing:
-        progress(printable(f"input {name.removesuffix('.dvc')} from a remote"))
-        if error := _dvc(clone, "pull", name):
-            raise InputError(f"{name}: neither in DVC's cache nor in a remote ({error})")
-    (clone / ".dvc/config.local").unlink()  # it may hold passwords
-
-
-def _configure(root: Path, clone: Path, cache: Path) -> None:
-    """Let DVC in the clone know a cache, and the project's remotes."""
-    theirs = config(root)
-    with config(clone).edit("local") as ours:
-        # A link could be written through, into the project's cache.
-        ours["cache"] = {"dir": str(cache), "type": "copy"}
-        ours["remote"] = theirs["remote"]
-        ours["core"] = {"remote": name} if (name := theirs["core"].get("remote")) else {}
-
-
-def _dvc(clone: Path, *arguments: str) -> str | None:
-    """None if DVC did it, else why not."""
-    return _run(clone, sys.executable, "-m", "dvc", *arguments, "--quiet")
+    names = sorted(p.relative_to(clone).as_posix() for p in clone.rglob("*.dvc") if p.is_file())
+    missing, theirs = dict.fromkeys(names, ""), config(root)
+    from_cache = (cache_of(root), "checkout", "")
+    for cache, command, source in (from_cache, (clone / ".dvc/cache", "pull", " from a remote")):
+        if not missing:
+            break
+        with config(clone).edit("local") as ours:
+            # A link could be written through, into the project's cache.
+            ours["cache"] = {"dir": str(cache), "type": "copy"}
+            ours["remote"] = theirs["remote"]
+            ours["core"] = {"remote": name} if (name := theirs["core"].get("remote")) else {}
+        for name in missing:
+            progress(printable(f"input {name.removesuffix('.dvc')}{source}"))
+        tried = {n: _run(clone, *_DVC, command, n, "--quiet") for n in missing}
+        missing = {name: error for name, error in tried.items() if error is not None}
+    for name, error in missing.items():
+        raise InputError(f"{name}: neither in DVC's cache nor in a remote ({error})")
+    (clone / ".dvc/config.local").unlink(missing_ok=True)  # it may hold passwords
 
 
 def bring_answers(root: Path, clone: Path, progress: Progress) -> None:
@@ -128,14 +117,14 @@ def forget_answers(clone: Path, progress: Progress) -> None:
     if not (clone / CACHE / "cache.db").is_file():
         return
     with PromptCache(clone / CACHE) as cache:
-        local = {name for name, origin in cache.origins().items() if _runs_here(origin)}
+        local = {
+            name
+            for name, origin in cache.origins().items()
+            if "server" not in origin and not origin["model"].startswith(HUMAN)
+        }
         keys = [key for key, text in cache.records() if json.loads(text)["origin"] in local]
         cache.remove(keys, [])
     progress(f"{len(keys)} answers are asked for anew")
-
-
-def _runs_here(origin: JSON) -> bool:
-    return "server" not in origin and not origin["model"].startswith(HUMAN)
 
 
 def copy_database(source: Path, target: Path) -> None:

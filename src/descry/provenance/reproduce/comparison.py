@@ -5,19 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from descry.errors import InputError
-from descry.io.dvc_cache import kept
-from descry.io.dvc_files import Files, files_of
-from descry.io.dvc_lock import LOCK, Locked, in_order, md5, upstream
+from descry.io.dvc_files import Files, files_of, kept, md5
+from descry.io.dvc_lock import LOCK, Locked, in_order, upstream
 from descry.io.sanitize import printable
 from descry.io.yaml_files import read_yaml
-from descry.provenance.diff.contents import (
-    content_difference,
-    folder_difference,
-    provenance_difference,
-)
+from descry.provenance.diff.files import differences, made_differently
 
 _PARAMS = "params.yaml"
 _LAST = 15  # lines of a stage's log
+_FEW = 12  # parts of an output that are told one by one
 
 
 @dataclass(frozen=True)
@@ -27,13 +23,13 @@ class Differing:
     Attributes:
         follows: the first stage before its own of which an output differs, too; None where it is
             here that things go apart.
-        words: the first difference from the original, or why that cannot be told.
+        why: the parts that differ from the original, a line each, or why that cannot be told.
     """
 
     path: str
     stage: str
     follows: str | None
-    words: str
+    why: list[str]
 
 
 @dataclass(frozen=True)
@@ -114,41 +110,36 @@ def differing(
         before = set() if stage.name in causes else set(upstream(stages, stage.name)[:-1])
         follows = next((name for name in apart if name in before), None)
         for path, recorded in stage.outs.items():
-            if words := _difference(clone, path, recorded, originals, follows):
-                yield Differing(path, stage.name, follows, words)
+            if why := _differs(clone, path, recorded, originals, is_cause=follows is None):
+                yield Differing(path, stage.name, follows, why)
                 apart[stage.name] = None
 
 
-def _difference(
-    clone: Path, path: str, recorded: str, originals: Originals, follows: str | None
-) -> str | None:
-    """How an output differs from the recorded one; None if it does not, or was not made."""
-    now, other = md5(clone / path, clone), originals.other(path, recorded)
+def _differs(
+    clone: Path, path: str, recorded: str, originals: Originals, *, is_cause: bool
+) -> list[str]:
+    """What of an output differs from the recorded one; nothing if it does not, or was not made.
+
+    Args:
+        is_cause: also tell by which parameters, inputs and versions a file was made differently.
+    """
+    now, made = md5(clone / path, clone), files_of(clone / path, clone)
     if now is None:
-        return None
-    made = files_of(clone / path, clone)
-    if now != recorded:
-        return _words(originals.find(path, recorded), made, follows)
-    if other:
-        return f"as {LOCK} records it, but not as committed: {_words(other, made, follows)}"
-    return None
-
-
-def _words(original: Files | None, made: Files, follows: str | None) -> str:
-    """The first difference; where it is no follower, also by which versions a file was made."""
+        return []
+    as_recorded, lines = now == recorded, list[str]()
+    original = originals.other(path, recorded) if as_recorded else originals.find(path, recorded)
     if original is None:
-        return "the original is not here: `dvc pull`"
-    other = None
+        return [] if as_recorded else ["the original is not here: `dvc pull`"]
+    if as_recorded:
+        lines.append(f"as {LOCK} records it, but not as committed")
     try:
-        if original.keys() == made.keys() == {""}:
-            content = content_difference(original[""], made[""])
-            if not (content and follows):
-                other = provenance_difference(original[""], made[""])
-        else:
-            content = folder_difference(original, made)
+        rows = differences(original, made)
+        if (is_cause or not rows) and original.keys() == made.keys() == {""}:
+            rows += made_differently(original[""], made[""])
     except InputError as error:
-        return str(error)
-    return "; ".join(filter(None, (content, other))) or "the same content in other bytes"
+        return [*lines, str(error)]
+    lines += map(str, rows[:_FEW]) if rows else ["the same content in other bytes"]
+    return lines if len(rows) <= _FEW else [*lines, f"and {len(rows) - _FEW} more parts"]
 
 
 def failed(clone: Path, stages: Mapping[str, Locked], said: list[str]) -> Failed:

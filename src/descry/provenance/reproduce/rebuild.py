@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from descry.errors import InputError
-from descry.io.dvc_cache import cache_of
-from descry.io.dvc_files import IGNORE
+from descry.io.dvc_files import IGNORE, cache_of
 from descry.io.dvc_lock import LOCK, Locked, parse_lock, read_lock
 from descry.io.git import commit_of, head, text_at
 from descry.io.sanitize import printable
@@ -74,7 +73,8 @@ class Reproduced:
             yield from (f"  {line}" for line in self.failed.said)
         for one in self.differing:
             after = f", which follows {one.follows}" if one.follows else ""
-            yield printable(f"{one.path} (of {one.stage}{after}): {one.words}")
+            yield printable(f"{one.path} (of {one.stage}{after}):")
+            yield from (printable(f"  {line}") for line in one.why)
         if self.unmade:
             yield printable(f"{len(self.unmade)} were not made, the first of them {self.unmade[0]}")
         if self.folder:
@@ -122,14 +122,11 @@ def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
     """The stages that a commit's dvc.lock records, and what is to be said of that."""
     here, notes = head(root), list[str]()
     is_head = here.sha == commit
-    if is_head and here.changed is None:
-        notes.append(
-            "uncommitted changes are not part of what is reproduced; whether there are any is not"
-            f" known (git: {here.unknown})"
-        )
-    if is_head and here.changed:
-        changed = printable(", ".join(here.changed))
-        notes.append(f"uncommitted changes are not part of what is reproduced: {changed}")
+    if is_head and here.changed != []:
+        what = f"whether there are any is not known (git: {here.unknown})"
+        if here.changed:
+            what = printable(", ".join(here.changed))
+        notes.append(f"uncommitted changes are not part of what is reproduced: {what}")
     text = text_at(root, commit, LOCK.as_posix())
     if text is not None:
         stages = parse_lock(text, f"{LOCK} of {commit[:_SHORT]}")

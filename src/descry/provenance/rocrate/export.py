@@ -1,17 +1,14 @@
 """A run as a Workflow Run RO-Crate: one folder or .zip that others can read without descry."""
 
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from descry.errors import InputError
-from descry.io.atomic import atomic, guarded
-from descry.provenance.rocrate.contents import contents
-from descry.provenance.rocrate.metadata import described
-from descry.provenance.rocrate.run import read_run
+from descry.io.atomic import atomic, atomic_folder
+from descry.provenance.rocrate.entities import Description
+from descry.provenance.rocrate.sources import read_sources
 
 
 def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) -> dict[str, int]:
@@ -29,42 +26,28 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
         InputError: the output is there, dvc.lock does not record a whole run, or a file is missing
             or is not as it records.
     """
-    if output.exists() and not _is_empty(output):
-        raise InputError(f"{output}: is there already: name another, or remove it")
-    run = read_run(root)
-    held = contents(run, reviews=reviews, activations=activations)
-    crate = described(run, held)
-    with _unpacked(output) as folder:
-        crate.write(folder)
-    absent = sum(content.absent is not None for content in held.files.values())
-    files = len(crate.get_by_type("File")) - absent
-    return {"files": files, "left out": held.absent, "entities": len(crate.get_entities())}
-
-
-def _is_empty(output: Path) -> bool:
-    return output.is_dir() and output.suffix != ".zip" and not any(output.iterdir())
-
-
-@contextmanager
-def _unpacked(output: Path) -> Iterator[Path]:
-    """Yield a folder beside the output; when it is full it becomes the output, else it goes."""
     output = output.absolute()
-    folder = output.with_name(f".{output.name}.{os.getpid()}.folder")
-    try:
-        with guarded(output):
-            folder.mkdir(parents=True)
-            yield folder
-            if output.suffix == ".zip":
-                _zip(folder, output)
-            else:
-                folder.replace(output)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    is_zip = output.suffix == ".zip"
+    if output.exists() and (is_zip or not output.is_dir() or any(output.iterdir())):
+        raise InputError(f"{output}: is there already: name another, or remove it")
+    sources = read_sources(root)
+    held = sources.contents(reviews=reviews, activations=activations)
+    crate = Description(sources, held).crate
+    if is_zip:
+        with atomic(output) as part, TemporaryDirectory(dir=output.parent, prefix=".crate") as full:
+            crate.write(full)
+            _zip(Path(full), part)
+    else:
+        with atomic_folder(output) as folder:
+            crate.write(folder)
+    absent = [content for content in held.values() if content.absent is not None]
+    files = len(crate.get_by_type("File")) - sum(not content.is_folder for content in absent)
+    return {"files": files, "left out": len(absent), "entities": len(crate.get_entities())}
 
 
 def _zip(folder: Path, output: Path) -> None:
     """Pack a folder; no times stand in the archive."""
-    with atomic(output) as part, ZipFile(part, "w") as archive:
+    with ZipFile(output, "w") as archive:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = ZipInfo(file.relative_to(folder).as_posix())
             entry.compress_type, entry.external_attr = ZIP_DEFLATED, 0o644 << 16

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from descry.io.hashing import JSON
-from descry.provenance.diff.packs import unpacked
+from descry.provenance.diff.files import unpacked
 
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"[?#]\S+")
@@ -65,19 +65,29 @@ def private_of(root: Path, params: JSON, files: Collection[str]) -> Private:
         files: paths of its inputs and outputs. Those outside of the project are to be called
             inputs/KEY/NAME by their parameter; of any other path outside, the last part stays.
     """
-    roots = {str(root.absolute()): ".", str(root.resolve()): "."}
-    places = {str(Path.home()): "~", **roots}
+    here = root.resolve()
+    places = {str(Path.home()): "~", str(root.absolute()): ".", str(here): "."}
     places = {place: name for place, name in places.items() if len(Path(place).parts) > 1}
     secrets: list[str] = []
-    named = [*_texts(params), *(("", path) for path in files)]
-    for key, text in named:
+    for key, text in [*_texts(params), *(("", path) for path in files)]:
         place = text.rstrip("/")
-        if _is_outside(text) and place not in places:
-            places[place] = _shown(root, key, place, place in files)
-        address = _QUERY.sub("", _USERINFO.sub("", place))
-        if key.endswith("base_url") and address != place:
-            places[place] = address
-        secrets += _passwords(key, text)
+        if (Path(text).is_absolute() or ".." in Path(text).parts) and place not in places:
+            whole = (root / place).resolve()
+            if whole.is_relative_to(here):
+                places[place] = whole.relative_to(here).as_posix()
+            elif place in files:
+                places[place] = "/".join(filter(None, ["inputs", key, whole.name]))
+            else:
+                places[place] = whole.name
+        if "://" in text:
+            secrets += _USERINFO.findall(text)
+        if key.endswith("base_url"):
+            secrets += _QUERY.findall(text)
+            address = _QUERY.sub("", _USERINFO.sub("", place))
+            if address != place:
+                places[place] = address
+        if key.endswith("api_key_env"):
+            secrets.append(os.environ.get(text, ""))
     return Private(places, {secret for secret in secrets if len(secret) >= _SHORTEST})
 
 
@@ -91,26 +101,6 @@ def _texts(value: JSON, key: str = "") -> Iterator[tuple[str, str]]:
             yield from _texts(item, key)
     elif isinstance(value, str):
         yield key, value
-
-
-def _is_outside(text: str) -> bool:
-    return Path(text).is_absolute() or ".." in Path(text).parts
-
-
-def _shown(root: Path, key: str, place: str, is_input: bool) -> str:
-    here, whole = root.resolve(), (root / place).resolve()
-    if whole.is_relative_to(here):
-        return whole.relative_to(here).as_posix()
-    return "/".join(filter(None, ["inputs", key, whole.name])) if is_input else whole.name
-
-
-def _passwords(key: str, text: str) -> Iterator[str]:
-    if "://" in text:
-        yield from _USERINFO.findall(text)
-    if key.endswith("base_url"):
-        yield from _QUERY.findall(text)
-    if key.endswith("api_key_env"):
-        yield os.environ.get(text, "")
 
 
 def _any(texts: Collection[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from descry.annotators.annotations import MISSING, Annotations, read_annotations, read_judgements
+from descry.annotators.annotations import MISSING, Annotations
 from descry.annotators.base import Identity
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.unwrap import UnparsableError
@@ -55,10 +55,9 @@ class CachedAnswers:
 
 
 def _asked(project: Project) -> Iterator[tuple[str, Annotations]]:
-    yield "annotate", read_annotations(project.result("annotate"))
-    judged = read_judgements(project.results / "judgements.h5")
-    if judged is not None:
-        yield "judge", judged
+    yield "annotate", project.annotations
+    if project.judgements is not None:
+        yield "judge", project.judgements
 
 
 class _Verdicts:

@@ -6,7 +6,6 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from descry.annotators.annotations import read_annotations, read_judgements
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
 from descry.io.dvc_lock import in_order
@@ -90,7 +89,6 @@ def _contents(
     """
     cache = stack.enter_context(_cache(project))
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))
-    b, judged = project.result("annotate"), project.results / "judgements.h5"
     answers, held = CachedAnswers(project), partial(contents.annotations, project)
     checks: dict[str, list[Check]] = {
         "corpus": [partial(contents.corpus, project, params)],
@@ -101,8 +99,8 @@ def _contents(
         "cluster": [partial(contents.clusters, project)],
         "activations": [partial(samples.weights, project, params)],
         "exemplars": [partial(contents.exemplar_sets, project, params, scratch)],
-        "annotate": [lambda: held(read_annotations(b), answers, "annotate")],
-        "judge": [lambda: held(read_judgements(judged), answers, "judge")],
+        "annotate": [lambda: held(project.annotations, answers, "annotate")],
+        "judge": [lambda: held(project.judgements, answers, "judge")],
         "label": [partial(contents.labels, project, params, scratch)],
     }
     if sample:

@@ -15,22 +15,22 @@ from descry.corpus.files import review_files
 from descry.corpus.readers import read_reviews
 from descry.corpus.splits import sentence_id
 from descry.io.hashing import JSON
-from descry.io.json_files import read_json
-from descry.io.parquet import read_table
 from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
 from descry.provenance.audit.project import Project
-from descry.provenance.diff.contents import content_difference
+from descry.provenance.diff.files import differing
 from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.provenance.verify.check import Link
-from descry.stages import describe, exemplars, label
+from descry.stages import describe
 from descry.stages.cluster import read_edits
-from descry.workflow.params import Params, arguments
+from descry.stages.exemplars import select_exemplars
+from descry.stages.label import label_neurons
+from descry.workflow.params import Params
 
 
 def corpus(project: Project, params: Params) -> Link:
     """Every sentence stands where its row says, and its id is the hash of its text."""
-    table = read_table(project.result("corpus"), "corpus", ["id", "text", "source", "line"])
+    table = project.corpus.select(["id", "text", "source", "line"])
     rows = {(row["source"], row["line"]): row for row in table.to_pylist()}
     checked = f"{len(table)} sentences by the lines they were read from"
     for row in rows.values():
@@ -52,9 +52,8 @@ def candidates(
     project: Project, topics: Topics, cache: PromptCache, answers: CachedAnswers
 ) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
-    table = read_table(project.result("describe"), "describe")
+    table, texts = project.candidates, project.corpus
     checked = f"{len(table)} raw descriptors by the cached answers"
-    texts = read_table(project.result("corpus"), "corpus", ["id", "text"])
     fault = _example(texts["text"].to_pylist(), topics, cache, project.made["describe"])
     if fault is None:
         pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
@@ -91,9 +90,8 @@ def _mention(want: dict[str, str] | None, has: dict[str, str] | None) -> str:
 
 def clusters(project: Project) -> Link:
     """The mentions are those of the raw descriptors, and the names follow from the hand edits."""
-    counts = Counter(read_table(project.result("describe"), "describe")["phrase"].to_pylist())
-    whole = read_json(project.result("cluster"), "cluster")
-    entries = [*whole["descriptors"], *whole["dropped"]]
+    counts = Counter(project.candidates["phrase"].to_pylist())
+    entries = [*project.clusters["descriptors"], *project.clusters["dropped"]]
     path = project.made["cluster"]["params"]["edits"]
     edits = Edits() if path is None else read_edits(project.place(path))
     names = {*edits.rename.values(), *edits.merge}
@@ -130,8 +128,8 @@ def annotations(
         return Link(stage, checked)
     row, column = np.argwhere(~same)[0]
     name = b.descriptors[column]
-    only = pc.field("id") == b.ids[row]
-    (text,) = read_table(project.result("corpus"), "corpus", ["text"], only)["text"].to_pylist()
+    place = pc.index(project.corpus["id"], b.ids[row]).as_py()
+    text = project.corpus["text"][place].as_py()
     key = Verdicts(b).asked(text, int(row), int(column)).request.key
     return Link(
         stage,
@@ -150,26 +148,28 @@ def _words(answer: int, score: float) -> str:
 def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
     """The sets are the highest activations."""
     found = scratch / "exemplars.h5"
-    inputs = project.result("corpus"), project.result("activations")
-    exemplars.run(*inputs, found, **arguments(params.exemplars))
+    inputs = {stage: project.result(stage) for stage in ("corpus", "activations")}
+    select_exemplars(params.exemplars, **inputs, exemplars=found)
     return _recomputed("exemplars", [project.result("exemplars")], [found])
 
 
 def labels(project: Project, params: Params, scratch: Path) -> Link:
     """The labels are what the rule makes of exemplars and answers."""
-    expected = [
-        project.results / name for name in ("labels.parquet", "composed.parquet", "neurons.json")
-    ]
+    names = ("labels.parquet", "composed.parquet", "neurons.json")
+    expected = [project.path(name) for name in names]
     found = [scratch / path.name for path in expected]
-    inputs = [project.result(stage) for stage in ("corpus", "exemplars", "annotate")]
-    label.run(*inputs, *found, **arguments(params.label))
+    inputs = {stage: project.result(stage) for stage in ("corpus", "exemplars")}
+    outputs = dict(zip(("labels", "composed", "neurons"), found, strict=True))
+    answers = project.result("annotate")
+    label_neurons(params.label, **inputs, annotations=answers, **outputs)
     return _recomputed("label", expected, found)
 
 
 def _recomputed(stage: str, expected: Sequence[Path], found: Sequence[Path]) -> Link:
     names = ", ".join(path.name for path in expected)
     for has, should in zip(expected, found, strict=True):
-        if apart := content_difference(should, has):
-            fault = f"{has.name} does not follow from its inputs: {apart}"
+        if apart := differing(should, has):
+            more = f"; {len(apart) - 1} more parts differ" if len(apart) > 1 else ""
+            fault = f"{has.name} does not follow from its inputs: {apart[0]}{more}"
             return Link(stage, f"{names} computed anew", fault)
     return Link(stage, f"{names} computed anew")

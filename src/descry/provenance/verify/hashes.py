@@ -1,13 +1,12 @@
 """Hashes: every file of dvc.lock, every input that a result recorded; each file is read once."""
 
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from descry.io.dvc_cache import cache_of, listing
-from descry.io.dvc_files import hashes_of
-from descry.io.dvc_lock import Locked, md5
-from descry.io.hashing import JSON, Digests, digests
+from descry.io.dvc_files import cache_of, hashes_of, listing, md5
+from descry.io.dvc_lock import Locked
+from descry.io.hashing import JSON, digests
 from descry.io.nested import flat, unlike
 from descry.io.provenance import without_places
 from descry.io.read_provenance import provenance_of
@@ -24,7 +23,7 @@ class Hashes:
 
     def __init__(self, project: Project) -> None:
         self.project = project
-        self._found: dict[str, Digests] = {}
+        self._digests = cache(digests)  # each file is read once
 
     def checks(self, stage: Locked) -> list[Check]:
         """The params, inputs, code and outputs of a stage, held against dvc.lock and each other."""
@@ -73,7 +72,9 @@ class Hashes:
     def _files(self, stage: str, files: Mapping[str, str], what: str) -> Link:
         checked = f"{len(files)} {what} by their hashes in dvc.lock"
         for path, locked in files.items():
-            now = self._md5(self.project.place(path))
+            place = self.project.place(path)
+            folder = not place.is_file()
+            now = md5(place, self.project.root) if folder else self._digests(place).md5
             if now is None:
                 return Link(stage, checked, f"{path} is not here")
             if now != locked:
@@ -93,15 +94,6 @@ class Hashes:
         first = min(other)
         how = "is not here" if first not in here else "is another" if first in then else "is new"
         return f"{fault}: {printable(first)} in it {how}; files that differ: {len(other)}"
-
-    def _md5(self, place: Path) -> str | None:
-        return self._digests(place).md5 if place.is_file() else md5(place, self.project.root)
-
-    def _digests(self, place: Path) -> Digests:
-        key = place.as_posix()
-        if key not in self._found:
-            self._found[key] = digests(place)
-        return self._found[key]
 
 
 def _first(now: JSON, then: JSON) -> str:

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from descry.activations.exemplar_files import read_neurons
 from descry.activations.store import DATA
-from descry.annotators.annotations import read_annotations
 from descry.annotators.base import Annotator, Frame
 from descry.annotators.client import go_on
 from descry.annotators.factory import create
@@ -20,15 +18,14 @@ from descry.annotators.prompts import Prompt, p2
 from descry.corpus.splits import draw
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
-from descry.io.json_files import read_json
-from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.parquet import table_provenance, write_table
 from descry.models.checkpoints import Checkpoint
 from descry.provenance.audit.answers import Topics
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
-from descry.stages import activations
+from descry.stages.activations import extract_activations
 from descry.stages.annotate import NEAR_TIE
-from descry.workflow.params import Params, arguments
+from descry.workflow.params import Params
 
 # How far an activation may be from the recorded one, in deviations of its neuron: last digits
 # depend on the batch, and in bfloat16 those are the third.
@@ -59,12 +56,12 @@ def some_activations(
     project: Project, params: Params, scratch: Path, number: int, seed: int
 ) -> Link:
     """The activations of some sentences, by the stage itself on these alone."""
-    table = read_table(project.result("corpus"), "corpus")
+    table = project.corpus
     rows = drawn(table["id"].to_pylist(), number, seed)
     few, found = scratch / "few.parquet", scratch / "few.h5"
     write_table(few, table.take(rows), table_provenance(table))
-    section = arguments(params.activations) | {"store": "matrix", "progress": lambda *_: None}
-    activations.run(few, found, **section)
+    section = params.activations.model_copy(update={"store": "matrix"})
+    extract_activations(section, corpus=few, activations=found, progress=lambda *_: None)
     with reading_hdf5(found, "activations") as file:
         values = file[DATA][:].astype(np.float64)
     checked = f"activations of {len(rows)} sentences, by the model"
@@ -78,7 +75,7 @@ def _apart(project: Project, rows: Sequence[int], values: np.ndarray, bound: flo
     Args:
         values: float64 [rows, layers, neurons], computed.
     """
-    neurons = read_neurons(project.result("exemplars"))
+    neurons = project.neurons
     with reading_hdf5(project.result("exemplars"), "exemplars") as file:
         deviation = np.maximum(file["distribution/deviation"][:], np.finfo(np.float32).tiny)
     recorded = _recorded(project, rows)
@@ -111,9 +108,8 @@ def some_topics(
     project: Project, params: Params, topics: Topics, cache: PromptCache, number: int, seed: int
 ) -> Link:
     """Some answers to p1, asked again of the first annotator."""
-    table = read_table(project.result("corpus"), "corpus", ["id", "text"])
-    rows = drawn(table["id"].to_pylist(), number, seed)
-    texts = table["text"].take(rows).to_pylist()
+    rows = drawn(project.corpus["id"].to_pylist(), number, seed)
+    texts = project.sentences(rows)["text"].to_pylist()
     spec = params.describe.annotators[0].model_dump()
     worker = create(spec, "p1", max_descriptors=topics.limits[0])
 
@@ -128,13 +124,10 @@ def some_verdicts(
     project: Project, params: Params, cache: PromptCache, number: int, seed: int
 ) -> Link:
     """Some answers to p2, asked again of the annotator."""
-    b = read_annotations(project.result("annotate"))
-    table = read_table(project.result("corpus"), "corpus", ["id", "text"])
-    texts = table["text"].to_pylist()
+    b, texts = project.annotations, project.corpus["text"].to_pylist()
     cells = [f"{b.ids[row]}:{column}" for row, column in np.argwhere(b.answer >= 0)]
     places = np.argwhere(b.answer >= 0)[drawn(cells, number, seed)]
-    entries = read_json(project.result("cluster"), "cluster")["descriptors"]
-    phrases = {entry["name"]: entry["phrases"] for entry in entries}
+    phrases = {name: of.phrases for name, of in project.descriptors.items()}
     spec = params.annotate.annotator.model_dump()
     worker = create(spec, "p2", descriptors=phrases, corpus=texts)
     min_mass = params.annotate.min_mass

@@ -11,7 +11,7 @@ from descry.io.hashing import JSON
 from descry.labels.results import Labels
 from descry.models.neurons import Neurons
 from descry.n2g.label_overlap import held, talk
-from descry.n2g.reading import placed, readable, word_of
+from descry.n2g.render import placed, readable, word_of
 from descry.n2g.tables import Record, Tokens
 from descry.reporting.explorer.neurons import SIZE
 from descry.reporting.explorer.packs import Pack, plain
@@ -54,7 +54,7 @@ def _graph(record: Record, rows: Mapping[str, int]) -> JSON:
     if absent := {*record.train, *record.held} - rows.keys():
         raise InputError(
             f"{record.name}: its graph is of sentence {min(absent)}, which is not in the corpus:"
-            " run `descry graphs` again"
+            " run `descry stage graphs` again"
         )
     train = [rows[sentence] for sentence in record.train]
     scores = {name: score._asdict() for name, score in record.scores.items()}

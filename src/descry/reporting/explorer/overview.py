@@ -144,11 +144,6 @@ def annotators(candidates: JSON, b: Annotations, judge: Annotations | None) -> J
     }
 
 
-def scores(value: JSON) -> JSON:
-    """A JSON result without what made it."""
-    return plain({name: item for name, item in value.items() if name != "made"})
-
-
 def made(stages: Mapping[str, Any]) -> JSON:
     """Of what made each result: parameters, inputs and versions."""
     return {

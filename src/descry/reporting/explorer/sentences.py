@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from scipy.special import expit
 
 from descry.annotators.annotations import Annotations
 from descry.io.hashing import JSON
@@ -110,6 +109,8 @@ def sentence_packs(
 
 def _yes(answer: np.ndarray, score: np.ndarray) -> Iterator[list[JSON]]:
     """Of each sentence descriptors with Yes and percent, most certain first, ties by column."""
+    from scipy.special import expit
+
     row, column = np.nonzero(answer == 1)
     known = score[row, column].astype(np.float64)
     order = np.lexsort((-np.nan_to_num(known, nan=-np.inf), row))

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from descry.io.prefetch import cores, map_ahead
 
@@ -21,6 +20,8 @@ def similar(sets: np.ndarray, sentences: int, most: int) -> list[list[tuple[int,
     Returns:
         Of each neuron: numbers of others, and the Jaccard similarity of the sets, highest first.
     """
+    from scipy.sparse import csr_array
+
     neurons, sizes = len(sets), np.count_nonzero(sets >= 0, axis=1)
     in_order = np.sort(sets, axis=1)  # which halves the time
     rows = in_order[in_order >= 0]

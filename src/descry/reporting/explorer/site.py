@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from descry.io.atomic_folder import atomic_folder
+from descry.io.atomic import atomic_folder
 from descry.io.prefetch import cores, map_ahead
 from descry.reporting.explorer import APP
 from descry.reporting.explorer.packs import Pack, script

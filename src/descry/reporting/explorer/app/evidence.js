@@ -40,7 +40,7 @@ descry.evidence = async (name, neuron, column) => {
         rule.name === "enrichment"
           ? `over-represented at a false discovery rate of ${rule.fdr}`
           : `f(c) > ${rule.threshold} among ${rule.frequency}`,
-        descry.command("descry", "audit", name, "--html", `${name.replace(":", "-")}.html`),
+        descry.command("descry", "audit", name, "--json"),
       ],
       [
         "All of it, computed anew",

@@ -1,0 +1,177 @@
+"""The files that take in activations block by block: the matrix, or what exemplars need of it.
+
+Each file has another name until it is whole, and a killed run goes on with it. A shard's file takes
+in the shard's blocks; the whole file either takes in all blocks or gathers the shards' files.
+"""
+
+import glob
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from descry.activations.extraction import Block
+from descry.activations.store import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
+from descry.activations.streaming import StreamingStats
+from descry.io.atomic import part_of
+from descry.io.hashing import JSON
+from descry.io.hdf5 import reading_hdf5, writing_hdf5
+from descry.io.sharding import Shard
+
+SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
+
+
+class Output(Protocol):
+    """A file that takes in blocks of activations, in ascending order of their numbers."""
+
+    def wants(self, number: int) -> bool:
+        """Whether a block is still to be computed."""
+
+    def add(self, block: Block, values: np.ndarray) -> None:
+        """Take in the activations of a wanted block, float [rows, layers, neurons]."""
+
+    def gather(self, parts: Sequence[Path]) -> None:
+        """Take in the files of all shards, in the order of the shards.
+
+        Raises:
+            InputError: one was made with other inputs, code or params.
+        """
+
+
+@contextmanager
+def matrix_output(
+    path: Path,
+    made: JSON,
+    names: Mapping[str, str],
+    layout: Layout,
+    index: Mapping[str, np.ndarray],
+    shard: Shard,
+) -> Iterator[Output]:
+    """The activation matrix, which takes its place at the end.
+
+    Args:
+        made, names, index: as `store.begin` takes them.
+        layout: of the shard's own rows.
+
+    Raises:
+        InputError: as `store.begin`, or another run is writing the file.
+    """
+    with closing(Writer(begin(path, made, names, layout, index))) as writer:
+        yield _Matrix(writer, made, layout.block, shard, of_tokens=CUT in index)
+    part_of(path).replace(path)
+
+
+@dataclass(frozen=True)
+class _Matrix:
+    """The activation matrix. Blocks of a shard lie one behind the other in its file."""
+
+    writer: Writer
+    made: JSON
+    block: int
+    shard: Shard
+    of_tokens: bool
+
+    def wants(self, number: int) -> bool:
+        return self.shard.has(number) and not self.writer.written[number // self.shard.number]
+
+    def add(self, block: Block, values: np.ndarray) -> None:
+        place = block.number // self.shard.number
+        cut = None if self.of_tokens else block.cut
+        self.writer.write(place, place * self.block, values, cut)
+
+    def gather(self, parts: Sequence[Path]) -> None:
+        for first, path in enumerate(parts):
+            refuse_another(path, self.made)
+            with reading_hdf5(path, "activations") as file:
+                for place in range(len(file[WRITTEN]) if WRITTEN in file else 0):
+                    number = place * len(parts) + first
+                    if self.wants(number):
+                        rows = slice(place * self.block, (place + 1) * self.block)
+                        cut = None if self.of_tokens else file[CUT][rows]
+                        self.writer.write(number, number * self.block, file[DATA][rows], cut)
+
+
+@contextmanager
+def stats_output(
+    path: Path,
+    made: JSON,
+    names: Mapping[str, str],
+    stats: StreamingStats,
+    block: int,
+    shard: Shard,
+) -> Iterator[Output]:
+    """What exemplars need of the activations, written at the end and at times before.
+
+    Args:
+        made: what makes the file, its attribute `descry`.
+        names: further attributes.
+        stats: of no activations yet.
+        block: rows of every block but the last.
+
+    Raises:
+        InputError: an unfinished file was begun with other inputs, code or params.
+    """
+    unfinished = part_of(path)
+    if unfinished.exists():
+        refuse_another(unfinished, made)
+        with reading_hdf5(unfinished, "activations") as file:
+            stats.restore(file)
+    output = _Stats(unfinished, made, stats, block, shard)
+    yield output
+    output.save(path, names)
+    # What this run saved on its way, and what those killed amid saving left.
+    for pattern in (".{}.*part", "..{}.part.*.part"):
+        for left in path.parent.glob(pattern.format(glob.escape(path.name))):
+            left.unlink()
+
+
+@dataclass
+class _Stats:
+    """Statistics of activations that are not kept: only some blocks of them are ever held."""
+
+    unfinished: Path
+    made: JSON
+    stats: StreamingStats
+    block: int
+    shard: Shard
+    saved: float = field(default_factory=time.monotonic)
+
+    def wants(self, number: int) -> bool:
+        if number < self.stats.next:
+            return False
+        # Every shard needs the first block, which lays out the bins.
+        return self.shard.has(number) or (number == 0 and self.stats.distribution is None)
+
+    def add(self, block: Block, values: np.ndarray) -> None:
+        flat = values.reshape(block.rows, -1)
+        if self.stats.distribution is None:
+            self.stats.lay_out(flat)
+        if not self.shard.has(block.number):
+            return
+        rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
+        self.stats.add(flat, rows, block.halves, block.cut)
+        self.stats.next = block.number + 1
+        if time.monotonic() - self.saved > SAVE:
+            self.save(self.unfinished, {})
+            self.saved = time.monotonic()
+
+    def gather(self, parts: Sequence[Path]) -> None:
+        for path in parts:
+            refuse_another(path, self.made)
+        first, *others = parts
+        with reading_hdf5(first, "activations") as file:
+            self.stats.restore(file)
+        for path in others:
+            with reading_hdf5(path, "activations") as file:
+                self.stats.join(file)
+
+    def save(self, path: Path, names: Mapping[str, str]) -> None:
+        with writing_hdf5(path, self.made) as file:
+            file.attrs.update(names)
+            for name, values in self.stats.state().items():
+                packed = name == CUT and len(values)  # nearly all of it is 0
+                file.create_dataset(name, data=values, compression="gzip" if packed else None)

@@ -1,0 +1,1 @@
+"""People as annotators: their answers come from a sheet."""

@@ -1,0 +1,59 @@
+"""Yes and No by the log-probabilities of the likeliest first tokens."""
+
+import math
+from collections.abc import Callable, Iterable
+
+from descry.annotators.base import Answer
+from descry.annotators.openai_server.connection import SHOWN
+from descry.annotators.openai_server.schema import Token
+from descry.annotators.prompts import NO, YES
+from descry.io.hashing import JSON
+
+NEITHER = "neither Yes nor No"
+QUOTED = 5  # tokens of an answer that is none
+
+
+def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
+    """Log-probabilities of Yes, No and the rest.
+
+    A word that is not listed is less likely than any that is: that is its bound.
+
+    Args:
+        listed: the likeliest first tokens, at least one.
+        clean: takes what must not be stored out of a server's text.
+    """
+    if not all(math.isfinite(token.logprob) and token.logprob < 0.01 for token in listed):
+        return Answer(None, fault="log-probabilities are not finite")
+    found = {
+        word.casefold(): log_sum(t.logprob for t in listed if t.says(word)) for word in (YES, NO)
+    }
+    first = likeliest(listed)
+    greedy = first.says(YES) or first.says(NO)
+    instead = {} if greedy else {"instead": clean(first.token)[:SHOWN]}
+    unlisted = [word for word, mass in found.items() if mass is None]
+    if len(unlisted) == len(found):
+        most = sorted(listed, key=lambda token: -token.logprob)[:QUOTED]
+        came = [clean(token.token)[:SHOWN] for token in most]
+        return Answer(instead | {"likeliest": came}, fault=NEITHER)
+    known = sum(math.exp(mass) for mass in found.values() if mass is not None)
+    bound = min(token.logprob for token in listed) - 1e-6  # less likely, so never a tie
+    response: JSON = {w: _rounded(bound if m is None else m) for w, m in found.items()}
+    response["rest"] = _rounded(math.log(max(1 - known, 1e-9)))
+    return Answer(response | ({"bound": unlisted[0]} if unlisted else {}) | instead)
+
+
+def likeliest(listed: list[Token]) -> Token:
+    """The token that a greedy model would write."""
+    return max(listed, key=lambda token: token.logprob)
+
+
+def log_sum(logs: Iterable[float]) -> float | None:
+    """The logarithm of a sum of probabilities; None of nothing."""
+    masses = sorted(logs, reverse=True)
+    if not masses:
+        return None
+    return min(0.0, masses[0] + math.log(sum(math.exp(mass - masses[0]) for mass in masses)))
+
+
+def _rounded(x: float) -> float:
+    return round(x, 6) + 0.0  # no -0.0

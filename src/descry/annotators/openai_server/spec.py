@@ -1,0 +1,26 @@
+"""A server's model as an annotator, as params.yaml names it."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from descry.annotators.thinking import Thinking
+from descry.io.section import Count, Section
+
+
+class OpenAI(Section):
+    """A model behind an OpenAI-compatible server."""
+
+    kind: Literal["openai"]
+    model: Annotated[str, Field(min_length=1)]
+    revision: Annotated[str, Field(min_length=1)]
+    dtype: Annotated[str, Field(min_length=1)]
+    # Without a user's name, password or query: keys stand in those, and it is recorded.
+    base_url: Annotated[str, Field(pattern=r"^https?://[^@?#\s]+$")]
+    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] | None
+    max_new_tokens: Count
+    concurrency: Count
+    timeout: Annotated[float, Field(gt=0)]
+    retries: Annotated[int, Field(ge=0)]
+    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    thinking: Thinking = None

@@ -1,0 +1,59 @@
+"""The device that a process computes on; of several GPUs, one that no other process has."""
+
+import os
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from descry.errors import InputError
+
+
+def pick_device(device: str) -> str:
+    """The device by torch's name: for `auto` a free GPU where there is one.
+
+    Raises:
+        InputError: the device asked for is not here.
+    """
+    import torch
+
+    here = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if device == "auto":
+        found = next(name for name in ("cuda", "mps", "cpu") if here[name])
+        return _free_gpu() if found == "cuda" else found
+    if not here[device.split(":")[0]]:
+        raise InputError(f"device {device}: none on this machine: use auto or cpu")
+    return device
+
+
+@cache  # all models of a process are on one GPU
+def _free_gpu() -> str:
+    """The first GPU that no other of the user's processes has locked; locked until this one ends.
+
+    Where all are taken, the first. So shards, and stages at a time, are spread over the GPUs of a
+    machine whoever starts them, and in whatever order they end.
+    """
+    import torch
+
+    for index in range(torch.cuda.device_count() if torch.cuda.device_count() > 1 else 0):
+        # By its UUID: which GPU is number 0 depends on CUDA_VISIBLE_DEVICES.
+        if _locked(f"descry-{os.getuid()}-gpu-{torch.cuda.get_device_properties(index).uuid}"):
+            return f"cuda:{index}"
+    return "cuda"
+
+
+def _locked(name: str) -> bool:
+    """Lock a file of this machine until the process ends, unless another process has locked it."""
+    import fcntl
+
+    path = Path(tempfile.gettempdir(), name)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        return False
+    return True

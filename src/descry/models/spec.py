@@ -1,0 +1,21 @@
+"""Models and neurons as params.yaml names them."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from descry.io.section import Section
+
+Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$")]
+NeuronNames = Annotated[
+    list[Annotated[str, Field(pattern=r"^L\d+:\d+$")]], Field(min_length=1)
+]  # such as L5:24
+
+
+class Model(Section):
+    """A checkpoint: a hub model by commit, or a local folder by the sha256 of its contents."""
+
+    model: str
+    revision: Revision
+    # A permission, and so left out where it is not given: weights that are a pickle can run code.
+    pickled: Annotated[Literal[True] | None, Field(exclude_if=lambda given: given is None)] = None

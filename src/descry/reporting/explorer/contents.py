@@ -1,0 +1,216 @@
+"""What the page has of a run: the packs made of its results."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from descry.activations.exemplar_files import Shown, read_exemplars, read_shown, read_silent
+from descry.activations.top_k import HIGHEST
+from descry.annotators.annotations import Annotations
+from descry.corpus.splits import HALVES, SPLITS
+from descry.errors import InputError
+from descry.evaluation.gold import read_gold
+from descry.io.csv_rows import Row
+from descry.io.hashing import JSON
+from descry.io.hdf5 import reading_hdf5
+from descry.io.number_format import places
+from descry.labels.results import Labels
+from descry.n2g.tables import Record, read_records
+from descry.reporting.explorer import overview
+from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
+from descry.reporting.explorer.labelled import over, table_pack
+from descry.reporting.explorer.maps import layer_pack, map_pack
+from descry.reporting.explorer.neurons import SIZE as NEURONS
+from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack
+from descry.reporting.explorer.packs import Pack, plain
+from descry.reporting.explorer.search_index import Index, index, word_packs
+from descry.reporting.explorer.sentences import SIZE as SENTENCES
+from descry.reporting.explorer.sentences import SentenceIndex, examples, sentence_packs
+from descry.reporting.explorer.similar import by_chance, similar
+from descry.run import Run
+
+SIMILAR, IN_SENTENCE, EXAMPLES = 8, 8, 10  # neurons of a neuron, of a sentence; of a descriptor
+_SAYS = {
+    "corpus": "corpus.parquet",
+    "describe": "candidates.parquet",
+    "cluster": "descriptors.json",
+    "activations": "activations.h5",
+    "exemplars": "exemplars.h5",
+    "graphs": "graphs.parquet",
+    "annotate": "annotations.h5",
+    "judge": "judgements.h5",
+    "label": "labels.parquet",
+    "evaluate": "metrics.json",
+    "score": "scores.json",
+}  # the result that says what each stage did
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the page has of a run.
+
+    Attributes:
+        title: heading of the page; None: what the neurons of the target respond to.
+        number: sentences shown of a neuron and half.
+        gold: file of the gold labels, if there are any.
+    """
+
+    run: Run
+    title: str | None
+    number: int
+    gold: Path | None
+
+    @cached_property
+    def made(self) -> dict[str, JSON]:
+        """What made each result, by stage in the order of the DAG."""
+        return {stage: self.run.provenance(name) for stage, name in _SAYS.items()}
+
+    @property
+    def b(self) -> Annotations:
+        """The answers about the descriptors of the run: those that can be labels at some end."""
+        return self._labels[0]
+
+    @property
+    def tables(self) -> dict[str, Labels]:
+        """Labels by end, with a column for each descriptor of the run."""
+        return self._labels[1]
+
+    @cached_property
+    def _labels(self) -> tuple[Annotations, dict[str, Labels]]:
+        own = {end: self.run.label_arrays(end) for end in self.run.ends}
+        kept = {name for table in own.values() for name in table.descriptors}
+        if {row["descriptor"] for row in self.run.rows("descriptors.csv")} != kept:
+            path = self.run.path("descriptors.csv")
+            raise InputError(f"{path}: not of these labels: run `descry stage evaluate` again")
+        b = self.run.annotations.only(list(kept))
+        return b, {end: over(table, b.descriptors) for end, table in own.items()}
+
+    def packs(self) -> Iterator[Pack]:
+        """All that the page can ask for.
+
+        Raises:
+            InputError: a result is missing or damaged, or not of these labels.
+        """
+        words = index(self.run.corpus["text"].to_pylist())
+        of_words = word_packs(words)
+        yield Pack("run", self._overview(words, [pack.value["words"][0] for pack in of_words]))
+        yield from of_words
+        yield from self._of_labels()
+        yield from self._of_neurons()
+        yield from self._of_sentences()
+
+    def _overview(self, words: Index, first_words: list[str]) -> JSON:
+        run, names, size = self.run, self.b.descriptors, self._sets[0].shape[1]
+        table, made = self.tables[HIGHEST], self.made
+        ids = run.corpus["id"].to_pylist()
+        target = overview.target(made["activations"], table.neurons.width)
+        target |= {"most": run.cut.most, "cut": int(np.count_nonzero(run.cut.tokens))}
+        value: JSON = {"title": self._title(), "version": overview.descry_version()}
+        value |= overview.sentences(run.corpus, made["corpus"])
+        rule = overview.rule(made["label"], made["exemplars"], self._sizes())
+        value |= {"target": target, "rule": rule, "broad": table.made["dropped"]}
+        value |= overview.annotators(made["describe"], self.b, run.judgements)
+        value |= {"ends": list(self.tables), "labelled": self._labelled()}
+        rated = run.rows("descriptors.csv")
+        found = overview.descriptors(names, self.tables, run.clusters, rated)
+        value |= {"descriptors": found, "metrics": plain(run.metrics)}
+        value |= {name: plain(run.rows(f"{name}.csv")) for name in ("curves", "nulls", "alignment")}
+        value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
+        value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
+        value |= {"made": overview.made(made)}
+        value |= {"similar_null": plain(by_chance(size, len(ids)))}
+        value |= {"pack": {"neurons": NEURONS, "sentences": SENTENCES}}
+        value |= {"first_ids": ids[::SENTENCES], "words": first_words, "common": words.common}
+        return value | {"exemplars_shown": self.number}
+
+    def _title(self) -> str:
+        if self.title is not None:
+            return self.title
+        model = self.made["activations"]["params"]["target"]["model"].rstrip("/")
+        return f"What the neurons of {model.rpartition('/')[2]} respond to"
+
+    def _sizes(self) -> dict[str, int]:
+        """Of the exemplar sets by split."""
+        with reading_hdf5(self.run.path("exemplars.h5"), "exemplars") as file:
+            return {split: int(file[split]["row"].shape[2]) for split in SPLITS}
+
+    def _labelled(self) -> dict[str, int]:
+        return {end: len(table.strongest()) for end, table in self.tables.items()}
+
+    def _of_graphs(self) -> JSON:
+        """How well graphs predict, and what labels say in their sentences."""
+        if not self._graphs:
+            return None
+        table = self.tables[HIGHEST]
+        drawn = by_number(self._graphs, table.neurons)
+        return {
+            "position": self.made["graphs"]["position"],
+            "number": len(self._graphs),
+            "scores": plain(self.run.rows("graphs.csv")),
+            "held": held_labels(drawn, table, self.b),
+        }
+
+    def _of_labels(self) -> Iterator[Pack]:
+        for end, table in self.tables.items():
+            yield table_pack(end, table, self.run.label_scores)
+            yield map_pack(end, table)
+            for row in range(len(table.neurons.layers)):
+                yield layer_pack(end, table, row)
+        phrases = {
+            str(column): [list(pair) for pair in self.run.descriptors[name].phrases.items()]
+            for column, name in enumerate(self.b.descriptors)
+        }
+        yield Pack("phrases", phrases | {"examples": examples(self.b, EXAMPLES)})
+
+    def _of_neurons(self) -> Iterator[Pack]:
+        run, neurons = self.run, self.tables[HIGHEST].neurons
+        graphs = by_number(self._graphs, neurons)
+        ends = {
+            end: of_end(
+                end, table, run.composed, run.label_scores, self._silent(end), self._taken(end)
+            )
+            for end, table in self.tables.items()
+        }
+        trials: dict[str, list[Row]] = {}
+        for row in run.rows("scores.csv"):
+            trials.setdefault(row["neuron"], []).append(plain(row))
+        close = similar(self._sets[0], len(run.corpus), SIMILAR)
+        numbers = frozenset(graphs)
+        yield from NeuronPages(neurons, self._shown, ends, trials, close, numbers).packs()
+        rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
+        yield from graph_packs(graphs, rows)
+        yield shown_pack(self._shown, HALVES)
+
+    def _of_sentences(self) -> Iterator[Pack]:
+        run, spread = self.run, self._shown.distribution
+        digits = [places(*one) for one in zip(spread["deviation"], spread["highest"], strict=True)]
+        excited = SentenceIndex.by(*self._sets, len(run.corpus), digits)
+        gold = read_gold(self.gold, self.b.ids, self.b.descriptors)
+        yield from sentence_packs(run.corpus, self.b, gold, excited, IN_SENTENCE, run.cut.tokens)
+
+    @cached_property
+    def _shown(self) -> Shown:
+        return read_shown(self.run.path("exemplars.h5"), self.number)
+
+    @cached_property
+    def _graphs(self) -> list[Record]:
+        return read_records(self.run.path("graphs.parquet"))[0]
+
+    @cached_property
+    def _sets(self) -> tuple[np.ndarray, np.ndarray]:
+        """Exemplars of the whole corpus and their activations, [neurons, size]."""
+        with reading_hdf5(self.run.path("exemplars.h5"), "exemplars") as file:
+            rows, values = (file["all"][name][:] for name in ("row", "activation"))
+        return rows.reshape(-1, rows.shape[2]), values.reshape(-1, rows.shape[2])
+
+    def _silent(self, end: str) -> dict[int, str]:
+        """Why neurons have no exemplars, by their numbers."""
+        return read_silent(self.run.path("exemplars.h5"), end).words
+
+    def _taken(self, end: str) -> np.ndarray:
+        """The size of each neuron's set of the whole corpus, int [neurons]."""
+        sets = read_exemplars(self.run.path("exemplars.h5"), "all", end)
+        return np.asarray(np.count_nonzero(sets >= 0, axis=2)).ravel()

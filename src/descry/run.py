@@ -1,0 +1,579 @@
+"""A run: the results of one folder, each file read when it is first wanted, and then kept.
+
+Numbers are as the stages wrote them: tables are pyarrow's (`.to_pandas()` is the reader's choice),
+arrays are numpy's. Nothing here loads a model.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from html import escape
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from descry.activations.exemplar_files import (
+    NeuronExemplars,
+    read_ends,
+    read_neuron_exemplars,
+    read_neurons,
+)
+from descry.activations.store import read_column
+from descry.activations.top_k import ENDS, HIGHEST
+from descry.activations.truncation import Cut, read_cut
+from descry.annotators.annotations import Annotations, read_annotations, read_judgements
+from descry.corpus.splits import HALVES
+from descry.errors import InputError
+from descry.io.csv_rows import Row, read_csv
+from descry.io.hashing import JSON, sha256_file
+from descry.io.json_files import read_json
+from descry.io.number_format import fixed
+from descry.io.parquet import read_table, row_count
+from descry.io.read_provenance import provenance_of
+from descry.io.sanitize import printable
+from descry.labels.results import Labels, Numbers, neuron_labels, read_labels
+from descry.models.neurons import Neurons
+
+if TYPE_CHECKING:
+    from descry.n2g.search import Entry
+
+FILES = {
+    "corpus.parquet": "corpus",
+    "candidates.parquet": "describe",
+    "descriptors.json": "cluster",
+    "activations.h5": "activations",
+    "exemplars.h5": "exemplars",
+    "untrained.h5": "untrained",
+    "graphs.parquet": "graphs",
+    "graphs.csv": "graphs",
+    "annotations.h5": "annotate",
+    "judgements.h5": "judge",
+    "labels.parquet": "label",
+    "composed.parquet": "label",
+    "neurons.json": "label",
+    "metrics.json": "evaluate",
+    "curves.csv": "evaluate",
+    "nulls.csv": "evaluate",
+    "alignment.csv": "evaluate",
+    "descriptors.csv": "evaluate",
+    "correlation.csv": "evaluate",
+    "label_scores.parquet": "evaluate",
+    "scores.json": "score",
+    "scores.csv": "score",
+}  # the results by their names, and the stages that make them
+_TELLING = (".parquet", ".h5", ".json")  # results that say what made them
+_HASHED = 2**25  # bytes of a file that is hashed to see whether others were made of it
+_TEXTS = {
+    "against", "score", "end", "chosen", "descriptor", "first", "second", "layer", "predictor",
+    "neuron", "scorer", "description", "other", "undefined",
+}  # fmt: skip
+_SHOWN = 10  # rows of a table in a notebook
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """The results of a run.
+
+    Every attribute reads its file at the first look and raises `InputError` (one line that names
+    the file) where that is missing or damaged.
+
+    Attributes:
+        results: the folder.
+        files: results that lie elsewhere, by their names in `FILES`.
+    """
+
+    results: Path
+    files: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
+
+    def path(self, name: str) -> Path:
+        """Where a result is, or would be: `name` is a name in `FILES`."""
+        return self.files.get(name, self.results / name)
+
+    def has(self, name: str) -> bool:
+        """Whether a result is here."""
+        return self.path(name).is_file()
+
+    def read(
+        self, name: str, columns: list[str] | None = None, where: pc.Expression | None = None
+    ) -> pa.Table:
+        """Read a Parquet result, which is not kept: some columns, or the rows that `where` wants.
+
+        `run.read("labels.parquet", ["neuron", "descriptor"], pc.field("assigned"))` holds little
+        where the whole of a large labels.parquet (see `labels`) would take gigabytes.
+        """
+        return read_table(self.path(name), FILES[name], columns, where)
+
+    def rows(self, name: str) -> list[Row]:
+        """The rows of a CSV result: numbers as floats (NaN where empty), names as str."""
+        path, made_by = self.path(name), FILES[name]
+        texts = _TEXTS | ({"null"} if name == "nulls.csv" else set())
+        first = read_csv(path, made_by, [])[:1]
+        return read_csv(path, made_by, [key for row in first for key in row if key not in texts])
+
+    def provenance(self, name: str) -> JSON:
+        """What made a result: its stage, params, hashes of inputs, versions of packages."""
+        if name not in self._provenance:
+            self._provenance[name] = provenance_of(self.path(name), FILES[name])
+        return self._provenance[name]
+
+    @cached_property
+    def _provenance(self) -> dict[str, JSON]:
+        return {}
+
+    def check(self) -> None:
+        """Refuse results that were not made of each other.
+
+        Each result records the sha256 of its inputs. An input of up to 32 MiB is hashed; for a
+        larger one, the results that were made of it must record the same hash.
+
+        Raises:
+            InputError: naming the first two files that do not belong together.
+        """
+        for source, made in self._inputs().items():
+            path = self.path(source)
+            small = path.is_file() and path.stat().st_size <= _HASHED
+            found = sha256_file(path) if small else next(iter(made))
+            for sha256, name in made.items():
+                if sha256 != found:
+                    other = "" if small else f" than {made[found]}"
+                    raise InputError(
+                        f"{self.path(name)}: made of another {source}{other}: run `snakemake"
+                        " --cores all`, or read them with `descry.open(..., check=False)`"
+                    )
+
+    def _inputs(self) -> dict[str, dict[str, str]]:
+        """Of each result that others were made of, the hashes on record and whose record it is."""
+        found: dict[str, dict[str, str]] = {}
+        for name in FILES:
+            if name.endswith(_TELLING) and name != "corpus.parquet" and self.has(name):
+                for source, sha256 in self.provenance(name)["inputs"].items():
+                    if (last := PurePosixPath(source).name) in FILES:
+                        found.setdefault(last, {}).setdefault(sha256, name)
+        return found
+
+    @cached_property
+    def corpus(self) -> pa.Table:
+        """corpus.parquet, a row a sentence: id, text, category, split, source, line, ..."""
+        return self.read("corpus.parquet")
+
+    @cached_property
+    def candidates(self) -> pa.Table:
+        """candidates.parquet, a row a mention of a raw descriptor: id, annotator, phrase, key."""
+        return self.read("candidates.parquet")
+
+    @cached_property
+    def labels(self) -> pa.Table:
+        """labels.parquet, a row per end, split, neuron and descriptor: f, count, lift, p, q, ...
+
+        All of it, about 80 bytes a row: 3 GB for 18,432 neurons and 700 descriptors. `neuron` and
+        `read` take what they need out of the file instead.
+        """
+        return self.read("labels.parquet")
+
+    @cached_property
+    def composed(self) -> pa.Table:
+        """composed.parquet, a row per end, split and neuron: formula, length, iou, ..."""
+        return self.read("composed.parquet")
+
+    @cached_property
+    def label_scores(self) -> pa.Table:
+        """label_scores.parquet: how well each label predicts the activations of its neuron."""
+        return self.read("label_scores.parquet")
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """annotations.h5, the annotator's answers about sentences x descriptors.
+
+        As bits, a table of all pairs being too large: `.yes(descriptor)`, `.answered(descriptor)`
+        and `.odds(descriptor)` are arrays over the sentences in the order of `corpus`;
+        `run.descriptors[name].answers` is a descriptor's table.
+        """
+        return read_annotations(self.path("annotations.h5"))
+
+    @cached_property
+    def judgements(self) -> Annotations | None:
+        """judgements.h5, a second annotator's answers; None where there was no judge."""
+        return read_judgements(self.path("judgements.h5"))
+
+    @cached_property
+    def metrics(self) -> dict[str, JSON]:
+        """metrics.json as nested plain values: `run.metrics["gold"]["precision"]`."""
+        whole = read_json(self.path("metrics.json"), "evaluate")
+        return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
+    def scores(self) -> dict[str, JSON]:
+        """scores.json as nested plain values: how well descriptions tell a neuron's sentences."""
+        whole = read_json(self.path("scores.json"), "score")
+        return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
+    def clusters(self) -> dict[str, JSON]:
+        """descriptors.json: `descriptors` and `dropped`, each with its raw descriptors."""
+        return dict(read_json(self.path("descriptors.json"), "cluster"))
+
+    @cached_property
+    def inverse(self) -> dict[str, dict[str, dict[str, list[str]]]]:
+        """neurons.json: by end, split and descriptor the names of the neurons that it labels."""
+        whole = read_json(self.path("neurons.json"), "label")
+        return {HIGHEST: whole["neurons"]} | {end: whole[end] for end in ENDS if end in whole}
+
+    @cached_property
+    def cut(self) -> Cut:
+        """Of each sentence the tokens that the target model has not seen."""
+        return read_cut(self.path("activations.h5"))
+
+    @cached_property
+    def neurons(self) -> Neurons:
+        """The names and number of the neurons."""
+        return read_neurons(self.path("exemplars.h5"))
+
+    @cached_property
+    def ends(self) -> list[str]:
+        """The ends of the activations that have labels: highest, and lowest where it was asked for.
+
+        Raises:
+            InputError: the exemplars were made again without one of them.
+        """
+        labels, path = self.path("labels.parquet"), self.path("exemplars.h5")
+        of_a_neuron = neuron_labels(labels, self.neurons.layers[0], 0)  # every neuron has the same
+        ends = [end for end in ENDS if end in of_a_neuron]
+        if absent := set(ends) - set(read_ends(path)):
+            raise InputError(
+                f"{path}: no sets of the {min(absent)} activations, which labels.parquet has: run"
+                " `descry stage label` again"
+            )
+        return ends
+
+    def label_arrays(self, end: str = HIGHEST) -> Labels:
+        """One end of labels.parquet as arrays [layers, neurons, descriptors] by split, not kept.
+
+        53 bytes a neuron, descriptor and split.
+        """
+        return read_labels(self.path("labels.parquet"), end)
+
+    def neuron(self, name: str, end: str = HIGHEST) -> "Neuron":
+        """A neuron, such as L5:50 (layer 5, neuron 50; both count from 0).
+
+        Args:
+            end: `highest` for what its highest activations respond to, or `lowest` where
+                exemplars.lowest was on.
+
+        Raises:
+            InputError: there is no such neuron.
+        """
+        return Neuron(self, *self.neurons.find(name), end)
+
+    @cached_property
+    def descriptors(self) -> dict[str, "Descriptor"]:
+        """The descriptors by name, those with the most mentions first."""
+        return {entry["name"]: Descriptor(self, entry) for entry in self.clusters["descriptors"]}
+
+    def sentences(self, rows: Sequence[int] | np.ndarray) -> pa.Table:
+        """Some rows of `corpus`."""
+        return self.corpus.take(pa.array(rows, pa.int64()))
+
+    def __repr__(self) -> str:
+        return f"<Run {printable(str(self.results))}>"
+
+    def _repr_html_(self) -> str:
+        tagged = self.inverse[HIGHEST]["all"]
+        labelled = len({name for names in tagged.values() for name in names})
+        sentences = row_count(self.path("corpus.parquet"), "corpus")
+        every = f"{sentences:,} sentences, {len(self.neurons):,} neurons"
+        title = f"{self.results}: {every}, {labelled:,} with a label"
+        most = sorted(tagged, key=lambda name: -len(tagged[name]))[:_SHOWN]
+        rows = [(name, len(tagged[name]), ", ".join(tagged[name][:5])) for name in most]
+        return _html(title, ("descriptor", "neurons", "such as"), rows)
+
+
+@dataclass(frozen=True)
+class NeuronLabel:
+    """A descriptor that is a label of a neuron.
+
+    Attributes:
+        splits: its numbers in the whole corpus (`all`) and in each half, `calibration` and
+            `validation`.
+    """
+
+    descriptor: str
+    splits: Mapping[str, Numbers]
+
+    @property
+    def f(self) -> float | None:
+        """f(c) in the whole corpus, 0 to 1: its share of all descriptors of the exemplars.
+
+        Or of the exemplars themselves, where label.frequency is `sentences`.
+        """
+        return self.splits["all"].f
+
+    @property
+    def lift(self) -> float | None:
+        """f(c) over the base rate: how many times as frequent as in the corpus."""
+        return self.splits["all"].lift
+
+    @property
+    def q(self) -> float | None:
+        """The false discovery rate at which the enrichment is significant, 0 to 1."""
+        return self.splits["all"].q
+
+    @property
+    def in_both_halves(self) -> bool:
+        """Whether each half of the corpus alone assigns it, too."""
+        return all(self.splits[half].assigned for half in HALVES)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Neuron:
+    """A neuron at one end of its activations.
+
+    Attributes:
+        row: of its layer in arrays [layers, neurons].
+        index: in its layer.
+        end: highest or lowest.
+    """
+
+    run: Run
+    row: int
+    index: int
+    end: str = HIGHEST
+
+    @property
+    def name(self) -> str:
+        """Such as L5:50."""
+        return self.run.neurons.name(self.row, self.index)
+
+    @property
+    def layer(self) -> int:
+        """Its layer's number in the model."""
+        return self.run.neurons.layers[self.row]
+
+    @property
+    def _rows(self) -> pc.Expression:
+        return (pc.field("layer") == self.layer) & (pc.field("neuron") == self.index)
+
+    @cached_property
+    def numbers(self) -> dict[str, dict[str, Numbers]]:
+        """Its rows of labels.parquet, by descriptor and split; the most frequent descriptor first.
+
+        They are read by themselves, however large the file is.
+        """
+        found = neuron_labels(self.run.path("labels.parquet"), self.layer, self.index)
+        if self.end not in found:
+            raise InputError(
+                f"{self.run.path('labels.parquet')}: no labels of {self.end} activations"
+            )
+        of_end = found[self.end]
+        return {
+            name: of_end[name] for name in sorted(of_end, key=lambda c: -(of_end[c]["all"].f or 0))
+        }
+
+    @property
+    def labels(self) -> list[NeuronLabel]:
+        """Its labels in the whole corpus, the most frequent first; none where it is silent."""
+        every = self.numbers.items()
+        return [NeuronLabel(name, splits) for name, splits in every if splits["all"].assigned]
+
+    @cached_property
+    def sets(self) -> NeuronExemplars:
+        """Rows of the corpus and activations of its set, and the distribution, as arrays."""
+        path = self.run.path("exemplars.h5")
+        return read_neuron_exemplars(path, self.row, self.index, [self.end])
+
+    @property
+    def silent(self) -> str | None:
+        """Why it has no exemplars; None where it has."""
+        return self.sets.silent.get(self.end)
+
+    @property
+    def distribution(self) -> dict[str, np.ndarray]:
+        """Mean, deviation and so on of its activations over all sentences, and their histogram."""
+        return self.sets.distribution
+
+    @cached_property
+    def exemplars(self) -> pa.Table:
+        """The sentences that excite it most, the first the most.
+
+        Columns: rank (from 1), row (of the corpus), id, text, activation (float32), descriptors (a
+        list of those that the annotator said Yes of and that can be labels).
+        """
+        rows, values = self.sets.sets[self.end]
+        found, names = self.run.sentences(rows), self.run.annotations.descriptors
+        yes = (self.run.annotations.at(rows) == 1) & [name in self.numbers for name in names]
+        return pa.table(
+            {
+                "rank": pa.array(range(1, len(rows) + 1), pa.int32()),
+                "row": pa.array(rows, pa.int32()),
+                "id": found["id"],
+                "text": found["text"],
+                "activation": pa.array(values, pa.float32()),
+                "descriptors": pa.array(
+                    [[names[c] for c in np.flatnonzero(one)] for one in yes], pa.list_(pa.string())
+                ),
+            }
+        )
+
+    @cached_property
+    def answers(self) -> pa.Table:
+        """What the annotator said of every exemplar and descriptor.
+
+        Columns: rank, id, descriptor, yes (bool; null where there is no usable answer).
+        """
+        rows, _ = self.sets.sets[self.end]
+        answer, names = self.run.annotations.at(rows), self.run.annotations.descriptors
+        ids = self.exemplars["id"].to_pylist()
+        flat = answer.ravel()
+        return pa.table(
+            {
+                "rank": pa.array(np.repeat(np.arange(1, len(rows) + 1), len(names)), pa.int32()),
+                "id": pa.array([name for name in ids for _ in names], pa.string()),
+                "descriptor": pa.array(names * len(rows), pa.string()),
+                "yes": pa.array(flat == 1, pa.bool_(), mask=flat < 0),
+            }
+        )
+
+    @cached_property
+    def composed(self) -> pa.Table:
+        """Its compositional labels, a row a split: split, formula, length, iou (0 to 1), ..."""
+        where = self._rows & (pc.field("end") == self.end)
+        whole = self.run.read("composed.parquet", where=where)
+        return whole.drop_columns(["end", "layer", "neuron"])
+
+    @cached_property
+    def graph(self) -> "Entry | None":
+        """Its N2G graph: `.graph`, `.words` of its tokens, `.scores`; None where none was made."""
+        from descry.n2g.search import read_graphs
+
+        if not len(self.run.read("graphs.parquet", ["neuron"], self._rows)):
+            return None
+        return read_graphs(self.run.path("graphs.parquet"), self.name)[self.name]
+
+    @cached_property
+    def activations(self) -> np.ndarray:
+        """Its activation in every sentence, float32 [sentences], in the order of the corpus.
+
+        Raises:
+            InputError: activations.h5 is not here, or was made without the matrix.
+        """
+        return read_column(self.run.path("activations.h5"), self.row, self.index)
+
+    def __repr__(self) -> str:
+        return f"<Neuron {self._title()}>"
+
+    def _title(self) -> str:
+        said = [f"{printable(one.descriptor)} (f {fixed(one.f, 2)})" for one in self.labels]
+        end = "" if self.end == HIGHEST else f", {self.end} activations"
+        return f"{self.name}{end}: {', '.join(said) or self.silent or 'no label'}"
+
+    def _repr_html_(self) -> str:
+        labels = [
+            (
+                one.descriptor,
+                fixed(one.f),
+                fixed(one.lift, 1),
+                "yes" if one.in_both_halves else "no",
+            )
+            for one in self.labels
+        ]
+        some = self.exemplars.slice(0, _SHOWN).to_pylist()
+        rows = [
+            (fixed(row["activation"]), row["text"], ", ".join(row["descriptors"])) for row in some
+        ]
+        shown = f"{len(rows)} of {len(self.exemplars)} exemplars"
+        return _html(self._title(), ("label", "f", "lift", "both halves"), labels) + _html(
+            shown, ("activation", "sentence", "descriptors"), rows
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Descriptor:
+    """A descriptor: a cluster of raw descriptors, which the annotator was asked about.
+
+    Attributes:
+        cluster: its entry in descriptors.json.
+    """
+
+    run: Run
+    cluster: Mapping[str, JSON]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.cluster["name"])
+
+    @property
+    def phrases(self) -> dict[str, int]:
+        """Its raw descriptors and the number of their mentions, the most frequent first."""
+        return dict(self.cluster["phrases"])
+
+    @property
+    def fate(self) -> str | None:
+        """Why it is no label of any neuron; None where nothing keeps it from being one."""
+        dropped = self.run.provenance("labels.parquet").get("dropped", [])
+        return {it["descriptor"]: str(it["reason"]) for it in dropped}.get(self.name)
+
+    @property
+    def neurons(self) -> list[str]:
+        """The neurons whose highest activations it labels, in the whole corpus."""
+        return self.neurons_in("all")
+
+    def neurons_in(self, split: str, end: str = HIGHEST) -> list[str]:
+        """The neurons that it labels in a split of the corpus, at an end of the activations."""
+        return self.run.inverse[end][split].get(self.name, [])
+
+    @cached_property
+    def base_rate(self) -> float | None:
+        """Its share of the sentences that stand for the corpus, 0 to 1; None if it was dropped."""
+        neuron = self.run.neuron(self.run.neurons.name(0, 0))
+        return neuron.numbers[self.name]["all"].base_rate if self.name in neuron.numbers else None
+
+    @property
+    def sentences(self) -> pa.Table:
+        """The rows of the corpus that the annotator said Yes of."""
+        return self.run.sentences(np.flatnonzero(self.run.annotations.yes(self.name)))
+
+    @property
+    def answers(self) -> pa.Table:
+        """What the annotator said of it, a row a sentence that was asked about.
+
+        Columns: id, yes (bool; null where no answer could be used), odds (log-odds of Yes, float32;
+        null where the annotator answered in words).
+        """
+        b = self.run.annotations
+        rows = np.flatnonzero(b.asked)
+        yes, without = b.yes(self.name)[rows], ~b.answered(self.name)[rows]
+        return pa.table(
+            {
+                "id": self.run.corpus["id"].take(pa.array(rows)),
+                "yes": pa.array(yes, pa.bool_(), mask=without),
+                "odds": pa.array(b.odds(self.name)[rows], pa.float32(), from_pandas=True),
+            }
+        )
+
+    def __repr__(self) -> str:
+        return f"<Descriptor {self._title()}>"
+
+    def _title(self) -> str:
+        of = self.fate or f"label of {len(self.neurons):,} neurons"
+        return f"{printable(self.name)}: {of}"
+
+    def _repr_html_(self) -> str:
+        phrases = list(self.phrases.items())[:_SHOWN]
+        title = f"{self._title()}; {len(phrases)} of {len(self.phrases)} raw descriptors"
+        return _html(title, ("raw descriptor", "mentions"), phrases)
+
+
+def _html(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table; every text is escaped, since reviews and descriptors are strangers'."""
+    head = "".join(f"<th>{_text(name)}</th>" for name in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table><caption>{_text(title)}</caption><tr>{head}</tr>{body}</table>"
+
+
+def _text(value: object) -> str:
+    return escape(printable(str(value)))

@@ -1,0 +1,57 @@
+# What the labels are worth.
+
+
+rule evaluate:
+    """Scores of the labels, each with its interval and beside its nulls."""
+    input:
+        gold=wiring.user_files("evaluate", "gold"),
+        corpus="results/corpus.parquet",
+        activations="results/activations.h5",
+        exemplars="results/exemplars.h5",
+        untrained="results/untrained.h5",
+        annotations="results/annotations.h5",
+        judgements="results/judgements.h5",
+        labels="results/labels.parquet",
+        composed="results/composed.parquet",
+        code=wiring.code("evaluate"),
+    output:
+        metrics="results/metrics.json",
+        curves="results/curves.csv",
+        nulls="results/nulls.csv",
+        alignment="results/alignment.csv",
+        descriptors="results/descriptors.csv",
+        correlation="results/correlation.csv",
+        scored="results/label_scores.parquet",
+        brief="results/summary.yaml",
+    log:
+        "logs/evaluate.log",
+    threads: ALL_CORES
+    params:
+        stage=arguments("evaluate"),
+        evaluate=wiring.section("evaluate"),
+    shell:
+        STAGE
+
+
+rule score:
+    """How well the annotator can use the labels, on sentences that did not choose them."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        labels="results/labels.parquet",
+        exemplars="results/exemplars.h5",
+        activations="results/activations.h5",
+        code=wiring.code("score"),
+    output:
+        metrics="results/scores.json",
+        scores="results/scores.csv",
+    log:
+        "logs/score.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("score"),
+        score=wiring.section("score"),
+    shell:
+        STAGE

@@ -1,0 +1,121 @@
+# What the neurons of the target model do with the sentences.
+
+
+rule activations_shard:
+    """Some blocks of the activation matrix, or what is kept of them."""
+    input:
+        corpus="results/corpus.parquet",
+        code=wiring.code("activations"),
+    output:
+        activations=temp("results/shards/activations/{shard}-of-{of}.h5"),
+    log:
+        "logs/activations-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("activations"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE
+
+
+rule activations:
+    """Activation matrix of the target model."""
+    input:
+        corpus="results/corpus.parquet",
+        parts=wiring.shards("activations", ".h5"),
+        code=wiring.code("activations"),
+    output:
+        activations="results/activations.h5",
+    log:
+        "logs/activations.log",
+    threads: ALL_CORES
+    resources:
+        gpu=wiring.gpu("activations"),
+    params:
+        stage=arguments("activations"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE
+
+
+rule exemplars:
+    """The sentences that excite each neuron most."""
+    input:
+        corpus="results/corpus.parquet",
+        activations="results/activations.h5",
+        code=wiring.code("exemplars"),
+    output:
+        exemplars="results/exemplars.h5",
+    log:
+        "logs/exemplars.log",
+    params:
+        stage=arguments("exemplars"),
+        exemplars=wiring.section("exemplars"),
+    shell:
+        STAGE
+
+
+rule untrained:
+    """Exemplars of a copy of the target with random weights, as a null."""
+    input:
+        corpus="results/corpus.parquet",
+        code=wiring.code("untrained"),
+    output:
+        untrained="results/untrained.h5",
+    log:
+        "logs/untrained.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("untrained"),
+        untrained=wiring.section("untrained"),
+        activations=wiring.section("activations"),
+        exemplars=wiring.section("exemplars"),
+    shell:
+        STAGE
+
+
+rule graphs_shard:
+    """Graphs of some neurons; shard 0: the texts that excite each neuron most."""
+    input:
+        corpus="results/corpus.parquet",
+        parts=wiring.before("graphs", ".part"),
+        code=wiring.code("graphs"),
+    output:
+        graphs=temp("results/shards/graphs/{shard}-of-{of}.part"),
+    log:
+        "logs/graphs-{shard}-of-{of}.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("graphs"),
+        graphs=wiring.section("graphs"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE
+
+
+rule graphs:
+    """What neurons respond to, as graphs of tokens (N2G)."""
+    input:
+        corpus="results/corpus.parquet",
+        parts=wiring.shards("graphs", ".part"),
+        code=wiring.code("graphs"),
+    output:
+        graphs="results/graphs.parquet",
+        scores="results/graphs.csv",
+    log:
+        "logs/graphs.log",
+    threads: ALL_CORES
+    resources:
+        gpu=wiring.gpu("graphs"),
+    params:
+        stage=arguments("graphs"),
+        graphs=wiring.section("graphs"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE
