@@ -27,6 +27,7 @@ from descry.annotators.annotations import read_annotations
 from descry.io.hashing import canonical
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
+from descry.labels.strata import stratify
 from descry.n2g.graph import graph_json
 from descry.n2g.tables import read_records
 from descry.stages.graphs import Graphs, graph_neurons
@@ -470,3 +471,48 @@ def test_a_neuron_without_a_set_has_no_label():
     assert descry.compose_labels(sets, APPLIES, NAMES)[1:] == [None, None]
     nobody = descry.assign_labels(sets[1:2], APPLIES, NAMES)
     assert nobody.chance is None and repr(nobody) == "<NeuronLabels: 0 on 0 of 1 neurons>"
+
+
+# Enrichment among sentences that are alike
+
+
+def test_with_a_covariate_a_neuron_that_follows_length_has_no_enrichment():
+    rng = np.random.default_rng(0)
+    words = np.exp(rng.normal(3.5, 0.7, 1500))
+    applies = rng.random((1500, 12)) < np.clip(0.05 * words[:, None] / 33, 0, 0.8)
+    applies[:, 0] = rng.random(1500) < 0.05  # a topic, whatever the length
+    activations = np.log(words)[:, None] + rng.normal(0, 0.7, (1500, 60))
+    activations[:, 0] += 3 * applies[:, 0]
+    sets = descry.top_k(activations, 40)
+    plain = descry.enrichment(sets, applies)
+    alike = descry.enrichment(sets, applies, {"words": words})
+    assert (plain.q[1:] <= 0.01).sum() > 50
+    assert (alike.q[1:] <= 0.01).sum() == 0
+    assert alike.q[0, 0] <= 1e-6
+
+
+def test_answers_that_did_not_come_are_drawn_in_no_stratum():
+    rng = np.random.default_rng(1)
+    words = rng.integers(5, 50, 400)
+    applies = rng.integers(-1, 2, (400, 3))
+    sets = np.array([rng.permutation(400)[:20], np.full(20, -1)])
+    p = descry.enrichment(sets, applies, {"words": words}, parts=5).p
+    assert np.isnan(p[1]).all()
+    asked = applies[:, 1] >= 0  # one descriptor by itself, of the sentences that have an answer
+    place = np.cumsum(asked) - 1
+    kept = place[sets[0][asked[sets[0]]]]
+    strata = stratify({"words": words}, 5).of[asked]
+    one = descry.enrichment(kept[None], applies[asked][:, [1]], {"stratum": strata.astype(str)})
+    assert p[0, 1] == pytest.approx(one.p[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("covariates", "said"),
+    [
+        ({"words": np.ones(3)}, r"covariates: 'words' has the shape \(3,\): expected"),
+        ({"words": np.array([None] * 100)}, "covariates: 'words' must be numbers or texts"),
+    ],
+)
+def test_a_covariate_that_is_none_is_named(covariates, said):
+    with pytest.raises(InputError, match=said):
+        descry.enrichment(np.array([[0, 1]]), np.ones((100, 1), dtype=bool), covariates)

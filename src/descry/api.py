@@ -33,9 +33,11 @@ from descry.io.tree import Node
 from descry.labels.assignment import Frequency, SetCounter, has_set
 from descry.labels.clustering import Descriptor, cluster, describe
 from descry.labels.compositional import Composer, iou
-from descry.labels.enrichment import Enrichment
+from descry.labels.enrichment import Enrichment, false_discovery_rates
 from descry.labels.enrichment import enrichment as test_enrichment
+from descry.labels.matched import matched_p
 from descry.labels.rules import Rule, RuleName
+from descry.labels.strata import stratify
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Neurons
@@ -382,15 +384,27 @@ def annotate(
     return Annotation(yes.reshape(shape), odds.reshape(shape))
 
 
-def enrichment(sets: np.ndarray, applies: np.ndarray) -> Enrichment:
+def enrichment(
+    sets: np.ndarray,
+    applies: np.ndarray,
+    covariates: Mapping[str, np.ndarray] | None = None,
+    *,
+    parts: int = 30,
+) -> Enrichment:
     """Test every pair of neuron and descriptor: is the descriptor over-represented in the set?
 
     The upper tail of the hypergeometric distribution, and over all pairs the false discovery rate
     of Benjamini and Hochberg, as an enrichment analysis of gene sets has them.
 
+    With covariates each set is held against sentences that are alike in them. Neurons follow the
+    length of a text, and so do answers about it: without `{"words": ...}` much of what is found
+    is length. p is the mid-p of the exact test within strata (labels/matched.py).
+
     Args:
         sets: int [neurons, k], rows of `applies`, -1 behind the end of a smaller set.
         applies: bool [sentences, descriptors]; or integers: 1 Yes, 0 No, -1 no answer.
+        covariates: by name, numbers or texts, [sentences]; several part sentences together.
+        parts: strata of each number, at most; none has fewer than 30 sentences.
 
     Returns:
         `p` and `q`, float64 [neurons, descriptors]; NaN for a neuron without a set.
@@ -404,12 +418,46 @@ def enrichment(sets: np.ndarray, applies: np.ndarray) -> Enrichment:
         >>> applies[:10, 0] = applies[::2, 1] = True
         >>> descry.enrichment(np.array([[0, 1, 2, 3, 4]]), applies).q
         array([[6.69433659e-06, 5.00000000e-01]])
+        >>> words = np.where(np.arange(100) < 50, 80, 20)
+        >>> descry.enrichment(np.array([[0, 1, 2, 3, 4]]), applies, {"words": words}).q.round(4)
+        array([[1.000e-04, 3.372e-01]])
     """
     rows, answers = _rows_and_answers(sets, applies)
-    every = np.ones(answers.yes.sentences, dtype=bool)
-    counts = SetCounter(answers, every).tally([rows], every)
-    base = counts.base_count, counts.base_answered
-    return test_enrichment(counts.count, counts.answered, *base, within=True)
+    number = answers.yes.sentences
+    counter = SetCounter(answers, np.ones(number, dtype=bool))
+    if covariates:
+        strata = stratify(_covariates(covariates, number), _at_least(1, parts=parts))
+        tallies = [
+            counter.tally(
+                [np.where((rows >= 0) & (strata.of[rows] == s), rows, -1)], strata.of == s
+            )
+            for s in range(len(strata.names))
+        ]
+        found, drawn = (
+            np.stack([getattr(tally, name) for tally in tallies], axis=1)
+            for name in ("count", "answered")
+        )
+        base = (
+            np.stack([getattr(tally, name) for tally in tallies])
+            for name in ("base_count", "base_answered")
+        )
+        p = matched_p(found, drawn, *base)
+        return Enrichment(p, false_discovery_rates(p))
+    of = counter.tally([rows], np.ones(number, dtype=bool))
+    return test_enrichment(of.count, of.answered, of.base_count, of.base_answered, within=True)
+
+
+def _covariates(covariates: Mapping[str, np.ndarray], sentences: int) -> dict[str, np.ndarray]:
+    found = {name: np.asarray(values) for name, values in covariates.items()}
+    for name, values in found.items():
+        if values.shape != (sentences,):
+            raise InputError(
+                f"covariates: {name!r} has the shape {values.shape}: expected is one value for each"
+                f" of the {sentences:,} sentences of applies"
+            )
+        if values.dtype.kind not in "fiubUS":
+            raise InputError(f"covariates: {name!r} must be numbers or texts, got {values.dtype}")
+    return found
 
 
 @dataclass(frozen=True, repr=False, eq=False)
