@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import false_discovery_control, fisher_exact, hypergeom
 
 from descry.labels.enrichment import enrichment, false_discovery_rates, strength, upper_tails
-from descry.labels.rules import Counts, Rule
+from descry.labels.rules import ExemplarCounts, Rule
 
 NAN = float("nan")
 
@@ -98,7 +98,7 @@ def planted(seed, within=True):
     sets = np.array([rng.permutation(400)[:20] for _ in range(30)])
     base = answers if within else rng.random((300, 12)) < answers.mean(axis=0)
     yes, every = answers[sets].sum(axis=1), np.full((30, 12), 20)
-    return Counts(yes, every, base.sum(axis=0), np.full(12, len(base)), within)
+    return ExemplarCounts(yes, every, base.sum(axis=0), np.full(12, len(base)), within)
 
 
 @pytest.mark.parametrize("within", [True, False])
@@ -117,7 +117,7 @@ def test_true_labels_are_discovered_and_few_others():
         true[np.arange(30), rng.integers(12, size=30)] = True
         yes = np.where(true, 18, counts.yes)
         answers = counts.answered, counts.base_yes, counts.base_answered
-        found = rule.strength(Counts(yes, *answers)) > rule.bound(0.05)
+        found = rule.strength(ExemplarCounts(yes, *answers)) > rule.bound(0.05)
         assert found[true].all()
         wrong.append((found & ~true).sum() / found.sum())
     assert np.mean(wrong) < 0.05
@@ -136,7 +136,7 @@ def test_strength_rises_as_the_rate_falls_and_is_bounded():
 
 
 def test_a_label_is_what_is_stronger_than_the_bound():
-    counts = Counts(
+    counts = ExemplarCounts(
         np.array([[5, 1]]), np.array([[5, 5]]), np.array([10, 60]), np.array([100, 100])
     )
     by_share = Rule("composition", "sentences", 0.5)

@@ -1,6 +1,15 @@
-"""How a model's thoughts before an answer begin and end, in the forms of the common families."""
+"""Thoughts before an answer: how many are allowed, and how they begin and end in the common families."""
 
 import re
+from typing import Annotated
+
+from pydantic import Field
+
+# Tokens that a model may spend on thoughts before an answer, which is then read from its words.
+# A permission: left out, thoughts are turned off where that can be done.
+Thinking = Annotated[
+    Annotated[int, Field(ge=1)] | None, Field(exclude_if=lambda given: given is None)
+]
 
 _THINK = (
     r"(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|scratchpad|(?:begin|start)_of_thought)"

@@ -24,7 +24,7 @@ from descry.activations.nan_stats import NORMAL_95, means, ratio
 from descry.evaluation.metrics import Cuts, Tags, rate, resampled
 from descry.io.prefetch import cores, map_ahead
 from descry.labels.counting import SparseSets, random_pools
-from descry.labels.rules import Counts, Rule
+from descry.labels.rules import ExemplarCounts, Rule
 
 Null = Literal["random sets", "permuted descriptors", "shuffled neurons"]
 NULLS: tuple[Null, ...] = ("random sets", "permuted descriptors", "shuffled neurons")
@@ -88,14 +88,18 @@ class Side:
         base_yes, base_answered = (
             (flags * of_base).sum(axis=0) for flags in (base == 1, base >= 0)
         )
-        return self.rule.strength(Counts(yes, answered, base_yes, base_answered, self._within))
+        return self.rule.strength(
+            ExemplarCounts(yes, answered, base_yes, base_answered, self._within)
+        )
 
     def _strength(self, sets: SparseSets, answers: np.ndarray) -> np.ndarray:
         yes = sets.sums(answers == 1)
         answered = yes if self.rule.of_occurrences else sets.sums(answers >= 0)
         base = answers[self.sampled]
         base_yes, base_answered = (base == 1).sum(axis=0), (base >= 0).sum(axis=0)
-        return self.rule.strength(Counts(yes, answered, base_yes, base_answered, self._within))
+        return self.rule.strength(
+            ExemplarCounts(yes, answered, base_yes, base_answered, self._within)
+        )
 
     @property
     def _within(self) -> bool:

@@ -20,7 +20,7 @@ RuleName = Literal["composition", "enrichment"]
 
 
 @dataclass(frozen=True)
-class Counts:
+class ExemplarCounts:
     """What a rule looks at.
 
     Attributes:
@@ -60,7 +60,7 @@ class Rule:
         """Whether f is a share of occurrences: then it does not matter how many have an answer."""
         return self.name == "composition" and self.frequency == "occurrences"
 
-    def strength(self, counts: Counts) -> np.ndarray:
+    def strength(self, counts: ExemplarCounts) -> np.ndarray:
         """How strong each descriptor is: float64 [neurons, descriptors], NaN where undefined.
 
         0 where it is no more frequent than in the split as a whole: that is no label at any cut.

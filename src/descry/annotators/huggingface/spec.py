@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from descry.annotators.thinking import Thinking
+from descry.annotators.thoughts import Thinking
 from descry.io.section import Count
 from descry.models.spec import Model
 
