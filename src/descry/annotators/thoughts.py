@@ -1,4 +1,4 @@
-"""Thoughts before an answer: how many are allowed, and how they begin and end in the common families."""
+"""Thoughts before an answer: how many are allowed, and how families of models mark them."""
 
 import re
 from typing import Annotated
