@@ -186,7 +186,7 @@ def _age(strange: list[Path], stage: Locked, in_git: set[str]) -> None:
 
 def _touch(stages: list[str]) -> None:
     print(f"adopting as recorded in dvc.lock: {', '.join(stages)}", file=sys.stderr)
-    in_shards = read_yaml(PARAMS)["shards"]
+    in_shards = read_yaml(PARAMS).get("shards", {})
     rules = [*stages, *(f"{stage}_shard" for stage in stages if stage in in_shards)]
     command = ["snakemake", "--touch", "--forceall", "--cores", "1", "--quiet", "all"]
     done = subprocess.run(
