@@ -1,5 +1,5 @@
 # The one description of the DAG: one rule a stage, below workflow/rules/. `descry dvc` writes dvc.yaml
-# from it.
+# from it, in which every stage calls `snakemake STAGE`: Snakemake is the only engine.
 
 
 # The params, the command of every rule, and what is checked before the first job.

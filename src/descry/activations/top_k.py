@@ -192,7 +192,10 @@ def bottom(columns: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def merged(parts: list[tuple[np.ndarray, np.ndarray]], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The leaders of all sentences, from the leaders of parts: (rows, values) [neurons, any]."""
+    """The leaders of all sentences, from the leaders of parts: (rows, values) [neurons, any].
+
+    Sets of the whole corpus come from those of its halves by this, for a matrix and for streams.
+    """
     rows, values = (np.concatenate(arrays, axis=1) for arrays in zip(*parts, strict=True))
     order = np.lexsort((rows, -values), axis=1)[:, :size]
     return np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)

@@ -10,7 +10,11 @@ PROVENANCE = "descry"  # the attribute or metadata key that says what made a fil
 
 
 def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
-    """What made a file: stage, params section, input hashes and package versions."""
+    """What made a file: stage, params section, input hashes and package versions.
+
+    No commit: the bytes of a result would change with each; dvc.lock has the hash of every source
+    file that made it, which says more.
+    """
     return {
         "stage": stage,
         "params": without_places(params),

@@ -37,6 +37,8 @@ from descry.labels.results import Labels, read_labels
 from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
+# Detection is p2 with a description in the descriptor's place: where that is one descriptor, stage
+# annotate has asked it already, and the cache answers.
 TASKS: dict[str, Task] = {"detection": "p2", "intruder": "intruder", "simulation": "simulation"}
 NAMES = {
     "detection": ("balanced_accuracy", "auroc"),

@@ -359,6 +359,7 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
         options = {"persist": True}
         kind = "outs"
         if names[path] in ("metrics", "brief") or path.endswith(".csv"):
+            # `dvc metrics diff` shows every number of its files: metrics.json has hashes, too.
             kind = "metrics" if names[path] == "brief" else "outs"
             options["cache"] = False  # small text: kept in git, so that they can be compared
         stage.setdefault(kind, []).append({path: options})
