@@ -33,9 +33,9 @@ from descry.io.tree import Node
 from descry.labels.assignment import Frequency, SetCounter, has_set
 from descry.labels.clustering import Descriptor, cluster, describe
 from descry.labels.compositional import Composer, iou
-from descry.labels.enrichment import Enrichment, false_discovery_rates
+from descry.labels.enrichment import Enrichment
 from descry.labels.enrichment import enrichment as test_enrichment
-from descry.labels.matched import matched_p
+from descry.labels.matched import matched_enrichment
 from descry.labels.rules import Rule, RuleName
 from descry.labels.strata import stratify
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
@@ -427,22 +427,7 @@ def enrichment(
     counter = SetCounter(answers, np.ones(number, dtype=bool))
     if covariates:
         strata = stratify(_covariates(covariates, number), _at_least(1, parts=parts))
-        tallies = [
-            counter.tally(
-                [np.where((rows >= 0) & (strata.of[rows] == s), rows, -1)], strata.of == s
-            )
-            for s in range(len(strata.names))
-        ]
-        found, drawn = (
-            np.stack([getattr(tally, name) for tally in tallies], axis=1)
-            for name in ("count", "answered")
-        )
-        base = (
-            np.stack([getattr(tally, name) for tally in tallies])
-            for name in ("base_count", "base_answered")
-        )
-        p = matched_p(found, drawn, *base)
-        return Enrichment(p, false_discovery_rates(p))
+        return matched_enrichment(counter, rows, strata)
     of = counter.tally([rows], np.ones(number, dtype=bool))
     return test_enrichment(of.count, of.answered, of.base_count, of.base_answered, within=True)
 

@@ -14,7 +14,31 @@ from functools import lru_cache
 
 import numpy as np
 
+from descry.labels.assignment import SetCounter
+from descry.labels.enrichment import Enrichment, false_discovery_rates
+from descry.labels.strata import Strata
+
 _CELLS = 2**21  # numbers that are held at a time: some 16 MB
+
+
+def matched_enrichment(counter: SetCounter, sets: np.ndarray, strata: Strata) -> Enrichment:
+    """Test each neuron's set against all sentences, within strata.
+
+    Args:
+        sets: int [neurons, size], rows of sentences, -1 behind the end of a smaller set.
+    """
+    tallies = []
+    for stratum in range(len(strata.names)):
+        inside = strata.of == stratum
+        rows = np.where((sets >= 0) & inside[sets], sets, -1)
+        tallies.append(counter.tally([rows], inside))
+    p = matched_p(
+        np.stack([tally.count for tally in tallies], axis=1),
+        np.stack([tally.answered for tally in tallies], axis=1),
+        np.stack([tally.base_count for tally in tallies]),
+        np.stack([tally.base_answered for tally in tallies]),
+    )
+    return Enrichment(p, false_discovery_rates(p))
 
 
 def matched_p(
