@@ -11,7 +11,8 @@ from descry.activations.exemplar_files import read_exemplars
 from descry.annotators.annotations import Annotations
 from descry.corpus.splits import HALVES, SPLITS
 from descry.evaluation.metrics import Cuts
-from descry.evaluation.null_models import Comparison, Scores, Side
+from descry.evaluation.null_models import Scores
+from descry.evaluation.sides import Comparison, Side
 from descry.io.csv_rows import Row
 from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
@@ -21,12 +22,17 @@ UNTRAINED = "random weights"
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What the labels of one end are made of, whatever model's exemplars."""
+    """What the labels of one end are made of, whatever model's exemplars.
+
+    Attributes:
+        strata: int [sentences], the stratum of each; None if there is one.
+    """
 
     b: Annotations
     rows: dict[str, np.ndarray]
     asked: dict[str, np.ndarray]
     rule: Rule
+    strata: np.ndarray | None = None
 
     def comparisons(
         self, exemplars: Path, end: str, truths: dict[str, np.ndarray]
@@ -75,7 +81,8 @@ class Comparisons:
         kept &= self.b.asked if about is None else about & self.b.asked
         within = np.flatnonzero(kept)
         members = np.where(exemplars >= 0, np.searchsorted(within, exemplars), exemplars)
-        return Side(members, answers[within], self.b.sampled[within], self.rule)
+        strata = None if self.strata is None else self.strata[within]
+        return Side(members, answers[within], self.b.sampled[within], self.rule, strata)
 
 
 @dataclass(frozen=True)

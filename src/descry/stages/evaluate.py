@@ -68,7 +68,6 @@ class Evaluate(Section):
     max_k: Count
     truth_top: Count
     permutations: Count
-    bootstraps: Annotated[int, Field(ge=2)]
     seed: Seed
 
 
@@ -125,7 +124,7 @@ def evaluate_labels(
         truths["judge"], asked["judge"] = judge.answer, judge.asked
     steps = params.thresholds if rule.name == "composition" else params.rates
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
-    how = params.model_dump(include={"permutations", "bootstraps", "seed"})
+    how = params.model_dump(include={"permutations", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
     reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []

@@ -18,7 +18,7 @@ from descry.corpus.splits import split_rows
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
-from descry.labels.assignment import asked_sets, assign
+from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
 from descry.run import Run
 from descry.stages.annotate import annotate_sentences
@@ -50,7 +50,7 @@ def sweep(
     """The consistency of the halves at every combination, with its interval and its null.
 
     Args:
-        draws: of each null, and resamples of an interval.
+        draws: of each null.
 
     Yields:
         a row a combination and score: cluster_threshold, descriptors, top_percent, at, score,
@@ -123,10 +123,10 @@ def _rows(
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return
-    how = {"permutations": draws, "bootstraps": draws, "seed": params.evaluate.seed}
     grid = ThresholdGrid(rule, cuts, 1, 1)
-    labelled = _labelled(study, sets, rule, cuts)
-    for row in grid.rows("halves", scores(comparison, grid.cuts, **how), None):
+    labelled = _labelled(study, sets, grid)
+    found = scores(comparison, grid.cuts, permutations=draws, seed=params.evaluate.seed)
+    for row in grid.rows("halves", found, None):
         if row["score"] in SCORES:
             kept = ("score", "at", "value", "low", "high", "null", "corrected")
             yield (
@@ -136,11 +136,9 @@ def _rows(
             )
 
 
-def _labelled(study: Comparisons, sets: Path, rule: Rule, cuts: list[float]) -> dict[float, float]:
+def _labelled(study: Comparisons, sets: Path, grid: ThresholdGrid) -> dict[float, float]:
     """Share of neurons with a label at each cut, in the whole corpus."""
     rows = read_exemplars(sets, "all")
     rows = rows.reshape(-1, rows.shape[2])
-    strength = study.side(rows[asked_sets(rows, study.b.asked)], "all").strength
-    return {
-        cut: float(np.mean(assign(strength, rule.bound(cut), None).any(axis=1))) for cut in cuts
-    }
+    labels = study.side(rows[asked_sets(rows, study.b.asked)], "all").labels(grid.cuts)
+    return dict(zip(grid.steps, (labels.sizes > 0).mean(axis=1).tolist(), strict=True))
