@@ -170,9 +170,9 @@ def extract_activations(
             return [len(ids) if position == "tokens" else 1 for ids in tokens]
 
         def block(numbered: tuple[int, Sequence[str]]) -> Block:
-            tokens, cut = hooked.fit(numbered[1])
+            tokens, length = hooked.fit(numbered[1])
             start = np.cumsum([0, *rows(tokens)])
-            return Block(numbered[0], tokens, start[:-1], int(start[-1]), np.empty(0), cut)
+            return Block(numbered[0], tokens, start[:-1], int(start[-1]), np.empty(0), length)
 
         # Read twice where a token has a row, so that the result is never held twice.
         number = len(told)
