@@ -82,3 +82,24 @@ def test_of_no_column_nothing_is_counted():
     assert PackedFlags(BitMatrix.of(np.zeros((3, 0), dtype=bool))).sums(
         np.array([[0, 2]])
     ).shape == (1, 0)
+
+
+@given(sets_and_flags(st.booleans(), bool), st.data())
+def test_flags_of_a_stratum_are_counted_as_in_a_plain_loop(case, data):
+    members, flags = case
+    strata = st.lists(st.integers(0, 2), min_size=len(flags), max_size=len(flags))
+    of = np.array(data.draw(strata))
+    members = np.where(np.arange(members.shape[1]) < members.shape[1] - 1, members, -1)
+    found = PackedFlags(BitMatrix.of(flags)).by_stratum(members, of, 3)
+    inside = [[[i for i in rows if i >= 0 and of[i] == s] for s in range(3)] for rows in members]
+    assert found.tolist() == [
+        [flags[part].sum(axis=0).tolist() for part in parts] for parts in inside
+    ]
+
+
+@pytest.mark.parametrize("size", [254, 255, 256, 1000])
+def test_no_part_of_a_set_is_too_large_to_be_counted(size):
+    flags = np.ones((size, 20), dtype=bool)
+    of = (np.arange(size) < 3).astype(int)
+    found = PackedFlags(BitMatrix.of(flags)).by_stratum(np.arange(size)[None], of, 2)
+    assert found[0].tolist() == [[size - 3] * 20, [3] * 20]

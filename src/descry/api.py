@@ -427,7 +427,7 @@ def enrichment(
     counter = SetCounter(answers, np.ones(number, dtype=bool))
     if covariates:
         strata = stratify(_covariates(covariates, number), _at_least(1, parts=parts))
-        return matched_enrichment(counter, rows, strata)
+        return matched_enrichment(counter, rows, strata, np.ones(number, dtype=bool))
     of = counter.tally([rows], np.ones(number, dtype=bool))
     return test_enrichment(of.count, of.answered, of.base_count, of.base_answered, within=True)
 

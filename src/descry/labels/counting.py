@@ -114,3 +114,29 @@ class PackedFlags:
             each = fields.view(np.uint8).reshape(len(members), -1, 8)
             found[:, place] = each.sum(axis=1, dtype=np.int64)
         return found.reshape(len(members), -1)[:, : self._columns]
+
+    def by_stratum(self, members: np.ndarray, of: np.ndarray, strata: int) -> np.ndarray:
+        """How often each column is set in each set's part of a stratum.
+
+        Args:
+            members: int [neurons, size], rows of the sentences, -1 where there is none.
+            of: int [sentences], the stratum of each, below `strata`.
+
+        Returns:
+            int64 [neurons, strata, columns].
+        """
+        neurons = len(members)
+        found = np.zeros((neurons * strata, len(self._bytes), 8), dtype=np.int64)
+        cells = np.arange(neurons)[:, None] * strata + of[members]
+        flat, cells = members[members >= 0], cells[members >= 0]
+        order = np.argsort(cells, kind="stable")
+        flat, cells = flat[order], cells[order]
+        first = np.flatnonzero(np.diff(cells, prepend=-1))  # of each part that is not empty
+        place = np.arange(len(flat)) - np.repeat(first, np.diff(first, append=len(flat)))
+        starts = np.flatnonzero(place % _MOST == 0)
+        parts = np.searchsorted(starts, first)
+        for plane, line in enumerate(self._bytes if len(flat) else []):
+            fields = np.add.reduceat(_FIELDS[line[flat]], starts)
+            each = fields.view(np.uint8).reshape(-1, 8)
+            found[cells[first], plane] = np.add.reduceat(each, parts, axis=0, dtype=np.int64)
+        return found.reshape(neurons, strata, -1)[:, :, : self._columns]
