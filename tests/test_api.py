@@ -273,10 +273,8 @@ def test_activations_of_a_folder_are_the_stages(folder, tmp_path):
     found = descry.extract_activations(TEXTS, folder("gpt2"), device="cpu", **how)
     with h5py.File(tmp_path / "activations.h5") as file:
         assert np.array_equal(found.values, file["activations"][:])
-        assert (
-            found.cut.tolist() == np.maximum(file["tokens"][:] - 4, 0).tolist()
+        assert found.cut.tolist() == np.maximum(file["tokens"][:] - 4, 0).tolist()
         assert found.cut.any()
-        )
     assert found.layers == (1,) and found.names[7] == "L1:7"
     assert found["L1:7"].tolist() == found.values[:, 0, 7].tolist()
     with pytest.raises(InputError, match="L0:7"):

@@ -84,9 +84,9 @@ def _read_file(
             first = first or entry
             continue
         seen.update(entry.record)
-        field, text = _text(entry.record, text_fields)
+        column, text = _text(entry.record, text_fields)
         if text:
-            noted[f"text of {field}"] += 1
+            noted[f"text of {column}"] += 1
             yield Review(
                 text=text,
                 category=text_of(entry.record, "category") or category,
@@ -122,8 +122,8 @@ def _read_file(
 
 def _text(record: Record, text_fields: list[str]) -> tuple[str, str]:
     """The first field that holds a text, and the text; "" where none does."""
-    for field in text_fields:
-        value = record.get(field)
+    for name in text_fields:
+        value = record.get(name)
         if isinstance(value, str) and (text := cleaned(value)):
-            return field, text
+            return name, text
     return "", ""

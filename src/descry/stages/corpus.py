@@ -42,11 +42,9 @@ class Corpus(Section):
             raise crossed(
                 f"corpus.min_words {self.min_words} is more than corpus.max_words {self.max_words}"
             )
-        own = set(_SCHEMA.names)
-        if taken := [
-            name for i, name in enumerate(self.columns) if name in own.union(self.columns[:i])
-        ]:
-            raise crossed(f"corpus.columns: the corpus has a column {taken[0]} already")
+        every = [*_SCHEMA.names, *self.columns]
+        if twice := [name for name in self.columns if every.count(name) > 1]:
+            raise crossed(f"corpus.columns: the corpus has a column {twice[0]} already")
         return self
 
 
