@@ -46,7 +46,7 @@ class Block:
     @property
     def cut(self) -> np.ndarray:
         """How many tokens of each text the model does not see: int64 [texts]."""
-        return self.length - np.array([len(ids) for ids in self.tokens])
+        return np.asarray(self.length - [len(ids) for ids in self.tokens])
 
 
 def sentence_blocks(

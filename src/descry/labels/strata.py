@@ -51,7 +51,7 @@ class Matching:
         return cls(tuple(label["strata"]), label["strata_parts"])
 
     def strata(
-        self, covariates: Mapping[str, np.ndarray], rows: np.ndarray, whole: int, standing: int
+        self, covariates: Mapping[str, np.ndarray], rows: np.ndarray, sampled: np.ndarray
     ) -> Strata:
         """The strata of some of the sentences.
 
@@ -61,12 +61,13 @@ class Matching:
         Args:
             covariates: of all sentences, by name.
             rows: the sentences to part, int [rows].
-            whole: how many sentences there are.
-            standing: how many of `rows` stand for the rest: each part has `LEAST` of them.
+            sampled: bool [sentences], those that stand for the rest: each part has about `LEAST`
+                of them.
 
         Returns:
-            strata whose `of` is int32 [whole], -1 for all but `rows`.
+            strata whose `of` is int32 [sentences], -1 for all but `rows`.
         """
+        standing = int(sampled[rows].sum())
         values = {name: covariates[name][rows] for name in self.names}
         values = dict(sorted(values.items(), key=lambda item: _is_number(item[1])))
         numbers = sum(map(_is_number, values.values()))
@@ -76,7 +77,7 @@ class Matching:
         if values and standing:
             least = -(-LEAST * len(rows) // standing)
             found = stratify(values, min(self.parts, max(2, each)), least)
-        of = np.full(whole, -1, dtype=np.int32)
+        of = np.full(len(sampled), -1, dtype=np.int32)
         of[rows] = found.of
         return Strata(of, found.names)
 
