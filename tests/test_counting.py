@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from descry.annotators.bitset import BitMatrix
-from descry.labels.counting import PackedFlags, SparseSets
+from descry.labels.counting import MatchedDraws, PackedFlags, SparseSets
 
 
 @st.composite
@@ -103,3 +103,30 @@ def test_no_part_of_a_set_is_too_large_to_be_counted(size):
     of = (np.arange(size) < 3).astype(int)
     found = PackedFlags(BitMatrix.of(flags)).by_stratum(np.arange(size)[None], of, 2)
     assert found[0].tolist() == [[size - 3] * 20, [3] * 20]
+
+
+def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely():
+    rng = np.random.default_rng(0)
+    of = rng.integers(0, 4, 80)
+    pool = rng.random(80) < 0.9
+    sets = np.stack([rng.permutation(np.flatnonzero(pool))[:9] for _ in range(5)])
+    sets[3, 6:] = -1
+    draws = MatchedDraws(sets, of, pool)
+    assert draws.possible
+    found = np.stack([draws.draw(rng) for _ in range(4000)])
+    for neuron, own in enumerate(sets):
+        wanted = np.bincount(of[own[own >= 0]], minlength=4)
+        for drawn in found[:50, neuron]:
+            members = drawn[drawn >= 0]
+            assert len(set(members.tolist())) == len(members) and pool[members].all()
+            assert np.bincount(of[members], minlength=4).tolist() == wanted.tolist()
+        share = np.bincount(found[:, neuron][found[:, neuron] >= 0], minlength=80) / 4000
+        expected = (wanted / np.bincount(of[pool], minlength=4))[of] * pool
+        np.testing.assert_allclose(share, expected, atol=0.04)
+
+
+def test_a_stratum_with_fewer_sentences_than_a_set_takes_cannot_be_drawn_from():
+    of = np.array([0, 0, 1, 1])
+    pool = np.array([True, False, True, True])
+    assert not MatchedDraws(np.array([[0, 1]]), of, pool).possible
+    assert MatchedDraws(np.array([[0, 2]]), of, pool).possible

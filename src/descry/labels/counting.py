@@ -111,6 +111,47 @@ def random_pools(
         yield neurons, members
 
 
+class MatchedDraws:
+    """Random sets that have as many sentences of each stratum as neurons' own sets.
+
+    In one draw the sets of different neurons are not independent, each by itself is uniform: the
+    sentences of a stratum are shuffled once, and a neuron takes a run of them from a random place.
+
+    Args:
+        sets: int [neurons, size], rows of the sentences, -1 behind the end of a smaller set.
+        of: int [sentences], the stratum of each.
+        pool: bool [sentences], those that may be drawn.
+
+    Attributes:
+        possible: whether every stratum has as many sentences to draw as any set takes.
+    """
+
+    def __init__(self, sets: np.ndarray, of: np.ndarray, pool: np.ndarray) -> None:
+        self._rows = np.flatnonzero(pool)
+        self._of_rows = of[self._rows]
+        strata = int(of.max(initial=0)) + 1
+        self._sizes = np.bincount(self._of_rows, minlength=strata)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        # The members in the order of their strata, what is behind a set's end last.
+        stratum = np.sort(np.where(sets >= 0, of[sets], strata), axis=1)
+        self._taken = stratum < strata
+        self._stratum = np.where(self._taken, stratum, 0)
+        place = np.broadcast_to(np.arange(sets.shape[1]), sets.shape)
+        new = np.diff(stratum, axis=1, prepend=-1) != 0
+        self._place = place - np.maximum.accumulate(np.where(new, place, 0), axis=1)
+        needed = np.where(self._taken, self._place + 1, 0)
+        self.possible = bool((needed <= self._sizes[self._stratum]).all())
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A set for every neuron: int [neurons, size], -1 behind the end of a smaller set."""
+        shuffled = self._rows[np.lexsort((rng.random(len(self._rows)), self._of_rows))]
+        offsets = rng.random((len(self._stratum), len(self._sizes)))
+        sizes = self._sizes[self._stratum]
+        first = (np.take_along_axis(offsets, self._stratum, axis=1) * sizes).astype(np.int64)
+        at = self._starts[self._stratum] + (first + self._place) % np.maximum(sizes, 1)
+        return np.where(self._taken, shuffled[np.minimum(at, len(shuffled) - 1)], -1)
+
+
 class PackedFlags:
     """The flags of a sentence, eight columns to a byte, to be counted in sets of sentences.
 

@@ -10,7 +10,7 @@ larger ones. Counts of a few exemplars make the plain p too large (of all null p
 most .05, for 4.6% to 5% with mid-p: docs/benchmarks.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -35,29 +35,40 @@ class Matched(Enrichment):
 
     expected: np.ndarray
 
+    def keep(self, columns: Sequence[int]) -> "Matched":
+        """The tests of some descriptors, and the false discovery rates among those."""
+        p = self.p[:, columns]
+        return Matched(p, false_discovery_rates(p), self.expected[:, columns])
+
 
 def matched_enrichment(
-    counter: SetCounter, sets: np.ndarray, strata: Strata, base: np.ndarray, *, within: bool = True
+    counter: SetCounter,
+    exemplars: Iterable[np.ndarray],
+    strata: Strata,
+    base: np.ndarray,
+    *,
+    within: bool = True,
 ) -> Matched:
     """Test each neuron's set against the sentences of a split, within strata.
 
     Args:
-        sets: int [neurons, size], rows of sentences, -1 behind the end of a smaller set.
+        exemplars: of some neurons after the others, int [neurons, size]: rows of sentences, -1
+            behind the end of a smaller set.
         base: bool [sentences], those that stand for the split.
         within: whether exemplars are among those; else they stand beside them (see `matched_p`).
     """
     number = len(strata.names)
     marked, whole = counter.base_by_stratum(base, strata.of, number)
-    p = np.full((len(sets), marked.shape[1]), np.nan)
-    expected = p.copy()
     step = max(1, _COUNTS // max(1, marked.size))
-    for start in range(0, len(sets), step):
-        block = slice(start, start + step)
-        found, drawn = counter.by_stratum(sets[block], strata.of, number)
-        p[block] = matched_p(found, drawn, marked, whole, within=within)
-        expected[block] = (drawn * ratio(marked, whole)).sum(axis=1, where=drawn > 0)
-    expected[np.isnan(p)] = np.nan
-    return Matched(p, false_discovery_rates(p), expected)
+    parts, expected = [np.zeros((0, marked.shape[1]))], [np.zeros((0, marked.shape[1]))]
+    for sets in exemplars:
+        for start in range(0, len(sets), step):
+            found, drawn = counter.by_stratum(sets[start : start + step], strata.of, number)
+            parts.append(matched_p(found, drawn, marked, whole, within=within))
+            mean = (drawn * ratio(marked, whole)).sum(axis=1, where=drawn > 0)
+            expected.append(np.where(np.isnan(parts[-1]), np.nan, mean))
+    p = np.concatenate(parts)
+    return Matched(p, false_discovery_rates(p), np.concatenate(expected))
 
 
 def matched_p(
