@@ -16,7 +16,6 @@ from descry.evaluation.metrics import Cuts, rate
 from descry.evaluation.null_models import NULLS, means_of, scores
 from descry.evaluation.sides import Comparison, Side
 from descry.labels.assignment import SetCounter
-from descry.labels.counting import random_sets
 from descry.labels.matched import matched_enrichment
 from descry.labels.rules import Rule
 from descry.labels.strata import Strata
@@ -61,7 +60,7 @@ def enriched(side):
         SetCounter(Answers.of(side.answers), np.ones(number, bool)),
         side.sampled.all(),
     )
-    return matched_enrichment(counter, side.exemplars, strata, side.sampled, within=bool(within))
+    return matched_enrichment(counter, [side.exemplars], strata, side.sampled, within=bool(within))
 
 
 def study(seed=0, planted=True, rule=BY_SENTENCES, neurons=15, descriptors=8, sentences=240):
@@ -166,23 +165,6 @@ def test_a_draw_has_the_labels_of_data_with_its_answers(side, seed):
     found, expected = whole.permuted(keys, Q_CUTS), replace(whole, answers=shuffled).labels(Q_CUTS)
     np.testing.assert_array_equal(found.bits, expected.bits)
     np.testing.assert_array_equal(found.tiers.of, expected.tiers.of)
-
-
-@given(st.integers(1, 40), st.data(), st.integers(0, 9))
-def test_random_sets_have_distinct_members_and_every_sentence_as_often(sentences, data, seed):
-    size, number = data.draw(st.integers(1, sentences)), data.draw(st.integers(1, 30))
-    found = random_sets(sentences, size, number, np.random.default_rng(seed))
-    assert found.shape == (number, size)
-    assert all(len(set(rows)) == size for rows in found.tolist())
-    assert 0 <= found.min() <= found.max() < sentences
-    of_a_shuffle = found[: sentences // size]
-    assert len(set(of_a_shuffle.ravel().tolist())) == of_a_shuffle.size
-
-
-def test_over_many_random_sets_no_sentence_is_preferred():
-    found = random_sets(7, 3, 20_000, np.random.default_rng(0))
-    often = np.bincount(found.ravel(), minlength=7) / 20_000
-    assert often == pytest.approx([3 / 7] * 7, abs=0.02)
 
 
 # nulls

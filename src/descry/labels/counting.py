@@ -1,7 +1,5 @@
 """Counts over many sets of sentences at once: what every frequency and every null is made of."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from descry.annotators.bitset import BitMatrix
@@ -77,38 +75,6 @@ class SparseSets:
     def packed_sums(self, packed: np.ndarray) -> np.ndarray:
         """The sum of packed rows (see `Fields`) over each set: uint64 [neurons, words]."""
         return np.asarray(self._member @ packed)
-
-
-def random_sets(sentences: int, size: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random sets of `size` different sentences: int [number, size].
-
-    Cut from whole shuffles of the sentences, so that sets out of one shuffle share none.
-    """
-    each = sentences // size
-    shuffles = [rng.permutation(sentences)[: each * size] for _ in range(-(-number // each))]
-    return np.concatenate(shuffles).reshape(-1, size)[:number]
-
-
-def random_pools(
-    sentences: int, sizes: np.ndarray, pool: int, most: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random sets of the sizes that neurons' sets have, size by size.
-
-    Args:
-        sizes: of the neurons' sets, int [neurons], above 0.
-        pool: how many sets there are, at least, of all sizes together.
-        most: neurons of a size for which there is a set each, at least.
-
-    Yields:
-        the neurons of a size, and int [sets, highest size], -1 behind the end of a smaller set.
-    """
-    distinct = np.unique(sizes)
-    for size in distinct.tolist():
-        neurons = np.flatnonzero(sizes == size)
-        number = max(min(len(neurons), most), -(-pool // len(distinct)))
-        members = np.full((number, int(distinct[-1])), -1)
-        members[:, :size] = random_sets(sentences, size, number, rng)
-        yield neurons, members
 
 
 class MatchedDraws:

@@ -10,13 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from descry.activations.exemplar_files import has_exemplars, read_ends, read_exemplars
+from descry.activations.exemplar_files import (
+    has_exemplars,
+    read_ends,
+    read_exemplars,
+    read_tokens,
+)
 from descry.activations.nan_stats import mean
 from descry.activations.store import DATA, neuron_blocks
 from descry.activations.top_k import HIGHEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import one_sided
+from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
@@ -43,6 +49,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
 from descry.labels.results import read_labels
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching
 
 if TYPE_CHECKING:
     import h5py
@@ -105,7 +112,9 @@ def evaluate_labels(
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
     labelled = table_provenance(label_table)
-    rule = Rule.of(labelled["params"])
+    rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
+    tokens = read_tokens(exemplars) if TOKENS in matching.names else None
+    of_sentences = covariates(corpus, matching.names, tokens)
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     every = read_annotations(annotations)
     b = every.only(kept)
@@ -133,7 +142,8 @@ def evaluate_labels(
     every_label: list[pa.Table] = []
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
-        study = Comparisons(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
+        named = b.only(of_end["descriptor"].to_pylist())
+        study = Comparisons(named, rows, asked, rule, matching, of_sentences)
         columns = [b.descriptors.index(name) for name in study.b.descriptors]
         truth = {name: answers[:, columns] for name, answers in truths.items()}
         without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}

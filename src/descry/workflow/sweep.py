@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from descry.activations.exemplar_files import read_exemplars
+from descry.activations.exemplar_files import read_exemplars, read_tokens
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
+from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import split_rows
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
 from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching
 from descry.run import Run
 from descry.stages.annotate import annotate_sentences
 from descry.stages.cluster import Cluster, cluster_topics
@@ -118,8 +118,11 @@ def _annotated(
 def _rows(
     params: Params, run: Run, b: Annotations, sets: Path, cuts: list[float], draws: int
 ) -> Iterator[Row]:
-    rule = Rule.of(params.label.model_dump())
-    study = Comparisons(b, split_rows(run.corpus["split"].to_pylist()), {}, rule)
+    label, rows = params.label.model_dump(), split_rows(run.corpus["split"].to_pylist())
+    rule, matching = Rule.of(label), Matching.of(label)
+    tokens = read_tokens(sets) if TOKENS in matching.names else None
+    of_sentences = covariates(run.path("corpus.parquet"), matching.names, tokens)
+    study = Comparisons(b, rows, {}, rule, matching, of_sentences)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return
