@@ -51,7 +51,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
 from descry.labels.results import read_labels
 from descry.labels.rules import Rule
-from descry.labels.strata import Matching
+from descry.labels.strata import Matching, Strata
 
 if TYPE_CHECKING:
     import h5py
@@ -77,7 +77,6 @@ class Evaluate(Section):
     max_k: Count
     truth_top: Count
     permutations: Count
-    bootstraps: Annotated[int, Field(ge=2)]
     seed: Seed
 
 
@@ -117,7 +116,9 @@ def evaluate_labels(
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
     labelled = table_provenance(label_table)
-    rule = Rule.of(labelled["params"])
+    rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
+    tokens = read_tokens(exemplars)
+    of_sentences = covariates(corpus, matching.names, tokens)
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     every = read_annotations(annotations)
     b = every.only(kept)
@@ -136,7 +137,7 @@ def evaluate_labels(
         truths["judge"], asked["judge"] = judge.answer, judge.asked
     steps = params.thresholds if rule.name == "composition" else params.rates
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
-    how = params.model_dump(include={"permutations", "bootstraps", "seed"})
+    how = params.model_dump(include={"permutations", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
     reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []
@@ -145,7 +146,8 @@ def evaluate_labels(
     every_label: list[pa.Table] = []
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
-        study = Comparisons(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
+        named = b.only(of_end["descriptor"].to_pylist())
+        study = Comparisons(named, rows, asked, rule, matching, of_sentences)
         columns = [b.descriptors.index(name) for name in study.b.descriptors]
         truth = {name: answers[:, columns] for name, answers in truths.items()}
         without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}
@@ -182,10 +184,12 @@ def evaluate_labels(
         "target_sentences": int(np.count_nonzero(cut.tokens)),
         "annotator_sentences": int(np.count_nonzero(b.cut)),
     }
-    table = _confounders(activations, exemplars, corpus, labelled["params"])
+    strata = matching.strata(of_sentences, rows["all"], np.ones(len(sentences), dtype=bool))
+    looked_at = covariates(corpus, None, tokens)
+    table = _confounders(activations, exemplars, strata, looked_at)
     value["confounders"] = by_layer(table)
     if has_exemplars(untrained):
-        copy = by_layer(_confounders(None, untrained, corpus, labelled["params"]))
+        copy = by_layer(_confounders(None, untrained, strata, looked_at))
         for name, of_copy in copy.items():
             value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
     write_table(followed, table, made)
@@ -213,23 +217,16 @@ def _yes(b: Annotations) -> Row:
     return found | ({"warning": words} if words else {})
 
 
-def _confounders(activations: Path | None, exemplars: Path, corpus: Path, label: Row) -> pa.Table:
-    """What the neurons of some exemplars follow; activations are of the same neurons.
-
-    Args:
-        label: the section of stage label, which says what sentences are matched on.
-    """
-    matching, tokens = Matching.of(label), read_tokens(exemplars)
-    every = np.ones(len(tokens), dtype=bool)
-    matched_on = covariates(corpus, matching.names, tokens)
-    strata = matching.strata(matched_on, np.arange(len(tokens)), every)
+def _confounders(
+    activations: Path | None, exemplars: Path, strata: Strata, looked_at: dict[str, np.ndarray]
+) -> pa.Table:
+    """What the neurons of some exemplars follow; activations are of the same neurons."""
     sets = read_exemplars(exemplars, "all")
-    told = read_neurons(exemplars), sets.reshape(-1, sets.shape[2]), strata
-    looked_at = covariates(corpus, None, tokens)
+    told = read_neurons(exemplars), sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY
     if activations is None:
-        return confounders(None, *told, looked_at, MEMORY)
+        return confounders(None, *told)
     with reading_hdf5(activations, "activations") as file:
-        return confounders(file.get(DATA), *told, looked_at, MEMORY)
+        return confounders(file.get(DATA), *told)
 
 
 def _held_out(
