@@ -14,6 +14,7 @@ from descry.activations.exemplar_files import (
     has_exemplars,
     read_ends,
     read_exemplars,
+    read_neurons,
     read_tokens,
 )
 from descry.activations.nan_stats import mean
@@ -22,7 +23,7 @@ from descry.activations.top_k import HIGHEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import one_sided
-from descry.corpus.covariates import TOKENS, covariates
+from descry.corpus.covariates import covariates
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
@@ -35,6 +36,7 @@ from descry.evaluation.agreement import (
     table,
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
+from descry.evaluation.confounders import by_layer, confounders
 from descry.evaluation.gold import read_gold, unused_gold
 from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
@@ -49,7 +51,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
 from descry.labels.results import read_labels
 from descry.labels.rules import Rule
-from descry.labels.strata import Matching
+from descry.labels.strata import Matching, Strata
 
 if TYPE_CHECKING:
     import h5py
@@ -96,6 +98,7 @@ def evaluate_labels(
     alignment: Path,
     descriptors: Path,
     correlation: Path,
+    followed: Path,
     scored: Path,
     brief: Path,
 ) -> dict[str, str]:
@@ -105,15 +108,16 @@ def evaluate_labels(
     are any, and those of the calibration half with the validation half's (`halves`); those of the
     lowest activations likewise (`lowest_halves` and so on). Each score stands beside its nulls.
     `scored` has a row a label: how well it predicts its neuron over all sentences of the half that
-    did not choose it; `alignment` the means of that. `brief` has about ten numbers, to compare runs
-    by.
+    did not choose it; `alignment` the means of that. `followed` has a row a neuron and covariate,
+    of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has about ten
+    numbers, to compare runs by.
     """
     sentences = read_table(corpus, "corpus")
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
     labelled = table_provenance(label_table)
     rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
-    tokens = read_tokens(exemplars) if TOKENS in matching.names else None
+    tokens = read_tokens(exemplars)
     of_sentences = covariates(corpus, matching.names, tokens)
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     every = read_annotations(annotations)
@@ -180,6 +184,15 @@ def evaluate_labels(
         "target_sentences": int(np.count_nonzero(cut.tokens)),
         "annotator_sentences": int(np.count_nonzero(b.cut)),
     }
+    strata = matching.strata(of_sentences, rows["all"], np.ones(len(sentences), dtype=bool))
+    looked_at = covariates(corpus, None, tokens)
+    table = _confounders(activations, exemplars, strata, looked_at)
+    value["confounders"] = by_layer(table)
+    if has_exemplars(untrained):
+        copy = by_layer(_confounders(None, untrained, strata, looked_at))
+        for name, of_copy in copy.items():
+            value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
+    write_table(followed, table, made)
     value["composed"] = _composed(read_table(composed, "label"))
     write_json(metrics, defined(value))
     write_csv(curves, rated)
@@ -202,6 +215,18 @@ def _yes(b: Annotations) -> Row:
     words = one_sided(b.annotator["name"], yes, answered)
     found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
     return found | ({"warning": words} if words else {})
+
+
+def _confounders(
+    activations: Path | None, exemplars: Path, strata: Strata, looked_at: dict[str, np.ndarray]
+) -> pa.Table:
+    """What the neurons of some exemplars follow; activations are of the same neurons."""
+    sets = read_exemplars(exemplars, "all")
+    told = read_neurons(exemplars), sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY
+    if activations is None:
+        return confounders(None, *told)
+    with reading_hdf5(activations, "activations") as file:
+        return confounders(file.get(DATA), *told)
 
 
 def _held_out(
