@@ -21,10 +21,10 @@ from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
     Agreement,
-    Reliability,
+    OverCorpus,
     Table,
     agreement,
-    reliability,
+    over_corpus,
     summary,
     table,
 )
@@ -127,7 +127,6 @@ def evaluate_labels(
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
     how = params.model_dump(include={"permutations", "bootstraps", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
-    reliable = _reliable(b, agreed["gold"])
     rated: list[Row] = []
     by_chance: list[Row] = []
     aligned: list[Row] = []
@@ -145,7 +144,7 @@ def evaluate_labels(
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
         held_out = _held_out(activations, exemplars, labels, end, study.b, rows, params.seed)
-        every_label.append(held_out.table(reliable))
+        every_label.append(held_out.table(truth["gold"]))
         aligned += held_out.means()
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
@@ -230,27 +229,23 @@ def _held_out(
 
 
 class _Judged(NamedTuple):
-    """An annotator held against the truth about one descriptor."""
+    """An annotator held against the truth about one descriptor.
+
+    Attributes:
+        share: of the sentences that stand for the corpus, those that the annotator says Yes to.
+    """
 
     counts: Table
     found: Agreement
+    share: float
 
 
 def _judged(b: Annotations, truth: np.ndarray) -> list[_Judged]:
     """Descriptor by descriptor; `truth` is int8 [sentences, descriptors], as B."""
     return [
-        _Judged(table(answer, true), agreement(answer, score, true))
+        _Judged(table(answer, true), agreement(answer, score, true), _yes_share(answer[b.sampled]))
         for answer, score, true in zip(b.answer.T, b.score.T, truth.T, strict=True)
     ]
-
-
-def _reliable(b: Annotations, judged: list[_Judged]) -> dict[str, Reliability]:
-    """What is known of the annotator's errors, by descriptor."""
-    return {
-        name: reliability(own.counts, _yes_share(answer[b.sampled]))
-        for name, answer, own in zip(b.descriptors, b.answer.T, judged, strict=True)
-        if own.found.sentences
-    }
 
 
 def _composed(formulas: pa.Table) -> Row:
@@ -315,10 +310,10 @@ def _agreements(
     ]
 
 
-def _flat(row: Agreement) -> Row:
+def _flat(row: Agreement | OverCorpus) -> Row:
     """An agreement with its intervals as columns of their own."""
     flat: Row = {}
-    for name, value in vars(row).items():
+    for name, value in (row._asdict() if isinstance(row, OverCorpus) else vars(row)).items():
         if isinstance(value, tuple):
             flat |= {name: value[0], f"{name}_low": value[1], f"{name}_high": value[2]}
         else:
@@ -331,13 +326,19 @@ def _yes_share(answer: np.ndarray) -> float:
 
 
 def _annotator(judged: list[_Judged], against: str) -> Row:
-    """An annotator against others' labels: all pairs together, and means over the descriptors."""
+    """An annotator against others' labels: all pairs together, and means over the descriptors.
+
+    `precision`, `recall` and `kappa` are those over what was judged, `corpus_precision` and so on
+    what they are over the corpus.
+    """
     known = [own for own in judged if own.found.truth_yes]
     if not known:
         return {"undefined": f"no {against} label for these sentences and descriptors"}
     together = _flat(summary(sum((own.counts for own in known[1:]), known[0].counts)))
     together = {"answers": together.pop("sentences")} | together
     del together["auroc"]  # of one descriptor only: scores of several do not compare
+    whole = _flat(over_corpus([(own.counts, own.share) for own in known]))
+    together |= {f"corpus_{name}": number for name, number in whole.items()}
     flat = [_flat(own.found) for own in known]
     means = {
         f"mean_{name}": mean([row[name] for row in flat])
