@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 import descry.activations.store
 from descry.activations.store import (
     COLUMNS,
-    CUT,
     DATA,
     ROWS,
+    TOKENS,
     WRITTEN,
     Layout,
     Writer,
@@ -55,13 +55,13 @@ def start(path, layout, made=MADE):
     return begin(path, made, NAMES, layout, index(layout))
 
 
-def write(path, layout, values, blocks=None, cut=None):
+def write(path, layout, values, blocks=None, tokens=None):
     """Write some blocks, in the order given."""
     with closing(Writer(start(path, layout))) as writer:
         for block in range(layout.blocks) if blocks is None else blocks:
             first = block * layout.block
             rows = slice(first, first + layout.block)
-            writer.write(block, first, values[rows], None if cut is None else cut[rows])
+            writer.write(block, first, values[rows], None if tokens is None else tokens[rows])
 
 
 def names(folder):
@@ -89,16 +89,16 @@ def layouts(draw):
 @given(layouts(), st.randoms(use_true_random=False))
 def test_plain_h5py_reads_what_was_written_in_whatever_order(layout, lots):
     values, blocks = random(layout), list(range(layout.blocks))
-    cut = np.arange(layout.rows) % 3
+    tokens = np.arange(layout.rows) % 3
     lots.shuffle(blocks)
     with folder() as here:
-        write(here / "a.h5", layout, values, blocks, cut)
+        write(here / "a.h5", layout, values, blocks, tokens)
         with h5py.File(part_of(here / "a.h5")) as file:
             data = file[DATA]
             assert (data.shape, data.dtype) == (layout[:3], np.dtype(layout.dtype))
             assert np.array_equal(data[:], values)
             assert file[WRITTEN][:].tolist() == [1] * layout.blocks
-            assert (file[CUT][:].tolist(), file[CUT].dtype) == (cut.tolist(), np.int32)
+            assert (file[TOKENS][:].tolist(), file[TOKENS].dtype) == (tokens.tolist(), np.int32)
             # One place each: nothing is compressed, moved or left out.
             rows, _, width = data.chunks
             across = -(-layout.neurons // width)
@@ -157,7 +157,7 @@ def test_the_last_block_may_be_shorter(rows, block, blocks):
 def test_attributes_and_further_datasets_are_there_from_the_beginning(tmp_path):
     with h5py.File(start(tmp_path / "a.h5", SMALL)) as file:
         assert dict(file.attrs) == NAMES | {"descry": canonical(MADE)}
-        assert sorted(file) == sorted([DATA, WRITTEN, CUT, "id", "length"])
+        assert sorted(file) == sorted([DATA, WRITTEN, TOKENS, "id", "length"])
         for name, values in index(SMALL).items():
             assert np.array_equal(file[name][:], values)
         assert file[WRITTEN][:].tolist() == [0, 0, 0]

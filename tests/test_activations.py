@@ -120,7 +120,7 @@ def test_rows_are_the_sentences_in_the_order_of_the_corpus(tmp_path, models, mix
     sizes = dict(zip(("sentences", "layers", "neurons"), wanted.shape, strict=True))
     assert counts == sizes | {"most tokens": 64, "sentences cut": 0}
     with h5py.File(tmp_path / "a.h5") as file:
-        assert sorted(file) == ["activations", "cut", "id", "split", "written"]
+        assert sorted(file) == ["activations", "id", "split", "tokens", "written"]
         assert_near(file["activations"][:], wanted)
         assert file["activations"].dtype == np.float32
         assert file["id"][:].tolist() == [sha256_text(text)[:16].encode() for text in MIXED]
@@ -148,7 +148,7 @@ def test_a_longer_sentence_is_cut_at_max_tokens(tmp_path, gpt2):
     assert (counts["most tokens"], counts["sentences cut"]) == (8, 1)
     with h5py.File(tmp_path / "a.h5") as file:
         assert_near(file["activations"][:1], file["activations"][1:])
-        assert (file["cut"][:].tolist(), file["cut"].dtype) == ([23, 0], np.int32)
+        assert (file["tokens"][:].tolist(), file["tokens"].dtype) == ([31, 8], np.int32)
         assert file.attrs["max_tokens"] == 8
 
 
@@ -157,13 +157,14 @@ def test_tokens_that_the_model_does_not_see_are_counted_whatever_is_stored(tmp_p
     corpus = write_corpus(tmp_path / "corpus.parquet", texts)
     told = section(models["bert"], max_tokens=8)
     tokenizer = target(told).tokenizer
-    wanted = [max(0, len(tokenizer(text)["input_ids"]) - 8) for text in texts]
-    assert 0 < np.count_nonzero(wanted) < len(texts)
+    wanted = [len(tokenizer(text)["input_ids"]) for text in texts]
+    cut = sum(tokens > 8 for tokens in wanted)
+    assert 0 < cut < len(texts)
     for changes in ({}, {"position": "tokens"}, {"store": "exemplars"}):
         counts = compute(corpus, tmp_path / "a.h5", told | changes)
-        assert counts["sentences cut"] == np.count_nonzero(wanted)
+        assert counts["sentences cut"] == cut
         with h5py.File(tmp_path / "a.h5") as file:
-            assert file["cut"][:].tolist() == wanted
+            assert file["tokens"][:].tolist() == wanted
 
 
 def test_that_the_model_takes_fewer_tokens_than_asked_for_is_said(tmp_path, models):
@@ -171,7 +172,7 @@ def test_that_the_model_takes_fewer_tokens_than_asked_for_is_said(tmp_path, mode
     counts = compute(corpus, tmp_path / "a.h5", section(models["bert"], max_tokens=9999))
     assert counts["most tokens"] == f"{tiny.LIMIT} (all that the model takes, not 9999)"
     with h5py.File(tmp_path / "a.h5") as file:
-        assert file["cut"][:].tolist() == [5, 0]
+        assert file["tokens"][:].tolist() == [tiny.LIMIT + 5, 3]
 
 
 def test_layers_are_the_ones_asked_for(tmp_path, models, mixed):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from descry.annotators.bitset import BitMatrix
-from descry.labels.counting import PackedFlags, SparseSets
+from descry.labels.counting import MatchedDraws, PackedFlags, SparseSets
 
 
 @st.composite
@@ -82,3 +82,51 @@ def test_of_no_column_nothing_is_counted():
     assert PackedFlags(BitMatrix.of(np.zeros((3, 0), dtype=bool))).sums(
         np.array([[0, 2]])
     ).shape == (1, 0)
+
+
+@given(sets_and_flags(st.booleans(), bool), st.data())
+def test_flags_of_a_stratum_are_counted_as_in_a_plain_loop(case, data):
+    members, flags = case
+    strata = st.lists(st.integers(0, 2), min_size=len(flags), max_size=len(flags))
+    of = np.array(data.draw(strata))
+    members = np.where(np.arange(members.shape[1]) < members.shape[1] - 1, members, -1)
+    found = PackedFlags(BitMatrix.of(flags)).by_stratum(members, of, 3)
+    inside = [[[i for i in rows if i >= 0 and of[i] == s] for s in range(3)] for rows in members]
+    assert found.tolist() == [
+        [flags[part].sum(axis=0).tolist() for part in parts] for parts in inside
+    ]
+
+
+@pytest.mark.parametrize("size", [254, 255, 256, 1000])
+def test_no_part_of_a_set_is_too_large_to_be_counted(size):
+    flags = np.ones((size, 20), dtype=bool)
+    of = (np.arange(size) < 3).astype(int)
+    found = PackedFlags(BitMatrix.of(flags)).by_stratum(np.arange(size)[None], of, 2)
+    assert found[0].tolist() == [[size - 3] * 20, [3] * 20]
+
+
+def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely():
+    rng = np.random.default_rng(0)
+    of = rng.integers(0, 4, 80)
+    pool = rng.random(80) < 0.9
+    sets = np.stack([rng.permutation(np.flatnonzero(pool))[:9] for _ in range(5)])
+    sets[3, 6:] = -1
+    draws = MatchedDraws(sets, of, pool)
+    assert draws.possible
+    found = np.stack([draws.draw(rng) for _ in range(4000)])
+    for neuron, own in enumerate(sets):
+        wanted = np.bincount(of[own[own >= 0]], minlength=4)
+        for drawn in found[:50, neuron]:
+            members = drawn[drawn >= 0]
+            assert len(set(members.tolist())) == len(members) and pool[members].all()
+            assert np.bincount(of[members], minlength=4).tolist() == wanted.tolist()
+        share = np.bincount(found[:, neuron][found[:, neuron] >= 0], minlength=80) / 4000
+        expected = (wanted / np.bincount(of[pool], minlength=4))[of] * pool
+        np.testing.assert_allclose(share, expected, atol=0.04)
+
+
+def test_a_stratum_with_fewer_sentences_than_a_set_takes_cannot_be_drawn_from():
+    of = np.array([0, 0, 1, 1])
+    pool = np.array([True, False, True, True])
+    assert not MatchedDraws(np.array([[0, 1]]), of, pool).possible
+    assert MatchedDraws(np.array([[0, 2]]), of, pool).possible

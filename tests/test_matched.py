@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
+from descry.annotators.bitset import Answers
+from descry.labels.assignment import SetCounter
 from descry.labels.enrichment import false_discovery_rates, upper_tails
-from descry.labels.matched import matched_p
+from descry.labels.matched import matched_enrichment, matched_p, matched_tails
 from descry.labels.strata import Strata, stratify
 
 
@@ -94,6 +96,49 @@ def test_blocks_change_no_more_than_the_last_digits(monkeypatch):
     whole = matched_p(*counts)
     monkeypatch.setattr("descry.labels.matched._CELLS", 1)
     np.testing.assert_allclose(matched_p(*counts), whole, rtol=1e-12)
+
+
+def test_tails_are_the_p_of_every_number():
+    rng = np.random.default_rng(3)
+    flags, strata = rng.random((400, 5)) < rng.uniform(0.02, 0.6, 5), rng.integers(0, 6, 400)
+    found, *others = counted(flags, strata, rng.integers(0, 400, (30, 40)))
+    p, total = matched_p(found, *others), found.sum(axis=1)
+    tails = matched_tails(*others)
+    np.testing.assert_allclose(np.take_along_axis(tails, total[:, :, None], 2)[:, :, 0], p, 1e-12)
+    assert (np.diff(tails, axis=2) <= 0).all()
+    short = matched_tails(*others, far=5)
+    np.testing.assert_allclose(short, tails[:, :, :6], rtol=1e-12)
+
+
+@pytest.mark.parametrize("within", [True, False])
+def test_counting_within_strata_is_that_of_a_plain_loop_however_many_neurons_at_a_time(
+    within, monkeypatch
+):
+    rng = np.random.default_rng(4)
+    answers = rng.integers(-1, 2, (300, 9)).astype(np.int8)
+    base = np.ones(300, bool) if within else rng.random(300) < 0.7
+    asked = base | (rng.random(300) < 0.99)
+    asked[:2] = False
+    sets = np.array([rng.permutation(300)[:25] for _ in range(40)])
+    sets[:, 20:][rng.random((40, 5)) < 0.5] = -1
+    strata = Strata(rng.integers(0, 4, 300).astype(np.int32), ("a", "b", "c", "d"))
+    counter = SetCounter(Answers.of(answers), asked)
+    found = np.zeros((40, 4, 9), int)
+    drawn = found.copy()
+    for neuron, rows in enumerate(sets):
+        for row in rows[rows >= 0] if asked[rows[rows >= 0]].all() else []:
+            found[neuron, strata.of[row]] += answers[row] == 1
+            drawn[neuron, strata.of[row]] += answers[row] >= 0
+    marked = np.array([(answers[base & (strata.of == s)] == 1).sum(axis=0) for s in range(4)])
+    whole = np.array([(answers[base & (strata.of == s)] >= 0).sum(axis=0) for s in range(4)])
+    every = matched_enrichment(counter, sets, strata, base, within=within)
+    np.testing.assert_allclose(every.p, matched_p(found, drawn, marked, whole, within=within))
+    expected = (drawn * (marked / whole)).sum(axis=1)
+    np.testing.assert_allclose(every.expected, np.where(np.isnan(every.p), np.nan, expected))
+    assert 0 < np.isnan(every.p).mean() < 1
+    monkeypatch.setattr("descry.labels.matched._COUNTS", 1)
+    one = matched_enrichment(counter, sets, strata, base, within=within)
+    np.testing.assert_allclose(one.p, every.p, rtol=1e-12)
 
 
 def confounded(rng, sentences=1200, neurons=150, descriptors=20, size=40):

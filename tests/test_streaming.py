@@ -19,7 +19,7 @@ ACTIVATIONS[:, 1] = RNG.integers(-2, 3, SENTENCES)  # ties
 ACTIVATIONS[:, 2] = np.arange(SENTENCES)  # each block leads at one end
 ACTIVATIONS[:, 3] = 0.0
 SPLIT = RNG.choice(HALVES, SENTENCES)
-CUT = np.maximum(RNG.integers(-20, 9, SENTENCES), 0).astype(np.int32)
+TOKENS = RNG.integers(1, 300, SENTENCES).astype(np.int32)
 BLOCKS = range(-(-SENTENCES // BLOCK))
 
 
@@ -39,7 +39,7 @@ def fresh():
 
 def add(running, block):
     rows = np.arange(block * BLOCK, min((block + 1) * BLOCK, SENTENCES), dtype=np.int32)
-    running.add(ACTIVATIONS[rows], rows, SPLIT[rows], CUT[rows])
+    running.add(ACTIVATIONS[rows], rows, SPLIT[rows], TOKENS[rows])
     running.next = block + 1
 
 
@@ -173,14 +173,14 @@ def test_shares_that_were_stopped_and_gone_on_with_join_as_well(whole):
     parts[0].join(parts[1].state())
     parts[0].join(parts[2].state())
     assert_same_leaders(parts[0].state(), whole)
-    np.testing.assert_array_equal(parts[0].state()["cut"], CUT)
+    np.testing.assert_array_equal(parts[0].state()["tokens"], TOKENS)
 
 
 @pytest.mark.parametrize("half", HALVES)
 def test_a_half_smaller_than_what_is_kept_leaves_places_free(half):
     running = fresh()
     halves = np.full(4, half)
-    running.add(ACTIVATIONS[:4], np.arange(4, dtype=np.int32), halves, CUT[:4])
+    running.add(ACTIVATIONS[:4], np.arange(4, dtype=np.int32), halves, TOKENS[:4])
     other = VALIDATION if half == CALIBRATION else CALIBRATION
     for end in ENDS:
         rows, values = read_leaders(running.state(), half, end)

@@ -36,8 +36,9 @@ from descry.labels.compositional import Composer, iou
 from descry.labels.enrichment import Enrichment
 from descry.labels.enrichment import enrichment as test_enrichment
 from descry.labels.matched import matched_enrichment
+from descry.labels.random_labels import random_labels
 from descry.labels.rules import Rule, RuleName
-from descry.labels.strata import stratify
+from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Neurons
@@ -170,9 +171,9 @@ def extract_activations(
             return [len(ids) if position == "tokens" else 1 for ids in tokens]
 
         def block(numbered: tuple[int, Sequence[str]]) -> Block:
-            tokens, cut = hooked.fit(numbered[1])
+            tokens, length = hooked.fit(numbered[1])
             start = np.cumsum([0, *rows(tokens)])
-            return Block(numbered[0], tokens, start[:-1], int(start[-1]), np.empty(0), cut)
+            return Block(numbered[0], tokens, start[:-1], int(start[-1]), np.empty(0), length)
 
         # Read twice where a token has a row, so that the result is never held twice.
         number = len(told)
@@ -425,15 +426,15 @@ def enrichment(
     rows, answers = _rows_and_answers(sets, applies)
     number = answers.yes.sentences
     counter = SetCounter(answers, np.ones(number, dtype=bool))
+    every = np.ones(number, dtype=bool)
     if covariates:
-        strata = stratify(_covariates(covariates, number), _at_least(1, parts=parts))
-        return matched_enrichment(counter, rows, strata)
-    of = counter.tally([rows], np.ones(number, dtype=bool))
+        return matched_enrichment(counter, [rows], _strata(covariates, number, parts), every)
+    of = counter.tally([rows], every)
     return test_enrichment(of.count, of.answered, of.base_count, of.base_answered, within=True)
 
 
-def _covariates(covariates: Mapping[str, np.ndarray], sentences: int) -> dict[str, np.ndarray]:
-    found = {name: np.asarray(values) for name, values in covariates.items()}
+def _strata(covariates: Mapping[str, np.ndarray] | None, sentences: int, parts: int) -> Strata:
+    found = {name: np.asarray(values) for name, values in (covariates or {}).items()}
     for name, values in found.items():
         if values.shape != (sentences,):
             raise InputError(
@@ -442,7 +443,9 @@ def _covariates(covariates: Mapping[str, np.ndarray], sentences: int) -> dict[st
             )
         if values.dtype.kind not in "fiubUS":
             raise InputError(f"covariates: {name!r} must be numbers or texts, got {values.dtype}")
-    return found
+    every = np.ones(sentences, dtype=bool)
+    matching = Matching(tuple(found), _at_least(1, parts=parts))
+    return matching.strata(found, np.arange(sentences), every)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -457,7 +460,9 @@ class NeuronLabels:
         count: int32, sentences of the set that it applies to.
         base_rate: float64, f over all sentences.
         lift: float64, f / base_rate.
-        p, q: float64, as `enrichment` gives them, over the pairs of these descriptors.
+        expected: float64, what `count` would be for random sentences of the same strata.
+        p, q: float64, of enrichment within strata, over the pairs of these descriptors.
+        p_unmatched, q_unmatched: float64, as `enrichment` gives them without covariates.
         assigned: bool, which are labels.
         chance: how many labels random sets of sentences would get; None where there is no set.
     """
@@ -469,8 +474,11 @@ class NeuronLabels:
     count: np.ndarray
     base_rate: np.ndarray
     lift: np.ndarray
+    expected: np.ndarray
     p: np.ndarray
     q: np.ndarray
+    p_unmatched: np.ndarray
+    q_unmatched: np.ndarray
     assigned: np.ndarray
     chance: Chance | None
 
@@ -490,15 +498,17 @@ def assign_labels(
     sets: np.ndarray,
     applies: np.ndarray,
     descriptors: Sequence[str] | Sequence[Descriptor],
+    covariates: Mapping[str, np.ndarray] | None = None,
     *,
-    rule: RuleName = "composition",
+    rule: RuleName = "enrichment",
     frequency: Frequency = "occurrences",
     threshold: float = 0.12,
     fdr: float = 0.01,
     top_k: int | None = None,
     broad: float = 0.8,
+    parts: int = 30,
 ) -> NeuronLabels:
-    """Label neurons with the descriptors that are frequent among their exemplars.
+    """Label neurons with the descriptors that are over-represented among their exemplars.
 
     What is no more frequent there than in all sentences is never a label.
 
@@ -506,12 +516,16 @@ def assign_labels(
         sets: int [neurons, k], rows of `applies`, -1 behind the end of a smaller set.
         applies: bool [sentences, descriptors]; or integers: 1 Yes, 0 No, -1 no answer.
         descriptors: of its columns.
-        rule: composition: f > threshold, the paper's; enrichment: over-represented at rate `fdr`.
+        covariates: what else may explain a label, such as the number of words: as `enrichment`
+            takes them.
+        rule: enrichment: over-represented at rate `fdr`, within strata of the covariates;
+            composition: f > threshold, the paper's.
         frequency: f as a share of the `occurrences` of descriptors in the set, or of its answered
             `sentences`.
         threshold: of composition, from 0 to 1.
         fdr: false discovery rate of enrichment, from 0 to 1.
         top_k: labels of a neuron, at most; None for all.
+        parts: strata of each number among the covariates, at most.
         broad: with composition, descriptors above the threshold on more than this share of the
             neurons are dropped. Of a few chosen neurons nearly every label is on most: take 1.
 
@@ -523,9 +537,9 @@ def assign_labels(
         >>> applies = np.zeros((100, 2), dtype=bool)
         >>> applies[:10, 0] = applies[::2, 1] = True
         >>> sets = np.array([[0, 1, 2, 3, 4], [90, 91, 92, 93, 94]])
-        >>> labels = descry.assign_labels(sets, applies, ["music", "sleep"], threshold=0.4)
+        >>> labels = descry.assign_labels(sets, applies, ["music", "sleep"])
         >>> labels.of(0), labels.of(1)
-        (['music'], ['sleep'])
+        (['music'], [])
         >>> labels.lift[0].round(2)
         array([3.75, 0.45])
     """
@@ -548,15 +562,12 @@ def assign_labels(
             f"broad: every descriptor has f > {threshold:g} on over {broad:.0%} of the neurons:"
             " raise threshold, or take rule='enrichment'"
         )
-    numbers = how.numbers(counts.keep(columns), most, within=True)
     counter = SetCounter(answers.keep(columns), every)
-
-    def label(random: np.ndarray) -> np.ndarray:
-        return how.numbers(counter.tally([random], every), most, within=True)["assigned"]
-
-    sizes = np.count_nonzero(rows[sized] >= 0, axis=1)
-    labelled = numbers["assigned"][sized], numbers["q"][sized]
-    chance = by_chance(*labelled, sizes, np.arange(len(every)), label)
+    strata = _strata(covariates, len(every), parts)
+    matched = matched_enrichment(counter, [rows], strata, every)
+    numbers = how.numbers(counts.keep(columns), matched, most, within=True)
+    random = random_labels(rows[sized], counter, strata, every, how, most)
+    chance = by_chance(numbers["assigned"][sized], numbers["q"][sized], random)
     dropped = {names[column]: share for column, share in wide.items()}
     kept = [names[column] for column in columns]
     return NeuronLabels(kept, np.array(columns), dropped, **numbers, chance=chance)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from descry.activations.store import TOKENS
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
 from descry.corpus.splits import HALVES
 from descry.errors import InputError
@@ -114,6 +115,12 @@ class Silent:
 
     words: dict[int, str]
     counts: dict[str, int]
+
+
+def read_tokens(path: Path) -> np.ndarray:
+    """How many tokens each sentence of the corpus has: int32 [sentences]."""
+    with reading_hdf5(path, "exemplars") as file:
+        return np.asarray(dataset(file, TOKENS, (None,), "iu")[:])
 
 
 def read_silent(path: Path, end: str = HIGHEST) -> Silent:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from descry.activations.store import CUT
+from descry.activations.store import TOKENS
 from descry.errors import InputError
 from descry.io.parquet import read_blocks
 from descry.io.prefetch import map_ahead
@@ -33,7 +33,7 @@ class Block:
         places: int64 [texts], each text's first row in the block.
         rows: number of rows.
         halves: of the corpus, the one that each text belongs to.
-        cut: int32 [texts], how many tokens of each the model does not see.
+        length: int32 [texts], how many tokens each has uncut.
     """
 
     number: int
@@ -41,7 +41,12 @@ class Block:
     places: np.ndarray
     rows: int
     halves: np.ndarray
-    cut: np.ndarray
+    length: np.ndarray
+
+    @property
+    def cut(self) -> np.ndarray:
+        """How many tokens of each text the model does not see: int64 [texts]."""
+        return np.asarray(self.length - [len(ids) for ids in self.tokens])
 
 
 def sentence_blocks(
@@ -51,9 +56,9 @@ def sentence_blocks(
 
     def tokenized(numbered: "tuple[int, pyarrow.Table]") -> Block:
         number, table = numbered
-        tokens, cut = model.fit(table["text"].to_pylist())
+        tokens, length = model.fit(table["text"].to_pylist())
         halves = np.array(table["split"].to_pylist())
-        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, cut)
+        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, length)
 
     tables = enumerate(read_blocks(corpus, "corpus", ["text", "split"], size))
     return map_ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
@@ -67,8 +72,8 @@ class TokenRows(NamedTuple):
     Attributes:
         blocks: all blocks of the corpus.
         datasets: `start` int64 and `length` int32 [sentences], the rows of each sentence, and
-            `cut` int32 [sentences]; `sentence` and `token` int32 [rows], -1 where a block's last
-            rows are not used.
+            `tokens` int32 [sentences], how many there are uncut; `sentence` and `token` int32
+            [rows], -1 where a block's last rows are not used.
     """
 
     blocks: list[Block]
@@ -83,8 +88,8 @@ def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
     """
     whole = list(sentence_blocks(corpus, model, size, lambda _: True))
     tokens = [np.asarray(ids, dtype=np.int32) for block in whole for ids in block.tokens]
-    halves, cut = (
-        np.concatenate([getattr(block, name) for block in whole]) for name in ("halves", "cut")
+    halves, whole_length = (
+        np.concatenate([getattr(block, name) for block in whole]) for name in ("halves", "length")
     )
     lengths = np.array([len(ids) for ids in tokens], dtype=np.int32)
     if lengths.max() > size:
@@ -114,11 +119,11 @@ def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
             start[chosen] - number * size,
             min(size, rows - number * size),
             halves[chosen],
-            cut[chosen],
+            whole_length[chosen],
         )
         for number, chosen in enumerate(members)
     ]
-    datasets: dict[str, np.ndarray] = {"start": start, "length": lengths, CUT: cut}
+    datasets: dict[str, np.ndarray] = {"start": start, "length": lengths, TOKENS: whole_length}
     datasets |= {"sentence": owner, "token": token}
     return TokenRows(blocks, datasets)
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 
 from descry.activations.extraction import Block
-from descry.activations.store import CUT, DATA, WRITTEN, Layout, Writer, begin, refuse_another
+from descry.activations.store import DATA, TOKENS, WRITTEN, Layout, Writer, begin, refuse_another
 from descry.activations.streaming import StreamingStats
 from descry.io.atomic import part_of
 from descry.io.hashing import JSON
@@ -61,7 +61,7 @@ def matrix_output(
         InputError: as `store.begin`, or another run is writing the file.
     """
     with closing(Writer(begin(path, made, names, layout, index))) as writer:
-        yield _Matrix(writer, made, layout.block, shard, of_tokens=CUT in index)
+        yield _Matrix(writer, made, layout.block, shard, of_tokens=TOKENS in index)
     part_of(path).replace(path)
 
 
@@ -80,8 +80,8 @@ class _Matrix:
 
     def add(self, block: Block, values: np.ndarray) -> None:
         place = block.number // self.shard.number
-        cut = None if self.of_tokens else block.cut
-        self.writer.write(place, place * self.block, values, cut)
+        tokens = None if self.of_tokens else block.length
+        self.writer.write(place, place * self.block, values, tokens)
 
     def gather(self, parts: Sequence[Path]) -> None:
         for first, path in enumerate(parts):
@@ -91,8 +91,8 @@ class _Matrix:
                     number = place * len(parts) + first
                     if self.wants(number):
                         rows = slice(place * self.block, (place + 1) * self.block)
-                        cut = None if self.of_tokens else file[CUT][rows]
-                        self.writer.write(number, number * self.block, file[DATA][rows], cut)
+                        tokens = None if self.of_tokens else file[TOKENS][rows]
+                        self.writer.write(number, number * self.block, file[DATA][rows], tokens)
 
 
 @contextmanager
@@ -153,7 +153,7 @@ class _Stats:
         if not self.shard.has(block.number):
             return
         rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
-        self.stats.add(flat, rows, block.halves, block.cut)
+        self.stats.add(flat, rows, block.halves, block.length)
         self.stats.next = block.number + 1
         if time.monotonic() - self.saved > SAVE:
             self.save(self.unfinished, {})
@@ -173,5 +173,5 @@ class _Stats:
         with writing_hdf5(path, self.made) as file:
             file.attrs.update(names)
             for name, values in self.stats.state().items():
-                packed = name == CUT and len(values)  # nearly all of it is 0
+                packed = name == TOKENS and len(values)
                 file.create_dataset(name, data=values, compression="gzip" if packed else None)

@@ -4,8 +4,8 @@ HDF5 lays the file out once, empty, with a place for every chunk; values are the
 places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
 that was killed goes on where it was, a full disk is noticed before anything is computed, and the
 bytes are the same whichever way the file came about.
-Where a row is a sentence, dataset `cut` [row] is written in the same way: how many tokens of the
-sentence the model has not seen.
+Where a row is a sentence, dataset `tokens` [row] is written in the same way: how many tokens the
+sentence has, those included that the model has not seen.
 
 A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
 block of neurons is read over all rows in pieces of up to a megabyte.
@@ -28,7 +28,7 @@ from descry.io.nested import flat, unlike
 if TYPE_CHECKING:
     import h5py
 
-DATA, WRITTEN, CUT = "activations", "written", "cut"
+DATA, WRITTEN, TOKENS = "activations", "written", "tokens"
 ROWS, COLUMNS = 1024, 256  # of a chunk, at most
 _TILE = 512  # rows turned at a time
 
@@ -85,8 +85,8 @@ def begin(
         options = {"chunks": layout.chunk, "dcpl": _placed(zeros=False)}
         file.create_dataset(DATA, shape=shape, dtype=layout.dtype, **options)
         file.create_dataset(WRITTEN, shape=layout.blocks, dtype="u1", dcpl=_placed(zeros=True))
-        if CUT not in index:
-            file.create_dataset(CUT, shape=layout.rows, dtype="<i4", dcpl=_placed(zeros=True))
+        if TOKENS not in index:
+            file.create_dataset(TOKENS, shape=layout.rows, dtype="<i4", dcpl=_placed(zeros=True))
     with guarded(part), part.open("rb+") as opened:
         try:
             if hasattr(os, "posix_fallocate"):  # not on macOS
@@ -145,7 +145,7 @@ class Writer:
             self._places: dict[tuple[int, ...], int] = {}
             data.id.chunk_iter(lambda c: self._places.update({c.chunk_offset: c.byte_offset}))
             self._flags = file[WRITTEN].id.get_offset()
-            self._cut = file[CUT].id.get_offset()
+            self._tokens = file[TOKENS].id.get_offset()
             self.written = file[WRITTEN][:].astype(bool)
         self._part = part
         self._file = os.open(part, os.O_RDWR)
@@ -156,16 +156,16 @@ class Writer:
             raise InputError(f"{part}: another run is writing it") from error
 
     def write(
-        self, block: int, first: int, values: np.ndarray, cut: np.ndarray | None = None
+        self, block: int, first: int, values: np.ndarray, tokens: np.ndarray | None = None
     ) -> None:
         """Write a block of rows [rows, layers, neurons] of which `first` is the first's number.
 
         Args:
-            cut: int [rows], where a row is a sentence.
+            tokens: int [rows], of each row's sentence; None where a row is a token.
         """
         with guarded(self._part):
-            if cut is not None and cut.any():  # it is 0 from the beginning
-                _write(self._file, cut.astype("<i4").tobytes(), self._cut + 4 * first)
+            if tokens is not None:
+                _write(self._file, tokens.astype("<i4").tobytes(), self._tokens + 4 * first)
             for row in range(0, len(values), self.chunk[0]):
                 self._write_rows(first + row, values[row : row + self.chunk[0]])
             _sync(self._file)

@@ -1,6 +1,6 @@
 """Streaming statistics of activations that are never written: leaders, and distributions.
 
-Memory does not grow with the number of sentences, but for the few that were cut. The state can be
+Memory does not grow with the number of sentences, but for four bytes of each. The state can be
 saved and restored after a kill, and the states of several shards can be joined.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from descry.activations.histogram import Distribution
-from descry.activations.store import CUT
+from descry.activations.store import TOKENS
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST, TopK, merged
 from descry.corpus.splits import HALVES
 
@@ -23,8 +23,7 @@ class StreamingStats:
 
     Attributes:
         next: the number of the block that comes next.
-        seen: one more than the highest row so far.
-        cut: by the row of each sentence that the model has not seen whole, tokens that were cut.
+        tokens: int32 [seen], of each sentence; 0 for those of other shards.
         distribution: None before the first block of all has laid out its bins.
     """
 
@@ -33,24 +32,26 @@ class StreamingStats:
         # One more than any set has places: whether the last of a set has an equal beyond it.
         self.leaders = {name: TopK(neurons, keep + 1) for name in names}
         self.distribution: Distribution | None = None
-        self.next = self.seen = 0
-        self.cut: dict[int, int] = {}
+        self.next = 0
+        self.tokens = np.zeros(0, dtype=np.int32)
 
     def lay_out(self, first: np.ndarray) -> None:
         """Lay out the bins by the first block of all [sentences, neurons]."""
         self.distribution = Distribution.around(first)
 
-    def add(self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray, cut: np.ndarray) -> None:
+    def add(
+        self, block: np.ndarray, rows: np.ndarray, halves: np.ndarray, tokens: np.ndarray
+    ) -> None:
         """Take in activations float32 [sentences, neurons] of ever higher rows.
 
         Args:
             rows: of the sentences in the corpus.
             halves: the name of the half that each belongs to.
-            cut: int [sentences], tokens that the model has not seen of each.
+            tokens: int [sentences], of each, those included that the model has not seen.
         """
         assert self.distribution
-        self.seen = int(rows[-1]) + 1
-        self.cut |= zip(rows[cut > 0].tolist(), cut[cut > 0].tolist(), strict=True)
+        self._reach(int(rows[-1]) + 1)
+        self.tokens[rows] = tokens
         self.distribution.add(block)
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
@@ -60,8 +61,7 @@ class StreamingStats:
 
     def state(self) -> Arrays:
         """All statistics, as arrays by name; activations of the lowest are negated."""
-        found: Arrays = {"next": np.asarray(self.next), CUT: np.zeros(self.seen, dtype=np.int32)}
-        found[CUT][list(self.cut)] = list(self.cut.values())
+        found: Arrays = {"next": np.asarray(self.next), TOKENS: self.tokens}
         for (half, end), kept in self.leaders.items():
             found[f"{half}/{end}/row"], found[f"{half}/{end}/value"] = kept.finalize()
         values = self.distribution.state() if self.distribution else {}
@@ -73,7 +73,7 @@ class StreamingStats:
             kept.restore(*read_leaders(state, *name))
         self.distribution = read_distribution(state)
         self.next = int(state["next"][()])
-        self._take_cut(state)
+        self._take_tokens(state)
 
     def join(self, state: Mapping[str, Any]) -> None:
         """Take in the state of another shard, of other rows."""
@@ -82,13 +82,16 @@ class StreamingStats:
         assert self.distribution
         self.distribution.join(read_distribution(state))
         self.next = max(self.next, int(state["next"][()]))
-        self._take_cut(state)
+        self._take_tokens(state)
 
-    def _take_cut(self, state: Mapping[str, Any]) -> None:
-        cut = state[CUT][:]
-        rows = np.flatnonzero(cut)
-        self.cut |= zip(rows.tolist(), cut[rows].tolist(), strict=True)
-        self.seen = max(self.seen, len(cut))
+    def _take_tokens(self, state: Mapping[str, Any]) -> None:
+        tokens = state[TOKENS][:]
+        self._reach(len(tokens))
+        rows = np.flatnonzero(tokens)
+        self.tokens[rows] = tokens[rows]
+
+    def _reach(self, sentences: int) -> None:
+        self.tokens = np.pad(self.tokens, (0, max(0, sentences - len(self.tokens))))
 
 
 def read_leaders(state: Mapping[str, Any], half: str, end: str) -> tuple[np.ndarray, np.ndarray]:

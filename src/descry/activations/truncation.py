@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from descry.activations.store import CUT
+from descry.activations.store import TOKENS
 from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5
 from descry.io.readable import MalformedError
 
@@ -37,4 +37,4 @@ def read_cut(path: Path) -> Cut:
         most = hdf5_provenance(file).get("max_tokens")
         if not isinstance(most, int):
             raise MalformedError("it does not say how many tokens the model sees")
-        return Cut(most, dataset(file, CUT, (None,), "iu")[:])
+        return Cut(most, np.maximum(dataset(file, TOKENS, (None,), "iu")[:] - most, 0))

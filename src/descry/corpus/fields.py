@@ -46,6 +46,12 @@ def text_of(record: Record, name: str) -> str | None:
     return None
 
 
+def value_of(record: Record, column: str) -> str | None:
+    """The value of a column of any name as text; None where there is none."""
+    value = record.get(column)
+    return None if _missing(value) else encodable(str(value))
+
+
 def stars_of(record: Record, unread: Counter[str]) -> float | None:
     """The star rating: a number, "4.0 out of 5 stars", "4/5" or stars; None where there is none.
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -14,12 +13,10 @@ from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 from descry.corpus.readers import Review
 from descry.corpus.splits import HALVES, draw, sentence_id
+from descry.corpus.words import WORD, length_of, words_of
 from descry.errors import InputError
 from descry.io.atomic import guarded
 
-_WORD = re.compile(r"\w+")
-_CHARACTER = re.compile(r"\w")
-WITHOUT_BLANKS = frozenset({"zh", "ja", "th", "lo", "km", "my", "dz"})  # languages
 _KEY = 16  # bytes of a sha256 that are stored: two do not agree by chance
 _PERMUTATIONS = 128  # of the MinHash
 _WEIGHTS = (0.1, 0.9)  # of false finds, which are checked, and of misses: at a threshold of 0.8
@@ -60,7 +57,7 @@ def select(
     Raises:
         InputError: the language is not one that can be told.
     """
-    speaks, words = _Language(language), _words_of(language)
+    speaks, words = _Language(language), words_of(language)
     near = _NearDuplicates(near_duplicate, database, words)
     fitting = _fitting(reviews, min_words, max_words, language, dropped)
     _store_distinct(fitting, seed, database, dropped)
@@ -80,17 +77,12 @@ def select(
             yield review
 
 
-def _words_of(language: str) -> Callable[[str], list[str]]:
-    """What takes a text apart into words, or into characters where no blanks part the words."""
-    return (_CHARACTER if language in WITHOUT_BLANKS else _WORD).findall
-
-
 def _fitting(
     reviews: Iterable[Review], low: int, high: int, language: str, dropped: Counter[str]
 ) -> Iterator[Review]:
-    split = _words_of(language) if language in WITHOUT_BLANKS else str.split
+    length = length_of(language)
     for review in reviews:
-        words = len(split(review.text))
+        words = length(review.text)
         if words < low:
             dropped["too short"] += 1
         elif words > high:
@@ -108,7 +100,7 @@ def _store_distinct(
         " category TEXT, review TEXT)"
     )
     for review in reviews:
-        words = " ".join(_WORD.findall(review.text.lower())) or review.text
+        words = " ".join(WORD.findall(review.text.lower())) or review.text
         key = hashlib.sha256(words.encode()).digest()[:_KEY]
         row = key, draw(seed, review.text)[:_KEY], review.category, _written(review)
         done = database.execute("INSERT OR IGNORE INTO reviews VALUES (NULL, ?, ?, ?, ?)", row)

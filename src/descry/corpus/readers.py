@@ -1,11 +1,11 @@
 """Review files to reviews."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from descry.corpus.fields import cleaned, encodable, stars_of, text_of, time_of
+from descry.corpus.fields import cleaned, encodable, stars_of, text_of, time_of, value_of
 from descry.corpus.files import suffix
 from descry.corpus.json_lines import Entry, Record
 from descry.corpus.records import records, short
@@ -15,7 +15,7 @@ from descry.io.provenance import recorded
 
 @dataclass(frozen=True)
 class Review:
-    """One review as read, with the place it came from."""
+    """One review as read, with the place it came from; `columns` has the further fields kept."""
 
     text: str
     category: str
@@ -26,6 +26,7 @@ class Review:
     time: int | None
     source: str
     line: int
+    columns: dict[str, str | None] = field(default_factory=dict)
 
 
 def read_reviews(
@@ -34,6 +35,7 @@ def read_reviews(
     max_invalid: float,
     dropped: Counter[str],
     noted: Counter[str] | None = None,
+    columns: Sequence[str] = (),
 ) -> Iterator[Review]:
     """Read every review of the files in order.
 
@@ -45,14 +47,21 @@ def read_reviews(
             files ("empty file").
         noted: counts what is worth a note of reviews that are read: which field gave the text
             ("text of reviewText"), values that are not what their column should hold.
+        columns: names of further fields to keep, as text.
 
     Raises:
         InputError: a file is missing, truncated, wrongly encoded, without a text column, or has
-            more invalid lines than allowed.
+            more invalid lines than allowed; or no record has one of the further fields.
     """
     noted = Counter() if noted is None else noted
+    seen: set[str] = set()
     for path in files:
-        yield from _read_file(path, text_fields, max_invalid, dropped, noted)
+        yield from _read_file(path, text_fields, max_invalid, dropped, noted, columns, seen)
+    if absent := [name for name in columns if name not in seen]:
+        raise InputError(
+            f"corpus.columns: no review has {short(absent[0])}: the reviews have"
+            f" {short(', '.join(sorted(seen))) or 'no fields'}"
+        )
 
 
 def _read_file(
@@ -61,6 +70,8 @@ def _read_file(
     max_invalid: float,
     dropped: Counter[str],
     noted: Counter[str],
+    columns: Sequence[str],
+    every: set[str],
 ) -> Iterator[Review]:
     category, source = encodable(path.name.split(".")[0].removesuffix("_5")), recorded(path)
     lines = invalid = 0
@@ -73,9 +84,9 @@ def _read_file(
             first = first or entry
             continue
         seen.update(entry.record)
-        field, text = _text(entry.record, text_fields)
+        column, text = _text(entry.record, text_fields)
         if text:
-            noted[f"text of {field}"] += 1
+            noted[f"text of {column}"] += 1
             yield Review(
                 text=text,
                 category=text_of(entry.record, "category") or category,
@@ -86,9 +97,11 @@ def _read_file(
                 time=time_of(entry.record, noted),
                 source=source,
                 line=entry.line,
+                columns={name: value_of(entry.record, name) for name in columns},
             )
         else:
             dropped["no text"] += 1
+    every |= seen
     dropped["invalid line"] += invalid
     dropped["empty file"] += not lines
     if first and invalid > max_invalid * lines:
@@ -109,8 +122,8 @@ def _read_file(
 
 def _text(record: Record, text_fields: list[str]) -> tuple[str, str]:
     """The first field that holds a text, and the text; "" where none does."""
-    for field in text_fields:
-        value = record.get(field)
+    for name in text_fields:
+        value = record.get(name)
         if isinstance(value, str) and (text := cleaned(value)):
-            return field, text
+            return name, text
     return "", ""

@@ -3,22 +3,16 @@
 A rule may give every neuron labels: a threshold below what each of a few descriptors has on average
 does. Two things tell whether they mean anything: how many neurons have a label that is
 over-represented at a false discovery rate of 5% over all pairs, and how many would have a label if
-their sets were random ones of the same size.
+their sets were random ones of the same size and strata.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from descry.labels.counting import random_pools
-
 FDR = 0.05
-_POOL = 1000  # random sets: what the average of labels is taken over
-_SEED = 0
-
-Label = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -29,16 +23,20 @@ class Chance:
         neurons: that have a set, all of which was asked about.
         labelled: of them, those with a label.
         significant: of those, the ones with a label of q <= FDR.
-        random_labelled: how many of as many random sets have a label, on average.
-        labels, random_labels: how many labels there are.
+        labels: how many labels there are.
+        draws: how often every neuron got a random set.
+        random_labelled, random_labels: neurons with a label and labels in a draw, on average.
+        random_any: share of the draws with any label.
     """
 
     neurons: int
     labelled: int
     significant: int
-    random_labelled: float
     labels: int
+    draws: int
+    random_labelled: float
     random_labels: float
+    random_any: float
 
     @property
     def no_better(self) -> bool:
@@ -64,28 +62,24 @@ class Chance:
         )
 
 
-def by_chance(
-    assigned: np.ndarray, q: np.ndarray, sizes: np.ndarray, sentences: np.ndarray, label: Label
-) -> Chance | None:
-    """Compare labels with those of random sets; None where there are too few sentences to draw.
+def by_chance(assigned: np.ndarray, q: np.ndarray, random: Iterable[np.ndarray]) -> Chance | None:
+    """Compare labels with those of random sets; None where there is no draw.
 
     Args:
         assigned, q: [neurons, descriptors], of the neurons with a set.
-        sizes: int [neurons], of their sets.
-        sentences: rows of the corpus that stand for it.
-        label: which labels sets have, int [sets, size] to bool [sets, descriptors].
+        random: the labels of each draw, bool [neurons, descriptors].
     """
-    if not len(sizes) or int(sizes.max()) > len(sentences):
+    counts = [(found.any(axis=1).sum(), found.sum()) for found in random]
+    if not counts or not len(assigned):
         return None
-    rng, expected = np.random.default_rng([_SEED, *b"chance"]), np.zeros(2)
-    for neurons, places in random_pools(len(sentences), sizes, _POOL, 0, rng):
-        found = label(np.where(places >= 0, sentences[places], places))
-        expected += len(neurons) * np.array([found.any(axis=1).mean(), found.sum(axis=1).mean()])
+    labelled, labels = np.array(counts).T
     return Chance(
-        neurons=len(sizes),
+        neurons=len(assigned),
         labelled=int(assigned.any(axis=1).sum()),
         significant=int((assigned & (q <= FDR)).any(axis=1).sum()),
-        random_labelled=float(expected[0]),
         labels=int(assigned.sum()),
-        random_labels=float(expected[1]),
+        draws=len(counts),
+        random_labelled=float(labelled.mean()),
+        random_labels=float(labels.mean()),
+        random_any=float((labels > 0).mean()),
     )

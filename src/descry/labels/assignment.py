@@ -86,6 +86,39 @@ class SetCounter:
         of_split = self._answers.among(base)
         return SetCounts(count, answered, asked, of_split.yes.totals, of_split.answered.totals)
 
+    def by_stratum(
+        self, exemplars: np.ndarray, of: np.ndarray, strata: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sets of some neurons, stratum by stratum.
+
+        Args:
+            exemplars: int [neurons, size], rows of B, -1 behind the end of a smaller set.
+            of: int [sentences], the stratum of each, below `strata`.
+
+        Returns:
+            exemplars with Yes, and with an answer: int64 [neurons, strata, descriptors] each, 0
+            where the set was not asked about as a whole.
+        """
+        yes, answered = (
+            lines.by_stratum(exemplars, of, strata) for lines in (self._yes, self._answered)
+        )
+        unasked = ~asked_sets(exemplars, self._asked)
+        yes[unasked] = answered[unasked] = 0
+        return yes, answered
+
+    def base_by_stratum(
+        self, base: np.ndarray, of: np.ndarray, strata: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The sentences of `base` (bool [sentences]) with Yes, and with an answer.
+
+        int64 [strata, descriptors] each.
+        """
+        parts = [self._answers.among(base & (of == stratum)) for stratum in range(strata)]
+        yes, answered = zip(
+            *((part.yes.totals, part.answered.totals) for part in parts), strict=True
+        )
+        return np.stack(yes), np.stack(answered)
+
     def _of(self, exemplars: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         asked = asked_sets(exemplars, self._asked)
         count, answered = (

@@ -88,6 +88,47 @@ def random_pools(
         yield neurons, members
 
 
+class MatchedDraws:
+    """Random sets that have as many sentences of each stratum as neurons' own sets.
+
+    In one draw the sets of different neurons are not independent, each by itself is uniform: the
+    sentences of a stratum are shuffled once, and a neuron takes a run of them from a random place.
+
+    Args:
+        sets: int [neurons, size], rows of the sentences, -1 behind the end of a smaller set.
+        of: int [sentences], the stratum of each.
+        pool: bool [sentences], those that may be drawn.
+
+    Attributes:
+        possible: whether every stratum has as many sentences to draw as any set takes.
+    """
+
+    def __init__(self, sets: np.ndarray, of: np.ndarray, pool: np.ndarray) -> None:
+        self._rows = np.flatnonzero(pool)
+        self._of_rows = of[self._rows]
+        strata = int(of.max(initial=0)) + 1
+        self._sizes = np.bincount(self._of_rows, minlength=strata)
+        self._starts = np.cumsum(self._sizes) - self._sizes
+        # The members in the order of their strata, what is behind a set's end last.
+        stratum = np.sort(np.where(sets >= 0, of[sets], strata), axis=1)
+        self._taken = stratum < strata
+        self._stratum = np.where(self._taken, stratum, 0)
+        place = np.broadcast_to(np.arange(sets.shape[1]), sets.shape)
+        new = np.diff(stratum, axis=1, prepend=-1) != 0
+        self._place = place - np.maximum.accumulate(np.where(new, place, 0), axis=1)
+        needed = np.where(self._taken, self._place + 1, 0)
+        self.possible = bool((needed <= self._sizes[self._stratum]).all())
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A set for every neuron: int [neurons, size], -1 behind the end of a smaller set."""
+        shuffled = self._rows[np.lexsort((rng.random(len(self._rows)), self._of_rows))]
+        offsets = rng.random((len(self._stratum), len(self._sizes)))
+        sizes = self._sizes[self._stratum]
+        first = (np.take_along_axis(offsets, self._stratum, axis=1) * sizes).astype(np.int64)
+        at = self._starts[self._stratum] + (first + self._place) % np.maximum(sizes, 1)
+        return np.where(self._taken, shuffled[np.minimum(at, len(shuffled) - 1)], -1)
+
+
 class PackedFlags:
     """The flags of a sentence, eight columns to a byte, to be counted in sets of sentences.
 
@@ -114,3 +155,29 @@ class PackedFlags:
             each = fields.view(np.uint8).reshape(len(members), -1, 8)
             found[:, place] = each.sum(axis=1, dtype=np.int64)
         return found.reshape(len(members), -1)[:, : self._columns]
+
+    def by_stratum(self, members: np.ndarray, of: np.ndarray, strata: int) -> np.ndarray:
+        """How often each column is set in each set's part of a stratum.
+
+        Args:
+            members: int [neurons, size], rows of the sentences, -1 where there is none.
+            of: int [sentences], the stratum of each, below `strata`.
+
+        Returns:
+            int64 [neurons, strata, columns].
+        """
+        neurons = len(members)
+        found = np.zeros((neurons * strata, len(self._bytes), 8), dtype=np.int64)
+        cells = np.arange(neurons)[:, None] * strata + of[members]
+        flat, cells = members[members >= 0], cells[members >= 0]
+        order = np.argsort(cells, kind="stable")
+        flat, cells = flat[order], cells[order]
+        first = np.flatnonzero(np.diff(cells, prepend=-1))  # of each part that is not empty
+        place = np.arange(len(flat)) - np.repeat(first, np.diff(first, append=len(flat)))
+        starts = np.flatnonzero(place % _MOST == 0)
+        parts = np.searchsorted(starts, first)
+        for plane, line in enumerate(self._bytes if len(flat) else []):
+            fields = np.add.reduceat(_FIELDS[line[flat]], starts)
+            each = fields.view(np.uint8).reshape(-1, 8)
+            found[cells[first], plane] = np.add.reduceat(each, parts, axis=0, dtype=np.int64)
+        return found.reshape(neurons, strata, -1)[:, :, : self._columns]

@@ -10,35 +10,65 @@ larger ones. Counts of a few exemplars make the plain p too large (of all null p
 most .05, for 4.6% to 5% with mid-p: docs/benchmarks.md).
 """
 
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
+from descry.activations.nan_stats import ratio
 from descry.labels.assignment import SetCounter
 from descry.labels.enrichment import Enrichment, false_discovery_rates
 from descry.labels.strata import Strata
 
-_CELLS = 2**21  # numbers that are held at a time: some 16 MB
+_COUNTS = 2**22  # counts of neurons, strata and descriptors that are held at a time: 32 MB
+_CELLS = 2**17  # numbers that are worked on at a time: they stay near the core
 
 
-def matched_enrichment(counter: SetCounter, sets: np.ndarray, strata: Strata) -> Enrichment:
-    """Test each neuron's set against all sentences, within strata.
+@dataclass(frozen=True)
+class Matched(Enrichment):
+    """Enrichment within strata.
+
+    Attributes:
+        expected: Yes in as many random sentences of each stratum, float64 [neurons, descriptors].
+    """
+
+    expected: np.ndarray
+
+    def keep(self, columns: Sequence[int]) -> "Matched":
+        """The tests of some descriptors, and the false discovery rates among those."""
+        p = self.p[:, columns]
+        return Matched(p, false_discovery_rates(p), self.expected[:, columns])
+
+
+def matched_enrichment(
+    counter: SetCounter,
+    exemplars: Iterable[np.ndarray],
+    strata: Strata,
+    base: np.ndarray,
+    *,
+    within: bool = True,
+) -> Matched:
+    """Test each neuron's set against the sentences of a split, within strata.
 
     Args:
-        sets: int [neurons, size], rows of sentences, -1 behind the end of a smaller set.
+        exemplars: of some neurons after the others, int [neurons, size]: rows of sentences, -1
+            behind the end of a smaller set.
+        base: bool [sentences], those that stand for the split.
+        within: whether exemplars are among those; else they stand beside them (see `matched_p`).
     """
-    tallies = []
-    for stratum in range(len(strata.names)):
-        inside = strata.of == stratum
-        rows = np.where((sets >= 0) & inside[sets], sets, -1)
-        tallies.append(counter.tally([rows], inside))
-    p = matched_p(
-        np.stack([tally.count for tally in tallies], axis=1),
-        np.stack([tally.answered for tally in tallies], axis=1),
-        np.stack([tally.base_count for tally in tallies]),
-        np.stack([tally.base_answered for tally in tallies]),
-    )
-    return Enrichment(p, false_discovery_rates(p))
+    number = len(strata.names)
+    marked, whole = counter.base_by_stratum(base, strata.of, number)
+    step = max(1, _COUNTS // max(1, marked.size))
+    parts, expected = [np.zeros((0, marked.shape[1]))], [np.zeros((0, marked.shape[1]))]
+    for sets in exemplars:
+        for start in range(0, len(sets), step):
+            found, drawn = counter.by_stratum(sets[start : start + step], strata.of, number)
+            parts.append(matched_p(found, drawn, marked, whole, within=within))
+            mean = (drawn * ratio(marked, whole)).sum(axis=1, where=drawn > 0)
+            expected.append(np.where(np.isnan(parts[-1]), np.nan, mean))
+    p = np.concatenate(parts)
+    return Matched(p, false_discovery_rates(p), np.concatenate(expected))
 
 
 def matched_p(
@@ -63,62 +93,116 @@ def matched_p(
     """
     neurons, _, descriptors = found.shape
     p = np.full((neurons, descriptors), np.nan)
-    if not p.size:
-        return p
-    far = _far(found, drawn, marked, whole)
-    step = max(1, _CELLS // (descriptors * (far + 1)))
-    for start in range(0, neurons, step):
-        block = slice(start, start + step)
-        yes, answered = found[block], drawn[block]
-        pool = (marked, whole) if within else (marked + yes, whole + answered)
-        of_split = (np.broadcast_to(counts, yes.shape) for counts in pool)
-        p[block] = _mid_p(yes, answered, *of_split, far=far)
+    mean = (drawn * ratio(marked, np.maximum(whole, 1))).sum(axis=1)
+    far = _far(drawn, mean, int(found.sum(axis=1).max(initial=0)))
+    if not within:
+        marked, whole = marked + found, whole + drawn
+    for block, chance in _chances(drawn, marked, whole, far):
+        total = found[block].sum(axis=1)
+        reached = np.arange(far + 1)[:, None, None] >= total
+        tail = np.sum(chance, axis=0, where=reached)  # of positive parts: small ones keep digits
+        own = np.take_along_axis(chance, total[None], axis=0)[0]
+        p[block] = np.minimum(tail - own / 2, 1.0)
+    p[drawn.sum(axis=1) == 0] = np.nan
     return p
 
 
-def _far(found: np.ndarray, drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray) -> int:
-    """Up to which number chances are summed: all beyond are below 1e-20 of the tail."""
-    size = int(drawn.sum(axis=1).max(initial=0))
-    mean = (drawn * (marked / np.maximum(whole, 1))).sum(axis=1)
-    most = max(float((mean + 10 * np.sqrt(mean)).max(initial=0)), found.sum(axis=1).max(initial=0))
-    return min(size, int(most) + 64)
-
-
-def _mid_p(
-    found: np.ndarray, drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, *, far: int
+def matched_tails(
+    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: int | None = None
 ) -> np.ndarray:
-    neurons, strata, descriptors = found.shape
-    chance = np.zeros((neurons, descriptors, far + 1))
-    chance[:, :, 0] = 1.0
-    reach = 0  # the largest number that is possible so far
-    for stratum in range(strata):
-        of = drawn[:, stratum], marked[:, stratum], whole[:, stratum]
-        most = min(far, int(np.minimum(of[0], of[1]).max()))
-        if most == 0:
-            continue
-        alone = _hypergeometric(*of, most)
-        before = chance[:, :, : reach + 1].copy()
-        reach = min(far, reach + most)
-        chance[:, :, : before.shape[2]] *= alone[:, :, :1]
-        for number in range(1, most + 1):
-            new = chance[:, :, number : reach + 1]
-            new[:, :, : before.shape[2]] += before[:, :, : new.shape[2]] * alone[:, :, number, None]
-    total = found.sum(axis=1)[:, :, None]
-    reached = np.arange(far + 1) >= total
-    tail = np.sum(chance, axis=2, where=reached)  # from positive parts: small tails keep digits
-    own = np.take_along_axis(chance, total, axis=2)[:, :, 0]
-    p = np.minimum(tail - own / 2, 1.0)
-    p[drawn.sum(axis=1) == 0] = np.nan
-    return np.asarray(p)
+    """The mid-p of every number of Yes: float64 [neurons, descriptors, far + 1].
+
+    What `matched_p` gives for a pair that has so many Yes, where they are among the sentences.
+
+    Args:
+        drawn: exemplars with an answer, int [neurons, strata, descriptors].
+        marked: sentences with Yes that stand for the split, int [strata, descriptors].
+        whole: likewise, sentences with an answer.
+        far: the largest number; if None, one whose mid-p is below 1e-15 in every pair, or the size
+            of the largest set.
+    """
+    mean = (drawn * ratio(marked, np.maximum(whole, 1))).sum(axis=1)
+    if far is None:
+        far = _far(drawn, mean, 0)
+    reach = _far(drawn, mean, far)
+    tails = np.zeros((drawn.shape[0], drawn.shape[2], far + 1))
+    for block, chance in _chances(drawn, marked, whole, reach):
+        tail = np.minimum(np.cumsum(chance[::-1], axis=0)[::-1] - chance / 2, 1.0)
+        tails[block, :, : reach + 1] = np.moveaxis(tail[: far + 1], 0, 2)
+    tails[drawn.sum(axis=1) == 0] = np.nan
+    return tails
+
+
+def _far(drawn: np.ndarray, mean: np.ndarray, most: int) -> int:
+    """Up to which number chances are summed: all beyond are below 1e-20 of the tail of `most`."""
+    size = int(drawn.sum(axis=1).max(initial=0))
+    reach = float((mean + 10 * np.sqrt(mean)).max(initial=0))
+    return min(size, max(int(reach), most) + 64)
+
+
+def _chances(
+    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """P(X = x) of the sum over strata, some neurons at a time.
+
+    Args:
+        marked, whole: int [strata, descriptors], or [neurons, strata, descriptors].
+
+    Yields:
+        the neurons, and float64 [far + 1, neurons, descriptors].
+    """
+    neurons, strata, descriptors = drawn.shape
+    if not drawn.size:
+        return
+    tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], far) for s in range(strata)]
+    # Neurons of similar strata come together: fewer numbers are possible in each stratum then.
+    place = drawn.sum(axis=2) @ np.arange(strata) / np.maximum(drawn.sum(axis=(1, 2)), 1)
+    order = np.argsort(place, kind="stable")
+    step = max(1, _CELLS // (descriptors * (far + 1)))
+    for start in range(0, neurons, step):
+        block = order[start : start + step]
+        chance = np.zeros((far + 1, len(block), descriptors))
+        chance[0] = 1.0
+        reach = 0  # the largest number that is possible so far
+        for table in tables:
+            alone = table.of(block)
+            if len(alone) == 1:
+                continue
+            before = chance[: reach + 1].copy()
+            reach = min(far, reach + len(alone) - 1)
+            chance[: len(before)] *= alone[0]
+            for number in range(1, len(alone)):
+                new = chance[number : min(number + len(before), reach + 1)]
+                new += before[: len(new)] * alone[number]
+        yield block, chance
+
+
+class _Table:
+    """Hypergeometric chances within a stratum, of each combination of counts that occurs."""
+
+    def __init__(self, drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: int) -> None:
+        """Counts are int [neurons, descriptors], or [descriptors]: the same for all neurons."""
+        counts = np.stack(np.broadcast_arrays(drawn, marked, whole))
+        base = counts.max(axis=(1, 2)).astype(np.int64) + 1
+        code = np.ravel_multi_index(tuple(counts), tuple(base))
+        distinct, self._place = np.unique(code, return_inverse=True)
+        n, k, of = np.unravel_index(distinct, tuple(base))
+        self._most = np.minimum(np.minimum(n, k), far)
+        self._chances = _hypergeometric(n, k, of, int(self._most.max()))
+
+    def of(self, neurons: np.ndarray) -> np.ndarray:
+        """P(X = x): float64 [x, neurons, descriptors], up to the largest x that is possible."""
+        place = self._place[neurons]
+        return self._chances[: self._most[place].max() + 1, place]
 
 
 def _hypergeometric(
     drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, most: int
 ) -> np.ndarray:
-    """P(X = x) for x = 0 ... most: float64 [neurons, descriptors, most + 1]."""
-    n, k, of = (counts[:, :, None].astype(np.int64) for counts in (drawn, marked, whole))
-    x = np.arange(most + 1)
-    log = _log_factorials(1 << int(whole.max() + most).bit_length())
+    """P(X = x) for x = 0 ... most: float64 [most + 1, combinations]."""
+    n, k, of = drawn, marked, whole
+    x = np.arange(most + 1)[:, None]
+    log = _log_factorials(1 << int(of.max() + most).bit_length())
     parts = k - x, n - x, of - k - n + x
     possible = np.minimum.reduce(np.broadcast_arrays(*parts)) >= 0
     a, b, c = (np.maximum(part, 0) for part in parts)

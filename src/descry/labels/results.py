@@ -25,8 +25,17 @@ class Numbers:
     count: int
     base_rate: float | None
     lift: float | None
+    expected: float | None
     p: float | None
     q: float | None
+    p_unmatched: float | None
+    q_unmatched: float | None
+
+    def explained(self, fdr: float) -> bool:
+        """Whether the strata explain what would else be a discovery."""
+        return (
+            self.q is not None and self.q_unmatched is not None and self.q_unmatched <= fdr < self.q
+        )
 
 
 NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
@@ -55,8 +64,11 @@ class SplitLabels:
     count: np.ndarray
     base_rate: np.ndarray
     lift: np.ndarray
+    expected: np.ndarray
     p: np.ndarray
     q: np.ndarray
+    p_unmatched: np.ndarray
+    q_unmatched: np.ndarray
     assigned: np.ndarray
 
 

@@ -1,7 +1,7 @@
 """The two rules by which a neuron gets its labels: how strong a descriptor is, and from where on.
 
 composition: f(c), the paper's (section 3.3). enrichment: -log10 of the false discovery rate at
-which a descriptor is over-represented among the exemplars.
+which a descriptor is over-represented among the exemplars, within strata.
 """
 
 import math
@@ -14,6 +14,7 @@ import numpy as np
 from descry.activations.nan_stats import ratio
 from descry.labels.assignment import Frequency, SetCounts, assign, broad_descriptors, shares
 from descry.labels.enrichment import enrichment, strength
+from descry.labels.matched import Matched
 
 _NEAR = 1.25  # times the average share: a cut below it tells little
 RuleName = Literal["composition", "enrichment"]
@@ -77,25 +78,34 @@ class Rule:
         """The strength above which a descriptor is assigned at a cut."""
         return cut if self.name == "composition" else -math.log10(cut)
 
-    def numbers(self, sets: SetCounts, top_k: int | None, within: bool) -> dict[str, np.ndarray]:
+    def numbers(
+        self, sets: SetCounts, matched: Matched, top_k: int | None, within: bool
+    ) -> dict[str, np.ndarray]:
         """A split's labels by column of labels.parquet, each [neurons, descriptors].
 
         Args:
+            matched: the test of the same pairs within strata.
             top_k: labels of a neuron, at most; None for all.
             within: whether the exemplars are among the sentences that stand for the split.
         """
         f, base = sets.f(self.frequency), sets.base(self.frequency)
         of_split = sets.base_count, sets.base_answered, within
-        tested = enrichment(sets.count, sets.answered, *of_split)
-        strong = f if self.name == "composition" else strength(tested.q)
+        unmatched = enrichment(sets.count, sets.answered, *of_split)
+        if self.name == "composition":
+            strong = above_base(f, f, base)
+        else:
+            strong = np.where(sets.count > matched.expected, strength(matched.q), 0.0)
         return {
             "f": f,
             "count": sets.count,
             "base_rate": np.broadcast_to(base, f.shape),
             "lift": sets.lift(self.frequency),
-            "p": tested.p,
-            "q": tested.q,
-            "assigned": assign(above_base(strong, f, base), self.bound(self.cut), top_k),
+            "expected": matched.expected,
+            "p": matched.p,
+            "q": matched.q,
+            "p_unmatched": unmatched.p,
+            "q_unmatched": unmatched.q,
+            "assigned": assign(strong, self.bound(self.cut), top_k),
         }
 
     def broad(self, sets: SetCounts, silent: int, share: float) -> list[tuple[int, float]]:

@@ -7,6 +7,8 @@ that follows the same covariate, are then no discovery (goseq does the same for 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +20,7 @@ class Strata:
     """A partition of sentences.
 
     Attributes:
-        of: the stratum of each sentence, int32 [sentences], from 0.
+        of: the stratum of each sentence, int32 [sentences], from 0; -1 outside of all.
         names: what the sentences of each stratum have in common, such as `words 12-17`.
     """
 
@@ -28,7 +30,60 @@ class Strata:
     @property
     def sizes(self) -> np.ndarray:
         """How many sentences each stratum has: int64 [strata]."""
-        return np.bincount(self.of, minlength=len(self.names))
+        return np.bincount(self.of[self.of >= 0], minlength=len(self.names))
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What sentences are matched on.
+
+    Attributes:
+        names: of covariates; none for one stratum.
+        parts: of a number, at most.
+    """
+
+    names: tuple[str, ...]
+    parts: int
+
+    @classmethod
+    def of(cls, label: Mapping[str, Any]) -> "Matching":
+        """What the section of stage label names."""
+        return cls(tuple(label["strata"]), label["strata_parts"])
+
+    def strata(
+        self, covariates: Mapping[str, np.ndarray], rows: np.ndarray, sampled: np.ndarray
+    ) -> Strata:
+        """The strata of some of the sentences.
+
+        Sentences are parted by texts first; numbers then share the parts that there are sentences
+        for, as many each.
+
+        Args:
+            covariates: of all sentences, by name.
+            rows: the sentences to part, int [rows].
+            sampled: bool [sentences], those that stand for the rest: each part has about `LEAST`
+                of them.
+
+        Returns:
+            strata whose `of` is int32 [sentences], -1 for all but `rows`.
+        """
+        standing = int(sampled[rows].sum())
+        values = {name: covariates[name][rows] for name in self.names}
+        values = dict(sorted(values.items(), key=lambda item: _is_number(item[1])))
+        numbers = sum(map(_is_number, values.values()))
+        texts = prod(len(np.unique(of)) for of in values.values() if not _is_number(of))
+        each = int((standing / LEAST / texts) ** (1 / max(1, numbers)) + 1e-9)
+        found = Strata(np.zeros(len(rows), dtype=np.int32), ("all",))
+        if values and standing:
+            least = -(-LEAST * len(rows) // standing)
+            found = stratify(values, min(self.parts, max(2, each)), least)
+        of = np.full(len(sampled), -1, dtype=np.int32)
+        of[rows] = found.of
+        return Strata(of, found.names)
+
+
+def _is_number(values: np.ndarray) -> bool:
+    return values.dtype.kind in "fiub"
 
 
 def stratify(covariates: Mapping[str, np.ndarray], parts: int, least: int = LEAST) -> Strata:
@@ -59,7 +114,7 @@ def stratify(covariates: Mapping[str, np.ndarray], parts: int, least: int = LEAS
 
 def _parted(values: np.ndarray, parts: int, least: int) -> list[tuple[np.ndarray, str]]:
     """The rows of each part, and the part's values in words."""
-    if values.dtype.kind not in "fiub":
+    if not _is_number(values):
         return _by_value(values, least)
     known = np.flatnonzero(~np.isnan(values.astype(float)))
     unknown = np.setdiff1d(np.arange(len(values)), known)

@@ -19,8 +19,11 @@ LABELS = pa.schema(
         "count": pa.int32(),
         "base_rate": pa.float64(),
         "lift": pa.float64(),
+        "expected": pa.float64(),
         "p": pa.float64(),
         "q": pa.float64(),
+        "p_unmatched": pa.float64(),
+        "q_unmatched": pa.float64(),
         "assigned": pa.bool_(),
     }
 )

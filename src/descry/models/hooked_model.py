@@ -140,12 +140,13 @@ class HookedModel:
         return self.fit(texts)[0]
 
     def fit(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
-        """Token ids as `tokenize`, and how many tokens of each text were cut: int32 [texts].
+        """Token ids as `tokenize`, and how many tokens each text has uncut: int32 [texts].
 
         Raises:
             InputError: a text has no token, or none has room.
         """
-        room = self.max_tokens - len(self.before) - len(self.behind)
+        around = len(self.before) + len(self.behind)
+        room = self.max_tokens - around
         if room < 1:
             raise InputError(f"{self.name}: max_tokens {self.max_tokens} leaves no token of a text")
         encoded = self.tokenizer(
@@ -159,7 +160,7 @@ class HookedModel:
         if not all(ids):
             text = texts[next(row for row, tokens in enumerate(ids) if not tokens)]
             raise InputError(f"{self.name}: no token in the text {text[:80]!r}")
-        return ids, np.array([max(0, len(tokens) - room) for tokens in whole], dtype=np.int32)
+        return ids, np.array([len(tokens) + around for tokens in whole], dtype=np.int32)
 
     def activations(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
         """Activations of a batch of token ids: float32 [texts, layers, neurons].

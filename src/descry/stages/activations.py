@@ -10,10 +10,11 @@ from pydantic import Field, model_validator
 
 from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
 from descry.activations.outputs import Output, matrix_output, stats_output
-from descry.activations.store import CUT, Layout
+from descry.activations.store import TOKENS, Layout
 from descry.activations.streaming import StreamingStats
+from descry.activations.truncation import read_cut
 from descry.io.hashing import JSON
-from descry.io.hdf5 import reading_hdf5, writing_hdf5
+from descry.io.hdf5 import writing_hdf5
 from descry.io.parquet import read_table, row_count
 from descry.io.prefetch import map_ahead
 from descry.io.provenance import provenance
@@ -142,8 +143,7 @@ def extract_activations(
             texts = [len(part.tokens) for part in tokens.blocks] if tokens else sizes.tolist()
             computed = extract(model, blocks, params.batch_tokens, kept)
             _write(file, computed, {number: texts[number] for number in own}, progress)
-    with reading_hdf5(activations, "activations") as written:
-        counts["sentences cut"] = int(np.count_nonzero(written[CUT][:]))
+    counts["sentences cut"] = int(np.count_nonzero(read_cut(activations).tokens))
     return counts
 
 
@@ -184,7 +184,7 @@ def _attributes(made: JSON) -> dict[str, Any]:
 
 def _index(corpus: Path, tokens: TokenRows | None, shard: Shard) -> dict[str, np.ndarray]:
     """The datasets of the matrix that say which rows are whose; a shard's file goes without."""
-    index = {CUT: tokens.datasets[CUT]} if tokens else {}
+    index = {TOKENS: tokens.datasets[TOKENS]} if tokens else {}
     if shard == WHOLE:
         table = read_table(corpus, "corpus", ["id", "split"])
         index |= {name: np.array(table[name].to_pylist(), dtype="S") for name in ("id", "split")}

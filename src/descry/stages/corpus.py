@@ -10,8 +10,9 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from descry.corpus.files import passed_over, review_files
-from descry.corpus.filters import WITHOUT_BLANKS, Sentence, select, split
+from descry.corpus.filters import Sentence, select, split
 from descry.corpus.readers import read_reviews
+from descry.corpus.words import WITHOUT_BLANKS
 from descry.errors import InputError
 from descry.io.parquet import ROW_GROUP, regrouped, row_count, write_batches
 from descry.io.provenance import provenance
@@ -26,6 +27,7 @@ class Corpus(Section):
 
     reviews: Place
     text_fields: Annotated[list[str], Field(min_length=1)]
+    columns: list[str]
     per_category: Count
     min_words: Count
     max_words: Count
@@ -35,11 +37,14 @@ class Corpus(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def _least_and_most(self) -> Self:
+    def _makes_sense(self) -> Self:
         if self.min_words > self.max_words:
             raise crossed(
                 f"corpus.min_words {self.min_words} is more than corpus.max_words {self.max_words}"
             )
+        every = [*_SCHEMA.names, *self.columns]
+        if twice := [name for name in self.columns if every.count(name) > 1]:
+            raise crossed(f"corpus.columns: the corpus has a column {twice[0]} already")
         return self
 
 
@@ -62,7 +67,9 @@ def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> di
     noted: Counter[str] = Counter()
     with spilling() as database:
         kept = select(
-            read_reviews(files, params.text_fields, params.max_invalid, dropped, noted),
+            read_reviews(
+                files, params.text_fields, params.max_invalid, dropped, noted, params.columns
+            ),
             database,
             per_category=params.per_category,
             min_words=params.min_words,
@@ -84,7 +91,8 @@ def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> di
         made = provenance("corpus", params.model_dump(), files, PACKAGES) | {"dropped": counts}
         notes = _notes(noted)
         made |= {"noted": notes} if notes else {}
-        write_batches(corpus, _SCHEMA, _groups(chain([first], sentences)), made)
+        schema = pa.schema([*_SCHEMA, *((name, pa.string()) for name in params.columns)])
+        write_batches(corpus, schema, _groups(chain([first], sentences), schema), made)
     beside = passed_over([*reviews, Path(params.reviews)], files)
     kept_now = {"kept": row_count(corpus, "corpus")}
     return {**kept_now, **counts, **notes, **beside}
@@ -104,18 +112,20 @@ def _notes(noted: Counter[str]) -> dict[str, int]:
     return {name: n for name, n in sorted(noted.items()) if len(fields) > 1 or name not in fields}
 
 
-def _groups(sentences: Iterator[Sentence]) -> Iterator[pa.Table]:
+def _groups(sentences: Iterator[Sentence], schema: pa.Schema) -> Iterator[pa.Table]:
     """Row groups of the file, put together of pieces: rows as Python's objects take more memory."""
-    pieces = map(_batch, iter(lambda: list(islice(sentences, _PIECE)), []))
+    pieces = (_batch(piece, schema) for piece in iter(lambda: list(islice(sentences, _PIECE)), []))
     return (group.combine_chunks() for group in regrouped(pieces, ROW_GROUP))
 
 
-def _batch(sentences: list[Sentence]) -> pa.RecordBatch:
+def _batch(sentences: list[Sentence], schema: pa.Schema) -> pa.RecordBatch:
     rows = [
-        {"id": s.id, "split": s.split} | {name: getattr(s.review, name) for name in _COLUMNS}
+        {"id": s.id, "split": s.split}
+        | {name: getattr(s.review, name) for name in _COLUMNS}
+        | s.review.columns
         for s in sentences
     ]
-    return pa.RecordBatch.from_pylist(rows, schema=_SCHEMA)
+    return pa.RecordBatch.from_pylist(rows, schema=schema)
 
 
 _PIECE = 4_096  # rows

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from descry.activations.exemplar_files import BOTTOM_GROUP, exemplar_group
 from descry.activations.histogram import Distribution
-from descry.activations.store import DATA, neuron_blocks, transposed
+from descry.activations.store import DATA, TOKENS, neuron_blocks, transposed
 from descry.activations.streaming import read_distribution, read_leaders
 from descry.activations.top_k import (
     BOTTOM,
@@ -31,7 +31,7 @@ from descry.activations.top_k import (
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.io.hashing import JSON
-from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
+from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.parquet import read_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance, recorded
@@ -83,7 +83,8 @@ def select_exemplars(
     activation first, -1 behind the end of a smaller set; `activation` float32 of the same shape,
     NaN there. With `lowest`, group `lowest` has the same for the lowest, lowest first. Group
     `bottom` always has the ten lowest of the whole corpus, to look at. Group `distribution` holds
-    `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are.
+    `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are,
+    and `tokens` int32 [sentence] how many tokens each sentence has.
 
     Args:
         made: what made the file, where it is not just this stage from these files.
@@ -109,6 +110,7 @@ def select_exemplars(
         else:
             neurons = len(read_distribution(source).low) // len(origin["layers"])
             parts = _of_state(source, neurons, splits, sizes["all"], ends)
+        file.create_dataset(TOKENS, data=dataset(source, TOKENS, (None,), "iu")[:])
         file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
         shape = len(origin["layers"]), neurons
         without: Counter[str] = Counter()

@@ -10,11 +10,18 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons, read_silent
+from descry.activations.exemplar_files import (
+    exemplar_blocks,
+    read_ends,
+    read_neurons,
+    read_silent,
+    read_tokens,
+)
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import Annotations, read_annotations, read_ids
 from descry.annotators.bitset import BitMatrix
 from descry.annotators.yes_share import in_percent, one_sided
+from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import HALVES, SPLITS, other_half
 from descry.errors import InputError
 from descry.evaluation.chance import Chance, by_chance
@@ -30,7 +37,10 @@ from descry.labels.assignment import (
     inverse_map,
 )
 from descry.labels.compositional import Composer, Formula, iou
+from descry.labels.matched import Matched, matched_enrichment
+from descry.labels.random_labels import random_labels
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching, Strata
 from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.models.neurons import Neurons
 
@@ -47,6 +57,8 @@ class Label(Section):
     frequency: Literal["occurrences", "sentences"]
     threshold: Threshold
     fdr: Threshold
+    strata: list[str]
+    strata_parts: Count
     top_k: Count | None
     broad: Share
     compose: Annotated[int, Field(ge=0, le=8)]
@@ -66,8 +78,10 @@ def label_neurons(
 ) -> dict[str, object]:
     """Write the labels, a row per split, neuron and descriptor; composed labels; the inverse map.
 
-    Columns of `labels`: end, split, layer, neuron, descriptor, f, count, base_rate, lift, p and q
-    (of enrichment, over all pairs of the split), assigned. Of `composed`: end, split, layer,
+    Columns of `labels`: end, split, layer, neuron, descriptor, f, count, base_rate, lift; expected,
+    how many exemplars with Yes random sentences of the same strata would have; p and q of
+    enrichment within strata, over all pairs of the split; p_unmatched and q_unmatched, of
+    enrichment among all sentences; assigned. Of `composed`: end, split, layer,
     neuron, formula, length, iou; and in the other half other_iou of the same formula, other_single
     of the best lone descriptor, other_null of another neuron's formula.
     `neurons` maps each split's descriptors to the neurons tagged with them. Sets of the lowest
@@ -78,12 +92,21 @@ def label_neurons(
         InputError: files of different runs, or no descriptor tells neurons apart.
     """
     applied, b = Rule.of(params.model_dump()), read_annotations(annotations)
-    study = _Study(exemplars, read_neurons(exemplars), b, _within(corpus, annotations, b))
+    within = _within(corpus, annotations, b)
+    matching = Matching.of(params.model_dump())
+    tokens = read_tokens(exemplars) if TOKENS in matching.names else None
+    of_sentences = covariates(corpus, matching.names, tokens)
+    strata = {
+        split: matching.strata(of_sentences, np.flatnonzero(part), b.sampled)
+        for split, part in within.items()
+    }
+    study = _Study(exemplars, read_neurons(exemplars), b, within, strata)
     ends = _ends(study, applied, params.threshold, params.broad, params.top_k)
     read = [corpus, exemplars, annotations]
     made = provenance("label", params.model_dump(), read, PACKAGES)
     made["dropped"] = [entry for end in ends for entry in end.dropped]
     made["without_exemplars"] = {end.name: end.without for end in ends}
+    made["strata"] = {split: list(found.names) for split, found in strata.items()}
     made["chance"] = {end.name: end.chance and end.chance.as_json() for end in ends}
     made["warnings"] = _warnings(b, applied, ends)
     inverse: Inverse = {}
@@ -109,12 +132,14 @@ class _Study:
     Attributes:
         exemplars: exemplars.h5, read some neurons at a time.
         within: by split, its sentences: bool [sentences].
+        strata: by split, those of its sentences.
     """
 
     exemplars: Path
     neurons: Neurons
     b: Annotations
     within: dict[str, np.ndarray]
+    strata: dict[str, Strata]
 
     def sets(self, end: str, split: str) -> Iterator[np.ndarray]:
         """Exemplar sets of some neurons after the others: int32 [neurons, size]."""
@@ -151,7 +176,7 @@ class _End:
 
     Attributes:
         columns: of the descriptors that are left.
-        tallies: by split.
+        tallies, matched: by split, counts of the sets and their test within strata.
         whole: the numbers of the labels of the whole corpus.
         without: how many neurons have no set in it, by reason.
         chance: those labels beside those of random sets.
@@ -160,6 +185,7 @@ class _End:
     name: str
     columns: list[int]
     tallies: dict[str, SetCounts]
+    matched: dict[str, Matched]
     dropped: list[JSON]
     whole: dict[str, np.ndarray]
     without: dict[str, int]
@@ -187,12 +213,24 @@ def _ends(
         if not columns:
             raise _nothing_told_apart(b, threshold, share)
         kept = {split: tally.keep(columns) for split, tally in tallies.items()}
+        matched = {split: _matched(study, tallying, end, split).keep(columns) for split in SPLITS}
         dropped = [_reason(b.descriptors[c], end, threshold, on) for c, on in wide.items()]
-        whole = rule.numbers(kept["all"], top_k, study.represented("all"))
+        whole = rule.numbers(kept["all"], matched["all"], top_k, study.represented("all"))
         labels = whole["assigned"], whole["q"]
         chance = _by_chance(study, end, columns, labels, rule, top_k)
-        ends.append(_End(end, columns, kept, dropped, whole, silent.counts, chance))
+        ends.append(_End(end, columns, kept, matched, dropped, whole, silent.counts, chance))
     return ends
+
+
+def _matched(study: _Study, counter: SetCounter, end: str, split: str) -> Matched:
+    """The test of every pair of neuron and descriptor within the strata of a split."""
+    return matched_enrichment(
+        counter,
+        study.sets(end, split),
+        study.strata[split],
+        study.b.sampled & study.within[split],
+        within=study.represented(split),
+    )
 
 
 def _nothing_told_apart(b: Annotations, threshold: float, share: float) -> InputError:
@@ -224,19 +262,13 @@ def _by_chance(
         labels: assigned and q, [neurons, descriptors].
     """
     b = study.b.keep(columns)
-    tallying = SetCounter(b.bits, b.asked)
-
-    def label(sets: np.ndarray) -> np.ndarray:
-        return rule.numbers(tallying.tally([sets], b.sampled), top_k, True)["assigned"]
-
-    sizes = np.concatenate([_sizes(sets, b.asked) for sets in study.sets(end, "all")])
-    assigned, q = (of[sizes > 0] for of in labels)
-    return by_chance(assigned, q, sizes[sizes > 0], np.flatnonzero(b.sampled), label)
-
-
-def _sizes(sets: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Of the sets that were asked about: int [neurons], 0 for others."""
-    return np.where(asked_sets(sets, asked), np.count_nonzero(sets >= 0, axis=1), 0)
+    sets = np.concatenate(list(study.sets(end, "all")))
+    asked = asked_sets(sets, b.asked)
+    assigned, q = (of[asked] for of in labels)
+    counter = SetCounter(b.bits, b.asked)
+    strata = study.strata["all"]
+    random = random_labels(sets[asked], counter, strata, b.sampled, rule, top_k)
+    return by_chance(assigned, q, random)
 
 
 def _warnings(b: Annotations, rule: Rule, ends: list[_End]) -> list[str]:
@@ -276,7 +308,8 @@ def _label_tables(
         for split, tally in end.tallies.items():
             columns = end.whole
             if split != "all":
-                columns = rule.numbers(tally, top_k, study.represented(split))
+                within = study.represented(split)
+                columns = rule.numbers(tally, end.matched[split], top_k, within)
             tagged = inverse_map(columns["assigned"], names, descriptors)
             inverse.setdefault(end.name, {})[split] = tagged
             step = max(1, _ROWS // len(descriptors))

@@ -1,0 +1,89 @@
+"""Covariates of sentences: what activations and answers may follow in the place of a topic.
+
+Of the text: `words`, `capitals`, `punctuation` and `digits`. Of the target model: `tokens`. Of the
+review: any column of the corpus, such as `category` or `overall`.
+"""
+
+import string
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from descry.corpus.words import length_of
+from descry.errors import InputError
+from descry.io.parquet import read_table, table_provenance
+
+WORDS, TOKENS = "words", "tokens"
+_OF_TEXT = ("capitals", "punctuation", "digits")  # shares of a text's characters
+_PUNCTUATION = frozenset(string.punctuation + "‘’“”…–—¡¿。、，！？：；「」")
+# Names of sentences, not what they have in common.
+_NAMES = ("id", "split", "text", "summary", "asin", "reviewer", "source", "line")
+
+
+def covariates(
+    corpus: Path, names: Sequence[str] | None = None, tokens: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Covariates of every sentence, by name: float64 or text [sentences].
+
+    A number that is missing is NaN, a missing text is empty. A column of texts that are all numbers
+    is one of numbers.
+
+    Args:
+        corpus: corpus.parquet.
+        names: which; None for all that differ between sentences.
+        tokens: int [sentences], tokens of each sentence, where they are known.
+
+    Raises:
+        InputError: there is no covariate of that name.
+    """
+    table = read_table(corpus, "corpus")
+    columns = [name for name in table.column_names if name not in _NAMES]
+    known = [WORDS, *([TOKENS] if tokens is not None else []), *_OF_TEXT, *columns]
+    for name in names or ():
+        if name == TOKENS and tokens is None:
+            raise InputError("label.strata: tokens: run stages activations and exemplars again")
+        if name not in known:
+            raise InputError(f"label.strata: {name}: must be one of {', '.join(known)}")
+    found = {}
+    texts = table["text"].to_pylist()
+    for name in known if names is None else names:
+        if name == WORDS:
+            length = length_of(table_provenance(table)["params"]["language"])
+            values = np.array([length(text) for text in texts], dtype=np.float64)
+        elif name == TOKENS:
+            values = np.asarray(tokens, dtype=np.float64)
+        elif name in _OF_TEXT:
+            values = np.array([_share(text, _KINDS[name]) for text in texts])
+        else:
+            values = _column(table[name])
+        if names is not None or _differ(values):
+            found[name] = values
+    return found
+
+
+_KINDS: dict[str, Callable[[str], bool]] = {
+    "capitals": str.isupper,
+    "punctuation": _PUNCTUATION.__contains__,
+    "digits": str.isdigit,
+}
+
+
+def _share(text: str, kind: Callable[[str], bool]) -> float:
+    return sum(map(kind, text)) / max(1, len(text))
+
+
+def _column(column: pa.ChunkedArray) -> np.ndarray:
+    if not pa.types.is_string(column.type):
+        return np.array(column.cast(pa.float64()).to_pylist(), dtype=np.float64)
+    values = column.to_pylist()
+    try:
+        numbers = np.array([np.nan if value is None else float(value) for value in values])
+    except ValueError:
+        return np.array(["" if value is None else value for value in values])
+    return numbers
+
+
+def _differ(values: np.ndarray) -> bool:
+    return len(np.unique(values)) > 1
