@@ -10,13 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from descry.activations.exemplar_files import has_exemplars, read_ends, read_exemplars
+from descry.activations.exemplar_files import (
+    has_exemplars,
+    read_ends,
+    read_exemplars,
+    read_tokens,
+)
 from descry.activations.nan_stats import mean
 from descry.activations.store import DATA, neuron_blocks
-from descry.activations.top_k import HIGHEST
+from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import one_sided
+from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
@@ -30,19 +36,23 @@ from descry.evaluation.agreement import (
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.gold import read_gold, unused_gold
+from descry.evaluation.headline import replicated, supported
 from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
 from descry.evaluation.null_models import means_of, scores
+from descry.evaluation.relabelled import Labelling, shared_errors
 from descry.io.atomic import write_text
 from descry.io.csv_rows import Row, defined, write_csv
-from descry.io.hdf5 import reading_hdf5
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import write_json
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
-from descry.labels.results import read_labels
+from descry.labels.results import Labels, read_labels
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching
+from descry.models.kinship import kinship
 
 if TYPE_CHECKING:
     import h5py
@@ -55,6 +65,9 @@ BRIEF = {  # name: labels held against, score, and what of it
     "gold_precision": ("gold", "precision", "value"),
     "gold_recall": ("gold", "recall", "value"),
 }
+ALIKE = (
+    "where it errs as the neurons do, they agree beyond what is true (shared_errors says how far)"
+)
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 MEMORY = 2**28  # bytes of activations held at a time
 
@@ -92,7 +105,7 @@ def evaluate_labels(
     correlation: Path,
     scored: Path,
     brief: Path,
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
     Labels are compared with gold labels (`gold`) and with a judge's answers (`judge`), where there
@@ -127,6 +140,15 @@ def evaluate_labels(
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
     how = params.model_dump(include={"permutations", "bootstraps", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
+    matching = Matching.of(labelled["params"])
+    tokens = read_tokens(exemplars) if TOKENS in matching.names else None
+    alike = covariates(corpus, matching.names, tokens)
+    by = {
+        name: Labelling.of(labelled["params"], matching, alike, b.asked & about, b.sampled & about)
+        for name, about in {"annotator": b.asked, **asked}.items()
+    }
+    confirmed: Row = {}
+    cost: Row = {}
     rated: list[Row] = []
     by_chance: list[Row] = []
     aligned: list[Row] = []
@@ -143,21 +165,48 @@ def evaluate_labels(
             chance = means_of(without[name], grid.cuts) if name in without else None
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
-        held_out = _held_out(activations, exemplars, labels, end, study.b, rows, params.seed)
+        own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
+        known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
+        copies = _sets(untrained, "all", end) if has_exemplars(untrained) else None
+        confirmed[end] = {
+            "replicated": replicated(own),
+            "supported": {
+                name: supported(own, by[name], sets, answers) for name, answers in known.items()
+            },
+            "false_labels": {
+                "labels": int(own.splits["all"].assigned.sum()),
+                "random_sets": labelled["chance"][end],
+                "random_weights": None
+                if copies is None
+                else int(by["annotator"].labels(copies, study.b.answer).sum()),
+            },
+        }
+        cost[end] = {
+            name: shared_errors(by[name], sets, study.b.answer, answers)
+            for name, answers in known.items()
+        }
+        held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
         every_label.append(held_out.table(truth["gold"]))
         aligned += held_out.means()
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
     made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
+    shared = _shared(activations, every)
+    warned = [f"labeller and target share a model: {shared}: {ALIKE}"] if shared else []
+    warnings += warned
     value = {
         "made": made,
-        "annotator": {name: _annotator(found, name) for name, found in agreed.items()},
+        "headline": confirmed[HIGHEST],
+        "annotator": {name: _annotator(found, name) for name, found in agreed.items()}
+        | {"shares_target": shared, "shared_errors": cost[HIGHEST]},
         "gold_file": unused._asdict(),
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
     if judge:
         value["judge_against_gold"] = _annotator(_judged(judge, truths["gold"]), "gold")
+    if LOWEST in confirmed:
+        value["lowest_headline"] = confirmed[LOWEST] | {"shared_errors": cost[LOWEST]}
     yes["annotator"].pop("warning", None)  # stage label has said so
     value["answers"], value["warnings"] = yes, warnings
     value["chance"], value["without_exemplars"] = labelled["chance"], labelled["without_exemplars"]
@@ -180,9 +229,10 @@ def evaluate_labels(
     )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
-    numbers = defined(_brief(labels, rated, aligned, rule))
+    numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
     write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
-    return _summary(rated, rule) | unused.notes()
+    told = _evidence(confirmed) | _annotators(value["annotator"]) | _summary(rated, rule)
+    return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
 def _yes(b: Annotations) -> Row:
@@ -194,25 +244,28 @@ def _yes(b: Annotations) -> Row:
     return found | ({"warning": words} if words else {})
 
 
+def _sets(exemplars: Path, split: str, end: str) -> np.ndarray:
+    """Exemplar sets: int [neurons of all layers, size]."""
+    found = read_exemplars(exemplars, split, end)
+    return found.reshape(-1, found.shape[2])
+
+
 def _held_out(
     activations: Path,
     exemplars: Path,
-    labels: Path,
+    labels: Labels,
     end: str,
     b: Annotations,
     rows: dict[str, np.ndarray],
     seed: int,
 ) -> HeldOutScores:
     """Score the labels of each half on the other, some neurons at a time."""
-    table, sets = read_labels(labels, end), {}
-    for half in HALVES:
-        found = read_exemplars(exemplars, half, end)
-        sets[half] = found.reshape(-1, found.shape[2])
-    scores = HeldOutScores(table, end, sets, b, rows, seed)
+    sets = {half: _sets(exemplars, half, end) for half in HALVES}
+    scores = HeldOutScores(labels, end, sets, b, rows, seed)
     threads = cores()
     with reading_hdf5(activations, "activations") as file:
         if DATA not in file:
-            scores.add(slice(0, len(table.neurons)), None)
+            scores.add(slice(0, len(labels.neurons)), None)
             return scores
         data: h5py.Dataset = file[DATA]
 
@@ -265,14 +318,30 @@ def _composed(formulas: pa.Table) -> Row:
     return nested
 
 
-def _brief(labels: Path, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:
+def _shared(activations: Path, b: Annotations) -> str | None:
+    """What target and labeller share, in words."""
+    with reading_hdf5(activations, "activations") as file:
+        made = hdf5_provenance(file)
+    return kinship(made["params"]["target"] | made, b.made["params"].get("annotator") or {})
+
+
+def _brief(labels: Path, confirmed: Row, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:
     """The scores by which runs are compared, of the highest activations; undefined ones left out.
 
-    `auroc` is the mean over the two halves.
+    `supported` is by gold labels, where there are any, else by a judge; `auroc` is the mean over
+    the two halves.
     """
+    by_truth = confirmed["supported"]
+    found: Row = {}
+    for name, row in (
+        ("replicated", confirmed["replicated"]),
+        ("supported", by_truth.get("gold") or by_truth.get("judge") or {}),
+    ):
+        parts = {"": "value", "_low": "low", "_high": "high", "_base": "base"}
+        found |= {f"{name}{end}": row.get(part, math.nan) for end, part in parts.items()}
     whole = (pc.field("end") == HIGHEST) & (pc.field("split") == "all") & pc.field("assigned")
     own = read_table(labels, "label", ["layer", "neuron", "descriptor"], only=whole)
-    found: Row = {
+    found |= {
         "labels": len(own),
         "labelled_neurons": own.group_by(["layer", "neuron"]).aggregate([]).num_rows,
         "descriptors": pc.count_distinct(own["descriptor"]).as_py(),
@@ -366,6 +435,41 @@ def _correlation(b: Annotations) -> list[Row]:
         for i, first in enumerate(b.descriptors)
         for j, second in enumerate(b.descriptors)
     ]
+
+
+def _annotators(against: Row) -> dict[str, object]:
+    """Recall and kappa over what was judged, and over the corpus, which may be far from it."""
+    return {
+        f"annotator against {name}": ", ".join(
+            f"{score} {row[score]:.3f} (over the corpus {row[f'corpus_{score}']:.3f})"
+            for score in ("precision", "recall", "kappa")
+        )
+        for name, row in against.items()
+        if isinstance(row, dict) and "recall" in row
+    }
+
+
+def _evidence(confirmed: Row) -> dict[str, object]:
+    """What the terminal shows first: labels that other data bears out, and false ones."""
+    told: dict[str, object] = {}
+    for end, found in confirmed.items():
+        of = "" if end == HIGHEST else f"{end}: "
+        rows = {"replicated in the other half": found["replicated"]}
+        rows |= {f"supported by {name}": row for name, row in found["supported"].items()}
+        for name, row in rows.items():
+            told[f"{of}{name}"] = (
+                f"{row['value']:.3f} of {row['labels']:,} labels, 95% {row['low']:.3f} to"
+                f" {row['high']:.3f}, the same on other neurons {row['base']:.3f}"
+            )
+        false = found["false_labels"]
+        if false["random_sets"]:
+            told[f"{of}labels of random sets"] = (
+                f"{false['random_sets']['random_labels']:.2f} a draw, any in"
+                f" {false['random_sets']['random_any']:.0%} of draws"
+            )
+        if false["random_weights"] is not None:
+            told[f"{of}labels of random weights"] = false["random_weights"]
+    return told
 
 
 def _summary(rated: list[Row], rule: Rule) -> dict[str, str]:
