@@ -234,7 +234,7 @@ def stand_in(folder: Path, sentences: int, layers: int, neurons: int) -> None:
 
 def build(sentences: int, layers: int, neurons: int) -> None:
     """All that the stage reads; paths in it are relative to the current folder."""
-    fast = {"permutations": 10, "bootstraps": 2, "gold": "gold.jsonl"}
+    fast = {"permutations": 10, "gold": "gold.jsonl"}
     params = sections(evaluate=fast, graphs={"neurons": 0}, untrained={"enabled": False})
     say("reviews and corpus")
     write_corpus(texts(sentences), params)

@@ -25,7 +25,6 @@ PARAMS = {
     "graphs.neurons": 0,  # likewise: tests/test_graphs.py
     "label.compose": 2,
     "evaluate.permutations": 5,
-    "evaluate.bootstraps": 2,
 }
 BESIDE = {".gitignore", ".snakemake_timestamp", "commit.js"}  # results do not depend on these
 LINES = 7  # reviews of each category

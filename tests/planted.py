@@ -107,6 +107,7 @@ CURVES = RESULTS / "curves.csv"
 NULLS = RESULTS / "nulls.csv"
 ALIGNMENT = RESULTS / "alignment.csv"
 SCORED = RESULTS / "label_scores.parquet"
+FOLLOWED = RESULTS / "confounders.parquet"
 BRIEF = RESULTS / "summary.yaml"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
@@ -147,6 +148,7 @@ def run_corpus():
         "language": "en",
         "near_duplicate": 0.8,
         "max_invalid": 0.0,
+        "columns": None,
         "seed": 0,
     }
     params = Corpus(reviews=REVIEWS.as_posix(), **section)
@@ -212,7 +214,7 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
     with writing_hdf5(path, made) as file:
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))
         file.create_dataset("activations", data=data, chunks=(len(table), 1, WIDTH))
-        file.create_dataset("cut", data=CUT[: len(table)])
+        file.create_dataset("tokens", data=CUT[: len(table)] + 8)  # it sees 8
 
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
@@ -299,6 +301,7 @@ def _answered(stage, params, annotator, replay, **output):
 
 def run_label(**changes):
     section = {"rule": "composition", "frequency": "occurrences", "threshold": 0.35, "fdr": 0.05}
+    section |= {"strata": ["words"], "strata_parts": 30}
     section |= {"top_k": None, "broad": 0.8, "compose": 2, "beam": 3, "penalty": 0.95} | changes
     inputs = {"corpus": CORPUS, "exemplars": EXEMPLARS, "annotations": ANNOTATIONS}
     outputs = {"labels": LABELS, "composed": COMPOSED, "neurons": NEURONS}
@@ -307,7 +310,7 @@ def run_label(**changes):
 
 def run_evaluate(gold=GOLD, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
-    knobs |= {"permutations": 5, "bootstraps": 2, "seed": 0} | changes
+    knobs |= {"permutations": 5, "seed": 0} | changes
     evaluate_labels(
         Evaluate(gold=gold and gold.as_posix(), **knobs),
         corpus=CORPUS,
@@ -325,6 +328,7 @@ def run_evaluate(gold=GOLD, **changes):
         alignment=ALIGNMENT,
         descriptors=PER_DESCRIPTOR,
         correlation=CORRELATION,
+        followed=FOLLOWED,
         scored=SCORED,
         brief=BRIEF,
     )
@@ -382,6 +386,7 @@ def run_report(**changes):
         alignment=ALIGNMENT,
         descriptors=PER_DESCRIPTOR,
         correlation=CORRELATION,
+        followed=FOLLOWED,
         scored=SCORED,
         scores=SCORES,
         trials=SCORE_TABLE,

@@ -98,7 +98,7 @@ def defaults(name):
         ("top_k", "exemplars", {"k", "largest"}),
         ("key_phrases", "describe", {"n", "model"}),
         ("cluster_phrases", "cluster", {"model"}),
-        ("assign_labels", "label", set()),
+        ("assign_labels", "label", {"covariates", "parts"}),
         ("compose_labels", "label", {"length"}),
         ("explain_neuron", "graphs", {"model", "settings", "site", "dtype", "device"}),
     ],
@@ -169,18 +169,22 @@ def check_sets(activations, corpus, results, told):
                 assert np.array_equal(np.where(lowest < 0, -1, rows[lowest]), expected)
 
 
+TESTED = ("expected", "p", "q", "p_unmatched", "q_unmatched")
+
+
 def check_labels(results, applies, descriptors, told, end="highest"):
     """Labels of the whole corpus, and composed ones, from the run's own exemplars."""
     with h5py.File(results / "exemplars.h5") as file:
         rows = (file if end == "highest" else file["lowest"])["all/row"][:]
     sets = rows.reshape(-1, rows.shape[-1])
     names = ("rule", "frequency", "threshold", "fdr", "top_k", "broad")
-    labels = descry.assign_labels(
-        sets, applies, descriptors, **{name: told[name] for name in names}
-    )
+    how = {name: told[name] for name in names} | {"parts": told["strata_parts"]}
+    texts = read_table(results / "corpus.parquet", "corpus")["text"].to_pylist()
+    words = {"words": np.array([len(text.split()) for text in texts])}
+    labels = descry.assign_labels(sets, applies, descriptors, words, **how)
     table = of_whole(results / "labels.parquet", end)
     assert table["descriptor"].to_pylist() == labels.descriptors * len(sets)
-    for column in ("f", "count", "base_rate", "lift", "p", "q", "assigned"):
+    for column in ("f", "count", "base_rate", "lift", *TESTED, "assigned"):
         expected = table[column].to_numpy(zero_copy_only=False).astype(np.float64)
         found = np.broadcast_to(getattr(labels, column), labels.f.shape).ravel()
         assert np.array_equal(found.astype(np.float64), expected, equal_nan=True), column
@@ -190,6 +194,8 @@ def check_labels(results, applies, descriptors, told, end="highest"):
         one["descriptor"] for one in made["dropped"] if one["end"] == end
     ]
     tested = descry.enrichment(sets, applies[:, labels.columns])
+    assert np.array_equal(tested.q, labels.q_unmatched, equal_nan=True)
+    tested = descry.enrichment(sets, applies[:, labels.columns], words, parts=told["strata_parts"])
     assert np.array_equal(tested.q, labels.q, equal_nan=True)
 
     how = {"length": told["compose"], "beam": told["beam"], "penalty": told["penalty"]}
@@ -220,6 +226,7 @@ def test_labels_are_those_of_planted_neurons(study, tmp_path, monkeypatch, end, 
     told = {"rule": rule, "frequency": frequency, "threshold": 0.35, "fdr": 0.05, "top_k": 2}
     planted.run_label(**told)
     told |= {"broad": 0.8, "compose": 2, "beam": 3, "penalty": 0.95}
+    told |= {"strata": ["words"], "strata_parts": 30}
     b = read_annotations(planted.ANNOTATIONS)
     labels = check_labels(planted.RESULTS, b.answer, b.descriptors, told, end)
     if end == "highest":
@@ -241,7 +248,7 @@ def test_labels_of_planted_neurons_predict_them(study, monkeypatch):
     with h5py.File(planted.ACTIVATIONS) as file:
         values = file["activations"][:]
     sets = descry.top_k(values, 6, min_size=3)
-    labels = descry.assign_labels(sets, b.answer, b.descriptors, threshold=0.35)
+    labels = descry.assign_labels(sets, b.answer, b.descriptors, rule="composition", threshold=0.35)
     scores = descry.score_labels(labels, values, sets, b.answer)
     own = np.argwhere(labels.assigned)[:, 0] < len(planted.TOPICS)
     assert scores.auroc[own].min() == 1 and scores.f1[own].tolist() == pytest.approx([2 / 3] * 5)
@@ -422,7 +429,12 @@ WRONG = {
     "one name": ("assign_labels", (SETS, APPLIES, ["a"]), {}, "descriptors: 1 names.* 2 columns"),
     "no rule": ("assign_labels", (SETS, APPLIES, NAMES), {"rule": "best"}, "rule: 'best'"),
     "no way": ("assign_labels", (SETS, APPLIES, NAMES), {"frequency": "x"}, "frequency: 'x'"),
-    "no share": ("assign_labels", (SETS, APPLIES, NAMES), {"threshold": 2}, "threshold: 2"),
+    "no share": (
+        "assign_labels",
+        (SETS, APPLIES, NAMES),
+        {"rule": "composition", "threshold": 2},
+        "threshold: 2",
+    ),
     "percent": (
         "assign_labels",
         (SETS, APPLIES, NAMES),
@@ -433,7 +445,7 @@ WRONG = {
     "all broad": (
         "assign_labels",
         (SETS[:1], APPLIES[:, :1], NAMES[:1]),
-        {},
+        {"rule": "composition"},
         "broad: every descriptor has f > 0.12",
     ),
     "no formula": ("compose_labels", (SETS, APPLIES, NAMES), {"length": 0}, "length: 0"),

@@ -5,35 +5,28 @@ import pytest
 
 from descry.annotators.bitset import Answers
 from descry.evaluation.chance import Chance, by_chance
-from descry.labels.assignment import SetCounter, assign
-from descry.labels.enrichment import enrichment
-from descry.labels.rules import above_base
+from descry.labels.assignment import SetCounter
+from descry.labels.matched import matched_enrichment
+from descry.labels.random_labels import DRAWS, random_labels
+from descry.labels.rules import Rule
+from descry.labels.strata import Strata
 
 SENTENCES, NEURONS, SIZE = 600, 120, 20
 EVERY = np.arange(SENTENCES)
+ONE = Strata(np.zeros(SENTENCES, dtype=np.int32), ("all",))
 
 
 def answers(rng, descriptors, share=0.15):
     return (rng.random((SENTENCES, descriptors)) < share).astype(np.int8)
 
 
-def labels_of(b, threshold):
-    """Which labels sets have, and their q."""
-    tallying, every = SetCounter(Answers.of(b), np.ones(SENTENCES, bool)), np.ones(SENTENCES, bool)
-
-    def of(sets):
-        tally = tallying.tally([sets], every)
-        q = enrichment(tally.count, tally.answered, tally.base_count, tally.base_answered, True).q
-        f, base = tally.f("occurrences"), tally.base("occurrences")
-        return assign(above_base(f, f, base), threshold, None), q
-
-    return of
-
-
 def held_against_chance(sets, b, threshold):
-    of = labels_of(b, threshold)
-    sizes = np.count_nonzero(sets >= 0, axis=1)
-    return by_chance(*of(sets), sizes, EVERY, lambda drawn: of(drawn)[0])
+    counter, every = SetCounter(Answers.of(b), np.ones(SENTENCES, bool)), np.ones(SENTENCES, bool)
+    rule = Rule("composition", "occurrences", threshold)
+    matched = matched_enrichment(counter, [sets], ONE, every)
+    found = rule.numbers(counter.tally([sets], every), matched, None, True)
+    random = random_labels(sets, counter, ONE, every, rule, None)
+    return by_chance(found["assigned"], found["q"], random)
 
 
 def noise(rng, size=SIZE):
@@ -67,30 +60,40 @@ def test_noise_is_said_to_be_no_better_than_chance_and_planted_neurons_are_not(
     assert real.words("neurons") is None
 
 
-def test_random_sets_are_of_the_sizes_that_the_neurons_sets_have():
+def test_random_sets_of_enrichment_have_no_label_where_chance_is_all_there_is():
     rng = np.random.default_rng(0)
-    b, seen = answers(rng, 6), []
-    sizes = np.repeat([5, 9], [30, 90])
-    none = np.zeros((NEURONS, 6))
-
-    def label(sets):
-        seen.append(np.count_nonzero(sets >= 0, axis=1))
-        return np.full((len(sets), 6), len(seen) == 1)  # the smaller sets have all labels
-
-    found = by_chance(none > 0, none, sizes, EVERY, label)
-    assert [set(of.tolist()) for of in seen] == [{5}, {9}]
-    assert (found.random_labelled, found.random_labels) == (30, 180)
-    assert len(b) > 9
+    b, words = answers(rng, 12), rng.integers(0, 10, SENTENCES)
+    b |= (rng.random((SENTENCES, 12)) < words[:, None] / 20).astype(np.int8)  # they follow words
+    longest = np.argsort(-words + rng.random(SENTENCES))[:40]
+    sets = np.array([rng.choice(longest, SIZE, replace=False) for _ in range(NEURONS)])
+    counter, every = SetCounter(Answers.of(b), np.ones(SENTENCES, bool)), np.ones(SENTENCES, bool)
+    rule, found = Rule("enrichment", "occurrences", 0.01), {}
+    for name, strata in {
+        "one": ONE,
+        "words": Strata(words.astype(np.int32), tuple("0123456789")),
+    }.items():
+        matched = matched_enrichment(counter, [sets], strata, every)
+        numbers = rule.numbers(counter.tally([sets], every), matched, None, True)
+        drawn = random_labels(sets, counter, strata, every, rule, None)
+        found[name] = by_chance(numbers["assigned"], numbers["q"], drawn)
+    assert found["one"].labels > 100 and found["words"].labels < 3
+    assert found["words"].draws == DRAWS and found["words"].random_any <= 0.03
 
 
 def test_without_enough_sentences_to_draw_from_nothing_is_said():
-    nothing = np.zeros((1, 2), dtype=bool)
-    assert by_chance(nothing, nothing, np.array([5]), np.arange(4), lambda sets: nothing) is None
-    assert by_chance(nothing[:0], nothing[:0], np.array([], int), EVERY, lambda sets: sets) is None
+    b = np.ones((6, 1), dtype=np.int8)
+    counter, some = SetCounter(Answers.of(b), np.ones(6, bool)), np.arange(6) < 3
+    strata = Strata(np.zeros(6, dtype=np.int32), ("all",))
+    sets, rule = np.array([[0, 1, 2, 3, 4]]), Rule("enrichment", "occurrences", 0.01)
+    nothing = np.zeros((1, 1), dtype=bool)
+    assert (
+        by_chance(nothing, nothing, random_labels(sets, counter, strata, some, rule, None)) is None
+    )
+    assert by_chance(nothing[:0], nothing[:0], iter(())) is None
 
 
 def test_the_words_have_both_counts():
-    chance = Chance(2304, 2304, 130, 2297.4, 5000, 4900.2)
+    chance = Chance(2304, 2304, 130, 5000, 100, 2297.4, 4900.2, 1.0)
     assert chance.words("neurons") == (
         "2,304 of 2,304 neurons have a label, and of random sets of sentences 2,297 would; 130 have"
         " one with q at most 0.05: most of these labels are no better than chance"
@@ -110,4 +113,4 @@ def test_the_words_have_both_counts():
 def test_it_is_said_of_labels_that_are_neither_more_than_by_chance_nor_significant(
     labelled, significant, by_lot, said
 ):
-    assert Chance(100, labelled, significant, by_lot, 500, 500.0).no_better is said
+    assert Chance(100, labelled, significant, 500, 100, by_lot, 500.0, 1.0).no_better is said

@@ -29,6 +29,8 @@ SECTION = {
     "compose": 2,
     "beam": 3,
     "penalty": 0.95,
+    "strata": ["words"],
+    "strata_parts": 30,
 }
 
 
@@ -36,8 +38,12 @@ def write_study(folder):
     """A corpus, sets at both ends, and answers by lot; the first descriptor is common."""
     rng = np.random.default_rng(0)
     ids = [f"{row:016x}" for row in range(SENTENCES)]
+    texts = ["word " * int(words) for words in np.random.default_rng(1).integers(1, 9, SENTENCES)]
+    made = {"params": {"language": "en"}}
     halves = [HALVES[row % 2] for row in range(SENTENCES)]
-    write_table(folder / "corpus.parquet", pa.table({"id": ids, "split": halves}), {})
+    write_table(
+        folder / "corpus.parquet", pa.table({"id": ids, "split": halves, "text": texts}), made
+    )
     rows = split_rows(halves)
     with writing_hdf5(folder / "exemplars.h5", {}) as file:
         file["layer"] = np.arange(LAYERS)

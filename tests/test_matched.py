@@ -131,13 +131,13 @@ def test_counting_within_strata_is_that_of_a_plain_loop_however_many_neurons_at_
             drawn[neuron, strata.of[row]] += answers[row] >= 0
     marked = np.array([(answers[base & (strata.of == s)] == 1).sum(axis=0) for s in range(4)])
     whole = np.array([(answers[base & (strata.of == s)] >= 0).sum(axis=0) for s in range(4)])
-    every = matched_enrichment(counter, sets, strata, base, within=within)
+    every = matched_enrichment(counter, [sets], strata, base, within=within)
     np.testing.assert_allclose(every.p, matched_p(found, drawn, marked, whole, within=within))
     expected = (drawn * (marked / whole)).sum(axis=1)
     np.testing.assert_allclose(every.expected, np.where(np.isnan(every.p), np.nan, expected))
     assert 0 < np.isnan(every.p).mean() < 1
     monkeypatch.setattr("descry.labels.matched._COUNTS", 1)
-    one = matched_enrichment(counter, sets, strata, base, within=within)
+    one = matched_enrichment(counter, [sets], strata, base, within=within)
     np.testing.assert_allclose(one.p, every.p, rtol=1e-12)
 
 

@@ -1,6 +1,7 @@
 """What scores would be by chance: nulls that are known, p, and intervals that cover."""
 
 import os
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -10,10 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tallies import tally_of
 
+from descry.annotators.bitset import Answers
 from descry.evaluation.metrics import Cuts, rate
-from descry.evaluation.null_models import NULLS, Comparison, Side, means_of, scores
-from descry.labels.counting import random_sets
+from descry.evaluation.null_models import NULLS, means_of, scores
+from descry.evaluation.sides import Comparison, Side
+from descry.labels.assignment import SetCounter
+from descry.labels.matched import matched_enrichment
 from descry.labels.rules import Rule
+from descry.labels.strata import Strata
 
 NAN = float("nan")
 BY_OCCURRENCES = Rule("composition", "occurrences", 0.3)
@@ -21,7 +26,8 @@ BY_SENTENCES = Rule("composition", "sentences", 0.4)
 ENRICHED = Rule("enrichment", "sentences", 0.05)
 RULES = [BY_OCCURRENCES, BY_SENTENCES, ENRICHED]
 CUTS = Cuts((0.4,), 2, 2)
-HOW = {"permutations": 40, "bootstraps": 20, "seed": 0}
+Q_CUTS = Cuts((-np.log10(0.05), -np.log10(0.3)), 2, 2)
+HOW = {"permutations": 40, "seed": 0}
 NAMES = [score.name for score in CUTS.scores]
 JACCARD = NAMES.index("jaccard")
 
@@ -34,7 +40,27 @@ def sides(draw, rule=None):
     rows = st.permutations(range(sentences)).map(lambda order: order[:size])
     exemplars = np.array(draw(st.lists(rows, min_size=1, max_size=4)))
     sampled = draw(st.one_of(st.just(np.ones(sentences, dtype=bool)), hnp.arrays(bool, sentences)))
-    return Side(exemplars, answers, sampled, rule or draw(st.sampled_from(RULES)))
+    strata = draw(st.one_of(st.none(), hnp.arrays(np.int32, sentences, elements=st.integers(0, 2))))
+    rule = rule or draw(st.sampled_from(RULES))
+    return Side(exemplars, answers, sampled, rule, strata)
+
+
+def labels(side, cuts=CUTS):
+    """Bool [cuts, neurons, descriptors]."""
+    tags = side.labels(cuts)
+    return tags.spread(tags.bits).astype(bool)
+
+
+def enriched(side):
+    """What the stage label tests."""
+    number = len(side.answers)
+    of = np.zeros(number, dtype=np.int32) if side.strata is None else side.strata
+    strata = Strata(of, tuple("abc"))
+    counter, within = (
+        SetCounter(Answers.of(side.answers), np.ones(number, bool)),
+        side.sampled.all(),
+    )
+    return matched_enrichment(counter, [side.exemplars], strata, side.sampled, within=bool(within))
 
 
 def study(seed=0, planted=True, rule=BY_SENTENCES, neurons=15, descriptors=8, sentences=240):
@@ -69,74 +95,76 @@ def about_the_same(seed=0):
 
 @settings(max_examples=60)
 @given(sides(BY_SENTENCES), st.sampled_from(["occurrences", "sentences"]))
-def test_the_strength_of_a_composition_is_f_where_that_is_above_the_base_rate(side, by):
-    side = Side(side.exemplars, side.answers, side.sampled, Rule("composition", by, 0.3))
+def test_the_labels_of_a_composition_have_an_f_above_the_cut_and_the_base_rate(side, by):
+    side = replace(side, rule=Rule("composition", by, 0.3))
     found = tally_of(side.exemplars, side.answers, sampled=side.sampled)
-    expected = np.where(found.lift(by) <= 1, 0.0, found.f(by))
-    np.testing.assert_array_equal(side.strength, expected)
+    # A descriptor that the split has nowhere has no lift, and is no less of a label.
+    expected = (found.f(by) > 0.4) & ~(found.lift(by) <= 1)
+    np.testing.assert_array_equal(labels(side)[0], expected)
 
 
-@given(sides())
-def test_sentences_that_count_once_count_as_they_are(side):
-    found = side.weighted(np.ones(len(side.answers), dtype=np.int64))
-    np.testing.assert_allclose(found, side.strength)
-
-
-@given(sides(), st.data())
-def test_a_sentence_that_counts_twice_is_there_twice(side, data):
-    if side.rule.name == "enrichment":
-        return  # sets keep the size that they have
-    sentences = len(side.answers)
-    weights = data.draw(hnp.arrays(np.int64, sentences, elements=st.integers(0, 3)))
-    expected = np.full((len(side.exemplars), side.answers.shape[1]), NAN)
-    for row, members in zip(expected, side.exemplars, strict=True):
-        repeated = np.repeat(members, weights[members])[None]
-        if repeated.size:
-            row[:] = tally_of(repeated, side.answers).f(side.rule.frequency)[0]
-    many, stand = np.repeat(side.answers, weights, axis=0), np.repeat(side.sampled, weights)
-    if stand.any():
-        base = tally_of(np.zeros((1, 1), int), many, sampled=stand).base(side.rule.frequency)
-        expected[(base > 0) & (expected <= base)] = 0
-    np.testing.assert_allclose(side.weighted(weights), expected)
+@settings(deadline=None)
+@given(sides(ENRICHED))
+def test_the_labels_of_enrichment_have_a_q_below_the_cut(side):
+    tested = enriched(side)
+    for cut, found in zip((0.05, 0.3), labels(side, Q_CUTS), strict=True):
+        unsure = np.isclose(tested.q, cut)
+        assert (found == (tested.q < cut))[~unsure].all()
 
 
 @given(sides(ENRICHED))
-def test_enrichment_of_weighted_sentences_is_of_sets_of_the_same_size(side):
-    twice = side.weighted(np.full(len(side.answers), 2))
-    np.testing.assert_array_equal(np.isnan(twice), np.isnan(side.strength))
-    # Twice as many sentences to draw as many from: the tails of small sets are much the same.
-    assert (np.nan_to_num(twice) >= 0).all()
+def test_at_k_the_labels_of_enrichment_are_those_of_the_lowest_p_above_expectation(side):
+    tested = enriched(side)
+    tiers = side.labels(CUTS).tiers
+    count = tally_of(side.exemplars, side.answers).count
+    for row, p in enumerate(tested.p):
+        none = np.isnan(p) | (count[row] <= tested.expected[row] + 1e-9)
+        above = np.flatnonzero(~none)
+        lowest = {d for d in above if p[d] <= min(p[above]) * (1 + 1e-9)}
+        assert set(np.flatnonzero(tiers.of[row] == 0)) == lowest
 
 
-@given(st.integers(1, 40), st.data(), st.integers(0, 9))
-def test_random_sets_have_distinct_members_and_every_sentence_as_often(sentences, data, seed):
-    size, number = data.draw(st.integers(1, sentences)), data.draw(st.integers(1, 30))
-    found = random_sets(sentences, size, number, np.random.default_rng(seed))
-    assert found.shape == (number, size)
-    assert all(len(set(rows)) == size for rows in found.tolist())
-    assert 0 <= found.min() <= found.max() < sentences
-    of_a_shuffle = found[: sentences // size]
-    assert len(set(of_a_shuffle.ravel().tolist())) == of_a_shuffle.size
+@settings(deadline=None)
+@given(sides(), st.data())
+def test_labels_without_sentences_are_those_of_data_that_do_not_have_them(side, data):
+    left_out = data.draw(hnp.arrays(bool, len(side.answers)))
+    place = np.append(np.cumsum(~left_out) - 1, -1)
+    members = np.where(left_out[side.exemplars], -1, place[side.exemplars])
+    strata = None if side.strata is None else side.strata[~left_out]
+    if not (~left_out).any() or side.sampled.all() != side.sampled[~left_out].all():
+        return
+    rest = Side(members, side.answers[~left_out], side.sampled[~left_out], side.rule, strata)
+    one, other = side.without(left_out, Q_CUTS), rest.labels(Q_CUTS)
+    if side.rule.name == "composition":
+        np.testing.assert_array_equal(one.bits, other.bits)
+    np.testing.assert_array_equal(one.tiers.of == 0, other.tiers.of == 0)
 
 
-def test_over_many_random_sets_no_sentence_is_preferred():
-    found = random_sets(7, 3, 20_000, np.random.default_rng(0))
-    often = np.bincount(found.ravel(), minlength=7) / 20_000
-    assert often == pytest.approx([3 / 7] * 7, abs=0.02)
+@settings(deadline=None)
+@given(sides(), st.integers(0, 9))
+def test_a_draw_that_exchanges_nothing_has_the_labels_of_the_data(side, seed):
+    if not side.sampled.all():
+        side = replace(side, sampled=np.ones_like(side.sampled))
+    alone = replace(side, strata=np.arange(len(side.answers)))  # nobody to be exchanged with
+    rng = np.random.default_rng(seed)
+    keys, starts = rng.random(len(side.answers)), rng.random((len(side.exemplars), alone.number))
+    for drawn in (alone.permuted(keys, Q_CUTS), alone.random(keys, starts, Q_CUTS)):
+        np.testing.assert_array_equal(drawn.bits, alone.labels(Q_CUTS).bits)
+        np.testing.assert_array_equal(drawn.tiers.of, alone.labels(Q_CUTS).tiers.of)
 
 
-@given(sides(BY_SENTENCES), st.integers(0, 9))
-def test_permuted_answers_keep_their_base_rates(side, seed):
-    whole = np.arange(len(side.answers))[None]
-    of_all = Side(whole, side.answers, np.ones(whole.size, dtype=bool), side.rule)
-    np.testing.assert_array_equal(of_all.permuted(np.random.default_rng(seed)), of_all.strength)
-
-
-def test_permuted_answers_are_shuffled_each_for_themselves():
-    answers = np.repeat(np.arange(60)[:, None] % 2, 2, axis=1).astype(np.int8)
-    side = Side(np.arange(60)[:, None], answers, np.ones(60, dtype=bool), BY_SENTENCES)
-    one, other = side.permuted(np.random.default_rng(0)).T
-    assert not (one == other).all()
+@settings(deadline=None)
+@given(sides(), st.integers(0, 9))
+def test_a_draw_has_the_labels_of_data_with_its_answers(side, seed):
+    whole = replace(side, sampled=np.ones_like(side.sampled), answers=np.abs(side.answers))
+    keys = np.random.default_rng(seed).random(len(side.answers))
+    of = np.zeros(len(keys), int) if side.strata is None else side.strata
+    home = np.argsort(of, kind="stable")
+    shuffled = np.empty_like(whole.answers)
+    shuffled[home] = whole.answers[np.lexsort((keys, of))]
+    found, expected = whole.permuted(keys, Q_CUTS), replace(whole, answers=shuffled).labels(Q_CUTS)
+    np.testing.assert_array_equal(found.bits, expected.bits)
+    np.testing.assert_array_equal(found.tiers.of, expected.tiers.of)
 
 
 # nulls
@@ -146,7 +174,7 @@ def test_permuted_answers_are_shuffled_each_for_themselves():
 def test_the_value_is_that_of_the_labels_and_beside_it_is_every_null(rule):
     comparison = study(rule=rule)
     found = scores(comparison, CUTS, **HOW)
-    first, second = (CUTS.tag(s.strength) for s in (comparison.first, comparison.second))
+    first, second = (side.labels(CUTS) for side in (comparison.first, comparison.second))
     rated = rate(first, second)
     np.testing.assert_array_equal(found.value, rated.means)
     np.testing.assert_array_equal(found.value, means_of(comparison, CUTS))
@@ -170,7 +198,7 @@ def test_one_more_null_raises_the_highest_alone():
 
 def test_the_null_of_shuffled_neurons_is_the_mean_over_all_orders():
     comparison = study(neurons=4)
-    first, second = (CUTS.tag(s.strength) for s in (comparison.first, comparison.second))
+    first, second = (side.labels(CUTS) for side in (comparison.first, comparison.second))
     every = [rate(first, second.take(np.array(order))).means for order in permutations(range(4))]
     found = scores(comparison, CUTS, **HOW | {"permutations": 600}).nulls["shuffled neurons"]
     error = np.std(every, axis=0) / 600**0.5
@@ -219,9 +247,9 @@ def test_against_the_truth_about_the_same_sentences_answers_that_know_nothing_ar
 
 def test_answers_that_are_the_truth_are_so_of_random_sets_too():
     truth = study().second
-    found = scores(Comparison(truth, truth, same=True), CUTS, **HOW)
+    found = scores(Comparison(truth, truth, same=True), Cuts((0.2,), 2, 2), **HOW)
     assert found.value[JACCARD] == 1.0
-    np.testing.assert_array_equal(found.nulls["random sets"].mean[JACCARD], 1.0)
+    assert found.nulls["random sets"].mean[JACCARD] == pytest.approx(1.0)
     assert found.nulls["permuted descriptors"].mean[JACCARD] < 0.4
 
 
@@ -231,17 +259,57 @@ def test_the_interval_of_a_null_is_the_middle_of_its_draws():
         assert (chance.mean <= chance.high + 1e-12).all()
 
 
+def test_a_draw_without_any_label_has_not_reached_the_value():
+    comparison = study(rule=replace(ENRICHED, cut=0.01))
+    cuts = Cuts((-np.log10(0.01),), 2, 2)  # hardly a draw has a label at this rate
+    found = scores(comparison, cuts, **HOW)
+    assert found.value[JACCARD] > 0.5
+    for name in ("random sets", "permuted descriptors"):
+        chance = found.nulls[name]
+        assert chance.p[JACCARD] == pytest.approx(1 / 41)
+        assert chance.mean[JACCARD] < 0.05
+    assert found.p[JACCARD] == pytest.approx(1 / 41)
+
+
+def follows_length(comparison, rng):
+    """The same with labels that only length explains, and the strata of length."""
+    found = []
+    for side in (comparison.first, comparison.second):
+        length = np.arange(len(side.answers)) // 40
+        answers = rng.random(side.answers.shape) < 0.05 + 0.12 * length[:, None]
+        weights = np.exp(length) / np.exp(length).sum()
+        sets = [rng.choice(len(length), 20, replace=False, p=weights) for _ in range(15)]
+        found.append(replace(side, exemplars=np.array(sets), answers=answers.astype(np.int8)))
+        found[-1] = replace(found[-1], strata=length)
+    return Comparison(*found, same=False)
+
+
+@pytest.mark.parametrize("rule", [BY_SENTENCES, BY_OCCURRENCES])
+def test_what_the_strata_explain_is_chance(rule):
+    cuts = Cuts((0.4 if rule is BY_SENTENCES else 0.14,), 2, 2)
+    p, means = [], []
+    for seed in range(12):
+        comparison = follows_length(study(seed, rule=rule), np.random.default_rng(seed))
+        sides = (comparison.first, comparison.second)
+        plain = Comparison(*(replace(side, strata=None) for side in sides), same=False)
+        nulls = [scores(c, cuts, **HOW).nulls["permuted descriptors"] for c in (comparison, plain)]
+        p.append([null.p[JACCARD] for null in nulls])
+        means.append([null.mean[JACCARD] for null in nulls])
+    within, without = np.mean(means, axis=0)
+    if rule is BY_SENTENCES:
+        assert within > without + 0.2
+        assert np.mean(p, axis=0)[1] < 0.05
+    assert np.mean(p, axis=0)[0] > 0.25
+
+
 # intervals
 
 
 @pytest.mark.parametrize("rule", [BY_SENTENCES, ENRICHED])
 def test_intervals_cover_the_mean_of_data_that_are_drawn_anew(rule):
-    how = {"permutations": 1, "bootstraps": 40, "seed": 0}
     truth = np.mean([means_of(study(1000 + s, rule=rule), CUTS) for s in range(150)], axis=0)
-    found = [scores(study(seed, rule=rule), CUTS, **how) for seed in range(40)]
+    found = [scores(study(seed, rule=rule), CUTS, permutations=1, seed=0) for seed in range(40)]
     covered = np.mean([(f.low <= truth) & (truth <= f.high) for f in found], axis=0)
-    if rule is ENRICHED:  # whether any second label has q < 1 is one toss for all neurons
-        covered = covered[: NAMES.index("precision_at_k")]
     assert (covered >= 0.85).all()
 
 
@@ -306,7 +374,7 @@ def test_what_is_undefined_in_one_null_is_left_to_the_others():
 def test_one_neuron_has_no_other_to_be_held_against():
     found = scores(study(neurons=1), CUTS, **HOW)
     assert found.value[JACCARD] == 1.0
-    assert np.isnan(found.nulls["shuffled neurons"].mean).all()
+    assert tuple(found.nulls) == NULLS[:2]
     assert found.null()[JACCARD] < 0.5
     assert found.p[JACCARD] < 1.0
 

@@ -114,7 +114,6 @@ def test_dvc_changes_one_line_of_a_params_file_if_it_sets_one_value(tmp_path, na
         ("evaluate.rates", []),
         ("evaluate.rates", [0.05, 1]),
         ("evaluate.permutations", 0),
-        ("evaluate.bootstraps", 1),
         ("untrained.seed", -1),
         ("activations.device", "gpu"),
         ("activations.max_tokens", 7),
@@ -195,7 +194,7 @@ def test_a_value_of_another_type_is_named(changed, key, value):
         ("label.rule", "enrichment"),
         ("label.compose", 0),
         ("label.penalty", 1),
-        ("evaluate.bootstraps", 2),
+        ("evaluate.max_k", 2),
     ],
 )
 def test_a_value_in_range_is_taken_as_it_is(changed, key, value):

@@ -431,7 +431,8 @@ def test_one_neuron_of_a_large_table_takes_a_small_part_of_its_memory(tmp_path):
             for start in range(0, 4 * width, 250):
                 f = rng.random((250, 200))
                 drawn = {"f": f, "count": (f * 10).astype(np.int32), "base_rate": f, "lift": f}
-                drawn |= {"p": f, "q": f, "assigned": f > 0.99}
+                drawn |= dict.fromkeys(("expected", "p", "q", "p_unmatched", "q_unmatched"), f)
+                drawn["assigned"] = f > 0.99
                 neurons = Neurons((0, 1, 2, 3), width)
                 yield label_table("highest", split, neurons, start, descriptors, drawn)
 
@@ -483,4 +484,4 @@ def test_a_notebook_shows_texts_of_strangers_as_text(opened):
     )
     for of in (opened, neuron, opened.descriptors[HOSTILE]):
         assert repr(of).isprintable()
-    assert "f 1.00" in repr(neuron)
+    assert "(q " in repr(neuron)

@@ -30,11 +30,11 @@ from descry.errors import InputError
 from descry.io.csv_rows import Row, read_csv
 from descry.io.hashing import JSON, sha256_file
 from descry.io.json_files import read_json
-from descry.io.number_format import fixed
+from descry.io.number_format import fixed, small
 from descry.io.parquet import read_table, row_count
 from descry.io.read_provenance import provenance_of
 from descry.io.sanitize import printable
-from descry.labels.results import Labels, Numbers, neuron_labels, read_labels
+from descry.labels.results import REPLICATED, Labels, Numbers, neuron_labels, read_labels
 from descry.models.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ FILES = {
     "alignment.csv": "evaluate",
     "descriptors.csv": "evaluate",
     "correlation.csv": "evaluate",
+    "confounders.parquet": "evaluate",
     "label_scores.parquet": "evaluate",
     "scores.json": "score",
     "scores.csv": "score",
@@ -182,6 +183,11 @@ class Run:
     def label_scores(self) -> pa.Table:
         """label_scores.parquet: how well each label predicts the activations of its neuron."""
         return self.read("label_scores.parquet")
+
+    @cached_property
+    def confounders(self) -> pa.Table:
+        """confounders.parquet, a row a neuron and covariate: rho, rho_chance, exemplars, ..."""
+        return self.read("confounders.parquet")
 
     @cached_property
     def annotations(self) -> Annotations:
@@ -317,8 +323,18 @@ class NeuronLabel:
 
     @property
     def q(self) -> float | None:
-        """The false discovery rate at which the enrichment is significant, 0 to 1."""
+        """The false discovery rate at which the enrichment within strata is significant, 0 to 1."""
         return self.splits["all"].q
+
+    @property
+    def q_unmatched(self) -> float | None:
+        """The same among all sentences: what length and the like would make of it."""
+        return self.splits["all"].q_unmatched
+
+    @property
+    def replicated(self) -> bool:
+        """Whether each half of the corpus alone has p < .05 within strata."""
+        return all((one := self.splits[half].p) is not None and one < REPLICATED for half in HALVES)
 
     @property
     def in_both_halves(self) -> bool:
@@ -357,7 +373,9 @@ class Neuron:
 
     @cached_property
     def numbers(self) -> dict[str, dict[str, Numbers]]:
-        """Its rows of labels.parquet, by descriptor and split; the most frequent descriptor first.
+        """Its rows of labels.parquet, by descriptor and split; the surest descriptor first.
+
+        The surest has the lowest p within strata in the whole corpus.
 
         They are read by themselves, however large the file is.
         """
@@ -367,15 +385,26 @@ class Neuron:
                 f"{self.run.path('labels.parquet')}: no labels of {self.end} activations"
             )
         of_end = found[self.end]
-        return {
-            name: of_end[name] for name in sorted(of_end, key=lambda c: -(of_end[c]["all"].f or 0))
-        }
+        return {name: of_end[name] for name in sorted(of_end, key=lambda c: of_end[c]["all"].order)}
 
     @property
     def labels(self) -> list[NeuronLabel]:
-        """Its labels in the whole corpus, the most frequent first; none where it is silent."""
+        """Its labels in the whole corpus, the surest first; none where it is silent."""
         every = self.numbers.items()
         return [NeuronLabel(name, splits) for name, splits in every if splits["all"].assigned]
+
+    @property
+    def explained(self) -> list[str]:
+        """Descriptors that would be labels but for the strata, which explain them."""
+        fdr = float(self.run.provenance("labels.parquet")["params"]["fdr"])
+        return [name for name, splits in self.numbers.items() if splits["all"].explained(fdr)]
+
+    @cached_property
+    def confounders(self) -> pa.Table:
+        """What it follows beside topics, a row a covariate: rho, rho_chance, exemplars, ..."""
+        return self.run.read("confounders.parquet", where=self._rows).drop_columns(
+            ["layer", "neuron"]
+        )
 
     @cached_property
     def sets(self) -> NeuronExemplars:
@@ -464,7 +493,7 @@ class Neuron:
         return f"<Neuron {self._title()}>"
 
     def _title(self) -> str:
-        said = [f"{printable(one.descriptor)} (f {fixed(one.f, 2)})" for one in self.labels]
+        said = [f"{printable(one.descriptor)} (q {small(one.q)})" for one in self.labels]
         end = "" if self.end == HIGHEST else f", {self.end} activations"
         return f"{self.name}{end}: {', '.join(said) or self.silent or 'no label'}"
 
@@ -472,9 +501,10 @@ class Neuron:
         labels = [
             (
                 one.descriptor,
-                fixed(one.f),
+                small(one.q),
+                small(one.q_unmatched),
                 fixed(one.lift, 1),
-                "yes" if one.in_both_halves else "no",
+                "yes" if one.replicated else "no",
             )
             for one in self.labels
         ]
@@ -483,9 +513,9 @@ class Neuron:
             (fixed(row["activation"]), row["text"], ", ".join(row["descriptors"])) for row in some
         ]
         shown = f"{len(rows)} of {len(self.exemplars)} exemplars"
-        return _html(self._title(), ("label", "f", "lift", "both halves"), labels) + _html(
-            shown, ("activation", "sentence", "descriptors"), rows
-        )
+        columns = "label", "q", "q unmatched", "lift", "both halves"
+        sentences = _html(shown, ("activation", "sentence", "descriptors"), rows)
+        return _html(self._title(), columns, labels) + sentences
 
 
 @dataclass(frozen=True, eq=False, repr=False)

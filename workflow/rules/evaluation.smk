@@ -21,6 +21,7 @@ rule evaluate:
         alignment="results/alignment.csv",
         descriptors="results/descriptors.csv",
         correlation="results/correlation.csv",
+        followed="results/confounders.parquet",
         scored="results/label_scores.parquet",
         brief="results/summary.yaml",
     log:

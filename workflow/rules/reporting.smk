@@ -68,6 +68,7 @@ rule report:
         alignment="results/alignment.csv",
         descriptors="results/descriptors.csv",
         correlation="results/correlation.csv",
+        followed="results/confounders.parquet",
         scored="results/label_scores.parquet",
         scores="results/scores.json",
         trials="results/scores.csv",

@@ -1,7 +1,7 @@
 """Which labels of a run are compared, and the tables of what is found."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,22 +11,33 @@ from descry.activations.exemplar_files import read_exemplars
 from descry.annotators.annotations import Annotations
 from descry.corpus.splits import HALVES, SPLITS
 from descry.evaluation.metrics import Cuts
-from descry.evaluation.null_models import Comparison, Scores, Side
+from descry.evaluation.null_models import Scores
+from descry.evaluation.sides import Comparison, Side
 from descry.io.csv_rows import Row
 from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching
 
 UNTRAINED = "random weights"
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What the labels of one end are made of, whatever model's exemplars."""
+    """What the labels of one end are made of, whatever model's exemplars.
+
+    Attributes:
+        rows: of each split, int [sentences].
+        asked: by name of a truth, bool [sentences], those that it is about.
+        matching: what labels are matched on.
+        of_sentences: the covariates that it names, of all sentences.
+    """
 
     b: Annotations
     rows: dict[str, np.ndarray]
     asked: dict[str, np.ndarray]
     rule: Rule
+    matching: Matching
+    of_sentences: Mapping[str, np.ndarray]
 
     def comparisons(
         self, exemplars: Path, end: str, truths: dict[str, np.ndarray]
@@ -70,12 +81,15 @@ class Comparisons:
             about: bool [sentences], those that they are about.
         """
         answers = self.b.answer if answers is None else answers
-        kept = np.zeros(len(answers), dtype=bool)
-        kept[self.rows[split]] = True
-        kept &= self.b.asked if about is None else about & self.b.asked
-        within = np.flatnonzero(kept)
+        part = np.zeros(len(answers), dtype=bool)
+        part[self.rows[split]] = True
+        if about is not None:
+            part &= about
+        within = np.flatnonzero(part & self.b.asked)
         members = np.where(exemplars >= 0, np.searchsorted(within, exemplars), exemplars)
-        return Side(members, answers[within], self.b.sampled[within], self.rule)
+        strata = self.matching.strata(self.of_sentences, np.flatnonzero(part), self.b.sampled)
+        own = answers[within], self.b.sampled[within], self.rule, strata.of[within]
+        return Side(members, *own)
 
 
 @dataclass(frozen=True)

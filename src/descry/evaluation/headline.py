@@ -6,11 +6,14 @@ the same sentences (*supported*). Beside the share stands what it is for the sam
 other neurons: with labels that say nothing of their neurons, the two are equal.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
 from descry.activations.nan_stats import ratio
+from descry.activations.top_k import HIGHEST
 from descry.corpus.splits import HALVES, other_half
 from descry.evaluation.agreement import wilson
 from descry.evaluation.relabelled import Labelling
@@ -18,6 +21,7 @@ from descry.io.csv_rows import Row
 from descry.labels.results import Labels
 
 LEVEL = 0.05  # of p, below which a label is borne out
+ANNOTATOR = "annotator"
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,65 @@ def supported(labels: Labels, labelling: Labelling, sets: np.ndarray, truth: np.
     known = (truth >= 0).any(axis=0)
     p = labelling.numbers(sets, truth[:, known])["p"]
     return asdict(borne_out(_flat(labels.splits["all"].assigned)[None][..., known], p[None]))
+
+
+def headline(
+    labels: Labels,
+    chance: Any,
+    by: Mapping[str, Labelling],
+    said: Mapping[str, np.ndarray],
+    sets: np.ndarray,
+    copies: np.ndarray | None,
+) -> Row:
+    """The first numbers of one end: labels that are replicated, supported, and false.
+
+    Args:
+        chance: the labels of random sets, as stage label counts them.
+        by: how sentences are labelled by the annotator, and by each truth.
+        said: the answers of each, int8 [sentences, descriptors].
+        sets, copies: exemplars of the target, and of its copy with random weights: int [neurons,
+            size], rows of the answers.
+    """
+    false: Row = {"labels": int(labels.splits["all"].assigned.sum()), "random_sets": chance}
+    if copies is not None:
+        found = by[ANNOTATOR].labels(copies, said[ANNOTATOR])
+        false["random_weights"] = int(found.sum())
+    truths = {name: answers for name, answers in said.items() if name != ANNOTATOR}
+    return {
+        "replicated": replicated(labels),
+        "supported": {
+            name: supported(labels, by[name], sets, answers) for name, answers in truths.items()
+        },
+        "false_labels": false,
+    }
+
+
+def first_words(headlines: Mapping[str, Row]) -> dict[str, object]:
+    """What the terminal shows first.
+
+    Args:
+        headlines: by end.
+    """
+    told: dict[str, object] = {}
+    for end, found in headlines.items():
+        of = "" if end == HIGHEST else f"{end}: "
+        rows = {"replicated in the other half": found["replicated"]}
+        rows |= {f"supported by {name}": row for name, row in found["supported"].items()}
+        for name, row in rows.items():
+            told[f"{of}{name}"] = (
+                f"{row['value']:.3f} of {row['labels']:,} labels, 95% {row['low']:.3f} to"
+                f" {row['high']:.3f}, the same on other neurons {row['base']:.3f}"
+            )
+        false = found["false_labels"]
+        if random := false["random_sets"]:
+            told[f"{of}labels of random sets of the same strata"] = (
+                f"{random['random_labels']:.2f} a draw, any in {random['random_any']:.0%} of draws"
+            )
+        if "random_weights" in false:
+            told[f"{of}labels of random weights"] = (
+                f"{false['random_weights']:,}, of the target {false['labels']:,}"
+            )
+    return told
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

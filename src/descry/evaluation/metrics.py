@@ -27,12 +27,13 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where f is cut into labels.
+    """Where labels are cut.
 
     Attributes:
-        thresholds: labels are the descriptors with f(c) > t.
-        max_k: for K = 1 ... max_k they are the K most frequent, of those that occur.
-        truth_top: at K the truth is so many of the most frequent (section 5.1).
+        thresholds: labels are the descriptors that are stronger than t.
+        max_k: for K = 1 ... max_k they are the K highest of those above 0. Where some are equal
+            at the cut, a score is its expected value over all their orders.
+        truth_top: at K the truth is so many of the highest (section 5.1), likewise.
     """
 
     thresholds: tuple[float, ...]
@@ -45,50 +46,98 @@ class Cuts:
         by_t = [Score(name, t) for name in BY_THRESHOLD for t in self.thresholds]
         return by_t + [Score(name, k) for name in BY_RANK for k in range(1, self.max_k + 1)]
 
-    def tag(self, f: np.ndarray) -> "Tags":
+    def tag(self, strength: np.ndarray, order: np.ndarray | None = None) -> "Tags":
         """The labels at every cut.
 
         Args:
-            f: float [neurons, descriptors]; NaN is no label.
+            strength: float [neurons, descriptors]; NaN is no label.
+            order: likewise, by which the highest are told, if not by that.
         """
-        known = np.nan_to_num(f)
-        cuts = [known > t for t in self.thresholds]
-        first = _first(known, max(self.max_k, self.truth_top))
-        cuts += [first[k] for k in (*range(1, self.max_k + 1), self.truth_top)]
-        return Tags(self, _packed(np.stack(cuts)), f.shape[1])
+        known = np.nan_to_num(strength)
+        cuts = np.stack([known > t for t in self.thresholds])
+        ranked = known if order is None else np.nan_to_num(order)
+        tiers = Tiers.of_values(ranked, max(self.max_k, self.truth_top))
+        return Tags(self, _packed(cuts), tiers, known.shape[1])
 
 
-def _first(f: np.ndarray, most: int) -> list[np.ndarray]:
-    """The k most frequent of those that occur, for k = 0 ... most: bool like `f`.
+@dataclass(frozen=True)
+class Tiers:
+    """The highest descriptors of each neuron: equal ones are one tier.
 
-    Ties: the earlier descriptor. Taken one by one, which is faster than to sort a few columns.
+    Attributes:
+        of: int8 [neurons, descriptors], 0 for the highest tier; the number of tiers where a
+            descriptor is in none.
+        sizes: int64 [neurons, tiers].
     """
-    left, rows = f.copy(), np.arange(len(f))
-    found = [np.zeros(f.shape, dtype=bool)]
-    for _ in range(most):
-        best = left.argmax(axis=1)
-        taken = found[-1].copy()
-        taken[rows, best] |= left[rows, best] > 0
-        left[rows, best] = -np.inf
-        found.append(taken)
-    return found
+
+    of: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of_values(cls, values: np.ndarray, most: int) -> "Tiers":
+        """Those that hold the `most` highest above 0; `values` is float [neurons, descriptors]."""
+        left = values.copy()
+        of = np.full(values.shape, most, dtype=np.int8)
+        sizes = np.zeros((len(values), most), dtype=np.int64)
+        for tier in range(most):
+            best = left.max(axis=1, keepdims=True, initial=0.0)
+            own = (left == best) & (best > 0)
+            of[own], left[own] = tier, 0.0
+            sizes[:, tier] = np.count_nonzero(own, axis=1)
+        return cls(of, sizes)
+
+    def take(self, neurons: np.ndarray) -> "Tiers":
+        """Those of some neurons, in that order."""
+        return Tiers(self.of[neurons], self.sizes[neurons])
+
+    def within(self, k: int) -> np.ndarray:
+        """Chance of a descriptor of a tier to be among the k highest: float64 [neurons, tiers]."""
+        above = np.cumsum(self.sizes, axis=1) - self.sizes
+        return np.asarray(np.clip((k - above) / np.maximum(self.sizes, 1), 0.0, 1.0))
+
+    def number(self, k: int) -> np.ndarray:
+        """How many the k highest are: int64 [neurons], fewer where not so many are above 0."""
+        return np.asarray(np.minimum(self.sizes.sum(axis=1), k))
+
+    def chances(self, k: int) -> np.ndarray:
+        """Chance of each descriptor to be among the k highest: float64 [neurons, descriptors]."""
+        padded = np.pad(self.within(k), ((0, 0), (0, 1)))
+        return np.take_along_axis(padded, self.of.astype(np.intp), axis=1)
+
+    def sums(self, weights: np.ndarray) -> np.ndarray:
+        """The sum of `weights` [neurons, descriptors] over each tier: float64 [neurons, tiers]."""
+        neurons, tiers = self.sizes.shape
+        cells = self.of + np.arange(neurons)[:, None] * (tiers + 1)
+        found = np.bincount(cells.ravel(), weights.ravel(), minlength=neurons * (tiers + 1))
+        return found.reshape(neurons, tiers + 1)[:, :tiers]
 
 
 @dataclass(frozen=True)
 class Tags:
-    """The labels of all neurons at every cut, a bit each: uint64 [cuts, neurons, words]."""
+    """The labels of all neurons at every cut.
+
+    Attributes:
+        bits: at the thresholds, a bit each: uint64 [thresholds, neurons, words].
+        tiers: for the cuts at K.
+    """
 
     cuts: Cuts
     bits: np.ndarray
+    tiers: Tiers
     descriptors: int
 
     def take(self, neurons: np.ndarray) -> "Tags":
         """The labels of some neurons, in that order."""
-        return Tags(self.cuts, self.bits[:, neurons], self.descriptors)
+        return Tags(self.cuts, self.bits[:, neurons], self.tiers.take(neurons), self.descriptors)
+
+    @property
+    def neurons(self) -> int:
+        """How many there are."""
+        return int(self.bits.shape[1])
 
     @cached_property
     def sizes(self) -> np.ndarray:
-        """Labels of each neuron: int64 [cuts, neurons]."""
+        """Labels of each neuron: int64 [thresholds, neurons]."""
         return _counted(self.bits)
 
     @cached_property
@@ -96,10 +145,14 @@ class Tags:
         """Neurons that have each descriptor: int64 [thresholds, descriptors]."""
         return np.asarray(self.spread(self.bits).sum(axis=1, dtype=np.int64))
 
+    @cached_property
+    def true_chances(self) -> np.ndarray:
+        """As the truth at K: float64 [neurons, descriptors]."""
+        return self.tiers.chances(self.cuts.truth_top)
+
     def spread(self, bits: np.ndarray) -> np.ndarray:
-        """Bits at the thresholds as uint8 [thresholds, neurons, descriptors]."""
-        at_thresholds = bits[: len(self.cuts.thresholds)].view(np.uint8)
-        used = np.ascontiguousarray(at_thresholds[..., : -(-self.descriptors // 8)])
+        """Such bits as uint8 [thresholds, neurons, descriptors]."""
+        used = np.ascontiguousarray(bits.view(np.uint8)[..., : -(-self.descriptors // 8)])
         return np.unpackbits(used, axis=-1, count=self.descriptors, bitorder="little")
 
 
@@ -128,11 +181,13 @@ class Rated:
         by_neuron: float64 [scores of neurons, neurons], NaN where undefined: all but
             `jaccard_by_descriptor`, in the order of `Cuts.scores`.
         by_descriptor: float64 [thresholds, descriptors], Jaccard of the sets of neurons.
+        either: int64 [thresholds, descriptors], neurons that have the descriptor on either side.
     """
 
     cuts: Cuts
     by_neuron: np.ndarray
     by_descriptor: np.ndarray
+    either: np.ndarray
 
     def values(self) -> Iterator[np.ndarray]:
         """Each score's values, in the order of `Cuts.scores`."""
@@ -155,46 +210,65 @@ def rate(predicted: Tags, truth: Tags) -> Rated:
     that are predicted; jaccard: of either that are both (section 5.3), and by descriptor, of its
     sets of neurons.
     """
-    n = len(predicted.cuts.thresholds)
-    both = predicted.bits[:n] & truth.bits[:n]
-    shared, first, second = _counted(both), predicted.sizes[:n], truth.sizes[:n]
+    both = predicted.bits & truth.bits
+    shared, first, second = _counted(both), predicted.sizes, truth.sizes
     by_t = [ratio(shared, first), ratio(shared, second), ratio(shared, first + second - shared)]
-    # At K the truth is the last cut, whatever K is.
-    hits = _counted(predicted.bits[n:-1] & truth.bits[-1:])
-    by_k = [
-        ratio(hits, predicted.sizes[n:-1]),
-        ratio(hits, np.broadcast_to(truth.sizes[-1:], hits.shape)),
-    ]
     met = predicted.spread(both).sum(axis=1, dtype=np.int64)
-    by_descriptor = ratio(met, predicted.carriers + truth.carriers - met)
-    return Rated(predicted.cuts, np.concatenate(by_t + by_k), by_descriptor)
+    either = predicted.carriers + truth.carriers - met
+    by_k = _at_k(predicted.tiers, truth.tiers, truth.true_chances, predicted.cuts)
+    return Rated(predicted.cuts, np.concatenate(by_t + by_k), ratio(met, either), either)
 
 
-def resampled(predicted: Tags, truth: Tags, weights: np.ndarray) -> np.ndarray:
-    """All scores with neurons resampled: float64 [draws, scores].
+def _at_k(said: Tiers, true: Tiers, chances: np.ndarray, cuts: Cuts) -> list[np.ndarray]:
+    """P@K, then R@K, for every K: float64 [max_k, neurons] each.
 
-    Args:
-        weights: [draws, neurons], how often each neuron is drawn.
+    The orders of equal descriptors are independent on the two sides: the expected number of hits
+    is a sum of products of chances. The numbers of labels do not depend on the orders.
     """
-    n = len(predicted.cuts.thresholds)
-    of_neurons = rate(predicted, truth).by_neuron
-    defined = ~np.isnan(of_neurons)
-    of_neurons = ratio(
-        weights @ np.where(defined, of_neurons, 0.0).T, weights @ defined.T.astype(np.float64)
-    )
-    spread = [
-        tags.spread(bits).astype(np.float64)
-        for tags, bits in (
-            (predicted, predicted.bits[:n] & truth.bits[:n]),
-            (predicted, predicted.bits),
-            (truth, truth.bits),
-        )
+    sums, steps = said.sums(chances), range(1, cuts.max_k + 1)
+    hits = np.stack([(sums * said.within(k)).sum(axis=1) for k in steps])
+    of_said = np.stack([said.number(k) for k in steps])
+    return [ratio(hits, of_said), ratio(hits, true.number(cuts.truth_top)[None])]
+
+
+def without_one(predicted: Tags, truth: Tags) -> np.ndarray:
+    """Every score without each neuron in turn: float64 [scores, neurons]."""
+    rated = rate(predicted, truth)
+    known = ~np.isnan(rated.by_neuron)
+    total = np.where(known, rated.by_neuron, 0.0)
+    rest = known.sum(axis=1, keepdims=True) - known
+    of_neurons = ratio(total.sum(axis=1, keepdims=True) - total, rest)
+    both, either = predicted.bits & truth.bits, predicted.bits | truth.bits
+    met, any_of = (tags.spread(bits) for tags, bits in ((predicted, both), (truth, either)))
+    of_descriptors = [
+        means(ratio(m.sum(axis=0, dtype=np.int64) - m, e.sum(axis=0, dtype=np.int64) - e), axis=1)
+        for m, e in zip(met, any_of, strict=True)
     ]
-    met, first, second = (np.einsum("bn,tnd->btd", weights, part, optimize=True) for part in spread)
-    similar = ratio(met, first + second - met)
-    by_descriptor = means(similar, axis=2).reshape(len(weights), -1)
-    parts = np.split(of_neurons, [3 * n], axis=1)
-    return np.concatenate([parts[0], by_descriptor, parts[1]], axis=1)
+    parts = np.split(of_neurons, [3 * len(rated.cuts.thresholds)])
+    return np.concatenate([parts[0], np.stack(of_descriptors), parts[1]])
+
+
+def influences(predicted: Tags, truth: Tags, at: Rated) -> np.ndarray:
+    """What each neuron adds to the difference of every score from that of `at`, in first order.
+
+    float64 [scores, neurons]; 0 for a score that `at` does not define. A mean over the defined
+    neurons is a ratio of sums; so is the Jaccard similarity of a descriptor.
+    """
+    n = len(at.cuts.thresholds)
+    own = rate(predicted, truth).by_neuron
+    centre, number = means(at.by_neuron, axis=1), (~np.isnan(at.by_neuron)).sum(axis=1)
+    of_neurons = np.nan_to_num(own - centre[:, None]) / np.maximum(number, 1)[:, None]
+    both, either = predicted.bits & truth.bits, predicted.bits | truth.bits
+    met, any_of = predicted.spread(both), predicted.spread(either)
+    of_descriptors = np.zeros((n, own.shape[1]))
+    for t, similar in enumerate(at.by_descriptor):
+        known = ~np.isnan(similar)
+        if known.any():
+            weights = 1 / (known.sum() * at.either[t, known])
+            of_descriptors[t] = met[t][:, known] @ weights
+            of_descriptors[t] -= any_of[t][:, known] @ (weights * similar[known])
+    parts = np.split(of_neurons, [3 * n])
+    return np.concatenate([parts[0], of_descriptors, parts[1]])
 
 
 def pearson(answers: np.ndarray) -> np.ndarray:

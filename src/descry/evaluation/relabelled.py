@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from descry.activations.nan_stats import ratio
+from descry.annotators.annotations import Annotations
 from descry.annotators.bitset import Answers
 from descry.io.csv_rows import Row
 from descry.io.prefetch import cores, map_ahead
@@ -45,18 +46,19 @@ class Labelling:
     def of(
         cls,
         label: Mapping[str, Any],
-        matching: Matching,
+        b: Annotations,
+        about: np.ndarray,
         covariates: Mapping[str, np.ndarray],
-        asked: np.ndarray,
-        sampled: np.ndarray,
     ) -> "Labelling":
         """As the section of stage label has it.
 
         Args:
+            b: says which sentences were asked about, and which of them stand for the rest.
+            about: bool [sentences], those that the answers are about.
             covariates: that sentences are matched on, of all sentences.
         """
-        strata = matching.strata(covariates, np.flatnonzero(asked), sampled)
-        return cls(Rule.of(label), label["top_k"], asked, sampled, strata)
+        strata = Matching.of(label).strata(covariates, np.flatnonzero(about), b.sampled)
+        return cls(Rule.of(label), label["top_k"], b.asked & about, b.sampled & about, strata)
 
     def numbers(self, exemplars: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of labels.parquet, each [neurons, descriptors].

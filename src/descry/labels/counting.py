@@ -1,7 +1,5 @@
 """Counts over many sets of sentences at once: what every frequency and every null is made of."""
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from descry.annotators.bitset import BitMatrix
@@ -10,6 +8,41 @@ _WORD = 64  # bits
 _MOST = 255  # members whose flags add up within a byte
 _BITS = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
 _FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a word
+
+
+class Fields:
+    """Numbers of several columns in one 64-bit word, in fields that no sum of theirs can overflow.
+
+    So many times fewer numbers are read and added. Differences of words are those of the fields.
+
+    Args:
+        columns: how many.
+        most: the largest sum.
+    """
+
+    def __init__(self, columns: int, most: int) -> None:
+        self._columns, self._bits = columns, max(1, most.bit_length())
+        self._each = _WORD // self._bits
+
+    def pack(self, numbers: np.ndarray) -> np.ndarray:
+        """Bool or non-negative integers [rows, columns] as uint64 [rows, words]."""
+        packed = np.zeros((len(numbers), -(-self._columns // self._each)), dtype=np.uint64)
+        for column in range(self._columns):
+            word, shift = self._place(column)
+            packed[:, word] |= numbers[:, column].astype(np.uint64) << shift
+        return packed
+
+    def unpack(self, packed: np.ndarray) -> np.ndarray:
+        """Sums of packed rows, uint64 [sums, words], as int64 [sums, columns]."""
+        found = np.empty((len(packed), self._columns), dtype=np.int64)
+        mask = np.uint64((1 << self._bits) - 1)
+        for column in range(self._columns):
+            word, shift = self._place(column)
+            found[:, column] = (packed[:, word] >> shift) & mask
+        return found
+
+    def _place(self, column: int) -> tuple[int, np.uint64]:
+        return column // self._each, np.uint64(self._bits * (column % self._each))
 
 
 class SparseSets:
@@ -33,59 +66,15 @@ class SparseSets:
     def sums(self, flags: np.ndarray) -> np.ndarray:
         """The sum of each column over each set: int64 [neurons, columns].
 
-        Several columns share a 64-bit word, in fields that no sum can overflow: so many times fewer
-        numbers are read and added.
-
         Args:
             flags: bool or small non-negative integers [sentences, columns].
         """
-        columns = flags.shape[1]
-        bits = max(1, (self.size * int(flags.max(initial=0))).bit_length())
-        each = _WORD // bits
-        words = -(-columns // each)
-        packed = np.zeros((len(flags), words), dtype=np.uint64)
-        for column in range(columns):
-            shift = np.uint64(bits * (column % each))
-            packed[:, column // each] |= flags[:, column].astype(np.uint64) << shift
-        summed = np.asarray(self._member @ packed)
-        mask = np.uint64((1 << bits) - 1)
-        found = np.empty((len(summed), columns), dtype=np.int64)
-        for column in range(columns):
-            shift = np.uint64(bits * (column % each))
-            found[:, column] = (summed[:, column // each] >> shift) & mask
-        return found
+        fields = Fields(flags.shape[1], self.size * int(flags.max(initial=0)))
+        return fields.unpack(self.packed_sums(fields.pack(flags)))
 
-
-def random_sets(sentences: int, size: int, number: int, rng: np.random.Generator) -> np.ndarray:
-    """Random sets of `size` different sentences: int [number, size].
-
-    Cut from whole shuffles of the sentences, so that sets out of one shuffle share none.
-    """
-    each = sentences // size
-    shuffles = [rng.permutation(sentences)[: each * size] for _ in range(-(-number // each))]
-    return np.concatenate(shuffles).reshape(-1, size)[:number]
-
-
-def random_pools(
-    sentences: int, sizes: np.ndarray, pool: int, most: int, rng: np.random.Generator
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Random sets of the sizes that neurons' sets have, size by size.
-
-    Args:
-        sizes: of the neurons' sets, int [neurons], above 0.
-        pool: how many sets there are, at least, of all sizes together.
-        most: neurons of a size for which there is a set each, at least.
-
-    Yields:
-        the neurons of a size, and int [sets, highest size], -1 behind the end of a smaller set.
-    """
-    distinct = np.unique(sizes)
-    for size in distinct.tolist():
-        neurons = np.flatnonzero(sizes == size)
-        number = max(min(len(neurons), most), -(-pool // len(distinct)))
-        members = np.full((number, int(distinct[-1])), -1)
-        members[:, :size] = random_sets(sentences, size, number, rng)
-        yield neurons, members
+    def packed_sums(self, packed: np.ndarray) -> np.ndarray:
+        """The sum of packed rows (see `Fields`) over each set: uint64 [neurons, words]."""
+        return np.asarray(self._member @ packed)
 
 
 class MatchedDraws:

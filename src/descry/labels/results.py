@@ -15,6 +15,8 @@ from descry.io.read_provenance import provenance_of
 from descry.io.readable import unreadable
 from descry.models.neurons import Neurons
 
+REPLICATED = 0.05  # p within strata, below which a half confirms a label that it did not choose
+
 
 @dataclass(frozen=True)
 class Numbers:
@@ -30,6 +32,11 @@ class Numbers:
     q: float | None
     p_unmatched: float | None
     q_unmatched: float | None
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """What descriptors are ordered by: the surest first, of equals the most frequent."""
+        return (1.0 if self.p is None else self.p), -(self.f or 0.0)
 
     def explained(self, fdr: float) -> bool:
         """Whether the strata explain what would else be a discovery."""

@@ -12,29 +12,12 @@ from typing import Any, Literal
 import numpy as np
 
 from descry.activations.nan_stats import ratio
-from descry.labels.assignment import Frequency, SetCounts, assign, broad_descriptors, shares
+from descry.labels.assignment import Frequency, SetCounts, assign, broad_descriptors
 from descry.labels.enrichment import enrichment, strength
 from descry.labels.matched import Matched
 
 _NEAR = 1.25  # times the average share: a cut below it tells little
 RuleName = Literal["composition", "enrichment"]
-
-
-@dataclass(frozen=True)
-class ExemplarCounts:
-    """What a rule looks at.
-
-    Attributes:
-        yes, answered: int64 [neurons, descriptors], exemplars with Yes, and with an answer.
-        base_yes, base_answered: int64 [descriptors], of the sentences that stand for the split.
-        within: whether the exemplars are among those sentences.
-    """
-
-    yes: np.ndarray
-    answered: np.ndarray
-    base_yes: np.ndarray
-    base_answered: np.ndarray
-    within: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,19 +43,6 @@ class Rule:
     def of_occurrences(self) -> bool:
         """Whether f is a share of occurrences: then it does not matter how many have an answer."""
         return self.name == "composition" and self.frequency == "occurrences"
-
-    def strength(self, counts: ExemplarCounts) -> np.ndarray:
-        """How strong each descriptor is: float64 [neurons, descriptors], NaN where undefined.
-
-        0 where it is no more frequent than in the split as a whole: that is no label at any cut.
-        """
-        f = shares(counts.yes, counts.answered, self.frequency)
-        base = counts.base_yes, counts.base_answered
-        of_split = shares(base[0][None], base[1][None], self.frequency)
-        if self.name == "composition":
-            return above_base(f, f, of_split)
-        q = enrichment(counts.yes, counts.answered, *base, counts.within).q
-        return above_base(strength(q), f, of_split)
 
     def bound(self, cut: float) -> float:
         """The strength above which a descriptor is assigned at a cut."""

@@ -48,7 +48,7 @@ class Matching:
     @classmethod
     def of(cls, label: Mapping[str, Any]) -> "Matching":
         """What the section of stage label names."""
-        return cls(tuple(label["strata"]), label["strata_parts"])
+        return cls(tuple(label["strata"] or ()), label["strata_parts"])
 
     def strata(
         self, covariates: Mapping[str, np.ndarray], rows: np.ndarray, sampled: np.ndarray

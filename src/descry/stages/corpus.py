@@ -27,7 +27,7 @@ class Corpus(Section):
 
     reviews: Place
     text_fields: Annotated[list[str], Field(min_length=1)]
-    columns: list[str]
+    columns: list[str] | None
     per_category: Count
     min_words: Count
     max_words: Count
@@ -42,8 +42,8 @@ class Corpus(Section):
             raise crossed(
                 f"corpus.min_words {self.min_words} is more than corpus.max_words {self.max_words}"
             )
-        every = [*_SCHEMA.names, *self.columns]
-        if twice := [name for name in self.columns if every.count(name) > 1]:
+        every = [*_SCHEMA.names, *(self.columns or ())]
+        if twice := [name for name in self.columns or () if every.count(name) > 1]:
             raise crossed(f"corpus.columns: the corpus has a column {twice[0]} already")
         return self
 
@@ -68,7 +68,7 @@ def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> di
     with spilling() as database:
         kept = select(
             read_reviews(
-                files, params.text_fields, params.max_invalid, dropped, noted, params.columns
+                files, params.text_fields, params.max_invalid, dropped, noted, params.columns or ()
             ),
             database,
             per_category=params.per_category,
@@ -91,7 +91,7 @@ def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> di
         made = provenance("corpus", params.model_dump(), files, PACKAGES) | {"dropped": counts}
         notes = _notes(noted)
         made |= {"noted": notes} if notes else {}
-        schema = pa.schema([*_SCHEMA, *((name, pa.string()) for name in params.columns)])
+        schema = pa.schema([*_SCHEMA, *((name, pa.string()) for name in params.columns or ())])
         write_batches(corpus, schema, _groups(chain([first], sentences), schema), made)
     beside = passed_over([*reviews, Path(params.reviews)], files)
     kept_now = {"kept": row_count(corpus, "corpus")}

@@ -14,6 +14,7 @@ from descry.activations.exemplar_files import (
     has_exemplars,
     read_ends,
     read_exemplars,
+    read_neurons,
     read_tokens,
 )
 from descry.activations.nan_stats import mean
@@ -22,7 +23,7 @@ from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import one_sided
-from descry.corpus.covariates import TOKENS, covariates
+from descry.corpus.covariates import covariates
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
@@ -35,8 +36,9 @@ from descry.evaluation.agreement import (
     table,
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
+from descry.evaluation.confounders import by_layer, confounders
 from descry.evaluation.gold import read_gold, unused_gold
-from descry.evaluation.headline import replicated, supported
+from descry.evaluation.headline import ANNOTATOR, first_words, headline
 from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
 from descry.evaluation.null_models import means_of, scores
@@ -51,7 +53,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
 from descry.labels.results import Labels, read_labels
 from descry.labels.rules import Rule
-from descry.labels.strata import Matching
+from descry.labels.strata import Matching, Strata
 from descry.models.kinship import kinship
 
 if TYPE_CHECKING:
@@ -81,7 +83,6 @@ class Evaluate(Section):
     max_k: Count
     truth_top: Count
     permutations: Count
-    bootstraps: Annotated[int, Field(ge=2)]
     seed: Seed
 
 
@@ -103,6 +104,7 @@ def evaluate_labels(
     alignment: Path,
     descriptors: Path,
     correlation: Path,
+    followed: Path,
     scored: Path,
     brief: Path,
 ) -> dict[str, object]:
@@ -112,14 +114,17 @@ def evaluate_labels(
     are any, and those of the calibration half with the validation half's (`halves`); those of the
     lowest activations likewise (`lowest_halves` and so on). Each score stands beside its nulls.
     `scored` has a row a label: how well it predicts its neuron over all sentences of the half that
-    did not choose it; `alignment` the means of that. `brief` has about ten numbers, to compare runs
-    by.
+    did not choose it; `alignment` the means of that. `followed` has a row a neuron and covariate,
+    of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has about ten
+    numbers, to compare runs by.
     """
     sentences = read_table(corpus, "corpus")
     rows = split_rows(sentences["split"].to_pylist())
     label_table = read_table(labels, "label", ["end", "descriptor"])
     labelled = table_provenance(label_table)
-    rule = Rule.of(labelled["params"])
+    rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
+    tokens = read_tokens(exemplars)
+    of_sentences = covariates(corpus, matching.names, tokens)
     kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
     every = read_annotations(annotations)
     b = every.only(kept)
@@ -138,24 +143,23 @@ def evaluate_labels(
         truths["judge"], asked["judge"] = judge.answer, judge.asked
     steps = params.thresholds if rule.name == "composition" else params.rates
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
-    how = params.model_dump(include={"permutations", "bootstraps", "seed"})
+    how = params.model_dump(include={"permutations", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
-    matching = Matching.of(labelled["params"])
-    tokens = read_tokens(exemplars) if TOKENS in matching.names else None
-    alike = covariates(corpus, matching.names, tokens)
+    everything = np.ones(len(sentences), dtype=bool)
     by = {
-        name: Labelling.of(labelled["params"], matching, alike, b.asked & about, b.sampled & about)
-        for name, about in {"annotator": b.asked, **asked}.items()
+        name: Labelling.of(labelled["params"], b, about, of_sentences)
+        for name, about in {ANNOTATOR: everything, **asked}.items()
     }
-    confirmed: Row = {}
-    cost: Row = {}
+    confirmed: dict[str, Row] = {}
+    cost: dict[str, Row] = {}
     rated: list[Row] = []
     by_chance: list[Row] = []
     aligned: list[Row] = []
     every_label: list[pa.Table] = []
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
-        study = Comparisons(b.only(of_end["descriptor"].to_pylist()), rows, asked, rule)
+        named = b.only(of_end["descriptor"].to_pylist())
+        study = Comparisons(named, rows, asked, rule, matching, of_sentences)
         columns = [b.descriptors.index(name) for name in study.b.descriptors]
         truth = {name: answers[:, columns] for name, answers in truths.items()}
         without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}
@@ -166,21 +170,10 @@ def evaluate_labels(
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
         own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
-        known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
         copies = _sets(untrained, "all", end) if has_exemplars(untrained) else None
-        confirmed[end] = {
-            "replicated": replicated(own),
-            "supported": {
-                name: supported(own, by[name], sets, answers) for name, answers in known.items()
-            },
-            "false_labels": {
-                "labels": int(own.splits["all"].assigned.sum()),
-                "random_sets": labelled["chance"][end],
-                "random_weights": None
-                if copies is None
-                else int(by["annotator"].labels(copies, study.b.answer).sum()),
-            },
-        }
+        known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
+        said = {ANNOTATOR: study.b.answer} | known
+        confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
         cost[end] = {
             name: shared_errors(by[name], sets, study.b.answer, answers)
             for name, answers in known.items()
@@ -193,6 +186,8 @@ def evaluate_labels(
     made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
     shared = _shared(activations, every)
     warned = [f"labeller and target share a model: {shared}: {ALIKE}"] if shared else []
+    if judge and (by_judge := _shared(activations, judge)):
+        warned.append(f"judge and target share a model: {by_judge}: it bears out what it shares")
     warnings += warned
     value = {
         "made": made,
@@ -219,6 +214,15 @@ def evaluate_labels(
         "target_sentences": int(np.count_nonzero(cut.tokens)),
         "annotator_sentences": int(np.count_nonzero(b.cut)),
     }
+    strata = matching.strata(of_sentences, rows["all"], everything)
+    looked_at = covariates(corpus, None, tokens)
+    table = _confounders(activations, exemplars, strata, looked_at)
+    value["confounders"] = by_layer(table)
+    if has_exemplars(untrained):
+        copy = by_layer(_confounders(None, untrained, strata, looked_at))
+        for name, of_copy in copy.items():
+            value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
+    write_table(followed, table, made)
     value["composed"] = _composed(read_table(composed, "label"))
     write_json(metrics, defined(value))
     write_csv(curves, rated)
@@ -231,7 +235,7 @@ def evaluate_labels(
     write_table(scored, pa.concat_tables(every_label), made)
     numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
     write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
-    told = _evidence(confirmed) | _annotators(value["annotator"]) | _summary(rated, rule)
+    told = first_words(confirmed) | _annotators(value["annotator"]) | _summary(rated, rule)
     return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
@@ -248,6 +252,18 @@ def _sets(exemplars: Path, split: str, end: str) -> np.ndarray:
     """Exemplar sets: int [neurons of all layers, size]."""
     found = read_exemplars(exemplars, split, end)
     return found.reshape(-1, found.shape[2])
+
+
+def _confounders(
+    activations: Path | None, exemplars: Path, strata: Strata, looked_at: dict[str, np.ndarray]
+) -> pa.Table:
+    """What the neurons of some exemplars follow; activations are of the same neurons."""
+    sets = read_exemplars(exemplars, "all")
+    told = read_neurons(exemplars), sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY
+    if activations is None:
+        return confounders(None, *told)
+    with reading_hdf5(activations, "activations") as file:
+        return confounders(file.get(DATA), *told)
 
 
 def _held_out(
@@ -447,29 +463,6 @@ def _annotators(against: Row) -> dict[str, object]:
         for name, row in against.items()
         if isinstance(row, dict) and "recall" in row
     }
-
-
-def _evidence(confirmed: Row) -> dict[str, object]:
-    """What the terminal shows first: labels that other data bears out, and false ones."""
-    told: dict[str, object] = {}
-    for end, found in confirmed.items():
-        of = "" if end == HIGHEST else f"{end}: "
-        rows = {"replicated in the other half": found["replicated"]}
-        rows |= {f"supported by {name}": row for name, row in found["supported"].items()}
-        for name, row in rows.items():
-            told[f"{of}{name}"] = (
-                f"{row['value']:.3f} of {row['labels']:,} labels, 95% {row['low']:.3f} to"
-                f" {row['high']:.3f}, the same on other neurons {row['base']:.3f}"
-            )
-        false = found["false_labels"]
-        if false["random_sets"]:
-            told[f"{of}labels of random sets"] = (
-                f"{false['random_sets']['random_labels']:.2f} a draw, any in"
-                f" {false['random_sets']['random_any']:.0%} of draws"
-            )
-        if false["random_weights"] is not None:
-            told[f"{of}labels of random weights"] = false["random_weights"]
-    return told
 
 
 def _summary(rated: list[Row], rule: Rule) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Label(Section):
     frequency: Literal["occurrences", "sentences"]
     threshold: Threshold
     fdr: Threshold
-    strata: list[str]
+    strata: list[str] | None
     strata_parts: Count
     top_k: Count | None
     broad: Share

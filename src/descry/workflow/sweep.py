@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from descry.activations.exemplar_files import read_exemplars
+from descry.activations.exemplar_files import read_exemplars, read_tokens
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
+from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import split_rows
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
-from descry.labels.assignment import asked_sets, assign
+from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
+from descry.labels.strata import Matching
 from descry.run import Run
 from descry.stages.annotate import annotate_sentences
 from descry.stages.cluster import Cluster, cluster_topics
@@ -50,7 +50,7 @@ def sweep(
     """The consistency of the halves at every combination, with its interval and its null.
 
     Args:
-        draws: of each null, and resamples of an interval.
+        draws: of each null.
 
     Yields:
         a row a combination and score: cluster_threshold, descriptors, top_percent, at, score,
@@ -118,15 +118,18 @@ def _annotated(
 def _rows(
     params: Params, run: Run, b: Annotations, sets: Path, cuts: list[float], draws: int
 ) -> Iterator[Row]:
-    rule = Rule.of(params.label.model_dump())
-    study = Comparisons(b, split_rows(run.corpus["split"].to_pylist()), {}, rule)
+    label, rows = params.label.model_dump(), split_rows(run.corpus["split"].to_pylist())
+    rule, matching = Rule.of(label), Matching.of(label)
+    tokens = read_tokens(sets) if TOKENS in matching.names else None
+    of_sentences = covariates(run.path("corpus.parquet"), matching.names, tokens)
+    study = Comparisons(b, rows, {}, rule, matching, of_sentences)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return
-    how = {"permutations": draws, "bootstraps": draws, "seed": params.evaluate.seed}
     grid = ThresholdGrid(rule, cuts, 1, 1)
-    labelled = _labelled(study, sets, rule, cuts)
-    for row in grid.rows("halves", scores(comparison, grid.cuts, **how), None):
+    labelled = _labelled(study, sets, grid)
+    found = scores(comparison, grid.cuts, permutations=draws, seed=params.evaluate.seed)
+    for row in grid.rows("halves", found, None):
         if row["score"] in SCORES:
             kept = ("score", "at", "value", "low", "high", "null", "corrected")
             yield (
@@ -136,11 +139,9 @@ def _rows(
             )
 
 
-def _labelled(study: Comparisons, sets: Path, rule: Rule, cuts: list[float]) -> dict[float, float]:
+def _labelled(study: Comparisons, sets: Path, grid: ThresholdGrid) -> dict[float, float]:
     """Share of neurons with a label at each cut, in the whole corpus."""
     rows = read_exemplars(sets, "all")
     rows = rows.reshape(-1, rows.shape[2])
-    strength = study.side(rows[asked_sets(rows, study.b.asked)], "all").strength
-    return {
-        cut: float(np.mean(assign(strength, rule.bound(cut), None).any(axis=1))) for cut in cuts
-    }
+    labels = study.side(rows[asked_sets(rows, study.b.asked)], "all").labels(grid.cuts)
+    return dict(zip(grid.steps, (labels.sizes > 0).mean(axis=1).tolist(), strict=True))
