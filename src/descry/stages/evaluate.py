@@ -193,7 +193,8 @@ def evaluate_labels(
         "made": made,
         "headline": confirmed[HIGHEST],
         "annotator": {name: _annotator(found, name) for name, found in agreed.items()}
-        | {"shares_target": shared, "shared_errors": cost[HIGHEST]},
+        | {"shares_target": shared},
+        "shared_errors": cost[HIGHEST],
         "gold_file": unused._asdict(),
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},

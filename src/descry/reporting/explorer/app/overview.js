@@ -127,7 +127,8 @@
         ? { "gold (the judge's answers)": metrics.judge_against_gold }
         : {}),
     };
-    const rows = Object.entries(said).map(([name, found]) =>
+    const others = Object.entries(said).filter(([, found]) => found && typeof found === "object");
+    const rows = others.map(([name, found]) =>
       h(
         "tr",
         {},
