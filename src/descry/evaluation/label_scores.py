@@ -127,7 +127,7 @@ class HeldOutScores:
         """
         return [
             {"end": self._end, "chosen": half.chosen, "score": name}
-            | _beside_null(half.neurons, half.scores[:, row], half.influence[row])
+            | beside_null(half.neurons, half.scores[:, row], half.influence[row])
             for half in self._halves
             for row, name in enumerate(METRICS)
         ]
@@ -176,7 +176,7 @@ def _counts(half: _Half, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (found == 1).sum(axis=1), (found >= 0).sum(axis=1)
 
 
-def _beside_null(neurons: np.ndarray, scores: np.ndarray, influence: np.ndarray) -> Row:
+def beside_null(neurons: np.ndarray, scores: np.ndarray, influence: np.ndarray) -> Row:
     """A mean over labels: its interval, and what it is by chance.
 
     Args:
