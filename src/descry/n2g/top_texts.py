@@ -1,6 +1,6 @@
 """The texts of a corpus that excite neurons most."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -56,32 +56,74 @@ def _highest(
     batch_tokens: int,
 ) -> np.ndarray:
     """The highest activation of each text: float32 [texts, neurons]; -inf of one without tokens."""
+    found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
+    for rows, values in _batches(target, prompts, around, chosen, batch_tokens):
+        lengths = [len(prompts[row]) for row in rows.tolist()]
+        whole = target.position != "tokens"
+        found[rows] = values if whole else _by_text(_own(values, lengths, around), lengths)
+    return found
+
+
+def token_activations(
+    target: HookedModel,
+    prompts: Sequence[Prompt],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    *,
+    batch_tokens: int,
+) -> np.ndarray:
+    """The activations of neurons at all tokens but the special ones: float32 [tokens, neurons].
+
+    Args:
+        target, around, chosen, batch_tokens: as `leading_rows` takes them.
+
+    Raises:
+        InputError: an activation is not finite, or memory is short.
+    """
+    ends = np.cumsum([0, *map(len, prompts)])
+    found = np.empty((ends[-1], len(chosen)), dtype=np.float32)
+    for rows, values in _batches(target, prompts, around, chosen, batch_tokens):
+        lengths = [len(prompts[row]) for row in rows.tolist()]
+        parts = np.split(_own(values, lengths, around), np.cumsum(lengths)[:-1])
+        for row, part in zip(rows.tolist(), parts, strict=True):
+            found[ends[row] : ends[row + 1]] = part
+    return found
+
+
+def _batches(
+    target: HookedModel,
+    prompts: Sequence[Prompt],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    batch_tokens: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of prompts that have tokens, and what the model puts out, special tokens included."""
     layers, indices = (list(places) for places in zip(*chosen, strict=True))
 
-    def highest(rows: np.ndarray) -> np.ndarray:
+    def compute(rows: np.ndarray) -> np.ndarray:
         batch = [[*around[0], *prompts[row], *around[1]] for row in rows.tolist()]
         values = target.activations(batch)[:, layers, indices]
         if not np.isfinite(values).all():
             raise InputError(f"{target.name}: activations are not finite")
-        lengths = [len(prompts[row]) for row in rows.tolist()]
-        return values if target.position != "tokens" else _by_text(values, lengths, around)
+        return np.asarray(values)
 
-    found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
     some = np.flatnonzero([len(prompt) for prompt in prompts])
     special = sum(map(len, around))
     plan = plan_batches([len(prompts[row]) + special for row in some.tolist()], batch_tokens)
     batches = [some[rows] for rows in plan]
-    computed = in_parallel(highest, batches, target.device, together=2)
+    computed = in_parallel(compute, batches, target.device, together=2)
     with within_memory(target.name, f"halve activations.batch_tokens ({batch_tokens})"):
-        for rows, values in zip(batches, computed, strict=True):
-            found[rows] = values
-    return found
+        yield from zip(batches, computed, strict=True)
 
 
-def _by_text(values: np.ndarray, lengths: Sequence[int], around: Around) -> np.ndarray:
-    """The highest row of each text, special tokens left out: [texts, neurons]."""
+def _own(values: np.ndarray, lengths: Sequence[int], around: Around) -> np.ndarray:
+    """The rows of tokens that are not special ones."""
     before, behind = map(len, around)
     spans = np.array([(before, length, behind) for length in lengths]).ravel()
-    own = np.repeat(np.tile([False, True, False], len(lengths)), spans)
+    return np.asarray(values[np.repeat(np.tile([False, True, False], len(lengths)), spans)])
+
+
+def _by_text(values: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """The highest row of each text: [texts, neurons]."""
     starts = np.cumsum([0, *lengths[:-1]])
-    return np.asarray(np.maximum.reduceat(values[own], starts, axis=0))
+    return np.asarray(np.maximum.reduceat(values, starts, axis=0))

@@ -1,6 +1,6 @@
 """Stage graphs: what neurons respond to, as graphs of tokens (N2G) -> graphs.parquet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import groupby
@@ -21,10 +21,10 @@ from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
 from descry.models.neurons import Neurons, choose
-from descry.models.spec import Model, NeuronNames
+from descry.models.spec import Model, NeuronNames, Site
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
-from descry.n2g.build import Place, firing_rows, make_records, of_layers
+from descry.n2g.build import Place, firing_rows, make_records, make_weighted, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
 from descry.n2g.layer_model import LayerNeurons
@@ -46,12 +46,16 @@ Group = dict[int, Place]  # neurons that are worked on together, by their place 
 class Graphs(Section):
     """Graphs of what neurons respond to: N2G (Foote et al. 2023)."""
 
+    method: Literal["weighted", "published"]
+    site: Site | None
     neurons: NeuronNames | Seed | None
     seed: Seed
     position: Literal["tokens", "cls", "last", "mean", "max"]
     bos: bool
     texts: Count
     train: Count
+    sampled: Count
+    paths: Count
     keys: Annotated[float, Field(gt=0, le=1)]
     drop: Annotated[float, Field(ge=0, lt=1)]
     step: Count
@@ -72,7 +76,17 @@ class Graphs(Section):
     def _train_and_texts(self) -> Self:
         if self.train > self.texts:
             raise crossed(f"graphs.train {self.train} is more than graphs.texts {self.texts}")
+        if self.method == "weighted" and self.position != "tokens":
+            raise crossed(
+                f"graphs.position {self.position} wants graphs.method published: weights are of"
+                " tokens"
+            )
         return self
+
+    @property
+    def used_augment(self) -> Literal["embeddings"] | Model | None:
+        """Where other words come from; weighted graphs have none."""
+        return self.augment if self.method == "published" else None
 
     @property
     def settings(self) -> Settings:
@@ -110,19 +124,23 @@ def graph_neurons(
         return _write(graphs, scores, [], made)
     checkpoint = Checkpoint(**extraction.target.model_dump())
     batch_tokens, settings = extraction.batch_tokens, params.settings
-    told = extraction.model_dump(include=_TARGET)
+    site = params.site or extraction.site
+    told = extraction.model_dump(include=_TARGET) | {"site": site}
     target = HookedModel(checkpoint, position=params.position, **told)
     recorded = {"graphs": params.model_dump(), "activations": extraction.model_dump()}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
-        "substitutes": _weights(params.augment),
+        "substitutes": _weights(params.used_augment),
         "tokenizer": target.tokenizer_sha256,
-        "site": extraction.site,
+        "site": site,
         "position": params.position,
+        "method": params.method,
         "layers": target.layers,
+        "neurons": target.neurons,
     }
-    augment = params.augment.model_dump() if isinstance(params.augment, Model) else params.augment
-    augmenter = make_augmenter(augment, target, settings, batch_tokens)
+    how = params.used_augment
+    told_of = how.model_dump() if isinstance(how, Model) else how
+    augmenter = make_augmenter(told_of, target, settings, batch_tokens)
     every = Neurons(tuple(target.layers), target.neurons)
     chosen = sorted(set(choose(params.neurons, every, params.seed)))
     subjects = {
@@ -133,16 +151,16 @@ def graph_neurons(
     }
     if parts and shard == WHOLE:
         return _write(graphs, scores, _gathered(parts, made), made)
-    job = _Job(corpus, target, subjects, settings, augmenter, progress)
+    job = _Job(corpus, target, subjects, params, augmenter, progress)
     if shard.first:
         with writing_hdf5(graphs, made) as file:
             file.create_dataset(TEXTS, data=job.leading(chosen))
         return {"neurons": len(chosen)}
     unfinished = Unfinished(graphs, made)
     leading = _texts(parts[0], made) if parts else unfinished.texts(partial(job.leading, chosen))
-    records = job.records(
-        unfinished, leading, _groups(chosen, params.together)[shard.index :: shard.number]
-    )
+    by_layer = params.method == "published"
+    groups = _groups(chosen, params.together, by_layer)[shard.index :: shard.number]
+    records = job.records(unfinished, leading, groups)
     counts = _write(graphs, scores, job.with_firing(records), made)
     unfinished.clear()
     return counts | {"sentences cut": job.sentences.cut}
@@ -191,7 +209,7 @@ class _Job:
     corpus: Path
     target: HookedModel
     subjects: dict[int, LayerNeurons]
-    settings: Settings
+    params: Graphs
     augmenter: Augmenter | None
     progress: Progress
 
@@ -208,34 +226,63 @@ class _Job:
         found: list[Record] = []
         total = sum(map(len, groups))
         for number, group in enumerate(groups):
-            rows = {index: leading[place] for place, (_, index) in group.items()}
-            ((layer, _), *_) = group.values()
-            make = partial(self._made, self.subjects[layer], rows)
-            found += unfinished.records(number, make)
+            make = self._published if self.params.method == "published" else self._weighted
+            found += unfinished.records(number, partial(make, group, leading))
             self.progress("neurons", len(found), total)
         return found
 
-    def _made(self, subject: LayerNeurons, leading: dict[int, np.ndarray]) -> list[Record]:
-        return make_records(subject, leading, self.sentences.texts, self.settings, self.augmenter)
+    def _published(self, group: Group, leading: np.ndarray) -> list[Record]:
+        rows = {index: leading[place] for place, (_, index) in group.items()}
+        ((layer, _), *_) = group.values()
+        subject, texts = self.subjects[layer], self.sentences.texts
+        return make_records(subject, rows, texts, self.params.settings, self.augmenter)
+
+    def _weighted(self, group: Group, leading: np.ndarray) -> list[Record]:
+        target, places = self._asked(group.values())
+        subject = next(iter(self.subjects.values()))
+        return make_weighted(
+            target,
+            (subject.before, subject.behind),
+            places,
+            leading[list(group)],
+            self.sampled,
+            self.sentences.texts,
+            self.params.settings,
+            paths=self.params.paths,
+            both_sides=subject.both_sides,
+            batch_tokens=subject.batch_tokens,
+        )
+
+    @cached_property
+    def sampled(self) -> np.ndarray:
+        """Rows of the sentences that all weighted graphs are made from, ascending."""
+        lots = np.random.default_rng(self.params.seed).permutation(self.sentences.number)
+        return np.sort(lots[: self.params.sampled])
+
+    def _asked(self, chosen: Iterable[Place]) -> tuple[HookedModel, list[Place]]:
+        """The model with the layers of some neurons, and their places in it."""
+        some = list(chosen)
+        rows = sorted({row for row, _ in some})
+        target = of_layers(self.target, [self.target.layers[row] for row in rows])
+        return target, [(rows.index(row), index) for row, index in some]
 
     def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""
-        rows = list(self.subjects)
-        target = of_layers(self.target, [self.target.layers[row] for row in rows])
-        subject = self.subjects[rows[0]]
+        target, places = self._asked(chosen)
+        subject = next(iter(self.subjects.values()))
         return leading_rows(
             target,
             self._blocks("sentences"),
             (subject.before, subject.behind),
-            [(rows.index(row), index) for row, index in chosen],
-            size=self.settings.texts,
+            places,
+            size=self.params.texts,
             batch_tokens=subject.batch_tokens,
         )
 
     def with_firing(self, records: Sequence[Record]) -> list[Record]:
         """The records with where in the corpus their graphs fire."""
         graphs = [record.graph for record in records]
-        found = firing_rows(graphs, self._blocks("predictions"), firing=self.settings.firing)
+        found = firing_rows(graphs, self._blocks("predictions"), firing=self.params.firing)
         return [replace(record, fires=rows) for record, rows in zip(records, found, strict=True)]
 
     def _blocks(self, what: str) -> Iterator[list[Prompt]]:
@@ -246,7 +293,8 @@ class _Job:
             self.progress(what, done, self.sentences.number)
 
 
-def _groups(chosen: Sequence[Place], size: int) -> list[Group]:
-    """The chosen neurons, up to `size` of one layer together."""
-    layers = [list(some) for _, some in groupby(enumerate(chosen), lambda one: one[1][0])]
-    return [dict(some[k : k + size]) for some in layers for k in range(0, len(some), size)]
+def _groups(chosen: Sequence[Place], size: int, by_layer: bool) -> list[Group]:
+    """The chosen neurons, up to `size` together, of one layer where that is asked for."""
+    layers = groupby(enumerate(chosen), lambda one: one[1][0] if by_layer else None)
+    parts = [list(some) for _, some in layers]
+    return [dict(some[k : k + size]) for some in parts for k in range(0, len(some), size)]
