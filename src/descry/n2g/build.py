@@ -19,7 +19,6 @@ from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.scoring import graph_scores
 from descry.n2g.tables import Record, Tokens
 from descry.n2g.texts import Text
-from descry.n2g.top_texts import Around, token_activations
 from descry.n2g.weighted import weighted_graphs
 
 Place = tuple[int, int]  # of a neuron: its layer's row in the target's layers, its index
@@ -66,7 +65,7 @@ def make_records(
 
 def make_weighted(
     target: HookedModel,
-    around: Around,
+    activations: Callable[[Sequence[Prompt]], np.ndarray],
     chosen: Sequence[Place],
     leading: np.ndarray,
     sampled: np.ndarray,
@@ -75,7 +74,6 @@ def make_weighted(
     *,
     paths: int,
     both_sides: bool,
-    batch_tokens: int,
 ) -> list[Record]:
     """The weighted graphs of some neurons, scored on texts that they are not made from.
 
@@ -83,7 +81,8 @@ def make_weighted(
     ones. Where they fire in the corpus is not looked for: `fires` is empty.
 
     Args:
-        target: the model, with position `tokens`; around: its special tokens around a text.
+        target: the model, of which the layers and the tokenizer are asked for.
+        activations: of the neurons at all tokens of prompts, float32 [tokens, neurons].
         leading: int [neurons, any], rows of the texts that excite each most; -1 is none.
         sampled: rows of the texts that all graphs are made from.
         texts: reads the sentences of some rows.
@@ -93,7 +92,7 @@ def make_weighted(
     rows = np.union1d(sampled, leading[leading != NOBODY])
     read = texts(rows.tolist())
     prompts = [text.tokens for text in read]
-    values = token_activations(target, prompts, around, chosen, batch_tokens=batch_tokens)
+    values = activations(prompts)
     each = np.split(values, np.cumsum([len(prompt) for prompt in prompts])[:-1])
     by_string = {text.string: place for place, text in enumerate(read)}
     used = np.repeat(np.isin(rows, sampled)[:, None], len(chosen), axis=1)

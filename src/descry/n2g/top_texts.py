@@ -21,6 +21,7 @@ def leading_rows(
     *,
     size: int,
     batch_tokens: int,
+    kept: dict[Prompt, np.ndarray] | None = None,
 ) -> np.ndarray:
     """The texts with a neuron's highest activation, at any token that is not a special one.
 
@@ -32,6 +33,7 @@ def leading_rows(
         chosen: the neurons (row of the layer in `target.layers`, index).
         size: texts of a neuron.
         batch_tokens: padded tokens of a batch.
+        kept: takes what `token_activations` would say of each text, with position `tokens`.
 
     Returns:
         int32 [neurons, size], the highest first, ties by the lower row; -1 where the texts are out.
@@ -42,7 +44,7 @@ def leading_rows(
     leaders = TopK(len(chosen), size)
     first = 0
     for prompts in blocks:
-        values = _highest(target, prompts, around, chosen, batch_tokens)
+        values = _highest(target, prompts, around, chosen, batch_tokens, kept)
         leaders.add(values, first + np.arange(len(prompts)))
         first += len(prompts)
     return leaders.finalize()[0]
@@ -54,13 +56,20 @@ def _highest(
     around: Around,
     chosen: Sequence[tuple[int, int]],
     batch_tokens: int,
+    kept: dict[Prompt, np.ndarray] | None,
 ) -> np.ndarray:
     """The highest activation of each text: float32 [texts, neurons]; -inf of one without tokens."""
     found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
     for rows, values in _batches(target, prompts, around, chosen, batch_tokens):
+        if target.position != "tokens":
+            found[rows] = values
+            continue
         lengths = [len(prompts[row]) for row in rows.tolist()]
-        whole = target.position != "tokens"
-        found[rows] = values if whole else _by_text(_own(values, lengths, around), lengths)
+        own = _own(values, lengths, around)
+        found[rows] = _by_text(own, lengths)
+        if kept is not None:
+            parts = np.split(own, np.cumsum(lengths)[:-1])
+            kept |= zip((prompts[row] for row in rows.tolist()), parts, strict=True)
     return found
 
 

@@ -1,7 +1,7 @@
 """Stage graphs: what neurons respond to, as graphs of tokens (N2G) -> graphs.parquet."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -30,8 +30,8 @@ from descry.n2g.explain import Settings
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.substitutes import make_augmenter
 from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
-from descry.n2g.texts import Sentences
-from descry.n2g.top_texts import leading_rows
+from descry.n2g.texts import BLOCK, Sentences
+from descry.n2g.top_texts import leading_rows, token_activations
 
 if TYPE_CHECKING:  # not its code: an edit of that stage is none of this one
     from descry.stages.activations import Activations
@@ -204,6 +204,7 @@ class _Job:
 
     Attributes:
         subjects: by the layer's row in the target's layers.
+        kept: the activations at the tokens of each text, where they are known.
     """
 
     corpus: Path
@@ -212,6 +213,7 @@ class _Job:
     params: Graphs
     augmenter: Augmenter | None
     progress: Progress
+    kept: dict[Prompt, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def sentences(self) -> Sentences:
@@ -239,18 +241,16 @@ class _Job:
 
     def _weighted(self, group: Group, leading: np.ndarray) -> list[Record]:
         target, places = self._asked(group.values())
-        subject = next(iter(self.subjects.values()))
         return make_weighted(
             target,
-            (subject.before, subject.behind),
+            partial(self._computed, target, places),
             places,
             leading[list(group)],
             self.sampled,
             self.sentences.texts,
             self.params.settings,
             paths=self.params.paths,
-            both_sides=subject.both_sides,
-            batch_tokens=subject.batch_tokens,
+            both_sides=self._any.both_sides,
         )
 
     @cached_property
@@ -258,6 +258,14 @@ class _Job:
         """Rows of the sentences that all weighted graphs are made from, ascending."""
         lots = np.random.default_rng(self.params.seed).permutation(self.sentences.number)
         return np.sort(lots[: self.params.sampled])
+
+    @property
+    def _any(self) -> LayerNeurons:
+        return next(iter(self.subjects.values()))
+
+    @property
+    def _around(self) -> tuple[Sequence[int], Sequence[int]]:
+        return self._any.before, self._any.behind
 
     def _asked(self, chosen: Iterable[Place]) -> tuple[HookedModel, list[Place]]:
         """The model with the layers of some neurons, and their places in it."""
@@ -269,15 +277,32 @@ class _Job:
     def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""
         target, places = self._asked(chosen)
-        subject = next(iter(self.subjects.values()))
+        # A small run's weights are of the same activations: they are not computed again.
+        params, number = self.params, self.sentences.number
+        again = params.method == "weighted" and number <= params.sampled
         return leading_rows(
             target,
             self._blocks("sentences"),
-            (subject.before, subject.behind),
+            self._around,
             places,
-            size=self.params.texts,
-            batch_tokens=subject.batch_tokens,
+            size=params.texts,
+            batch_tokens=self._any.batch_tokens,
+            kept=self.kept if again and len(chosen) <= params.together else None,
         )
+
+    def _computed(
+        self, target: HookedModel, places: Sequence[Place], prompts: Sequence[Prompt]
+    ) -> np.ndarray:
+        """The activations at all tokens; by the batches of `leading`, for the same digits."""
+        found = [np.empty((0, len(places)), dtype=np.float32)]
+        for first in range(0, len(prompts), BLOCK):
+            block = prompts[first : first + BLOCK]
+            if self.kept:
+                found += [self.kept[prompt] for prompt in block if prompt]
+                continue
+            size = self._any.batch_tokens
+            found.append(token_activations(target, block, self._around, places, batch_tokens=size))
+        return np.concatenate(found)
 
     def with_firing(self, records: Sequence[Record]) -> list[Record]:
         """The records with where in the corpus their graphs fire."""
