@@ -59,7 +59,7 @@ def corpus(tmp_path):
 
 def make(corpus, model, folder, extraction=None, **changes):
     told = SHIPPED.model_dump() | {"neurons": ["L0:3", "L1:0", "L1:5"], "texts": 8, "train": 4}
-    told |= {"augment": None} | changes
+    told |= {"augment": None, "method": "published", "site": None} | changes
     files = {"graphs": folder / "graphs.parquet", "scores": folder / "graphs.csv"}
     model_of = activation_params(section(model) | (extraction or {}))
     how = {"progress": lambda *_: None}
@@ -93,6 +93,10 @@ BAD = {
     "firing": 0.0,
     "position": "first",
     "train": 21,
+    "method": "linear",
+    "site": "everywhere",
+    "sampled": 0,
+    "paths": 0,
 }
 
 
@@ -408,7 +412,7 @@ def record(layer, neuron, f1=0.5, fires=3, sentences=()):
     scores["graph"] = scores["graph"]._replace(precision=1.0)
     words = {IDS["coffee"]: "coffee"}
     tokens = [Tokens(["the", "coffee"], [-0.125, 1.0])]
-    return Record(layer, graph, words, ["a"], ["b"], tokens, scores, list(sentences))
+    return Record(layer, graph, words, ["a"], ["b"], 1, tokens, scores, list(sentences))
 
 
 RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1, 0.7, fires=0)]
@@ -416,14 +420,14 @@ RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1,
 
 def test_the_table_has_the_averages_of_each_layer_and_of_all():
     rows = layer_rows(RECORDS)
-    assert [row["layer"] for row in rows] == [0] * 3 + [2] * 3 + [EVERY] * 3
-    assert [(row["neurons"], row["firing"]) for row in rows[::3]] == [(2, 2), (2, 1), (4, 3)]
+    assert [row["layer"] for row in rows] == [0] * 4 + [2] * 4 + [EVERY] * 4
+    assert [(row["neurons"], row["firing"]) for row in rows[::4]] == [(2, 2), (2, 1), (4, 3)]
     for row in rows:
         some = [one for one in RECORDS if row["layer"] in (one.layer, EVERY)]
         expected = average([one.scores[row["predictor"]] for one in some])
         means = ("precision", "recall", "f1", "pearson", "r2")
         np.testing.assert_equal([row[m] for m in means], [getattr(expected, m) for m in means])
-    assert [row["recall"] for row in rows[::3]] == pytest.approx([0.3, 0.9, 0.5])
+    assert [row["recall"] for row in rows[::4]] == pytest.approx([0.3, 0.9, 0.5])
 
 
 def test_a_layer_in_which_no_neuron_fires_has_no_mean():
@@ -437,7 +441,7 @@ def test_the_csv_is_that_table(model, corpus, tmp_path):
     names = ("neurons", "firing", "precision", "recall", "f1", "pearson", "r2")
     found = read_csv(tmp_path / "graphs.csv", "graphs", names)
     expected = layer_rows(read_records(tmp_path / "graphs.parquet")[0])
-    assert [row["layer"] for row in found] == ["0"] * 3 + ["1"] * 3 + ["all"] * 3
+    assert [row["layer"] for row in found] == ["0"] * 4 + ["1"] * 4 + ["all"] * 4
     for one, other in zip(found, expected, strict=True):
         pair = ([float(row[name]) for name in names] for row in (one, other))
         np.testing.assert_allclose(*pair, atol=1e-6)
@@ -567,7 +571,7 @@ def test_the_explorer_holds_labels_against_the_graphs_sentences(run):
     rows = {(row["layer"], row["predictor"]): row for row in found["scores"]}
     graph = {"neurons": 2, "firing": 2, "precision": 1, "recall": 0.6, "f1": 0.3}
     assert rows["0", "graph"].items() >= (graph | {"pearson": 0.1, "r2": -0.2}).items()
-    assert (rows["0", "token"]["precision"], rows["1", "graph"]["precision"]) == (None, None)
+    assert (rows["0", "token mean"]["precision"], rows["1", "graph"]["precision"]) == (None, None)
     assert (rows["all", "graph"]["neurons"], rows["all", "graph"]["firing"]) == (3, 2)
     others = 2 * (len(planted.TOPICS) - 1)
     assert found["held"] == {"labels": 2, "above": 1, "others": others, "others_above": 1}
@@ -585,7 +589,10 @@ def test_a_graph_stands_with_its_neuron_token_by_token(run):
     )  # fmt: skip
     assert (found["train"], found["held"]) == ([4], [2, 3])
     assert (found["fires"], found["shown"]) == (12, topic_rows(2)[:10])
-    assert (found["scores"]["graph"]["f1"], found["scores"]["token"]["precision"]) == (0.2, None)
+    assert (found["scores"]["graph"]["f1"], found["scores"]["token mean"]["precision"]) == (
+        0.2,
+        None,
+    )
     words = [" the", " coffee"]
     assert found["tokens"] == [{"row": 4, "words": words, "activations": [-0.125, 1]}]
 
