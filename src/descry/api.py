@@ -195,7 +195,7 @@ def top_k(
     activations: Activations | np.ndarray,
     k: int | None = None,
     *,
-    top_percent: float = 5.0,
+    top_percent: float = 10.0,
     min_size: int = 5,
     largest: bool = True,
 ) -> np.ndarray:
@@ -503,7 +503,7 @@ def assign_labels(
     rule: RuleName = "enrichment",
     frequency: Frequency = "occurrences",
     threshold: float = 0.12,
-    fdr: float = 0.01,
+    fdr: float = 0.001,
     top_k: int | None = None,
     broad: float = 0.8,
     parts: int = 30,

@@ -11,6 +11,7 @@ Cosine alone changes when a constant is added to the activations.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,6 +75,54 @@ def align(
     return Alignment(*scores)
 
 
+def expected(
+    columns: np.ndarray | None,
+    exemplars: np.ndarray,
+    answers: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+) -> Alignment:
+    """What each label would score on average if its Yes and No were dealt anew among the sentences.
+
+    Exact, given how many Yes there are, the exemplars and the activations: of n sentences, t with
+    Yes, F1 is that of f t / n hits, IoU the mean over the hypergeometric number of hits, AUROC .5,
+    Pearson 0, cosine sqrt(t) mean(x) / |x|. Average precision is (t - 1) / (n - 1) (1 - h) + h,
+    where h is the mean of 1 / (sentences not below this one): the base rate and a little more.
+
+    Args:
+        columns, exemplars, answers, pairs: as `align` takes them.
+    """
+    neurons, descriptors = pairs
+    answered = answers >= 0
+    whole, true = answered.sum(axis=0), (answers == 1).sum(axis=0)
+    scores = np.full((6, len(neurons)), np.nan)
+    for place, (neuron, column) in enumerate(zip(neurons, descriptors, strict=True)):
+        n, t = int(whole[column]), int(true[column])
+        fires = exemplars[neuron][exemplars[neuron] >= 0]
+        f = int(answered[fires, column].sum())
+        if f + t:
+            scores[:2, place] = _expected_overlap(n, t, f)
+        if columns is not None and 0 < t < n:
+            values = columns[neuron][answered[:, column]].astype(np.float64)
+            _, end = tie_bounds(np.sort(values)[::-1])
+            h = float(np.mean(1 / end))
+            precision = (t - 1) / (n - 1) * (1 - h) + h
+            length = float(np.sqrt(np.square(values).sum()))
+            cosine = t**0.5 * values.mean() / length if length else np.nan
+            scores[2:, place] = 0.5, precision, 0.0, cosine
+    return Alignment(*scores)
+
+
+@lru_cache(maxsize=4096)
+def _expected_overlap(whole: int, true: int, fired: int) -> tuple[float, float]:
+    """F1 and IoU of so many sentences with Yes and so many exemplars that have met by chance."""
+    from scipy.stats import hypergeom
+
+    hits = np.arange(min(true, fired) + 1)
+    chance = hypergeom.pmf(hits, whole, true, fired)
+    union = true + fired - hits
+    return 2 * true * fired / whole / (true + fired), float((chance * hits / union).sum())
+
+
 def _overlap(exemplars: np.ndarray, yes: np.ndarray, answered: np.ndarray) -> np.ndarray:
     """F1 and IoU of a neuron's labels: [2, labels]."""
     hits = np.count_nonzero(yes[:, exemplars], axis=1)
@@ -104,8 +153,8 @@ def _ranking(
     values: np.ndarray, yes: np.ndarray, answered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUROC and average precision, of sentences in the order of falling activations."""
-    begin, end = _ties(values)
-    right, seen = _running(yes), _running(answered)
+    begin, end = tie_bounds(values)
+    right, seen = running(yes), running(answered)
     wrong = seen - right
     label, place = np.nonzero(yes)
     begin, end = begin[place], end[place]
@@ -116,14 +165,14 @@ def _ranking(
     return 1 - ratio(above / 2, true * false), ratio(precision, true)
 
 
-def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tie_bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the run of each value begins, and where it has ended: int [values]."""
     edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
     sizes = np.diff(edges)
     return np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
 
 
-def _running(flags: np.ndarray) -> np.ndarray:
+def running(flags: np.ndarray) -> np.ndarray:
     """How many of the first n are set, n from 0: int32 [labels, sentences + 1]."""
     counts = np.zeros((len(flags), flags.shape[1] + 1), dtype=np.int32)
     np.cumsum(flags, axis=1, out=counts[:, 1:])

@@ -22,6 +22,7 @@ from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
+from descry.models.kinship import made_from
 from descry.models.spec import Model
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
@@ -102,6 +103,7 @@ def extract_activations(
     section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
+        "made_from": made_from(checkpoint.folder),
         "tokenizer": model.tokenizer_sha256,
         "site": params.site,
         "position": params.position,

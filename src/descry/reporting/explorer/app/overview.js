@@ -45,6 +45,15 @@
     const { metrics } = run;
     const halves = metrics.halves?.jaccard;
     const found = [];
+    const borneOut = (title, score, of) => {
+      if (typeof score?.value !== "number") return;
+      const hint = `share of ${descry.count(score.labels)} labels with p < .05 ${of}; null: the same descriptors on other neurons`;
+      found.push(descry.score(title, { ...score, null: score.base }, hint));
+    };
+    const first = metrics.headline;
+    borneOut("Replicated", first?.replicated, "in the half that did not choose them");
+    for (const [truth, score] of Object.entries(first?.supported ?? {}))
+      borneOut("Supported", score, `by ${TRUTH[truth]}`);
     if (halves)
       found.push(
         descry.score(
@@ -127,7 +136,8 @@
         ? { "gold (the judge's answers)": metrics.judge_against_gold }
         : {}),
     };
-    const rows = Object.entries(said).map(([name, found]) =>
+    const others = Object.entries(said).filter(([, found]) => found && typeof found === "object");
+    const rows = others.map(([name, found]) =>
       h(
         "tr",
         {},
