@@ -779,8 +779,10 @@ def explain_neuron(
                 yield [text.tokens for text in some]
 
         around = subject.before, subject.behind
-        sizes = {"size": settings.texts, "batch_tokens": batch_tokens}
-        leading = leading_rows(hooked, prompts(), around, [(0, index)], **sizes)[0]
+        size = settings.texts
+        [leading] = leading_rows(
+            hooked, prompts(), around, [(0, index)], size=size, batch_tokens=batch_tokens
+        )
         augmenter = make_augmenter(augment, hooked, settings, batch_tokens)
         [record] = make_records(
             subject,
