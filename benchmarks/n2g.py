@@ -1,11 +1,15 @@
 """How fast graphs are made of neurons, and how well they say where a neuron fires.
 
-The default model's feed-forward neurons over real reviews, 20 texts each, without augmentation;
-`published` is the shipped setting, `code` what the public code of the paper does (each fifth length
-up to 30), with a path only from tokens that are active in the whole text. CPU-seconds are of the
-graphs and their scores alone; finding the texts is a pass over the corpus, whatever the neurons.
+Neurons of the default model inside the feed-forward part (ffn_hidden) over real reviews, no
+augmentation. `published` is the algorithm of the paper, 20 texts a neuron, half of them to make its
+graph; `code` what the public code of the paper does (each fifth length up to 30), with a path only
+from tokens that are active in the whole text; `weighted` the shipped graphs, from the same ten
+texts and all others of the corpus. Each is held against the tables of tokens of its own texts, on
+the other ten texts, and on texts drawn by lot, which no graph has seen. CPU-seconds are of the
+graphs and their scores, for `weighted` with the pass over the texts that they are made from;
+finding the texts that excite neurons most is another, whatever the neurons.
 
-`one by one` makes the same graphs with a forward pass for each prompt, as the public codes ask
+`one by one` makes the published graphs with a forward pass for each prompt, as the public codes ask
 their models, of a few neurons a layer.
 
     python benchmarks/n2g.py REVIEWS.jsonl.gz --json out.json
@@ -16,6 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +29,18 @@ import pyarrow as pa
 import typer
 from activations import Json, Row, Work, folder_for, report
 
+from descry.activations.top_k import TopK
 from descry.corpus.splits import HALVES, sentence_id
 from descry.io.parquet import write_table
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.hooked_model import HookedModel
 from descry.n2g.batching import Prompt
-from descry.n2g.build import make_records, of_layers
+from descry.n2g.build import Place, make_records, make_weighted, of_layers
 from descry.n2g.explain import Settings, explain, halves, sample
 from descry.n2g.layer_model import LayerNeurons
-from descry.n2g.scoring import BASELINES, average
+from descry.n2g.scoring import BASELINES, average, graph_scores
 from descry.n2g.texts import Sentences
-from descry.n2g.top_texts import leading_rows
+from descry.n2g.top_texts import token_activations
 from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -63,20 +69,22 @@ class OneByOne:
 @app.command()
 def main(
     reviews: Path,
-    sentences: int = 3000,
-    neurons: int = 20,
-    few: int = 2,
+    sentences: int = 10_000,
+    drawn: int = 300,
+    neurons: int = 10,
+    few: int = 0,
+    site: str = "ffn_hidden",
     seed: int = 0,
     work: Work = None,
     json_file: Json = None,
 ) -> None:
-    """CPU-seconds a neuron, and firing P, R, F1 of the graphs and of both look-up tables."""
+    """CPU-seconds a neuron, and how well graphs and tables of tokens predict."""
     rows: list[Row] = []
     with folder_for(work) as folder:
         corpus = write_corpus(folder / "corpus.parquet", read_reviews(reviews, sentences))
         target = HookedModel(
             Checkpoint(MINILM, MINILM_COMMIT),
-            site="ffn_output",
+            site=site,
             position="tokens",
             layers=None,
             dtype="float32",
@@ -87,10 +95,12 @@ def main(
         chosen = [
             sorted(lots.choice(target.neurons, neurons, replace=False)) for _ in target.layers
         ]
+        job = Job.of(target, corpus, chosen, drawn, seed)
+        rows += job.weighted()
         for name, changes in SETTINGS.items():
-            rows += layers(target, corpus, chosen, settings(changes), name)
-        rows += ratios(target, corpus, chosen, few)
-    report("n2g", rows, json_file, sentences=sentences, neurons=neurons)
+            rows += job.published(name, settings(changes))
+        rows += ratios(job, few)
+    report("n2g", rows, json_file, sentences=sentences, neurons=neurons, site=site)
 
 
 def read_reviews(path: Path, number: int) -> list[str]:
@@ -123,72 +133,148 @@ def subject_of(target: HookedModel, row: int) -> LayerNeurons:
     return LayerNeurons(of_layers(target, [target.layers[row]]), bos=True, batch_tokens=2048)
 
 
-def leading(
-    target: HookedModel, sentences: Sentences, subject: LayerNeurons, row: int, some: Any
-) -> Any:
-    """The rows of the texts that excite some neurons of a layer most."""
-    found = leading_rows(
-        of_layers(target, [target.layers[row]]),
-        sentences.blocks(),
-        (subject.before, subject.behind),
-        [(0, int(index)) for index in some],
-        size=20,
-        batch_tokens=2048,
-    )
-    return dict(zip(map(int, some), found, strict=True))
+@dataclass(frozen=True)
+class Job:
+    """Neurons of all layers, and the texts that excite them most.
 
+    Attributes:
+        places: of the neurons; leading: int [neurons, 20], rows of their texts.
+        known: the neurons' activations at the tokens of each text, by the text.
+        lot: rows of texts that no graph is made from.
+        pass_s: CPU-seconds that it took to compute the activations.
+    """
 
-def layers(
-    target: HookedModel, corpus: Path, chosen: Sequence[Any], numbers: Settings, name: str
-) -> list[Row]:
-    """A row a layer, and one over all."""
-    rows: list[Row] = []
-    every: list[dict[str, Any]] = []
-    spent = 0.0
-    for row, some in enumerate(chosen):
-        subject = subject_of(target, row)
+    target: HookedModel
+    sentences: Sentences
+    subject: LayerNeurons
+    places: list[Place]
+    leading: np.ndarray
+    known: dict[Prompt, np.ndarray]
+    lot: np.ndarray
+    pass_s: float
+
+    @classmethod
+    def of(
+        cls, target: HookedModel, corpus: Path, chosen: Sequence[Any], drawn: int, seed: int
+    ) -> "Job":
+        subject = subject_of(target, 0)
         sentences = Sentences(corpus, target.tokenizer, subject.limit)
-        texts = leading(target, sentences, subject, row, some)
+        lot = np.random.default_rng(seed).choice(sentences.number, drawn, replace=False)
+        places = [(row, int(index)) for row, some in enumerate(chosen) for index in some]
+        prompts = [prompt for block in sentences.blocks() for prompt in block]
+        around = subject.before, subject.behind
         start = time.process_time()
-        records = make_records(subject, texts, sentences.texts, numbers, None)
+        values = token_activations(target, prompts, around, places, batch_tokens=2048)
         seconds = time.process_time() - start
-        spent += seconds
-        every += [record.scores for record in records]
-        found = figures([record.scores for record in records])
-        rows.append({"settings": name, "layer": str(row), "cpu_s": seconds / len(some)} | found)
-        print(f"{name}, layer {row}: {seconds / len(some):.2f} s", file=sys.stderr, flush=True)
-    whole = {"settings": name, "layer": "all", "cpu_s": spent / sum(map(len, chosen))}
-    return [*rows, whole | figures(every)]
+        each = np.split(values, np.cumsum([len(prompt) for prompt in prompts])[:-1])
+        leaders = TopK(len(places), 20)
+        highest = np.stack([one.max(axis=0, initial=-np.inf) for one in each])
+        highest[lot] = -np.inf
+        leaders.add(highest, np.arange(len(prompts)))
+        known = dict(zip(prompts, each, strict=True))
+        top = leaders.finalize()[0]
+        return cls(target, sentences, subject, places, top, known, np.sort(lot), seconds)
+
+    def weighted(self) -> list[Row]:
+        """Rows of both kinds of held texts."""
+        sampled = np.setdiff1d(np.arange(self.sentences.number), self.lot)
+        by_lot = np.tile(self.lot, (len(self.places), 1))
+        start = time.process_time()
+        own = self._weighted(self.leading, sampled, settings({}))
+        seconds = time.process_time() - start + self.pass_s
+        others = self._weighted(by_lot, sampled, settings({"train": 0}))
+        return self._rows("weighted", own, others, [seconds / len(self.places)] * len(own))
+
+    def _weighted(self, leading: np.ndarray, sampled: np.ndarray, numbers: Settings) -> list[Any]:
+        records = make_weighted(
+            self.target,
+            lambda prompts: np.concatenate([self.known[prompt] for prompt in prompts]),
+            self.places,
+            leading,
+            sampled,
+            self.sentences.texts,
+            numbers,
+            paths=load(ROOT / "params.yaml").graphs.paths,
+            both_sides=True,
+        )
+        return [record.scores for record in records]
+
+    def published(self, name: str, numbers: Settings) -> list[Row]:
+        """Likewise."""
+        own, others, seconds = [], [], []
+        lot = self.sentences.texts(self.lot.tolist())
+        for row in range(len(self.target.layers)):
+            subject = subject_of(self.target, row)
+            texts = self.texts(row)
+            start = time.process_time()
+            records = make_records(subject, texts, self.sentences.texts, numbers, None)
+            seconds += [(time.process_time() - start) / len(texts)] * len(texts)
+            own += [record.scores for record in records]
+            known = {
+                neuron: halves(self.sentences.texts(some.tolist()), train=10, seed=0)[0]
+                for neuron, some in texts.items()
+            }
+            told = sample(known, subject)
+            asked = sample(dict.fromkeys(texts, lot), subject)
+            for record in records:
+                k = record.graph.neuron
+                train, held = ([(t.tokens, v) for t, v in some[k]] for some in (told, asked))
+                scores = graph_scores(record.graph, train, held, firing=numbers.firing)
+                others.append(scores)
+        return self._rows(name, own, others, seconds)
+
+    def texts(self, row: int) -> dict[int, np.ndarray]:
+        """The rows of the texts of a layer's neurons."""
+        pairs = zip(self.places, self.leading, strict=True)
+        return {index: some for (layer, index), some in pairs if layer == row}
+
+    def _rows(
+        self, name: str, own: list[Any], others: list[Any], seconds: list[float]
+    ) -> list[Row]:
+        found: list[Row] = []
+        for layer in [*range(len(self.target.layers)), "all"]:
+            some = [k for k, (row, _) in enumerate(self.places) if layer in (row, "all")]
+            spent = float(np.mean([seconds[k] for k in some]))
+            for held, scores in (("leading", own), ("by lot", others)):
+                told = {"graphs": name, "held": held, "layer": str(layer), "cpu_s": spent}
+                found.append(told | figures([scores[k] for k in some]))
+        print(f"{name}: {found[-2:]}", file=sys.stderr, flush=True)
+        return found
 
 
 def figures(scores: Sequence[dict[str, Any]]) -> Row:
-    """Mean precision, recall and F1 of the graphs, and the F1 of the look-up tables."""
+    """Mean scores of the graphs, and F1 and correlation of the look-up tables."""
     graph = average([score["graph"] for score in scores])
-    found: Row = {"P": graph.precision, "R": graph.recall, "F1": graph.f1, "Pearson": graph.pearson}
-    return found | {f"F1 {n}": average([score[n] for score in scores]).f1 for n in BASELINES}
+    found: Row = {"neurons": sum(score["graph"].fires > 0 for score in scores)}
+    found |= {"P": graph.precision, "R": graph.recall, "F1": graph.f1, "r": graph.pearson}
+    for name in BASELINES:
+        table = average([score[name] for score in scores])
+        found |= {f"F1 {name}": table.f1, f"r {name}": table.pearson}
+    return found
 
 
-def ratios(target: HookedModel, corpus: Path, chosen: Sequence[Any], few: int) -> list[Row]:
+def ratios(job: Job, few: int) -> list[Row]:
     """The CPU-seconds of one by one, of a few neurons, in those of the batches."""
+    if not few:
+        return []
     numbers, spent = settings({}), {"batched": 0.0, "one by one": 0.0}
-    for row, some in enumerate(chosen):
-        subject = subject_of(target, row)
-        sentences = Sentences(corpus, target.tokenizer, subject.limit)
+    for row in range(len(job.target.layers)):
+        subject = subject_of(job.target, row)
         texts = {
-            neuron: halves(sentences.texts(rows.tolist()), train=10, seed=0)[0]
-            for neuron, rows in leading(target, sentences, subject, row, some[:few]).items()
+            neuron: halves(job.sentences.texts(rows.tolist()), train=10, seed=0)[0]
+            for neuron, rows in list(job.texts(row).items())[:few]
         }
         for name, asked in (("batched", subject), ("one by one", OneByOne(subject))):
             start = time.process_time()
             explain(sample(texts, asked), asked, numbers, None)
             spent[name] += time.process_time() - start
-    number = few * len(chosen)
+    number = few * len(job.target.layers)
     rows: list[Row] = [
-        {"settings": name, "layer": "all", "cpu_s": seconds / number}
+        {"graphs": name, "layer": "all", "cpu_s": seconds / number}
         for name, seconds in spent.items()
     ]
     ratio = spent["one by one"] / spent["batched"]
-    return [*rows, {"settings": "one by one, times batched", "cpu_s": ratio}]
+    return [*rows, {"graphs": "one by one, times batched", "cpu_s": ratio}]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An annotator against the truth: as scikit-learn has it, how sure, and what it says of shares."""
+"""An annotator against the truth: as scikit-learn has it, how sure, and over the corpus."""
 
 import warnings
 
@@ -13,9 +13,8 @@ from sklearn import metrics
 from descry.evaluation.agreement import (
     Table,
     agreement,
-    corrected,
     kappa,
-    reliability,
+    over_corpus,
     summary,
     table,
 )
@@ -134,89 +133,66 @@ def test_the_interval_of_kappa_covers_the_truth_about_as_often_as_it_says():
     assert 0.91 <= covered <= 0.985
 
 
-# shares freed of the annotator's errors
+# over the corpus
+
+
+def sheets(rng, prevalence, sensitivity, specificity, size):
+    """Balanced sheets of some descriptors: tables, with the share of Yes in the corpus."""
+    says = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
+    right, missed = prevalence * sensitivity / says, prevalence * (1 - sensitivity) / (1 - says)
+    tagged, passed = rng.binomial(size, right), rng.binomial(size, missed)
+    pairs = zip(tagged.tolist(), passed.tolist(), says.tolist(), strict=True)
+    return [(Table(t, size - t, p, size - p), share) for t, p, share in pairs]
 
 
 def test_a_sheet_of_as_many_tagged_as_not_counts_each_by_its_share():
     # Of 15 tagged sentences 12 are true, of 15 others 3; a tenth of all sentences are tagged.
-    found = reliability(Table(yes_yes=12, yes_no=3, no_yes=3, no_no=12), 0.1)
-    true = 0.1 * 0.8 + 0.9 * 0.2
-    assert found.sensitivity == pytest.approx(0.1 * 0.8 / true)
-    assert found.specificity == pytest.approx(0.9 * 0.8 / (1 - true))
+    found = over_corpus([(Table(yes_yes=12, yes_no=3, no_yes=3, no_no=12), 0.1)])
+    assert found.precision.value == pytest.approx(0.8)
+    assert found.recall.value == pytest.approx(0.08 / (0.08 + 0.18))
+    assert summary(Table(12, 3, 3, 12)).recall.value == pytest.approx(0.8)  # of the sheet
 
 
-@pytest.mark.parametrize(("sensitivity", "specificity"), [(0.9, 0.95), (0.6, 0.8)])
-def test_sensitivity_and_specificity_come_back_from_many_such_sheets(sensitivity, specificity):
-    rng, prevalence = np.random.default_rng(1), 0.2
-    yes_share = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
-    right = prevalence * sensitivity / yes_share
-    missed = prevalence * (1 - sensitivity) / (1 - yes_share)
-    whole = Table(0, 0, 0, 0)
-    for tagged, passed in zip(*rng.binomial(15, [[right], [missed]], (2, 4000)), strict=True):
-        whole += Table(int(tagged), 15 - int(tagged), int(passed), 15 - int(passed))
-    found = reliability(whole, yes_share)
-    assert found.sensitivity == pytest.approx(sensitivity, abs=0.02)
-    assert found.specificity == pytest.approx(specificity, abs=0.02)
+@given(st.lists(st.tuples(*[st.integers(1, 30)] * 3), min_size=1, max_size=4))
+def test_of_a_corpus_judged_as_a_whole_the_agreement_is_that_of_what_was_judged(counts):
+    tables = [Table(*three, 100 - sum(three)) for three in counts]
+    expected = summary(sum(tables[1:], tables[0]))
+    found = over_corpus([(own, (own.yes_yes + own.yes_no) / 100) for own in tables])
+    for name in ("precision", "recall", "kappa"):
+        assert getattr(found, name).value == pytest.approx(getattr(expected, name).value)
 
 
-def test_a_annotator_who_says_one_word_alone_has_no_known_errors():
-    for counts in (Table(4, 2, 0, 0), Table(0, 0, 4, 2), Table(0, 0, 0, 0)):
-        found = reliability(counts, 0.5)
-        assert np.isnan([found.sensitivity, found.specificity]).all()
-        assert np.isnan(corrected(np.array([3]), np.array([9]), found).value).all()
+def test_intervals_over_the_corpus_cover_the_truth_about_as_often_as_they_say():
+    rng, descriptors = np.random.default_rng(1), 18
+    prevalence = rng.uniform(0.03, 0.2, descriptors)
+    sensitivity, specificity = rng.uniform(0.3, 0.6, descriptors), rng.uniform(0.94, 0.98, 18)
+    true = [prevalence * sensitivity, prevalence * (1 - sensitivity)]
+    false = (1 - prevalence) * (1 - specificity)
+    both, missed, said = true[0].mean(), true[1].mean(), (true[0] + false).mean()
+    level = (both + missed) * said + (1 - both - missed) * (1 - said)
+    kappa_of_all = (1 - missed - (said - both) - level) / (1 - level)
+    truth = np.array([both / said, both / (both + missed), kappa_of_all])
+    drawn = [over_corpus(sheets(rng, prevalence, sensitivity, specificity, 15)) for _ in range(800)]
+    values, low, high = np.array(drawn).transpose(2, 1, 0)
+    np.testing.assert_allclose(values.mean(axis=1), truth, atol=0.015)
+    covered = ((low <= truth[:, None]) & (truth[:, None] <= high)).mean(axis=1)
+    assert (covered >= 0.925).all()
+    assert (covered <= 0.975).all()
 
 
-def test_a_larger_sheet_makes_surer():
-    spreads = [np.diag(reliability(Table(9 * n, n, 2 * n, 8 * n), 0.5).covariance) for n in (1, 10)]
-    assert (spreads[1] < spreads[0]).all()
+@pytest.mark.parametrize(
+    "counts", [Table(4, 2, 0, 0), Table(0, 0, 4, 2), Table(0, 0, 0, 0), Table(1, 0, 5, 5)]
+)
+def test_of_one_kind_of_sentence_alone_nothing_over_the_corpus_is_known(counts):
+    assert np.isnan(over_corpus([(counts, 0.2)])).all()
+    both = over_corpus([(counts, 0.2), (Table(3, 1, 1, 5), 0.3)])
+    assert both == over_corpus([(Table(3, 1, 1, 5), 0.3)])
 
 
-def test_the_corrected_share_is_rogan_and_gladens():
-    # Sensitivity 0.8 and specificity 0.9: (0.45 + 0.9 - 1) / (0.8 + 0.9 - 1) = 0.5.
-    perfect = reliability(Table(800, 100, 200, 900), 0.45)
-    assert (perfect.sensitivity, perfect.specificity) == pytest.approx((0.8, 0.9))
-    found = corrected(np.array([45, 5, 90]), np.array([100, 100, 100]), perfect)
-    np.testing.assert_allclose(found.value, [0.5, 0.0, 1.0], atol=1e-9)
-    assert (found.low <= found.value).all()
-    assert (found.value <= found.high).all()
-    assert (found.low >= 0).all()
-    assert (found.high <= 1).all()
-
-
-def test_of_a_faultless_annotator_it_is_the_share_with_agresti_and_coulls_interval():
-    yes, faultless = np.array([0, 3, 10]), reliability(Table(10**6, 0, 0, 10**6), 0.5)
-    found = corrected(yes, np.array([10, 10, 10]), faultless)
-    np.testing.assert_allclose(found.value, [0, 0.3, 1])
-    centre = (yes + 2) / 14
-    reach = 1.96 * np.sqrt(centre * (1 - centre) / 14)
-    np.testing.assert_allclose(found.low, np.clip(centre - reach, 0, 1), atol=1e-3)
-    np.testing.assert_allclose(found.high, np.clip(centre + reach, 0, 1), atol=1e-3)
-
-
-@pytest.mark.parametrize("counts", [Table(5, 5, 5, 5), Table(2, 8, 8, 2)])
-def test_a_annotator_no_better_than_chance_leaves_the_share_undefined(counts):
-    found = corrected(np.array([3, 4]), np.array([10, 10]), reliability(counts, 0.5))
-    assert np.isnan([found.value, found.low, found.high]).all()
-
-
-def test_a_share_of_nothing_answered_is_undefined():
-    found = corrected(np.array([0, 2]), np.array([0, 4]), reliability(Table(9, 1, 1, 9), 0.5))
-    assert np.isnan([found.value[0], found.low[0], found.high[0]]).all()
-    assert np.isfinite([found.value[1], found.low[1], found.high[1]]).all()
-
-
-@pytest.mark.parametrize("share", [0.15, 0.4, 0.7])
-def test_the_interval_of_a_corrected_share_covers_it_about_as_often_as_it_says(share):
-    rng = np.random.default_rng(2)
-    prevalence, sensitivity, specificity = 0.3, 0.85, 0.9
-    yes_share = prevalence * sensitivity + (1 - prevalence) * (1 - specificity)
-    right = prevalence * sensitivity / yes_share
-    missed = prevalence * (1 - sensitivity) / (1 - yes_share)
-    says = share * sensitivity + (1 - share) * (1 - specificity)
-    covered = []
-    for _ in range(400):
-        tagged, passed = (int(n) for n in rng.binomial(60, [right, missed]))
-        known = reliability(Table(tagged, 60 - tagged, passed, 60 - passed), yes_share)
-        found = corrected(rng.binomial(80, says, 1), np.array([80]), known)
-        covered.append(found.low[0] <= share <= found.high[0])
-    assert 0.9 <= np.mean(covered) <= 0.99
+def test_without_a_missed_one_recall_is_1_and_how_sure_that_is_unknown():
+    found = over_corpus([(Table(5, 5, 0, 10), 0.2)])
+    assert found.recall.value == 1.0
+    assert np.isnan(found.recall[1:]).all()
+    none = over_corpus([(Table(0, 5, 0, 10), 0.2)])
+    assert none.precision.value == 0.0
+    assert np.isnan([*none.recall, *none.kappa]).all()

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import cache as once
 from functools import partial
 
@@ -25,6 +26,7 @@ from descry.annotators.embedding import annotator as embedded
 from descry.annotators.embedding.annotator import EmbeddedAnnotator
 from descry.annotators.embedding.keyphrases import candidate_words, key_phrases
 from descry.annotators.embedding.similarity import log_odds, match, windows
+from descry.annotators.embedding.tries import BEST, CLAUSE, PART, Tries, best
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
 from descry.annotators.parsing.topics import parse_topics
@@ -990,6 +992,65 @@ def test_one_sentence_alone_stands_out_from_nothing(embed):
 def test_sentences_without_words_are_scored_too(embed):
     found = match({"price": [], "smell": []}, ["", "!!!", "Too expensive.", "It stinks."], embed)
     assert np.isfinite(found).all()
+
+
+def test_one_pass_gives_the_vectors_of_the_texts_and_of_their_tokens(embed):
+    texts = ["It works.", "", "The battery lasts for days, and it charges fast.", "[MASK] !"]
+    read = {}
+    for batch in embed.read(texts):
+        for row, vector, tokens in zip(batch.rows, batch.vectors, batch.tokens, strict=True):
+            read[row] = vector, tokens
+    assert sorted(read) == [0, 1, 2, 3]
+    vectors = np.stack([read[row][0] for row in range(4)])
+    assert vectors == pytest.approx(embed(texts), abs=1e-5)
+    assert [len(read[row][1]) for row in (0, 2, 3)] == [3, 11, 4]  # words and marks; [ mask ] !
+    assert len(read[1][1]) > 0  # even of a text without words
+
+
+def test_a_model_without_comparable_tokens_is_read_by_windows(embed):
+    """Such as one whose texts are its first token, or pass through a further layer."""
+    told = {name: list(phrases) for name, phrases in PHRASES.items()}
+    found = match(told, SENTENCES, replace(embed, read=None))
+    areas = [roc_auc_score(truth, column) for truth, column in zip(TRUTH.T, found.T, strict=True)]
+    assert min(areas) > 0.9
+
+
+def test_the_best_tokens_by_hand():
+    cosines = np.array([[0.1, 0.9], [0.5, 0.2], [0.3, 0.4], [0.7, 0.3]])
+    assert best(cosines) == pytest.approx([0.5, 1.6 / 3])
+    assert best(cosines[:2]) == pytest.approx([0.3, 0.55])
+
+
+@given(st.integers(0, 2**32 - 1))
+@settings(deadline=None, max_examples=10)
+def test_what_tokens_at_random_reach_is_expected(seed):
+    draw = np.random.default_rng(seed)
+    cosines = np.tanh(draw.normal(0, 0.2, size=(4000, 2)))
+    tries = Tries(2)
+    for part in np.array_split(cosines, 7):
+        tries.add(part)
+    for length in (CLAUSE, 60, 200):
+        sentences = draw.integers(0, len(cosines), size=(500, length))
+        reached = np.mean([best(cosines[tokens]) for tokens in sentences], axis=0)
+        # The mean of the highest share is what they reach but for a small bias upwards.
+        assert tries.expected(np.array([length]))[0] == pytest.approx(PART * reached, abs=0.015)
+
+
+def test_up_to_a_clause_nothing_is_taken_off_for_length():
+    tries = Tries(1)
+    tries.add(np.linspace(-0.5, 0.5, 999)[:, None])
+    found = tries.expected(np.array([1, BEST, CLAUSE, CLAUSE + 1, 10 * CLAUSE]))[:, 0]
+    assert found[0] == found[1] == found[2] < found[3] < found[4]
+
+
+def test_tokens_are_counted_the_same_in_any_batches():
+    cosines = np.random.default_rng(0).uniform(-1, 1, size=(300, 3)).astype(np.float32)
+    one, several = Tries(3), Tries(3)
+    one.add(cosines)
+    for part in np.array_split(cosines[::-1], 11):
+        several.add(part)
+    lengths = np.array([1, 20, 5000])
+    assert np.array_equal(one.expected(lengths), several.expected(lengths))
 
 
 @given(st.text("ab '7.-", max_size=60))

@@ -369,6 +369,7 @@ def test_a_model_in_half_precision_stays_in_it(folder):
 @pytest.mark.parametrize("augment", [None, "embeddings"])
 def test_a_graph_is_the_one_of_stage_graphs(folder, tmp_path, position, augment):
     told = SHIPPED["graphs"] | {"neurons": ["L1:5"], "augment": augment, "position": position}
+    told |= {"method": "published", "site": None}
     corpus = write_corpus(tmp_path / "corpus.parquet", TEXTS)
     files = {"graphs": tmp_path / "graphs.parquet", "scores": tmp_path / "graphs.csv"}
     sections = Graphs(**told), activation_params(section(folder("bert")))

@@ -58,7 +58,7 @@ def write_graph():
     ids = read_table(CORPUS, "corpus", ["id"])["id"].to_pylist()
     scores = {name: Score(20, 4, 5, 0.8, 1.0, 0.9, 0.5, math.nan) for name in PREDICTORS}
     tokens = [Tokens(["the", "price", "##ly", ".", WORDS[4]], [0.1, 0.9, 0.5, -0.1, 0.0])]
-    record = Record(0, graph, WORDS, ids[:1], ids[1:3], tokens, scores, [0, 1, 2])
+    record = Record(0, graph, WORDS, ids[:1], ids[1:3], 1, tokens, scores, [0, 1, 2])
     made = provenance("graphs", {"neurons": 1}, [CORPUS], []) | {"position": "tokens"}
     write_records(planted.GRAPHS, [record], made)
     write_csv(planted.GRAPH_SCORES, layer_rows([record]), COLUMNS)

@@ -381,7 +381,7 @@ def test_a_planted_neuron_has_its_label_formula_and_scores(packs):
     assert formulas == dict.fromkeys(SPLITS, "Battery")
     scores = {(row["chosen"], row["column"]): row for row in battery["scores"]}
     assert scores["calibration", 1]["auroc"] == 1
-    assert scores["calibration", 1]["corrected"] is None
+    assert scores["calibration", 1]["gold"] is None
 
 
 def test_what_the_strata_explain_is_shown_however_unsure_it_is(run, monkeypatch):

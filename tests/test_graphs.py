@@ -15,6 +15,7 @@ from neurons import IDS, PAPER, Neurons, explained, settings, text_of, tokens_of
 from neurons import WORDS as SPOKEN
 from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, run_report
 
+import descry
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.io.atomic import part_of
@@ -26,6 +27,7 @@ from descry.models.hooked_model import HookedModel
 from descry.models.spec import Model
 from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
+from descry.n2g.paths import IGNORE, TURN
 from descry.n2g.scoring import Score, average
 from descry.n2g.tables import (
     COLUMNS,
@@ -39,6 +41,7 @@ from descry.n2g.tables import (
 )
 from descry.n2g.texts import Sentences
 from descry.n2g.top_texts import leading_rows
+from descry.n2g.weighted import weighted_graphs
 from descry.stages import graphs
 from descry.stages.graphs import Graphs, graph_neurons
 from descry.workflow.params import load, parse
@@ -59,7 +62,7 @@ def corpus(tmp_path):
 
 def make(corpus, model, folder, extraction=None, **changes):
     told = SHIPPED.model_dump() | {"neurons": ["L0:3", "L1:0", "L1:5"], "texts": 8, "train": 4}
-    told |= {"augment": None} | changes
+    told |= {"augment": None, "method": "published", "site": None} | changes
     files = {"graphs": folder / "graphs.parquet", "scores": folder / "graphs.csv"}
     model_of = activation_params(section(model) | (extraction or {}))
     how = {"progress": lambda *_: None}
@@ -93,6 +96,10 @@ BAD = {
     "firing": 0.0,
     "position": "first",
     "train": 21,
+    "method": "linear",
+    "site": "everywhere",
+    "sampled": 0,
+    "paths": 0,
 }
 
 
@@ -116,8 +123,8 @@ def test_the_shipped_numbers_are_those_of_the_paper():
 # Which texts are taken
 
 
-def target_of(model, position="tokens"):
-    told = {name: section(model)[name] for name in ("site", "layers", "dtype", "device")}
+def target_of(model, position="tokens", **changes):
+    told = {name: section(model)[name] for name in ("site", "layers", "dtype", "device")} | changes
     checkpoint = Checkpoint(**section(model)["target"])
     return HookedModel(checkpoint, position=position, max_tokens=64, **told)
 
@@ -397,6 +404,69 @@ CLOSE = ["graph", "tokens", "highest"] + [
 ]
 
 
+# Weighted graphs
+
+
+def weighted(corpus, model, folder, **changes):
+    make(corpus, model, folder, **{"method": "weighted", "site": "ffn_hidden"} | changes)
+    return read_records(folder / "graphs.parquet")
+
+
+def test_weighted_graphs_are_of_all_sentences_but_the_held_ones(model, corpus, tmp_path):
+    records, made = weighted(corpus, model, tmp_path)
+    assert (made["site"], made["method"], made["neurons"]) == ("ffn_hidden", "weighted", 48)
+    for one in records:
+        assert (len(one.train), len(one.held), one.learnt) == (4, 4, 56)
+        assert one.graph.bias is not None and one.scores["graph"].number > 0
+
+
+def test_a_held_sentence_changes_nothing_of_its_graph(model, corpus, tmp_path):
+    """Its words become others' words: the graph is learnt from the other sentences."""
+    [first, *_], _ = weighted(corpus, model, tmp_path, neurons=["L1:5"])
+    rows = read_table(corpus, "corpus").to_pylist()
+    kept = [row for row in rows if row["id"] not in first.held]
+    target = target_of(model, site="ffn_hidden")
+    target.layers = [1]
+    prompts = [target.tokenizer(row["text"], add_special_tokens=False)["input_ids"] for row in kept]
+    start, end = target.tokenizer.cls_token_id, target.tokenizer.sep_token_id
+    values = [target.activations([[start, *p, end]])[1:-1, 0, [5]] for p in prompts]
+    [graph] = weighted_graphs(
+        [5], list(map(tuple, prompts)), np.concatenate(values), np.ones((len(kept), 1), dtype=bool),
+        paths=10_000, firing=0.5, both_sides=True,
+    )  # fmt: skip
+    text = tuple(prompts[0])
+    np.testing.assert_allclose(first.graph.predict(text), graph.predict(text), atol=2e-3)
+
+
+def test_of_a_decoder_nothing_that_follows_counts(corpus, tmp_path):
+    folder = tiny.make("gpt2", tmp_path / "gpt2", words=WORDS)
+    records, _ = weighted(corpus, folder, tmp_path)
+    assert all(TURN not in one.graph.trie.keys for one in records)
+    assert any(IGNORE in one.graph.trie.keys for one in records)
+
+
+def test_what_is_computed_once_and_what_again_have_the_same_digits(model, corpus, tmp_path):
+    found = []
+    for folder, together in ((tmp_path / "once", 64), (tmp_path / "again", 64)):
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            if folder.name == "again":
+                patch.setattr(graphs, "leading_rows", without_keeping(graphs.leading_rows))
+            weighted(corpus, model, folder, together=together)
+        found.append(contents(folder))
+    assert found[0] == found[1]
+
+
+def without_keeping(select):
+    return lambda *told, kept, **how: select(*told, kept=None, **how)
+
+
+def test_weights_of_a_whole_sentence_are_refused():
+    told = SHIPPED.model_dump() | {"position": "cls"}
+    with pytest.raises(InputError, match=r"graphs\.position cls wants graphs\.method published"):
+        parse("graphs", told, "params")
+
+
 # Mean scores
 
 
@@ -408,7 +478,7 @@ def record(layer, neuron, f1=0.5, fires=3, sentences=()):
     scores["graph"] = scores["graph"]._replace(precision=1.0)
     words = {IDS["coffee"]: "coffee"}
     tokens = [Tokens(["the", "coffee"], [-0.125, 1.0])]
-    return Record(layer, graph, words, ["a"], ["b"], tokens, scores, list(sentences))
+    return Record(layer, graph, words, ["a"], ["b"], 1, tokens, scores, list(sentences))
 
 
 RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1, 0.7, fires=0)]
@@ -416,14 +486,14 @@ RECORDS = [record(0, 4, 0.2), record(0, 1, 0.4), record(2, 0, 0.9), record(2, 1,
 
 def test_the_table_has_the_averages_of_each_layer_and_of_all():
     rows = layer_rows(RECORDS)
-    assert [row["layer"] for row in rows] == [0] * 3 + [2] * 3 + [EVERY] * 3
-    assert [(row["neurons"], row["firing"]) for row in rows[::3]] == [(2, 2), (2, 1), (4, 3)]
+    assert [row["layer"] for row in rows] == [0] * 4 + [2] * 4 + [EVERY] * 4
+    assert [(row["neurons"], row["firing"]) for row in rows[::4]] == [(2, 2), (2, 1), (4, 3)]
     for row in rows:
         some = [one for one in RECORDS if row["layer"] in (one.layer, EVERY)]
         expected = average([one.scores[row["predictor"]] for one in some])
         means = ("precision", "recall", "f1", "pearson", "r2")
         np.testing.assert_equal([row[m] for m in means], [getattr(expected, m) for m in means])
-    assert [row["recall"] for row in rows[::3]] == pytest.approx([0.3, 0.9, 0.5])
+    assert [row["recall"] for row in rows[::4]] == pytest.approx([0.3, 0.9, 0.5])
 
 
 def test_a_layer_in_which_no_neuron_fires_has_no_mean():
@@ -437,7 +507,7 @@ def test_the_csv_is_that_table(model, corpus, tmp_path):
     names = ("neurons", "firing", "precision", "recall", "f1", "pearson", "r2")
     found = read_csv(tmp_path / "graphs.csv", "graphs", names)
     expected = layer_rows(read_records(tmp_path / "graphs.parquet")[0])
-    assert [row["layer"] for row in found] == ["0"] * 3 + ["1"] * 3 + ["all"] * 3
+    assert [row["layer"] for row in found] == ["0"] * 4 + ["1"] * 4 + ["all"] * 4
     for one, other in zip(found, expected, strict=True):
         pair = ([float(row[name]) for name in names] for row in (one, other))
         np.testing.assert_allclose(*pair, atol=1e-6)
@@ -535,11 +605,12 @@ LIFTS = [[1.5, 2.0, 0.5], [NAN, 1.0, 3.0], [9.0, 9.0, 9.0]]
 # The explorer
 
 
-def write_graphs(*records):
+def write_graphs(*records, **told):
     """Graphs made from the first sentences of the corpus, and their mean scores."""
     ids = read_table(CORPUS, "corpus")["id"].to_pylist()
     found = [replace(one, train=ids[4:5], held=ids[2:4]) for one in records]
     made = provenance("graphs", {"neurons": len(records)}, [CORPUS], []) | {"position": "tokens"}
+    made |= told
     write_records(GRAPHS, found, made)
     write_csv(GRAPH_SCORES, layer_rows(found), COLUMNS)
 
@@ -567,7 +638,7 @@ def test_the_explorer_holds_labels_against_the_graphs_sentences(run):
     rows = {(row["layer"], row["predictor"]): row for row in found["scores"]}
     graph = {"neurons": 2, "firing": 2, "precision": 1, "recall": 0.6, "f1": 0.3}
     assert rows["0", "graph"].items() >= (graph | {"pearson": 0.1, "r2": -0.2}).items()
-    assert (rows["0", "token"]["precision"], rows["1", "graph"]["precision"]) == (None, None)
+    assert (rows["0", "token mean"]["precision"], rows["1", "graph"]["precision"]) == (None, None)
     assert (rows["all", "graph"]["neurons"], rows["all", "graph"]["firing"]) == (3, 2)
     others = 2 * (len(planted.TOPICS) - 1)
     assert found["held"] == {"labels": 2, "above": 1, "others": others, "others_above": 1}
@@ -585,7 +656,10 @@ def test_a_graph_stands_with_its_neuron_token_by_token(run):
     )  # fmt: skip
     assert (found["train"], found["held"]) == ([4], [2, 3])
     assert (found["fires"], found["shown"]) == (12, topic_rows(2)[:10])
-    assert (found["scores"]["graph"]["f1"], found["scores"]["token"]["precision"]) == (0.2, None)
+    assert (found["scores"]["graph"]["f1"], found["scores"]["token mean"]["precision"]) == (
+        0.2,
+        None,
+    )
     words = [" the", " coffee"]
     assert found["tokens"] == [{"row": 4, "words": words, "activations": [-0.125, 1]}]
 
@@ -616,6 +690,17 @@ def test_a_neuron_that_has_no_row_of_labels_is_named(run):
     write_graphs(record(7, 0))
     with pytest.raises(InputError, match=r"^L7:0: no such neuron: "):
         run_report()
+
+
+def test_graphs_at_another_site_than_labels_have_pages_of_their_own(run):
+    write_graphs(record(0, 2), record(1, 999, 0.25), site="elsewhere", method="weighted")
+    packs = run_report()
+    found = packs["run"]["graphs"]
+    assert found["pages"] == [["L0:2", 0.25], ["L1:999", 0.125]]
+    assert (found["site"], found["method"], found["held"]) == ("elsewhere", "weighted", None)
+    assert not any(neuron["graph"] for neuron in packs["neurons-0"])
+    assert packs["graphs-0"]["1"]["scores"]["graph"]["f1"] == 0.125
+    assert descry.open().neuron("L0:2").graph is None
 
 
 def test_a_graph_of_another_corpus_is_named(run):

@@ -13,7 +13,7 @@ from descry.errors import InputError
 from descry.n2g.augment import Augmenter
 from descry.n2g.explain import explain, halves, sample
 from descry.n2g.graph import graph_json, graph_of
-from descry.n2g.scoring import graph_scores
+from descry.n2g.scoring import BASELINES, graph_scores
 
 END = {"END": 1.0}
 TEXTS = {
@@ -111,8 +111,7 @@ def test_the_baselines_miss_what_the_graph_finds():
     subject = Neurons({0: rule})
     found = scores_of(explained(subject, strings), subject, strings, held_out(rule, 0))
     assert found["graph"].f1 == 1
-    assert found["token"].recall == 1 and found["token"].precision < 0.3
-    assert found["token and one before"].recall < 0.3
+    assert all(found[name].f1 < 0.5 for name in BASELINES)
     assert len({(one.number, one.fires) for one in found.values()}) == 1
 
 
@@ -294,11 +293,11 @@ def test_a_graph_comes_back_from_json_as_it_was():
 
 @pytest.mark.parametrize(
     ("change", "complaint"),
-    [({"version": 2}, "version 2, not 1"), ({"trie": []}, "not the nodes"), ({"odd": 1}, "odd")],
+    [({"version": 1}, "version 1, not 2"), ({"trie": []}, "not the nodes"), ({"odd": 1}, "odd")],
 )
 def test_what_is_no_graph_is_refused(change, complaint):
     told = graph_json(explained(Neurons(), ["the coffee"])) | change
     with pytest.raises(InputError, match=complaint):
         graph_of(told)
     with pytest.raises(InputError, match="not a graph"):
-        graph_of({"version": 1})
+        graph_of({"version": 2})

@@ -13,7 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support, r2_score
 from test_n2g_trie import path
 
 from descry.n2g.graph import make_graph
-from descry.n2g.scoring import Score, average, graph_scores, look_up, score
+from descry.n2g.scoring import BASELINES, Score, average, baseline, graph_scores, score
 
 NAN = math.nan
 shares = st.sampled_from([-0.4, 0.0, 0.2, 0.5, 0.7, 1.0])  # one is the threshold itself
@@ -71,42 +71,62 @@ def test_of_no_activations_nothing_is_defined():
 TRAIN = [((1, 2, 3), np.array([0.1, 0.9, 0.2])), ((2, 2), np.array([0.4, -0.6]))]
 
 
+def looked_up(train, held, name):
+    return baseline(train, held, BASELINES[name], firing=0.5)[0].tolist()
+
+
 def test_a_token_has_its_highest_activation_in_the_training_texts():
-    [found] = look_up(TRAIN, [((2, 3, 9), np.zeros(3))], prior=0)
-    assert found.tolist() == [0.9, 0.2, 0.0]
+    assert looked_up(TRAIN, [((2, 3, 9), np.zeros(3))], "token highest") == [0.9, 0.2, 0.0]
+
+
+def test_or_its_mean():
+    found = looked_up(TRAIN, [((2, 3, 9), np.zeros(3))], "token mean")
+    assert found == pytest.approx([0.7 / 3, 0.2, 0.0])
 
 
 def test_with_the_token_before_it_is_another_entry():
-    [found] = look_up(TRAIN, [((1, 2, 2, 3, 3), np.zeros(5))], prior=1)
-    assert found.tolist() == [0.1, 0.9, -0.6, 0.2, 0.0]
+    found = looked_up(TRAIN, [((1, 2, 2, 3, 3), np.zeros(5))], "token and one before")
+    assert found == [0.1, 0.9, -0.6, 0.2, 0.0]
 
 
 def test_at_the_beginning_of_a_text_there_is_none_before():
-    found = look_up(TRAIN, [((2,), np.zeros(1)), ((3,), np.zeros(1))], prior=1)
-    assert [values.tolist() for values in found] == [[0.4], [0.0]]
+    held = [((2,), np.zeros(1)), ((3,), np.zeros(1))]
+    assert looked_up(TRAIN, held, "token and one before") == [0.4, 0.0]
 
 
 def test_what_was_always_negative_stays_so():
-    [found] = look_up([((7,), np.array([-0.5]))], [((7, 8), np.zeros(2))], prior=0)
-    assert found.tolist() == [-0.5, 0.0]
+    train = [((7,), np.array([-0.5]))]
+    assert looked_up(train, [((7, 8), np.zeros(2))], "token highest") == [-0.5, 0.0]
 
 
 def test_a_text_with_one_activation_has_the_highest_of_its_tokens():
     train = [((1, 2), np.array([0.8])), ((2, 3), np.array([0.3]))]
     held = [((3, 4), np.array([0.0])), ((2, 3), np.array([0.0])), ((9, 9), np.array([0.0]))]
-    assert [values.tolist() for values in look_up(train, held, prior=0)] == [[0.3], [0.8], [0.0]]
+    assert looked_up(train, held, "token highest") == [0.3, 0.8, 0.0]
+
+
+def test_the_cut_is_chosen_on_training_texts_that_predict_each_other():
+    train = [((1, 2), np.array([0.8, 0.1])), ((1, 2), np.array([0.6, 0.3])), ((9,), np.ones(1))]
+    _, cut = baseline(train, [], BASELINES["token mean"], firing=0.5)
+    # Predicted: .6 and .3, .8 and .1, 0 of a token that no other text has: it fires unforeseen.
+    assert cut == pytest.approx((0.6 + 0.3) / 2)
 
 
 sequences = st.lists(st.integers(1, 3), min_size=2, max_size=5).map(tuple)
 
 
-@given(st.lists(sequences, max_size=4), sequences, st.integers(0, 2))
-def test_a_table_knows_the_training_texts_themselves(others, text, prior):
+@given(st.lists(sequences, max_size=4), sequences, st.sampled_from(list(BASELINES)))
+def test_a_table_is_that_of_a_plain_loop(others, text, name):
     rng = np.random.default_rng(0)
+    prior, what = BASELINES[name]
     train = [(tokens, rng.random(len(tokens))) for tokens in [*others, text]]
-    [found] = look_up(train, [train[-1]], prior=prior)
-    assert (found >= train[-1][1]).all()
-    assert set(found.tolist()) <= {value for _, values in train for value in values.tolist()}
+    table = {}
+    for tokens, values in train:
+        for k, value in enumerate(values.tolist()):
+            table.setdefault(tokens[max(0, k - prior) : k + 1], []).append(value)
+    of = max if what == "highest" else np.mean
+    expected = [of(table[text[max(0, k - prior) : k + 1]]) for k in range(len(text))]
+    assert looked_up(train, [train[-1]], name) == pytest.approx(expected)
 
 
 # A graph and its baselines
@@ -123,10 +143,9 @@ def test_a_graph_and_its_baselines_are_held_against_the_same_activations():
         (tokens_of("good"), np.array([-2.0])),
     ]
     found = graph_scores(graph(path("good not", 1.0)), train, held, firing=0.5)
-    assert list(found) == ["graph", "token", "token and one before"]
+    assert list(found) == ["graph", *BASELINES]
     assert {(one.number, one.fires) for one in found.values()} == {(4, 1)}
-    assert [one.predicted for one in found.values()] == [1, 2, 1]
-    assert [one.f1 for one in found.values()] == pytest.approx([1.0, 2 / 3, 1.0])
+    assert found["graph"].predicted == found["graph"].f1 == 1
     truth, predicted = [0, 0, 0.75, -0.5], [0, 0, 1, 0]
     assert found["graph"].pearson == pytest.approx(pearsonr(truth, predicted)[0])
     assert found["graph"].r2 == pytest.approx(r2_score(truth, predicted))
@@ -134,7 +153,7 @@ def test_a_graph_and_its_baselines_are_held_against_the_same_activations():
 
 def test_the_activations_of_a_neuron_that_was_never_active_do_not_fire():
     found = graph_scores(graph(highest=0.0), [], [((5,), np.array([9.0]))], firing=0.5)
-    assert [one.fires for one in found.values()] == [0, 0, 0]
+    assert [one.fires for one in found.values()] == [0, 0, 0, 0]
 
 
 def test_without_held_out_texts_nothing_is_defined():

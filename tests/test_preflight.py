@@ -11,7 +11,7 @@ from descry.errors import InputError
 from descry.io.parquet import write_table
 from descry.workflow import preflight as startup
 from descry.workflow.params import Params
-from descry.workflow.preflight import check_corpus, check_made, check_start
+from descry.workflow.preflight import check_corpus, check_made, check_start, shared_model
 
 SERVER = {
     "kind": "openai", "model": "m", "revision": "m", "dtype": "unknown",
@@ -89,3 +89,10 @@ def test_what_was_not_made_yet_and_what_is_no_descry_folder_is_said(tmp_path):
     results.mkdir()
     (results / "labels.parquet").touch()
     check_made(results, "labels.parquet")
+
+
+def test_that_annotator_and_target_share_a_model_is_said_where_labels_will_be_made():
+    assert "both are sentence-transformers" in str(shared_model(params(), {"annotate", "label"}))
+    assert shared_model(params(), {"label"}) is None
+    other = {"annotator": SERVER}
+    assert shared_model(params(annotate=other), {"annotate"}) is None

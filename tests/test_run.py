@@ -173,7 +173,7 @@ def write_graph(neuron):
     steps = (Step(1, 0.9), Step(2, 0.9))
     graph = make_graph(neuron, 2.0, [GraphPath(steps, 1.0)], [True], max_gap=None)
     scores = {name: Score(20, 4, 5, 0.8, 1.0, 0.9, 0.5, math.nan) for name in PREDICTORS}
-    record = Record(0, graph, {1: "price", 2: "the"}, [], [], [], scores, [])
+    record = Record(0, graph, {1: "price", 2: "the"}, [], [], 0, [], scores, [])
     write_records(GRAPHS, [record], Run(RESULTS).provenance("graphs.parquet"))
 
 

@@ -418,26 +418,29 @@ def test_a_shard_of_another_model_is_refused(model, corpus, tmp_path):
         computed(corpus, tmp_path / "activations.h5", told, parts=parts)
 
 
-def graphed(corpus, model, output, scores=None, **how):
-    few = {"neurons": 5, "together": 1, "texts": 6, "train": 4}
+def graphed(corpus, model, output, changes, scores=None, **how):
+    few = {"neurons": 5, "texts": 6, "train": 4, **changes}
     sections = SHIPPED.graphs.model_copy(update=few), activation_params(section(model))
     files = {"corpus": corpus, "graphs": output, "scores": scores}
     return graph_neurons(*sections, **files, progress=lambda *_: None, **how)
 
 
 @pytest.mark.parametrize("number", [2, 7])
-def test_graphs_are_the_same_of_any_number_of_shards(model, corpus, tmp_path, number):
+@pytest.mark.parametrize(
+    "changes", [{"together": 1}, {"together": 64}, {"together": 1, "method": "published"}]
+)
+def test_graphs_are_the_same_of_any_number_of_shards(model, corpus, tmp_path, number, changes):
     table, scores = tmp_path / "graphs.parquet", tmp_path / "graphs.csv"
-    graphed(corpus, model, table, scores)
+    graphed(corpus, model, table, changes, scores)
     whole = table.read_bytes(), scores.read_bytes()
     assert len(read_table(table, "graphs")) == 5
     texts = tmp_path / "0.part"
-    graphed(corpus, model, texts, shard=Shard.parse(f"0-of-{number}"))
+    graphed(corpus, model, texts, changes, shard=Shard.parse(f"0-of-{number}"))
     parts = [tmp_path / f"{i}.part" for i in range(1, number + 1)]
     for shard, part in zip(shards(number), parts, strict=True):
-        graphed(corpus, model, part, shard=shard, parts=[texts])
+        graphed(corpus, model, part, changes, shard=shard, parts=[texts])
     for file in (table, scores):
         file.unlink()
-    graphed(corpus, model, table, scores, parts=parts)
+    graphed(corpus, model, table, changes, scores, parts=parts)
     assert (table.read_bytes(), scores.read_bytes()) == whole
     assert not list(tmp_path.glob(".*"))

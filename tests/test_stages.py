@@ -496,7 +496,7 @@ def test_without_a_judge_the_file_says_so(run):
         assert (made["stage"], made["params"]["annotator"], list(file)) == ("judge", None, [])
     found = run_evaluate()
     assert set(found["judge"]) == {"undefined"}
-    assert set(found["annotator"]) == {"gold"}
+    assert set(found["annotator"]) == {"gold", "shares_target"}
 
 
 def test_judgements_that_are_not_there_name_the_command_that_makes_them(run):
@@ -861,7 +861,7 @@ def test_without_a_file_of_gold_labels_all_is_as_with_an_empty_one(run):
     assert none == empty
 
 
-def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
+def test_the_summary_has_plain_numbers_of_the_labels_and_scores(run, ids):
     write_gold(own_topic(ids))
     found = run_evaluate()
     summary = read_yaml(BRIEF)
@@ -871,8 +871,13 @@ def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
         "descriptors",
         "auroc",
         *evaluate_stage.BRIEF,
+        *(f"replicated{part}" for part in ("", "_low", "_high", "_base")),
+        *(f"supported{part}" for part in ("", "_low", "_high", "_base")),
     }
     assert all(isinstance(value, int | float) for value in summary.values())
+    assert next(iter(summary)) == "replicated"
+    assert summary["replicated"] == found["headline"]["replicated"]["value"]
+    assert summary["supported_base"] == found["headline"]["supported"]["gold"]["base"]
     assert summary["halves_jaccard_corrected"] == found["halves"]["jaccard"]["corrected"]
     assert summary["halves_precision_at_2"] == found["halves"]["precision_at_k_2"]["value"]
     assert summary["gold_recall"] == found["gold"]["recall"]["value"]
@@ -887,7 +892,8 @@ def test_the_summary_has_ten_plain_numbers_of_the_labels_and_scores(run, ids):
     assert summary["labelled_neurons"] == len({(row["layer"], row["neuron"]) for row in whole})
     write_gold({})
     run_evaluate()
-    assert read_yaml(BRIEF).keys() == summary.keys() - {"gold_precision", "gold_recall"}
+    of_gold = {name for name in summary if name.startswith(("gold_", "supported"))}
+    assert read_yaml(BRIEF).keys() == summary.keys() - of_gold
 
 
 def test_without_gold_labels_scores_against_them_are_undefined(run):

@@ -195,7 +195,7 @@ def top_k(
     activations: Activations | np.ndarray,
     k: int | None = None,
     *,
-    top_percent: float = 5.0,
+    top_percent: float = 10.0,
     min_size: int = 5,
     largest: bool = True,
 ) -> np.ndarray:
@@ -503,7 +503,7 @@ def assign_labels(
     rule: RuleName = "enrichment",
     frequency: Frequency = "occurrences",
     threshold: float = 0.12,
-    fdr: float = 0.01,
+    fdr: float = 0.001,
     top_k: int | None = None,
     broad: float = 0.8,
     parts: int = 30,
@@ -779,8 +779,10 @@ def explain_neuron(
                 yield [text.tokens for text in some]
 
         around = subject.before, subject.behind
-        sizes = {"size": settings.texts, "batch_tokens": batch_tokens}
-        leading = leading_rows(hooked, prompts(), around, [(0, index)], **sizes)[0]
+        size = settings.texts
+        [leading] = leading_rows(
+            hooked, prompts(), around, [(0, index)], size=size, batch_tokens=batch_tokens
+        )
         augmenter = make_augmenter(augment, hooked, settings, batch_tokens)
         [record] = make_records(
             subject,

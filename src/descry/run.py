@@ -509,9 +509,15 @@ class Neuron:
 
     @cached_property
     def graph(self) -> "Entry | None":
-        """Its N2G graph: `.graph`, `.words` of its tokens, `.scores`; None where none was made."""
+        """Its N2G graph: `.graph`, `.words` of its tokens, `.scores`; None where none was made.
+
+        Graphs of neurons at another site than the labels' are none of this one: `descry graph`.
+        """
         from descry.n2g.search import read_graphs
 
+        site = self.run.provenance("graphs.parquet").get("site")
+        if site not in (None, self.run.provenance("activations.h5").get("site")):
+            return None
         if not len(self.run.read("graphs.parquet", ["neuron"], self._rows)):
             return None
         return read_graphs(self.run.path("graphs.parquet"), self.name)[self.name]

@@ -9,7 +9,7 @@ sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.workflow.reconcile import reconcile, writable
 from descry.workflow.previous_results import keep_previous
-from descry.workflow.preflight import check_start
+from descry.workflow.preflight import check_start, shared_model
 from descry.workflow.dag import Wiring, arguments, name_failures
 
 keep_previous()
@@ -64,6 +64,8 @@ onstart:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    if shared := shared_model(wiring.sections, sections):
+        print(f"warning: {shared}", file=sys.stderr)
 
 
 def shown(path, caption, category, **labels):

@@ -3,6 +3,7 @@
 Undefined values are NaN.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ from descry.activations.nan_stats import NORMAL_95, ratio
 
 _DRAWS = 2000  # of an interval
 _SEED = 0  # of those draws: an interval is a function of the counts
-_JEFFREYS = 0.5  # prior count of each outcome
 
 
 @dataclass(frozen=True)
@@ -106,13 +106,22 @@ def summary(counts: Table, area: float = float("nan")) -> Agreement:
     )
 
 
-def _proportion(part: int, whole: int) -> Interval:
-    from scipy.stats import binomtest
+def wilson(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares with Wilson's 95% interval: float64 value, low, high, NaN of nothing.
 
-    if not whole:
-        return _UNDEFINED
-    found = binomtest(part, whole).proportion_ci(method="wilson")
-    return Interval(part / whole, float(found.low), float(found.high))
+    Args:
+        part, whole: counts, or effective ones, of one shape.
+    """
+    share, z2 = ratio(part, whole), NORMAL_95**2
+    centre = ratio(part + z2 / 2, whole + z2)
+    spread = whole * share * (1 - share) + z2 / 4
+    reach = NORMAL_95 * ratio(np.sqrt(spread), whole + z2)
+    low = np.where(share == 0, 0.0, np.maximum(centre - reach, 0))
+    return share, low, np.where(share == 1, 1.0, np.minimum(centre + reach, 1))
+
+
+def _proportion(part: int, whole: int) -> Interval:
+    return Interval(*(float(x) for x in wilson(np.array(part), np.array(whole))))
 
 
 def kappa(counts: Table) -> Interval:
@@ -157,78 +166,58 @@ def auroc(score: np.ndarray, truth: np.ndarray) -> float:
     return float((rankdata(score)[truth].sum() - n * (n + 1) / 2) / (n * (len(truth) - n)))
 
 
-@dataclass(frozen=True)
-class Reliability:
-    """How often an annotator says Yes where that is true, and No where it is not; and how sure."""
+class OverCorpus(NamedTuple):
+    """What an annotator's agreement with the truth is over the corpus, not over the judged ones."""
 
-    sensitivity: float
-    specificity: float
-    covariance: np.ndarray  # float64 [2, 2], of the two
-
-
-def reliability(counts: Table, yes_share: float) -> Reliability:
-    """Sensitivity and specificity over all sentences.
-
-    A sheet has as many sentences that the annotator tagged as that it did not (section 5.1), which
-    is not their share: each kind counts by its share in the corpus. The covariance is that of
-    Jeffreys' posterior of the two kinds' error rates.
-
-    Args:
-        counts: the annotator first.
-        yes_share: of all sentences, those that the annotator says Yes to.
-    """
-    draws = np.random.default_rng(_SEED)
-    tagged = counts.yes_yes + counts.yes_no
-    passed = counts.no_yes + counts.no_no
-    if not tagged or not passed:
-        nan = float("nan")
-        return Reliability(nan, nan, np.full((2, 2), nan))
-
-    def rates(right: np.ndarray, missed: np.ndarray) -> np.ndarray:
-        true = right * yes_share, missed * (1 - yes_share)
-        false = (1 - right) * yes_share, (1 - missed) * (1 - yes_share)
-        return np.stack([ratio(true[0], true[0] + true[1]), ratio(false[1], false[0] + false[1])])
-
-    def sampled(part: int, rest: int) -> np.ndarray:
-        return draws.beta(part + _JEFFREYS, rest + _JEFFREYS, size=_DRAWS)
-
-    value = rates(np.array(counts.yes_yes / tagged), np.array(counts.no_yes / passed))
-    spread = rates(sampled(counts.yes_yes, counts.yes_no), sampled(counts.no_yes, counts.no_no))
-    return Reliability(float(value[0]), float(value[1]), np.cov(spread))
+    precision: Interval
+    recall: Interval
+    kappa: Interval
 
 
-@dataclass(frozen=True)
-class Corrected:
-    """True shares behind what an annotator says: float64 arrays, NaN where undefined."""
+def over_corpus(judged: Sequence[tuple[Table, float]]) -> OverCorpus:
+    """Agreement over all pairs of sentence and descriptor, from some that were judged.
 
-    value: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def corrected(yes: np.ndarray, answered: np.ndarray, annotator: Reliability) -> Corrected:
-    """The share of sentences with a descriptor, freed of the annotator's errors.
-
-    Rogan & Gladen (1978): (share + specificity - 1) / (sensitivity + specificity - 1), cut to 0 ...
-    1, with a 95% interval by the delta method over the share (as Agresti and Coull adjust it), the
-    sensitivity and the specificity. Undefined for an annotator no better than chance.
+    A sheet has as many sentences that the annotator says Yes to as others (section 5.1), which is
+    not their share: recall over the sheet is far too high. Here the judged ones of either kind
+    stand for all of their kind (post-stratification). Intervals are those of independent draws
+    within each kind by the delta method: of recall on the scale of its log-odds. Descriptors with
+    fewer than two judged sentences of a kind are left out.
 
     Args:
-        yes, answered: counts of sentences, of one shape.
+        judged: of each descriptor, the table with the annotator first; and the share of all
+            sentences that the annotator says Yes to.
     """
-    better = annotator.sensitivity + annotator.specificity - 1
-    if not better > 0:  # also NaN
-        return Corrected(*(np.full(np.shape(yes), np.nan) for _ in range(3)))
-    value = (ratio(yes, answered) + annotator.specificity - 1) / better
-    # Of a set without a Yes, or all Yes, the plain variance would be none.
-    adjusted = (yes + 2) / (np.asarray(answered) + 4)
-    centre = np.where(answered, (adjusted + annotator.specificity - 1) / better, np.nan)
-    (sensitivity, both), (_, specificity) = annotator.covariance
-    variance = (
-        adjusted * (1 - adjusted) / (np.asarray(answered) + 4)
-        + centre**2 * sensitivity
-        + (1 - centre) ** 2 * specificity
-        - 2 * centre * (1 - centre) * both
-    ) / better**2
-    reach = NORMAL_95 * np.sqrt(np.maximum(variance, 0))
-    return Corrected(*(np.clip(x, 0, 1) for x in (value, centre - reach, centre + reach)))
+    kinds = np.array([table.array for table, _ in judged]).reshape(-1, 2, 2)
+    share = np.array([share for _, share in judged]).reshape(-1)
+    enough = (kinds.sum(axis=2) > 1).all(axis=1)
+    kinds, share = kinds[enough], share[enough]
+    if not len(share) or not 0 < share.sum() < len(share):
+        return OverCorpus(_UNDEFINED, _UNDEFINED, _UNDEFINED)
+    size, weight = kinds.sum(axis=2), np.stack([share, 1 - share], axis=1) / len(share)
+    true = kinds[:, :, 0] / size
+    both, missed = (weight * true).sum(axis=0)
+    spread = (weight**2 * true * (1 - true) / (size - 1)).sum(axis=0)
+    said = float(share.mean())
+    precision = _around(both / said, (spread[0] / said**2) ** 0.5)
+    if not both + missed:
+        return OverCorpus(precision, _UNDEFINED, _UNDEFINED)
+    bottom = said + (both + missed) * (1 - 2 * said)
+    value = 2 * (both * (1 - said) - said * missed) / bottom
+    slopes = np.array([2 * (1 - said), -2 * said]) - value * (1 - 2 * said)
+    of_kappa = _around(value, float((slopes**2 / bottom**2 * spread).sum()) ** 0.5)
+    return OverCorpus(precision, _recall(both, missed, spread), of_kappa)
+
+
+def _around(value: float, deviation: float) -> Interval:
+    reach = NORMAL_95 * deviation
+    return Interval(float(value), max(-1.0, float(value - reach)), min(1.0, float(value + reach)))
+
+
+def _recall(both: float, missed: float, spread: np.ndarray) -> Interval:
+    """both / (both + missed), of independent parts with these variances."""
+    value = both / (both + missed)
+    if not both or not missed:
+        return Interval(float(value), float("nan"), float("nan"))
+    reach = NORMAL_95 * (spread[0] / both**2 + spread[1] / missed**2) ** 0.5
+    odds = both / missed * np.exp([-reach, reach])
+    return Interval(float(value), *(odds / (1 + odds)).tolist())

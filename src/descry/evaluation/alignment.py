@@ -11,6 +11,7 @@ Cosine alone changes when a constant is added to the activations.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -74,6 +75,61 @@ def align(
     return Alignment(*scores)
 
 
+def expected(
+    columns: np.ndarray | None,
+    exemplars: np.ndarray,
+    answers: np.ndarray,
+    pairs: tuple[np.ndarray, np.ndarray],
+) -> Alignment:
+    """What each label would score on average if its Yes and No were dealt anew among the sentences.
+
+    Exact, given how many Yes there are, the exemplars and the activations: of n sentences, t with
+    Yes, F1 is that of f t / n hits, IoU the mean over the hypergeometric number of hits, AUROC .5,
+    Pearson 0, cosine sqrt(t) mean(x) / |x|. Average precision is (t - 1) / (n - 1) (1 - h) + h,
+    where h is the mean of 1 / (sentences not below this one): the base rate and a little more.
+
+    Args:
+        columns, exemplars, answers, pairs: as `align` takes them.
+    """
+    neurons, descriptors = pairs
+    answered = answers >= 0
+    whole, true = answered.sum(axis=0), (answers == 1).sum(axis=0)
+    scores = np.full((6, len(neurons)), np.nan)
+    for neuron in np.unique(neurons):
+        fires = exemplars[neuron][exemplars[neuron] >= 0]
+        column = None if columns is None else columns[neuron].astype(np.float64)
+        of_all = None if column is None else _expected_ranks(column)
+        for place in np.flatnonzero(neurons == neuron):
+            known = answered[:, descriptors[place]]
+            n, t = int(whole[descriptors[place]]), int(true[descriptors[place]])
+            f = int(known[fires].sum())
+            if f + t:
+                scores[:2, place] = _expected_overlap(n, t, f)
+            if column is not None and 0 < t < n:
+                h, slope = of_all if of_all and n == len(column) else _expected_ranks(column[known])
+                precision = (t - 1) / (n - 1) * (1 - h) + h
+                scores[2:, place] = 0.5, precision, 0.0, t**0.5 * slope
+    return Alignment(*scores)
+
+
+def _expected_ranks(values: np.ndarray) -> tuple[float, float]:
+    """Mean of 1 / (values not below this one), and mean(x) / |x|, NaN where all are 0."""
+    _, end = tie_bounds(np.sort(values)[::-1])
+    length = float(np.sqrt(np.square(values).sum()))
+    return float(np.mean(1 / end)), float(values.mean()) / length if length else np.nan
+
+
+@lru_cache(maxsize=4096)
+def _expected_overlap(whole: int, true: int, fired: int) -> tuple[float, float]:
+    """F1 and IoU of so many sentences with Yes and so many exemplars that have met by chance."""
+    from scipy.stats import hypergeom
+
+    hits = np.arange(min(true, fired) + 1)
+    chance = hypergeom.pmf(hits, whole, true, fired)
+    union = true + fired - hits
+    return 2 * true * fired / whole / (true + fired), float((chance * hits / union).sum())
+
+
 def _overlap(exemplars: np.ndarray, yes: np.ndarray, answered: np.ndarray) -> np.ndarray:
     """F1 and IoU of a neuron's labels: [2, labels]."""
     hits = np.count_nonzero(yes[:, exemplars], axis=1)
@@ -104,8 +160,8 @@ def _ranking(
     values: np.ndarray, yes: np.ndarray, answered: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUROC and average precision, of sentences in the order of falling activations."""
-    begin, end = _ties(values)
-    right, seen = _running(yes), _running(answered)
+    begin, end = tie_bounds(values)
+    right, seen = running(yes), running(answered)
     wrong = seen - right
     label, place = np.nonzero(yes)
     begin, end = begin[place], end[place]
@@ -116,14 +172,14 @@ def _ranking(
     return 1 - ratio(above / 2, true * false), ratio(precision, true)
 
 
-def _ties(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def tie_bounds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where the run of each value begins, and where it has ended: int [values]."""
     edges = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1, [len(values)]])
     sizes = np.diff(edges)
     return np.repeat(edges[:-1], sizes), np.repeat(edges[1:], sizes)
 
 
-def _running(flags: np.ndarray) -> np.ndarray:
+def running(flags: np.ndarray) -> np.ndarray:
     """How many of the first n are set, n from 0: int32 [labels, sentences + 1]."""
     counts = np.zeros((len(flags), flags.shape[1] + 1), dtype=np.int32)
     np.cumsum(flags, axis=1, out=counts[:, 1:])

@@ -20,7 +20,7 @@ ends stay within 0 and 1.
 
 import numpy as np
 
-from descry.activations.nan_stats import NORMAL_95, ratio
+from descry.activations.nan_stats import ratio
 from descry.evaluation.metrics import Cuts, Rated, Tags, influences, rate, without_one
 from descry.evaluation.sides import Comparison
 from descry.io.prefetch import cores, map_ahead
@@ -80,10 +80,16 @@ def _wilson(
     value: np.ndarray, units: np.ndarray, over_neurons: np.ndarray, together: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's interval for so many units as give this variance; for `units` if there is none."""
+    from scipy.stats import t
+
     variance, spread = over_neurons + together, value * (1 - value)
     known = (variance > 0) & (spread > 0)
     number = np.where(known, ratio(spread, variance), np.maximum(units, 1))
-    shrunk = NORMAL_95**2 / number
+    # Freedom of a sum of two variances by Satterthwaite 1946.
+    of_neurons = over_neurons**2 / np.maximum(units - 1, 1)
+    of_groups = together**2 / (PARTITIONS * (GROUPS - 1))
+    freedom = np.where(known, ratio(variance**2, of_neurons + of_groups), np.maximum(units - 1, 1))
+    shrunk = t.ppf(0.975, freedom) ** 2 / number
     middle = (value + shrunk / 2) / (1 + shrunk)
     half = np.sqrt(shrunk * (spread + shrunk / 4)) / (1 + shrunk)
     return np.clip(middle - half, 0.0, 1.0), np.clip(middle + half, 0.0, 1.0)

@@ -76,15 +76,15 @@ class Tiers:
     @classmethod
     def of_values(cls, values: np.ndarray, most: int) -> "Tiers":
         """Those that hold the `most` highest above 0; `values` is float [neurons, descriptors]."""
-        left = values.copy()
-        of = np.full(values.shape, most, dtype=np.int8)
+        left = np.ascontiguousarray(values.T)  # numpy is slow at the highest of many short rows
+        of = np.full(left.shape, most, dtype=np.int8)
         sizes = np.zeros((len(values), most), dtype=np.int64)
         for tier in range(most):
-            best = left.max(axis=1, keepdims=True, initial=0.0)
+            best = left.max(axis=0, initial=0.0)
             own = (left == best) & (best > 0)
             of[own], left[own] = tier, 0.0
-            sizes[:, tier] = np.count_nonzero(own, axis=1)
-        return cls(of, sizes)
+            sizes[:, tier] = np.count_nonzero(own, axis=0)
+        return cls(np.ascontiguousarray(of.T), sizes)
 
     def take(self, neurons: np.ndarray) -> "Tiers":
         """Those of some neurons, in that order."""

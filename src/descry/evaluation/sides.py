@@ -15,8 +15,8 @@ from descry.labels.matched import matched_p, matched_tails
 from descry.labels.rules import Rule, above_base
 from descry.labels.shuffles import Shuffles
 
-_NEAR = 0.2  # p: a pair above it gets no label if a few sentences are left out
-_SPARE = 2  # times as many of a neuron's highest descriptors may come to be its highest
+_NEAR = 0.1  # p: a pair above it gets no label if a few sentences are left out
+_SPARE = 3  # descriptors behind a neuron's highest that may come to be among them
 _DIGITS = 9  # of -log10 p: what differs behind them is equal, and was summed in another order
 
 
@@ -60,7 +60,7 @@ class Side:
         of = self._counted(~left_out, self.sampled)
         p = self._p
         if self.rule.name == "enrichment":
-            near = (p <= _NEAR) | (ranks(-p) < _SPARE * max(cuts.max_k, cuts.truth_top))
+            near = (p <= _NEAR) | (ranks(-p) < _SPARE + max(cuts.max_k, cuts.truth_top))
             p = np.where(near, self._tested(of, *np.nonzero(near)), p)
         return self._tagged(of, p, cuts)
 
@@ -133,8 +133,9 @@ class Side:
     def _drawn(self, yes: np.ndarray, cuts: Cuts) -> Tags:
         if self.rule.name == "composition":
             return cuts.tag(self._composed(yes, self._of_draws))
-        place = np.minimum(yes, self._orders.shape[2] - 1)[:, :, None]
-        return _enriched(np.take_along_axis(self._orders, place, axis=2)[:, :, 0], cuts)
+        *shape, numbers = self._orders.shape
+        first = np.arange(0, self._orders.size, numbers).reshape(shape)
+        return _enriched(self._orders.ravel()[first + np.minimum(yes, numbers - 1)], cuts)
 
     def _tagged(self, of: "_Counts", p: np.ndarray, cuts: Cuts) -> Tags:
         yes = of.yes.sum(axis=1)

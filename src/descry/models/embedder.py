@@ -1,8 +1,8 @@
 """The sentence embedder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,22 @@ from descry.models.special_tokens import special_as_text
 
 EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
 Embed = Callable[[Sequence[str]], np.ndarray]
+T = TypeVar("T")
+
+
+class TokenBatch(NamedTuple):
+    """What one forward pass gives.
+
+    Attributes:
+        rows: which of the texts, int [texts of the batch].
+        vectors: their unit vectors, float32 [texts of the batch, dimension].
+        tokens: of each text the vectors of its tokens in their context, float32 [tokens,
+            dimension]; without the special tokens that the tokenizer puts around a text.
+    """
+
+    rows: np.ndarray
+    vectors: np.ndarray
+    tokens: list[np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -22,10 +38,13 @@ class Embedder:
     Attributes:
         embed: the function.
         cut: how many tokens of each text it does not see.
+        read: texts to vectors and token vectors, a batch at a time; None for a model whose texts
+            are no means of their tokens, so that the two do not compare.
     """
 
     embed: Embed
     cut: Callable[[Sequence[str]], list[int]]
+    read: Callable[[Sequence[str]], Iterator[TokenBatch]] | None = None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of some texts."""
@@ -37,6 +56,7 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embedder:
     quiet()
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import batch_to_device
+    from torch import inference_mode
     from torch.nn.functional import normalize
 
     device = pick_device("auto")
@@ -57,18 +77,49 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embedder:
         lengths = map(len, tokenizer(list(texts))["input_ids"])
         return [max(0, length - limit) for length in lengths]
 
+    def forward(features: dict[str, Any]) -> dict[str, Any]:
+        return dict(model(batch_to_device(features, device)))
+
     def unit(features: dict[str, Any]) -> np.ndarray:
-        vectors = model(batch_to_device(features, device))["sentence_embedding"]
+        vectors = forward(features)["sentence_embedding"]
         return np.asarray(normalize(vectors.float()).cpu().numpy())
+
+    def parts(features: dict[str, Any]) -> tuple[np.ndarray, list[np.ndarray]]:
+        found = forward(features)
+        seen, ids = (found[name].cpu().numpy() for name in ("attention_mask", "input_ids"))
+        of_text = (seen > 0) & ~np.isin(ids, tokenizer.all_special_ids)
+        of_text[~of_text.any(axis=1)] = seen[~of_text.any(axis=1)] > 0  # of nothing but blanks
+        tokens = found["token_embeddings"].float().cpu().numpy()
+        vectors = normalize(found["sentence_embedding"].float()).cpu().numpy()
+        return vectors, [own[kept] for own, kept in zip(tokens, of_text, strict=True)]
+
+    def batches(
+        run: Callable[[dict[str, Any]], T], texts: Sequence[str]
+    ) -> Iterator[tuple[np.ndarray, T]]:
+        # Batches by length, not by number: words alone go through thousands at a time.
+        plan = plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS)
+        ready = (model.preprocess([texts[row] for row in rows]) for rows in plan)
+        with within_memory(checkpoint.model, "free some and run again"):
+            yield from zip(plan, in_parallel(run, ready, device), strict=True)
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
-        # Batches by length, not by number: words alone go through thousands at a time.
-        plan = plan_batches([len(text) for text in texts], EMBEDDED_CHARACTERS)
-        batches = (model.preprocess([texts[row] for row in rows]) for rows in plan)
-        with within_memory(checkpoint.model, "free some and run again"):
-            for rows, found in zip(plan, in_parallel(unit, batches, device), strict=True):
-                vectors[rows] = found
+        for rows, found in batches(unit, texts):
+            vectors[rows] = found
         return vectors
 
-    return Embedder(embed, cut)
+    def read(texts: Sequence[str]) -> Iterator[TokenBatch]:
+        for rows, (vectors, tokens) in batches(parts, texts):
+            yield TokenBatch(rows, vectors, tokens)
+
+    def comparable() -> bool:
+        """Whether a text's vector is the mean of its tokens', by a look at one."""
+        with inference_mode():
+            found = forward(model.preprocess(["It works well."]))
+        if not {"token_embeddings", "attention_mask", "input_ids"} <= found.keys():
+            return False
+        mean = normalize(found["token_embeddings"].float().mean(dim=1))
+        text = normalize(found["sentence_embedding"].float())
+        return mean.shape == text.shape and bool((mean - text).abs().max() < 1e-3)
+
+    return Embedder(embed, cut, read if comparable() else None)

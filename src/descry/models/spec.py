@@ -10,6 +10,11 @@ Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$
 NeuronNames = Annotated[
     list[Annotated[str, Field(pattern=r"^L\d+:\d+$")]], Field(min_length=1)
 ]  # such as L5:24
+# The named sites, or a dotted module path with `*` for the layer's number (hookpoints.py).
+Site = Annotated[
+    str,
+    Field(pattern=r"^(ffn_output|ffn_hidden|attention_output|residual|\w+(\.(\w+|\*))+(:input)?)$"),
+]
 
 
 class Model(Section):

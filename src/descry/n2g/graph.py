@@ -2,8 +2,9 @@
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,10 +12,11 @@ import numpy as np
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.n2g.batching import Prompt
+from descry.n2g.contexts import Offsets, Table, coded, predict_sums, tables
 from descry.n2g.paths import IGNORE, TURN, Path, Step
 from descry.n2g.trie import Trie, full_trie, predict_tokens, predict_whole, trie_json, trie_of
 
-VERSION = 1  # of a graph as JSON
+VERSION = 2  # of a graph as JSON
 Side = Literal["activating", "before", "behind"]
 _SIDES: tuple[Side, ...] = ("activating", "before", "behind")
 
@@ -120,6 +122,10 @@ class Graph:
         positive, negative: augmented prompts that kept enough of the activation, and the others.
         trie: the one that predicts.
         drawn: the one that is drawn.
+        bias: where the ends of the trie are weights, what is predicted without any of them; None
+            where the longest path says the activation.
+        cut: the predicted share from which on the neuron is said to fire; None: the one from which
+            on it does.
     """
 
     neuron: int
@@ -129,12 +135,30 @@ class Graph:
     negative: int
     trie: Trie
     drawn: list[Drawn]
+    bias: float | None = None
+    cut: float | None = None
+
+    @cached_property
+    def weights(self) -> dict[Offsets, Table]:
+        """The ends of a trie of weights, by kind of context."""
+        return tables(self.trie)
 
     def predict(self, tokens: Prompt) -> np.ndarray:
         """The predicted activations of a text: float64 [tokens], or [1], as shares."""
+        if self.bias is not None:
+            return self.sums(coded([tokens]))
         if self.max_gap is None:
             return predict_tokens(self.trie, tokens)
         return np.array([predict_whole(self.trie, tokens, max_gap=self.max_gap)])
+
+    def sums(self, contexts: Mapping[Offsets, np.ndarray]) -> np.ndarray:
+        """What a graph of weights predicts: float64 [tokens], as shares.
+
+        Args:
+            contexts: at each token, as `coded` gives them.
+        """
+        assert self.bias is not None
+        return self.bias + predict_sums(self.weights, contexts)
 
     def shares(self, activations: np.ndarray) -> np.ndarray:
         """Activations as shares of the highest: float64; 0 where the neuron was never active."""
@@ -172,6 +196,8 @@ def graph_json(graph: Graph) -> JSON:
         "negative": graph.negative,
         "trie": trie_json(graph.trie),
         "drawn": drawn_json(graph.drawn),
+        "bias": graph.bias,
+        "cut": graph.cut,
     }
 
 

@@ -6,11 +6,12 @@ one, and a side ends with its last token that does. A neuron with one activation
 a prompt: the tokens that matter, in their order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from descry.n2g.batching import Prompt
 from descry.n2g.saliency import Reading
 
 IGNORE = -1  # one token, whichever it is
@@ -40,24 +41,32 @@ def token_paths(reading: Reading, *, activation: float, importance: float) -> li
     found = []
     for token in np.flatnonzero(reading.activations > activation).tolist():
         matters = reading.importance[:, token]
-        before = _side(reading, matters, range(token - 1, -1, -1), importance)
-        behind = _side(reading, matters, range(token + 1, len(matters)), importance)
+        before = side(reading.tokens, matters, range(token - 1, -1, -1), importance)
+        behind = side(reading.tokens, matters, range(token + 1, len(matters)), importance)
         turn = [Step(TURN, 0.0), *behind] if behind else []
         first = Step(reading.tokens[token], float(matters[token]))
         found.append(Path((first, *before, *turn), float(reading.activations[token])))
     return found
 
 
-def _side(
-    reading: Reading, matters: np.ndarray, places: Iterable[int], importance: float
+def side(
+    tokens: Prompt,
+    matters: np.ndarray | Mapping[int, float],
+    places: Iterable[int],
+    importance: float,
 ) -> list[Step]:
-    """The steps over some places, up to the last that matters."""
+    """The steps over some places, up to the last that matters.
+
+    Args:
+        matters: the importance of the token at each place.
+        importance: what it is above where a token matters.
+    """
     steps: list[Step] = []
     passed = 0
     for place in places:
         if matters[place] > importance:
             steps += [Step(IGNORE, 0.0)] * passed
-            steps.append(Step(reading.tokens[place], float(matters[place])))
+            steps.append(Step(tokens[place], float(matters[place])))
             passed = 0
         else:
             passed += 1

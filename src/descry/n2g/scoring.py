@@ -1,21 +1,42 @@
-"""How well predicted activations are those of the neuron, beside two simple baselines.
+"""How well predicted activations are those of the neuron, beside simple baselines.
 
 Undefined values are NaN, and left out of every mean: precision where nothing is predicted to fire,
 recall where nothing fires.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from itertools import chain
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from descry.activations.nan_stats import mean, ratio
 from descry.evaluation.scorers import pearson
 from descry.n2g.batching import Prompt
+from descry.n2g.contexts import look_up
 from descry.n2g.graph import Graph
+from descry.n2g.ridge import FOLDS, best_cut
 
 Samples = Sequence[tuple[Prompt, np.ndarray]]  # tokens of texts, and their activations
-BASELINES = {"token": 0, "token and one before": 1}  # tokens looked up with each
+_BITS = 31  # of a token id: two are one int64
+
+
+class Baseline(NamedTuple):
+    """A table of the training texts: which tokens before a token are looked up with it, and what.
+
+    Attributes:
+        what: the highest activation there, or the mean.
+    """
+
+    prior: int
+    what: Literal["highest", "mean"]
+
+
+BASELINES = {
+    "token mean": Baseline(0, "mean"),
+    "token highest": Baseline(0, "highest"),
+    "token and one before": Baseline(1, "highest"),
+}
 
 
 class Score(NamedTuple):
@@ -38,14 +59,17 @@ class Score(NamedTuple):
     r2: float
 
 
-def score(truth: np.ndarray, predicted: np.ndarray, *, firing: float) -> Score:
+def score(
+    truth: np.ndarray, predicted: np.ndarray, *, firing: float, cut: float | None = None
+) -> Score:
     """Hold predicted activations against the true ones.
 
     Args:
         truth, predicted: float [activations], as shares of the neuron's highest.
         firing: from which share on it fires.
+        cut: from which predicted share on it is said to; None: from the same.
     """
-    fires, says = truth >= firing, predicted >= firing
+    fires, says = truth >= firing, predicted >= (firing if cut is None else cut)
     both = int((fires & says).sum())
     f1 = ratio(np.array(2 * both), np.array(fires.sum() + says.sum()))
     return Score(
@@ -68,53 +92,102 @@ def _explained(truth: np.ndarray, predicted: np.ndarray) -> float:
     return float(1 - ((truth - predicted) ** 2).sum() / deviations)
 
 
-def look_up(train: Samples, held: Samples, *, prior: int) -> list[np.ndarray]:
-    """What a table of the training texts predicts: the highest activation there, or 0.
+class _Tokens(NamedTuple):
+    """Texts as one row of tokens.
+
+    Attributes:
+        codes: int64 [tokens], of each with those before it that are looked up with it.
+        values: float64 [tokens], the activation of each, or that of its text.
+        text: int [tokens], the number of its text.
+        whole: whether a text has one activation.
+    """
+
+    codes: np.ndarray
+    values: np.ndarray
+    text: np.ndarray
+    whole: bool
+
+    def of_activations(self, tokens: np.ndarray) -> np.ndarray:
+        """Of values of tokens those of the activations: of each text the highest, if it has one."""
+        if not self.whole or not len(tokens):
+            return tokens
+        starts = np.flatnonzero(np.diff(self.text, prepend=-1))
+        return np.asarray(np.maximum.reduceat(tokens, starts))
+
+
+def _tokens(samples: Samples, prior: int) -> _Tokens:
+    """All tokens; at the beginning of a text fewer than `prior` stand before one."""
+    lengths = [len(tokens) for tokens, _ in samples]
+    text = np.repeat(np.arange(len(samples)), lengths)
+    own = np.fromiter(chain.from_iterable(tokens for tokens, _ in samples), dtype=np.int64)
+    found = own.copy()
+    for back in range(1, prior + 1):
+        before = np.concatenate([np.zeros(back, dtype=np.int64), own[:-back] + 1])[: len(own)]
+        inside = np.concatenate([np.full(back, -1), text[:-back]])[: len(own)] == text
+        found += np.where(inside, before << _BITS * back, 0)
+    values = [np.broadcast_to(one, len(tokens)) for tokens, one in samples]
+    whole = any(len(one) != len(tokens) for tokens, one in samples)
+    return _Tokens(found, np.concatenate([np.empty(0), *values]), text, whole)
+
+
+def _looked_up(
+    train: _Tokens, rows: np.ndarray, asked: np.ndarray, how: Literal["highest", "mean"]
+) -> np.ndarray:
+    """What a table of some training tokens predicts for codes: float64; 0 for one not in it."""
+    known, place = np.unique(train.codes[rows], return_inverse=True)
+    values = train.values[rows]
+    if how == "mean":
+        table = np.bincount(place, values, len(known)) / np.bincount(place, minlength=len(known))
+    else:
+        table = np.full(len(known), -np.inf)
+        np.maximum.at(table, place, values)
+    return look_up((known, table), asked)
+
+
+def baseline(
+    train: Samples, held: Samples, how: Baseline, *, firing: float
+) -> tuple[np.ndarray, float]:
+    """What a table of the training texts predicts for others, and from where on it says: fires.
+
+    The cut is the one with the best F1 where each part of the training texts is predicted from the
+    other parts.
 
     Args:
-        train: texts with their activations, float [tokens] or [1].
+        train: texts with their activations, as shares of the highest: float [tokens] or [1].
         held: texts to predict; their activations say only how many there are.
-        prior: how many tokens before a token are looked up with it. At the beginning of a text
-            there are fewer.
 
     Returns:
-        Of each text float64 [tokens]; of one with one activation [1], the highest of its tokens.
+        float64 [activations of all held texts]; where a text has one, the highest of its tokens.
     """
-    table: dict[Prompt, float] = {}
-    for tokens, values in train:
-        for key, value in zip(_keys(tokens, prior), _by_token(tokens, values), strict=True):
-            table[key] = max(table.get(key, value), value)
-    predicted = [np.array([table.get(key, 0.0) for key in _keys(t, prior)]) for t, _ in held]
-    return [
-        found if len(values) == len(tokens) else np.array([found.max()])
-        for found, (tokens, values) in zip(predicted, held, strict=True)
-    ]
-
-
-def _by_token(tokens: Prompt, values: np.ndarray) -> Iterable[float]:
-    found: list[float] = np.broadcast_to(values, len(tokens)).tolist()
-    return found
-
-
-def _keys(tokens: Prompt, prior: int) -> Iterator[Prompt]:
-    return (tokens[max(0, k - prior) : k + 1] for k in range(len(tokens)))
+    told, asked = _tokens(train, how.prior), _tokens(held, how.prior)
+    part = told.text % FOLDS
+    crossed = np.zeros(len(told.codes))
+    for fold in range(FOLDS):
+        own = part == fold
+        crossed[own] = _looked_up(told, ~own, told.codes[own], how.what)
+    fires = told.of_activations(told.values) >= firing
+    cut = best_cut(fires, told.of_activations(crossed))
+    every = np.ones(len(told.codes), dtype=bool)
+    return asked.of_activations(_looked_up(told, every, asked.codes, how.what)), cut
 
 
 def graph_scores(graph: Graph, train: Samples, held: Samples, *, firing: float) -> dict[str, Score]:
-    """The scores of a graph and of the two look-up tables, on the same activations.
+    """The scores of a graph and of the look-up tables, on the same activations.
 
     Args:
         train: the texts that the graph was made from, with the neuron's activations.
         held: the texts that it is held against, likewise, unpruned.
     """
-    known = [(tokens, graph.shares(values)) for tokens, values in train]
-    truth = np.concatenate([graph.shares(values) for _, values in held] or [np.empty(0)])
-    predicted = {"graph": [graph.predict(tokens) for tokens, _ in held]}
-    predicted |= {name: look_up(known, held, prior=n) for name, n in BASELINES.items()}
-    return {
-        name: score(truth, np.concatenate(found or [np.empty(0)]), firing=firing)
-        for name, found in predicted.items()
-    }
+    known, asked = (
+        [(tokens, graph.shares(values)) for tokens, values in some] for some in (train, held)
+    )
+    truth = np.concatenate([np.empty(0), *(values for _, values in asked)])
+    own = np.concatenate([np.empty(0), *(graph.predict(tokens) for tokens, _ in held)])
+    found = {"graph": score(truth, own, firing=firing, cut=graph.cut)}
+    for name, how in BASELINES.items():
+        predicted, cut = baseline(known, asked, how, firing=firing)
+        found[name] = score(truth, predicted, firing=firing, cut=cut)
+    return found
 
 
 def average(scores: Sequence[Score]) -> Score:

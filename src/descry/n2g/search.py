@@ -25,7 +25,7 @@ from descry.n2g.tables import graph_and_words, neuron_name
 
 _FEW = 5  # neurons that an error names
 _NEEDED = ("layer", "neuron", "graph", "words")
-_NO_SCORES = (*_NEEDED, "highest", "positive", "negative")
+_NO_SCORES = (*_NEEDED, "highest", "learnt", "positive", "negative")
 _NAME = re.compile(r"[Ll](\d{1,9}):(\d{1,9})")
 _ID = re.compile(r"id:(\d{1,9})")
 

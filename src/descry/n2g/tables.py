@@ -49,7 +49,8 @@ class Record:
     Attributes:
         layer: of the model.
         words: by token id the vocabulary's string of each token in the graph.
-        train, held: ids of the sentences that the graph was made from, and that scored it.
+        train, held: ids of the leading sentences that the graph was made from, and that scored it.
+        learnt: how many sentences it was made from in all.
         tokens: of each sentence of `train`, in its order; empty where a sentence has one
             activation.
         scores: of the graph and of the baselines, on the held sentences.
@@ -61,6 +62,7 @@ class Record:
     words: dict[int, str]
     train: list[str]
     held: list[str]
+    learnt: int
     tokens: list[Tokens]
     scores: dict[str, Score]
     fires: list[int]
@@ -101,7 +103,7 @@ def _schema() -> "pyarrow.Schema":
 
     whole, real, text = pa.int32(), pa.float64(), pa.string()
     columns = {"layer": whole, "neuron": whole, "highest": real, "graph": text, "words": text}
-    columns |= {"train": pa.list_(text), "held": pa.list_(text)}
+    columns |= {"train": pa.list_(text), "held": pa.list_(text), "learnt": whole}
     tokens = {"words": pa.list_(text), "activations": pa.list_(real)}
     columns["tokens"] = pa.list_(pa.struct(tokens))
     columns |= {"positive": whole, "negative": whole, "nodes": whole, "number": whole}
@@ -125,6 +127,7 @@ def _row(record: Record) -> dict[str, Any]:
         "words": canonical({str(token): word for token, word in record.words.items()}),
         "train": record.train,
         "held": record.held,
+        "learnt": record.learnt,
         "tokens": [text._asdict() for text in record.tokens],
         "positive": graph.positive,
         "negative": graph.negative,
@@ -143,8 +146,8 @@ def _record(row: dict[str, Any], path: Path) -> Record:
     graph, words = graph_and_words(row, path)
     tokens = [Tokens(**text) for text in row["tokens"]]
     scores = {name: Score(row["number"], *_defined(row, name)) for name in PREDICTORS}
-    train, held, fires = (row[name] for name in ("train", "held", "fires"))
-    return Record(row["layer"], graph, words, train, held, tokens, scores, fires)
+    train, held, learnt, fires = (row[name] for name in ("train", "held", "learnt", "fires"))
+    return Record(row["layer"], graph, words, train, held, learnt, tokens, scores, fires)
 
 
 def graph_and_words(row: dict[str, Any], path: Path) -> tuple[Graph, dict[int, str]]:

@@ -1,6 +1,6 @@
 """The texts of a corpus that excite neurons most."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def leading_rows(
     *,
     size: int,
     batch_tokens: int,
+    kept: dict[Prompt, np.ndarray] | None = None,
 ) -> np.ndarray:
     """The texts with a neuron's highest activation, at any token that is not a special one.
 
@@ -32,6 +33,7 @@ def leading_rows(
         chosen: the neurons (row of the layer in `target.layers`, index).
         size: texts of a neuron.
         batch_tokens: padded tokens of a batch.
+        kept: takes what `token_activations` would say of each text, with position `tokens`.
 
     Returns:
         int32 [neurons, size], the highest first, ties by the lower row; -1 where the texts are out.
@@ -42,7 +44,7 @@ def leading_rows(
     leaders = TopK(len(chosen), size)
     first = 0
     for prompts in blocks:
-        values = _highest(target, prompts, around, chosen, batch_tokens)
+        values = _highest(target, prompts, around, chosen, batch_tokens, kept)
         leaders.add(values, first + np.arange(len(prompts)))
         first += len(prompts)
     return leaders.finalize()[0]
@@ -54,34 +56,83 @@ def _highest(
     around: Around,
     chosen: Sequence[tuple[int, int]],
     batch_tokens: int,
+    kept: dict[Prompt, np.ndarray] | None,
 ) -> np.ndarray:
     """The highest activation of each text: float32 [texts, neurons]; -inf of one without tokens."""
+    found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
+    for rows, values in _batches(target, prompts, around, chosen, batch_tokens):
+        if target.position != "tokens":
+            found[rows] = values
+            continue
+        lengths = [len(prompts[row]) for row in rows.tolist()]
+        own = _own(values, lengths, around)
+        found[rows] = _by_text(own, lengths)
+        if kept is not None:
+            parts = np.split(own, np.cumsum(lengths)[:-1])
+            kept |= zip((prompts[row] for row in rows.tolist()), parts, strict=True)
+    return found
+
+
+def token_activations(
+    target: HookedModel,
+    prompts: Sequence[Prompt],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    *,
+    batch_tokens: int,
+) -> np.ndarray:
+    """The activations of neurons at all tokens but the special ones: float32 [tokens, neurons].
+
+    Args:
+        target, around, chosen, batch_tokens: as `leading_rows` takes them.
+
+    Raises:
+        InputError: an activation is not finite, or memory is short.
+    """
+    ends = np.cumsum([0, *map(len, prompts)])
+    found = np.empty((ends[-1], len(chosen)), dtype=np.float32)
+    for rows, values in _batches(target, prompts, around, chosen, batch_tokens):
+        lengths = [len(prompts[row]) for row in rows.tolist()]
+        parts = np.split(_own(values, lengths, around), np.cumsum(lengths)[:-1])
+        for row, part in zip(rows.tolist(), parts, strict=True):
+            found[ends[row] : ends[row + 1]] = part
+    return found
+
+
+def _batches(
+    target: HookedModel,
+    prompts: Sequence[Prompt],
+    around: Around,
+    chosen: Sequence[tuple[int, int]],
+    batch_tokens: int,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of prompts that have tokens, and what the model puts out, special tokens included."""
     layers, indices = (list(places) for places in zip(*chosen, strict=True))
 
-    def highest(rows: np.ndarray) -> np.ndarray:
+    def compute(rows: np.ndarray) -> np.ndarray:
         batch = [[*around[0], *prompts[row], *around[1]] for row in rows.tolist()]
         values = target.activations(batch)[:, layers, indices]
         if not np.isfinite(values).all():
             raise InputError(f"{target.name}: activations are not finite")
-        lengths = [len(prompts[row]) for row in rows.tolist()]
-        return values if target.position != "tokens" else _by_text(values, lengths, around)
+        return np.asarray(values)
 
-    found = np.full((len(prompts), len(chosen)), -np.inf, dtype=np.float32)
     some = np.flatnonzero([len(prompt) for prompt in prompts])
     special = sum(map(len, around))
     plan = plan_batches([len(prompts[row]) + special for row in some.tolist()], batch_tokens)
     batches = [some[rows] for rows in plan]
-    computed = in_parallel(highest, batches, target.device, together=2)
+    computed = in_parallel(compute, batches, target.device, together=2)
     with within_memory(target.name, f"halve activations.batch_tokens ({batch_tokens})"):
-        for rows, values in zip(batches, computed, strict=True):
-            found[rows] = values
-    return found
+        yield from zip(batches, computed, strict=True)
 
 
-def _by_text(values: np.ndarray, lengths: Sequence[int], around: Around) -> np.ndarray:
-    """The highest row of each text, special tokens left out: [texts, neurons]."""
+def _own(values: np.ndarray, lengths: Sequence[int], around: Around) -> np.ndarray:
+    """The rows of tokens that are not special ones."""
     before, behind = map(len, around)
     spans = np.array([(before, length, behind) for length in lengths]).ravel()
-    own = np.repeat(np.tile([False, True, False], len(lengths)), spans)
+    return np.asarray(values[np.repeat(np.tile([False, True, False], len(lengths)), spans)])
+
+
+def _by_text(values: np.ndarray, lengths: Sequence[int]) -> np.ndarray:
+    """The highest row of each text: [texts, neurons]."""
     starts = np.cumsum([0, *lengths[:-1]])
-    return np.asarray(np.maximum.reduceat(values[own], starts, axis=0))
+    return np.asarray(np.maximum.reduceat(values, starts, axis=0))

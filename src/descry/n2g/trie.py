@@ -53,7 +53,7 @@ def full_trie(paths: Iterable[Path]) -> Trie:
         ends = [activation for keys, activation in tails if not keys]
         waiting += [(len(nodes), child, rest) for child, rest in _branches(tails)]
         nodes.append((parent, key, math.fsum(ends) / len(ends) if ends else None))
-    return _trie(nodes)
+    return make_trie(nodes)
 
 
 def _branches(tails: Iterable[_Tail]) -> list[tuple[int, list[_Tail]]]:
@@ -74,7 +74,8 @@ def _ends(tail: _Tail) -> bool:
     return not tail[0] or tail[0][0] == TURN
 
 
-def _trie(nodes: Sequence[tuple[int, int, float | None]]) -> Trie:
+def make_trie(nodes: Sequence[tuple[int, int, float | None]]) -> Trie:
+    """The trie of (parent, key, end), each behind its parent."""
     children: list[dict[int, int]] = [{} for _ in nodes]
     for node, (parent, key, _) in enumerate(nodes[1:], 1):
         children[parent][key] = node
@@ -102,7 +103,7 @@ def trie_of(value: JSON) -> Trie:
     numbers = all(end is None or isinstance(end, float | int) for _, _, end in nodes)
     if root[:2] != (-1, ROOT) or not placed or not numbers:
         raise InputError("n2g: not the nodes of a trie")
-    return _trie(nodes)
+    return make_trie(nodes)
 
 
 def predict_tokens(trie: Trie, tokens: Prompt) -> np.ndarray:

@@ -22,7 +22,8 @@ from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
-from descry.models.spec import Model
+from descry.models.kinship import made_from
+from descry.models.spec import Model, Site
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")
@@ -33,13 +34,7 @@ class Activations(Section):
     """What the target model does with every sentence (section 4.1)."""
 
     target: Model
-    # The named sites, or a dotted module path with `*` for the layer's number (hookpoints.py).
-    site: Annotated[
-        str,
-        Field(
-            pattern=r"^(ffn_output|ffn_hidden|attention_output|residual|\w+(\.(\w+|\*))+(:input)?)$"
-        ),
-    ]
+    site: Site
     position: Literal["cls", "last", "mean", "max", "tokens"]
     layers: Annotated[list[Seed], Field(min_length=1)] | None
     dtype: Literal["float32", "bfloat16"]
@@ -102,6 +97,7 @@ def extract_activations(
     section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
+        "made_from": made_from(checkpoint.folder),
         "tokenizer": model.tokenizer_sha256,
         "site": params.site,
         "position": params.position,

@@ -19,7 +19,7 @@ from descry.activations.exemplar_files import (
 )
 from descry.activations.nan_stats import mean
 from descry.activations.store import DATA, neuron_blocks
-from descry.activations.top_k import HIGHEST
+from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import one_sided
@@ -28,30 +28,33 @@ from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
     Agreement,
-    Reliability,
+    OverCorpus,
     Table,
     agreement,
-    reliability,
+    over_corpus,
     summary,
     table,
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.confounders import by_layer, confounders
 from descry.evaluation.gold import read_gold, unused_gold
+from descry.evaluation.headline import ANNOTATOR, first_words, headline
 from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
 from descry.evaluation.null_models import means_of, scores
+from descry.evaluation.relabelled import Labelling, shared_errors
 from descry.io.atomic import write_text
 from descry.io.csv_rows import Row, defined, write_csv
-from descry.io.hdf5 import reading_hdf5
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import write_json
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
-from descry.labels.results import read_labels
+from descry.labels.results import Labels, read_labels
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
+from descry.models.kinship import kinship
 
 if TYPE_CHECKING:
     import h5py
@@ -64,6 +67,9 @@ BRIEF = {  # name: labels held against, score, and what of it
     "gold_precision": ("gold", "precision", "value"),
     "gold_recall": ("gold", "recall", "value"),
 }
+ALIKE = (
+    "where it errs as the neurons do, they agree beyond what is true (shared_errors says how far)"
+)
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 MEMORY = 2**28  # bytes of activations held at a time
 
@@ -101,7 +107,7 @@ def evaluate_labels(
     followed: Path,
     scored: Path,
     brief: Path,
-) -> dict[str, str]:
+) -> dict[str, object]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
     Labels are compared with gold labels (`gold`) and with a judge's answers (`judge`), where there
@@ -139,7 +145,13 @@ def evaluate_labels(
     grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
     how = params.model_dump(include={"permutations", "seed"})
     agreed = {name: _judged(b, truth) for name, truth in truths.items()}
-    reliable = _reliable(b, agreed["gold"])
+    everything = np.ones(len(sentences), dtype=bool)
+    by = {
+        name: Labelling.of(labelled["params"], b, about, of_sentences)
+        for name, about in {ANNOTATOR: everything, **asked}.items()
+    }
+    confirmed: dict[str, Row] = {}
+    cost: dict[str, Row] = {}
     rated: list[Row] = []
     by_chance: list[Row] = []
     aligned: list[Row] = []
@@ -157,21 +169,40 @@ def evaluate_labels(
             chance = means_of(without[name], grid.cuts) if name in without else None
             rated += grid.rows(against, found, chance)
             by_chance += grid.nulls(against, found, chance)
-        held_out = _held_out(activations, exemplars, labels, end, study.b, rows, params.seed)
-        every_label.append(held_out.table(reliable))
+        own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
+        copies = _sets(untrained, "all", end) if has_exemplars(untrained) else None
+        known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
+        said = {ANNOTATOR: study.b.answer} | known
+        confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
+        cost[end] = {
+            name: shared_errors(by[name], sets, study.b.answer, answers)
+            for name, answers in known.items()
+        }
+        held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
+        every_label.append(held_out.table(truth["gold"]))
         aligned += held_out.means()
     inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
     made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
+    shared = _shared(activations, every)
+    warned = [f"labeller and target share a model: {shared}: {ALIKE}"] if shared else []
+    if judge and (by_judge := _shared(activations, judge)):
+        warned.append(f"judge and target share a model: {by_judge}: it bears out what it shares")
+    warnings += warned
     value = {
         "made": made,
-        "annotator": {name: _annotator(found, name) for name, found in agreed.items()},
+        "headline": confirmed[HIGHEST],
+        "annotator": {name: _annotator(found, name) for name, found in agreed.items()}
+        | {"shares_target": shared},
+        "shared_errors": cost[HIGHEST],
         "gold_file": unused._asdict(),
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
     if judge:
         value["judge_against_gold"] = _annotator(_judged(judge, truths["gold"]), "gold")
+    if LOWEST in confirmed:
+        value["lowest_headline"] = confirmed[LOWEST] | {"shared_errors": cost[LOWEST]}
     yes["annotator"].pop("warning", None)  # stage label has said so
     value["answers"], value["warnings"] = yes, warnings
     value["chance"], value["without_exemplars"] = labelled["chance"], labelled["without_exemplars"]
@@ -184,7 +215,7 @@ def evaluate_labels(
         "target_sentences": int(np.count_nonzero(cut.tokens)),
         "annotator_sentences": int(np.count_nonzero(b.cut)),
     }
-    strata = matching.strata(of_sentences, rows["all"], np.ones(len(sentences), dtype=bool))
+    strata = matching.strata(of_sentences, rows["all"], everything)
     looked_at = covariates(corpus, None, tokens)
     table = _confounders(activations, exemplars, strata, looked_at)
     value["confounders"] = by_layer(table)
@@ -203,9 +234,10 @@ def evaluate_labels(
     )
     write_csv(correlation, _correlation(b))
     write_table(scored, pa.concat_tables(every_label), made)
-    numbers = defined(_brief(labels, rated, aligned, rule))
+    numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
     write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
-    return _summary(rated, rule) | unused.notes()
+    told = first_words(confirmed) | _annotators(value["annotator"]) | _summary(rated, rule)
+    return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
 def _yes(b: Annotations) -> Row:
@@ -215,6 +247,12 @@ def _yes(b: Annotations) -> Row:
     words = one_sided(b.annotator["name"], yes, answered)
     found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
     return found | ({"warning": words} if words else {})
+
+
+def _sets(exemplars: Path, split: str, end: str) -> np.ndarray:
+    """Exemplar sets: int [neurons of all layers, size]."""
+    found = read_exemplars(exemplars, split, end)
+    return found.reshape(-1, found.shape[2])
 
 
 def _confounders(
@@ -232,22 +270,19 @@ def _confounders(
 def _held_out(
     activations: Path,
     exemplars: Path,
-    labels: Path,
+    labels: Labels,
     end: str,
     b: Annotations,
     rows: dict[str, np.ndarray],
     seed: int,
 ) -> HeldOutScores:
     """Score the labels of each half on the other, some neurons at a time."""
-    table, sets = read_labels(labels, end), {}
-    for half in HALVES:
-        found = read_exemplars(exemplars, half, end)
-        sets[half] = found.reshape(-1, found.shape[2])
-    scores = HeldOutScores(table, end, sets, b, rows, seed)
+    sets = {half: _sets(exemplars, half, end) for half in HALVES}
+    scores = HeldOutScores(labels, end, sets, b, rows, seed)
     threads = cores()
     with reading_hdf5(activations, "activations") as file:
         if DATA not in file:
-            scores.add(slice(0, len(table.neurons)), None)
+            scores.add(slice(0, len(labels.neurons)), None)
             return scores
         data: h5py.Dataset = file[DATA]
 
@@ -264,27 +299,23 @@ def _held_out(
 
 
 class _Judged(NamedTuple):
-    """An annotator held against the truth about one descriptor."""
+    """An annotator held against the truth about one descriptor.
+
+    Attributes:
+        share: of the sentences that stand for the corpus, those that the annotator says Yes to.
+    """
 
     counts: Table
     found: Agreement
+    share: float
 
 
 def _judged(b: Annotations, truth: np.ndarray) -> list[_Judged]:
     """Descriptor by descriptor; `truth` is int8 [sentences, descriptors], as B."""
     return [
-        _Judged(table(answer, true), agreement(answer, score, true))
+        _Judged(table(answer, true), agreement(answer, score, true), _yes_share(answer[b.sampled]))
         for answer, score, true in zip(b.answer.T, b.score.T, truth.T, strict=True)
     ]
-
-
-def _reliable(b: Annotations, judged: list[_Judged]) -> dict[str, Reliability]:
-    """What is known of the annotator's errors, by descriptor."""
-    return {
-        name: reliability(own.counts, _yes_share(answer[b.sampled]))
-        for name, answer, own in zip(b.descriptors, b.answer.T, judged, strict=True)
-        if own.found.sentences
-    }
 
 
 def _composed(formulas: pa.Table) -> Row:
@@ -304,14 +335,30 @@ def _composed(formulas: pa.Table) -> Row:
     return nested
 
 
-def _brief(labels: Path, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:
+def _shared(activations: Path, b: Annotations) -> str | None:
+    """What target and labeller share, in words."""
+    with reading_hdf5(activations, "activations") as file:
+        made = hdf5_provenance(file)
+    return kinship(made["params"]["target"] | made, b.made["params"].get("annotator") or {})
+
+
+def _brief(labels: Path, confirmed: Row, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:
     """The scores by which runs are compared, of the highest activations; undefined ones left out.
 
-    `auroc` is the mean over the two halves.
+    `supported` is by gold labels, where there are any, else by a judge; `auroc` is the mean over
+    the two halves.
     """
+    by_truth = confirmed["supported"]
+    found: Row = {}
+    for name, row in (
+        ("replicated", confirmed["replicated"]),
+        ("supported", by_truth.get("gold") or by_truth.get("judge") or {}),
+    ):
+        parts = {"": "value", "_low": "low", "_high": "high", "_base": "base"}
+        found |= {f"{name}{end}": row.get(part, math.nan) for end, part in parts.items()}
     whole = (pc.field("end") == HIGHEST) & (pc.field("split") == "all") & pc.field("assigned")
     own = read_table(labels, "label", ["layer", "neuron", "descriptor"], only=whole)
-    found: Row = {
+    found |= {
         "labels": len(own),
         "labelled_neurons": own.group_by(["layer", "neuron"]).aggregate([]).num_rows,
         "descriptors": pc.count_distinct(own["descriptor"]).as_py(),
@@ -349,10 +396,10 @@ def _agreements(
     ]
 
 
-def _flat(row: Agreement) -> Row:
+def _flat(row: Agreement | OverCorpus) -> Row:
     """An agreement with its intervals as columns of their own."""
     flat: Row = {}
-    for name, value in vars(row).items():
+    for name, value in (row._asdict() if isinstance(row, OverCorpus) else vars(row)).items():
         if isinstance(value, tuple):
             flat |= {name: value[0], f"{name}_low": value[1], f"{name}_high": value[2]}
         else:
@@ -365,13 +412,19 @@ def _yes_share(answer: np.ndarray) -> float:
 
 
 def _annotator(judged: list[_Judged], against: str) -> Row:
-    """An annotator against others' labels: all pairs together, and means over the descriptors."""
+    """An annotator against others' labels: all pairs together, and means over the descriptors.
+
+    `precision`, `recall` and `kappa` are those over what was judged, `corpus_precision` and so on
+    what they are over the corpus.
+    """
     known = [own for own in judged if own.found.truth_yes]
     if not known:
         return {"undefined": f"no {against} label for these sentences and descriptors"}
     together = _flat(summary(sum((own.counts for own in known[1:]), known[0].counts)))
     together = {"answers": together.pop("sentences")} | together
     del together["auroc"]  # of one descriptor only: scores of several do not compare
+    whole = _flat(over_corpus([(own.counts, own.share) for own in known]))
+    together |= {f"corpus_{name}": number for name, number in whole.items()}
     flat = [_flat(own.found) for own in known]
     means = {
         f"mean_{name}": mean([row[name] for row in flat])
@@ -399,6 +452,18 @@ def _correlation(b: Annotations) -> list[Row]:
         for i, first in enumerate(b.descriptors)
         for j, second in enumerate(b.descriptors)
     ]
+
+
+def _annotators(against: Row) -> dict[str, object]:
+    """Recall and kappa over what was judged, and over the corpus, which may be far from it."""
+    return {
+        f"annotator against {name}": ", ".join(
+            f"{score} {row[score]:.3f} (over the corpus {row[f'corpus_{score}']:.3f})"
+            for score in ("precision", "recall", "kappa")
+        )
+        for name, row in against.items()
+        if isinstance(row, dict) and "recall" in row
+    }
 
 
 def _summary(rated: list[Row], rule: Rule) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Stage graphs: what neurons respond to, as graphs of tokens (N2G) -> graphs.parquet."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import groupby
 from pathlib import Path
@@ -21,17 +21,17 @@ from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import HookedModel
 from descry.models.neurons import Neurons, choose
-from descry.models.spec import Model, NeuronNames
+from descry.models.spec import Model, NeuronNames, Site
 from descry.n2g.augment import Augmenter
 from descry.n2g.batching import Prompt
-from descry.n2g.build import Place, firing_rows, make_records, of_layers
+from descry.n2g.build import Place, firing_rows, make_records, make_weighted, of_layers
 from descry.n2g.checkpoint import Unfinished
 from descry.n2g.explain import Settings
 from descry.n2g.layer_model import LayerNeurons
 from descry.n2g.substitutes import make_augmenter
 from descry.n2g.tables import COLUMNS, Record, layer_rows, read_records, write_records
-from descry.n2g.texts import Sentences
-from descry.n2g.top_texts import leading_rows
+from descry.n2g.texts import BLOCK, Sentences
+from descry.n2g.top_texts import leading_rows, token_activations
 
 if TYPE_CHECKING:  # not its code: an edit of that stage is none of this one
     from descry.stages.activations import Activations
@@ -46,12 +46,16 @@ Group = dict[int, Place]  # neurons that are worked on together, by their place 
 class Graphs(Section):
     """Graphs of what neurons respond to: N2G (Foote et al. 2023)."""
 
+    method: Literal["weighted", "published"]
+    site: Site | None
     neurons: NeuronNames | Seed | None
     seed: Seed
     position: Literal["tokens", "cls", "last", "mean", "max"]
     bos: bool
     texts: Count
     train: Count
+    sampled: Count
+    paths: Count
     keys: Annotated[float, Field(gt=0, le=1)]
     drop: Annotated[float, Field(ge=0, lt=1)]
     step: Count
@@ -72,7 +76,17 @@ class Graphs(Section):
     def _train_and_texts(self) -> Self:
         if self.train > self.texts:
             raise crossed(f"graphs.train {self.train} is more than graphs.texts {self.texts}")
+        if self.method == "weighted" and self.position != "tokens":
+            raise crossed(
+                f"graphs.position {self.position} wants graphs.method published: weights are of"
+                " tokens"
+            )
         return self
+
+    @property
+    def used_augment(self) -> Literal["embeddings"] | Model | None:
+        """Where other words come from; weighted graphs have none."""
+        return self.augment if self.method == "published" else None
 
     @property
     def settings(self) -> Settings:
@@ -110,19 +124,23 @@ def graph_neurons(
         return _write(graphs, scores, [], made)
     checkpoint = Checkpoint(**extraction.target.model_dump())
     batch_tokens, settings = extraction.batch_tokens, params.settings
-    told = extraction.model_dump(include=_TARGET)
+    site = params.site or extraction.site
+    told = extraction.model_dump(include=_TARGET) | {"site": site}
     target = HookedModel(checkpoint, position=params.position, **told)
     recorded = {"graphs": params.model_dump(), "activations": extraction.model_dump()}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
-        "substitutes": _weights(params.augment),
+        "substitutes": _weights(params.used_augment),
         "tokenizer": target.tokenizer_sha256,
-        "site": extraction.site,
+        "site": site,
         "position": params.position,
+        "method": params.method,
         "layers": target.layers,
+        "neurons": target.neurons,
     }
-    augment = params.augment.model_dump() if isinstance(params.augment, Model) else params.augment
-    augmenter = make_augmenter(augment, target, settings, batch_tokens)
+    how = params.used_augment
+    told_of = how.model_dump() if isinstance(how, Model) else how
+    augmenter = make_augmenter(told_of, target, settings, batch_tokens)
     every = Neurons(tuple(target.layers), target.neurons)
     chosen = sorted(set(choose(params.neurons, every, params.seed)))
     subjects = {
@@ -133,16 +151,16 @@ def graph_neurons(
     }
     if parts and shard == WHOLE:
         return _write(graphs, scores, _gathered(parts, made), made)
-    job = _Job(corpus, target, subjects, settings, augmenter, progress)
+    job = _Job(corpus, target, subjects, params, augmenter, progress)
     if shard.first:
         with writing_hdf5(graphs, made) as file:
             file.create_dataset(TEXTS, data=job.leading(chosen))
         return {"neurons": len(chosen)}
     unfinished = Unfinished(graphs, made)
     leading = _texts(parts[0], made) if parts else unfinished.texts(partial(job.leading, chosen))
-    records = job.records(
-        unfinished, leading, _groups(chosen, params.together)[shard.index :: shard.number]
-    )
+    by_layer = params.method == "published"
+    groups = _groups(chosen, params.together, by_layer)[shard.index :: shard.number]
+    records = job.records(unfinished, leading, groups)
     counts = _write(graphs, scores, job.with_firing(records), made)
     unfinished.clear()
     return counts | {"sentences cut": job.sentences.cut}
@@ -186,14 +204,16 @@ class _Job:
 
     Attributes:
         subjects: by the layer's row in the target's layers.
+        kept: the activations at the tokens of each text, where they are known.
     """
 
     corpus: Path
     target: HookedModel
     subjects: dict[int, LayerNeurons]
-    settings: Settings
+    params: Graphs
     augmenter: Augmenter | None
     progress: Progress
+    kept: dict[Prompt, np.ndarray] = field(default_factory=dict)
 
     @cached_property
     def sentences(self) -> Sentences:
@@ -208,34 +228,86 @@ class _Job:
         found: list[Record] = []
         total = sum(map(len, groups))
         for number, group in enumerate(groups):
-            rows = {index: leading[place] for place, (_, index) in group.items()}
-            ((layer, _), *_) = group.values()
-            make = partial(self._made, self.subjects[layer], rows)
-            found += unfinished.records(number, make)
+            make = self._published if self.params.method == "published" else self._weighted
+            found += unfinished.records(number, partial(make, group, leading))
             self.progress("neurons", len(found), total)
         return found
 
-    def _made(self, subject: LayerNeurons, leading: dict[int, np.ndarray]) -> list[Record]:
-        return make_records(subject, leading, self.sentences.texts, self.settings, self.augmenter)
+    def _published(self, group: Group, leading: np.ndarray) -> list[Record]:
+        rows = {index: leading[place] for place, (_, index) in group.items()}
+        ((layer, _), *_) = group.values()
+        subject, texts = self.subjects[layer], self.sentences.texts
+        return make_records(subject, rows, texts, self.params.settings, self.augmenter)
+
+    def _weighted(self, group: Group, leading: np.ndarray) -> list[Record]:
+        target, places = self._asked(group.values())
+        return make_weighted(
+            target,
+            partial(self._computed, target, places),
+            places,
+            leading[list(group)],
+            self.sampled,
+            self.sentences.texts,
+            self.params.settings,
+            paths=self.params.paths,
+            both_sides=self._any.both_sides,
+        )
+
+    @cached_property
+    def sampled(self) -> np.ndarray:
+        """Rows of the sentences that all weighted graphs are made from, ascending."""
+        lots = np.random.default_rng(self.params.seed).permutation(self.sentences.number)
+        return np.sort(lots[: self.params.sampled])
+
+    @property
+    def _any(self) -> LayerNeurons:
+        return next(iter(self.subjects.values()))
+
+    @property
+    def _around(self) -> tuple[Sequence[int], Sequence[int]]:
+        return self._any.before, self._any.behind
+
+    def _asked(self, chosen: Iterable[Place]) -> tuple[HookedModel, list[Place]]:
+        """The model with the layers of some neurons, and their places in it."""
+        some = list(chosen)
+        rows = sorted({row for row, _ in some})
+        target = of_layers(self.target, [self.target.layers[row] for row in rows])
+        return target, [(rows.index(row), index) for row, index in some]
 
     def leading(self, chosen: Sequence[Place]) -> np.ndarray:
         """The rows of the sentences that excite each neuron most."""
-        rows = list(self.subjects)
-        target = of_layers(self.target, [self.target.layers[row] for row in rows])
-        subject = self.subjects[rows[0]]
+        target, places = self._asked(chosen)
+        # A small run's weights are of the same activations: they are not computed again.
+        params, number = self.params, self.sentences.number
+        again = params.method == "weighted" and number <= params.sampled
         return leading_rows(
             target,
             self._blocks("sentences"),
-            (subject.before, subject.behind),
-            [(rows.index(row), index) for row, index in chosen],
-            size=self.settings.texts,
-            batch_tokens=subject.batch_tokens,
+            self._around,
+            places,
+            size=params.texts,
+            batch_tokens=self._any.batch_tokens,
+            kept=self.kept if again and len(chosen) <= params.together else None,
         )
+
+    def _computed(
+        self, target: HookedModel, places: Sequence[Place], prompts: Sequence[Prompt]
+    ) -> np.ndarray:
+        """The activations at all tokens; by the batches of `leading`, for the same digits."""
+        found = [np.empty((0, len(places)), dtype=np.float32)]
+        for first in range(0, len(prompts), BLOCK):
+            block = prompts[first : first + BLOCK]
+            if self.kept:
+                found += [self.kept[prompt] for prompt in block if prompt]
+                continue
+            size = self._any.batch_tokens
+            found.append(token_activations(target, block, self._around, places, batch_tokens=size))
+        return np.concatenate(found)
 
     def with_firing(self, records: Sequence[Record]) -> list[Record]:
         """The records with where in the corpus their graphs fire."""
         graphs = [record.graph for record in records]
-        found = firing_rows(graphs, self._blocks("predictions"), firing=self.settings.firing)
+        found = firing_rows(graphs, self._blocks("predictions"), firing=self.params.firing)
         return [replace(record, fires=rows) for record, rows in zip(records, found, strict=True)]
 
     def _blocks(self, what: str) -> Iterator[list[Prompt]]:
@@ -246,7 +318,8 @@ class _Job:
             self.progress(what, done, self.sentences.number)
 
 
-def _groups(chosen: Sequence[Place], size: int) -> list[Group]:
-    """The chosen neurons, up to `size` of one layer together."""
-    layers = [list(some) for _, some in groupby(enumerate(chosen), lambda one: one[1][0])]
-    return [dict(some[k : k + size]) for some in layers for k in range(0, len(some), size)]
+def _groups(chosen: Sequence[Place], size: int, by_layer: bool) -> list[Group]:
+    """The chosen neurons, up to `size` together, of one layer where that is asked for."""
+    layers = groupby(enumerate(chosen), lambda one: one[1][0] if by_layer else None)
+    parts = [list(some) for _, some in layers]
+    return [dict(some[k : k + size]) for some in parts for k in range(0, len(some), size)]

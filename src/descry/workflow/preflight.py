@@ -10,6 +10,7 @@ from descry.activations.top_k import exemplar_size
 from descry.corpus.splits import split_rows
 from descry.errors import InputError
 from descry.io.parquet import read_table
+from descry.models.kinship import kinship
 
 BEFORE_SETS = ("describe", "activations", "graphs")  # stages whose work would be in vain
 SETS = "DESCRY_EXEMPLARS"  # in the environment of a run's jobs, if the run makes exemplar sets
@@ -34,6 +35,21 @@ def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool
                 _check_model(key, spec)
     if stages & _SETS_OF:
         os.environ[SETS] = json.dumps(sections["exemplars"])
+
+
+def shared_model(sections: dict[str, Any], stages: Iterable[str]) -> str | None:
+    """A warning where labels will be made by an annotator that shares a model with the target.
+
+    Args:
+        sections, stages: as `check_start` takes them.
+    """
+    annotator = sections["annotate"]["annotator"]
+    shared = kinship(sections["activations"]["target"], annotator) if "annotate" in stages else None
+    return shared and (
+        f"annotate.annotator and activations.target share a model: {shared}: labels then owe"
+        " something to errors that both make; results/metrics.json says how much, where there are"
+        " gold labels or a judge"
+    )
 
 
 def check_corpus(corpus: Path) -> None:

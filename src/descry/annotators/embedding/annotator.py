@@ -2,7 +2,7 @@
 
 It takes the place of an LLM where none can be had, answers the same prompts through the same cache,
 and says in its name what it is. p1: the key phrases nearest to the sentence (KeyBERT). p2: how well
-some words of the sentence match the descriptor's own phrases (matching.py); of a description of
+the sentence's best tokens match the descriptor's own phrases (similarity.py); of a description of
 several descriptors, their merged phrases. intruder: the sentence least like the others. simulation:
 p2's odds on a scale.
 """
@@ -21,7 +21,7 @@ from descry.io.hashing import JSON, canonical, sha256_text
 from descry.models.checkpoints import Checkpoint
 from descry.models.embedder import Embedder, sentence_embedder
 
-VERSION = 5  # of the method: part of the cache key, to be raised when answers would change
+VERSION = 6  # of the method: part of the cache key, to be raised when answers would change
 _GROUP = 2048  # prompts answered together: what bounds the memory of p1
 
 

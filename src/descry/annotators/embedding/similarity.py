@@ -2,7 +2,8 @@
 
 1. A descriptor is a direction: the mean embedding of its name in a few neutral frames and of its
    own phrases, less the mean of all descriptors, so that what tells it from the others is left.
-2. Its first score of a sentence is the cosine of the sentence's best window of a few words.
+2. Its first score of a sentence is the mean cosine of the sentence's best tokens, in their context
+   as the model reads them, less a part of what as many tokens at random would reach (tries.py).
 3. The corpus teaches it the wording it lacks: one ridge regression from whole sentences to the
    clear first scores (weak supervision, no gold labels). The final score is the mean of both.
 4. A mixture of two normal distributions of one variance, fitted to a descriptor's scores over the
@@ -10,11 +11,12 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from descry.models.embedder import Embed
+from descry.annotators.embedding.tries import Tries, best
+from descry.models.embedder import Embedder, TokenBatch
 
 FRAMES = (
     "{}",
@@ -25,13 +27,13 @@ FRAMES = (
     "The {} is disappointing.",
 )
 PHRASES = 30  # of a descriptor's own, the most mentioned
-WINDOW, STRIDE = 4, 2  # words
+WINDOW, STRIDE = 4, 2  # words, where a model has no tokens to compare
 CLEAR = 1.25  # a first score so far above the corpus mean counts as a soft positive
 RIDGE = 0.02  # penalty per sentence, on features of mean squared norm 1
 OWN = 0.5  # weight of the first score in the final one
 CONTRAST = 4  # descriptors from which on their mean is a background to subtract
-UPPER = 0.1  # share of sentences that the mixture's upper group starts from
-CHUNK = 20_000  # windows embedded at a time: what bounds the memory
+UPPER = 0.3  # share of sentences that the mixture's upper group starts from
+TOGETHER = 1_000  # sentences whose windows are embedded at a time: what bounds the memory
 _WORD = re.compile(r"[^\W\d_][\w'’]+|\d+")
 
 
@@ -43,15 +45,8 @@ def _standard(x: np.ndarray) -> np.ndarray:
     return np.asarray((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9))
 
 
-def windows(sentence: str) -> list[str]:
-    """Overlapping windows of words that cover the sentence; at least one."""
-    words = _WORD.findall(sentence.lower())
-    starts = range(0, max(1, len(words) - WINDOW + STRIDE), STRIDE)
-    return [" ".join(words[i : i + WINDOW]) or sentence or "-" for i in starts]
-
-
 def match(
-    descriptors: dict[str, Sequence[str]], sentences: Sequence[str], embed: Embed
+    descriptors: dict[str, Sequence[str]], sentences: Sequence[str], embed: Embedder
 ) -> np.ndarray:
     """Log-odds of Yes of every sentence and descriptor: float64 [sentences, descriptors].
 
@@ -66,7 +61,7 @@ def match_both(
     descriptors: dict[str, Sequence[str]],
     merged: dict[str, Sequence[str]],
     sentences: Sequence[str],
-    embed: Embed,
+    embed: Embedder,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The same, and of descriptions that are several of the descriptors, in one go.
 
@@ -77,26 +72,21 @@ def match_both(
         merged: each description with the phrases of its descriptors.
     """
     directions = _directions(descriptors, embed)
-    vectors = embed(sentences)
-    background = _background(directions, vectors)
+    # With few descriptors there is nothing to contrast with but the corpus itself.
+    enough = len(directions) >= CONTRAST
+    background = (directions if enough else embed(sentences)).mean(axis=0)
     apart = _directions(merged, embed) if merged else ()
     alone = [_unit(direction - background) for direction in apart]
-    best = _best_window(sentences, _unit(directions - background), alone, embed)
-    first = _standard(np.ascontiguousarray(best[:, : len(directions)]))
-    odds = [log_odds(column) for column in _smooth(first, vectors).T]
-    for i in range(len(directions), best.shape[1]):
-        odds.append(log_odds(_smooth(_standard(best[:, [i]]), vectors)[:, 0]))
+    first, vectors = _read(sentences, _unit(directions - background), alone, embed)
+    own = _standard(np.ascontiguousarray(first[:, : len(directions)]))
+    odds = [log_odds(column) for column in _smooth(own, vectors).T]
+    for i in range(len(directions), first.shape[1]):
+        odds.append(log_odds(_smooth(_standard(first[:, [i]]), vectors)[:, 0]))
     both = np.stack(odds, axis=1)
     return both[:, : len(directions)], both[:, len(directions) :]
 
 
-def _background(directions: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    # With few descriptors there is nothing to contrast with but the corpus itself.
-    enough = len(directions) >= CONTRAST
-    return np.asarray(directions.mean(axis=0) if enough else vectors.mean(axis=0))
-
-
-def _directions(descriptors: dict[str, Sequence[str]], embed: Embed) -> np.ndarray:
+def _directions(descriptors: dict[str, Sequence[str]], embed: Embedder) -> np.ndarray:
     rows = []
     for name, phrases in descriptors.items():
         words = re.sub(r"[\W_]+", " ", name).strip().lower() or name
@@ -108,17 +98,42 @@ def _directions(descriptors: dict[str, Sequence[str]], embed: Embed) -> np.ndarr
     return np.stack(rows)
 
 
-def _best_window(
-    sentences: Sequence[str], directions: np.ndarray, alone: list[np.ndarray], embed: Embed
-) -> np.ndarray:
-    parts = [windows(sentence) for sentence in sentences]
-    index = {w: i for i, w in enumerate(dict.fromkeys(w for part in parts for w in part))}
-    distinct = list(index)
-    chunks = (distinct[i : i + CHUNK] for i in range(0, len(distinct), CHUNK))
-    scores = np.concatenate([_cosines(embed(chunk), directions, alone) for chunk in chunks])
-    flat = scores[[index[w] for part in parts for w in part]]
-    starts = np.cumsum([0, *(len(part) for part in parts[:-1])])
-    return np.asarray(np.maximum.reduceat(flat, starts, axis=0))
+def _read(
+    sentences: Sequence[str], directions: np.ndarray, alone: list[np.ndarray], embed: Embedder
+) -> tuple[np.ndarray, np.ndarray]:
+    """First scores [sentences, all directions] and vectors [sentences, dimension], float32."""
+    number = len(directions) + len(alone)
+    scores = np.empty((len(sentences), number), dtype=np.float32)
+    vectors = np.empty((len(sentences), directions.shape[1]), dtype=np.float32)
+    lengths = np.empty(len(sentences), dtype=np.int64)
+    tries = Tries(number)
+    for batch in embed.read(sentences) if embed.read else _by_windows(sentences, embed):
+        vectors[batch.rows] = batch.vectors
+        cosines = _cosines(_unit(np.concatenate(batch.tokens)), directions, alone)
+        tries.add(cosines)
+        sizes = [len(tokens) for tokens in batch.tokens]
+        lengths[batch.rows] = sizes
+        for row, own in zip(batch.rows, np.split(cosines, np.cumsum(sizes)[:-1]), strict=True):
+            scores[row] = best(own)
+    return scores - tries.expected(lengths), vectors
+
+
+def windows(sentence: str) -> list[str]:
+    """Overlapping windows of words that cover the sentence; at least one."""
+    words = _WORD.findall(sentence.lower())
+    starts = range(0, max(1, len(words) - WINDOW + STRIDE), STRIDE)
+    return [" ".join(words[i : i + WINDOW]) or sentence or "-" for i in starts]
+
+
+def _by_windows(sentences: Sequence[str], embed: Embedder) -> Iterator[TokenBatch]:
+    """Windows of words, embedded by themselves, in the place of tokens."""
+    for start in range(0, len(sentences), TOGETHER):
+        group = sentences[start : start + TOGETHER]
+        parts = [windows(sentence) for sentence in group]
+        index = {w: i for i, w in enumerate(dict.fromkeys(w for part in parts for w in part))}
+        of_window = embed(list(index))
+        tokens = [of_window[[index[w] for w in part]] for part in parts]
+        yield TokenBatch(np.arange(start, start + len(group)), embed(group), tokens)
 
 
 def _cosines(vectors: np.ndarray, directions: np.ndarray, alone: list[np.ndarray]) -> np.ndarray:

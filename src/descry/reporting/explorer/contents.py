@@ -153,14 +153,21 @@ class Contents:
         """How well graphs predict, and what labels say in their sentences."""
         if not self._graphs:
             return None
-        table = self.tables[HIGHEST]
+        made, table = self.made["graphs"], self.tables[HIGHEST]
+        value: dict[str, JSON] = {"position": made["position"], "number": len(self._graphs)}
+        value |= {"site": made.get("site"), "method": made.get("method", "published")}
+        value |= {"scores": plain(self.run.rows("graphs.csv"))}
+        if self._graphs_apart:
+            pages = [[one.name, one.scores["graph"].f1] for one in self._graphs]
+            return value | {"held": None, "pages": plain(pages)}
         drawn = by_number(self._graphs, table.neurons)
-        return {
-            "position": self.made["graphs"]["position"],
-            "number": len(self._graphs),
-            "scores": plain(self.run.rows("graphs.csv")),
-            "held": held_labels(drawn, table, self.b),
-        }
+        return value | {"held": held_labels(drawn, table, self.b), "pages": None}
+
+    @property
+    def _graphs_apart(self) -> bool:
+        """Whether graphs are of neurons at another site than labels, with pages of their own."""
+        site = self.made["activations"].get("site")
+        return bool(self._graphs) and self.made["graphs"].get("site", site) != site
 
     def _of_labels(self) -> Iterator[Pack]:
         for end, table in self.tables.items():
@@ -176,7 +183,8 @@ class Contents:
 
     def _of_neurons(self) -> Iterator[Pack]:
         run, neurons = self.run, self.tables[HIGHEST].neurons
-        graphs = by_number(self._graphs, neurons)
+        apart = self._graphs_apart
+        graphs = dict(enumerate(self._graphs)) if apart else by_number(self._graphs, neurons)
         ends = {
             end: of_end(
                 end, table, run.composed, run.label_scores, self._silent(end), self._taken(end)
@@ -187,7 +195,7 @@ class Contents:
         for row in run.rows("scores.csv"):
             trials.setdefault(row["neuron"], []).append(plain(row))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
-        numbers = frozenset(graphs)
+        numbers = frozenset[int]() if apart else frozenset(graphs)
         known = trials, close, numbers, self._followed[1], run.fdr
         yield from NeuronPages(neurons, self._shown, ends, *known).packs()
         rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}

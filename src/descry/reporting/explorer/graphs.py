@@ -34,6 +34,7 @@ def graph_packs(records: Mapping[int, Record], rows: Mapping[str, int]) -> Itera
     """The graphs of the same neurons as in a pack of neurons.
 
     Args:
+        records: by the number of the neuron; where graphs have pages of their own, of the page.
         rows: of the corpus by sentence id.
 
     Raises:
@@ -60,6 +61,7 @@ def _graph(record: Record, rows: Mapping[str, int]) -> JSON:
     scores = {name: score._asdict() for name, score in record.scores.items()}
     number = record.scores["graph"].number
     value = {"nodes": nodes, "highest": record.graph.highest, "number": number, "scores": scores}
+    value |= {"learnt": record.learnt}
     value |= {"train": train, "held": [rows[sentence] for sentence in record.held]}
     value |= {"fires": len(record.fires), "shown": record.fires[:_SHOWN]}
     texts = zip(train, record.tokens, strict=False)  # none where a sentence has one activation

@@ -25,8 +25,8 @@ _NUMBERS = {"f": 5, "count": 0, "lift": 6, "expected": 5, "p": 4, "q": 4, "q_unm
 _NUMBERS |= {"assigned": 0}
 _SINGLE = 8  # digits of an activation: those of float32
 _OF_FORMULA = ("split", "formula", "iou", "other_iou", "other_single", "other_null")
-_CORRECTED = ("corrected", "corrected_low", "corrected_high")
-_OF_LABEL = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine", *_CORRECTED)
+_GOLD = ("gold", "gold_low", "gold_high")
+_OF_LABEL = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine", *_GOLD)
 ByNeuron = Mapping[int, list[Row]]
 
 

@@ -7,6 +7,7 @@
     map: descry.map,
     neurons: descry.neurons,
     neuron: descry.neuronPage,
+    graph: descry.graphPage,
     descriptors: descry.descriptors,
     descriptor: descry.descriptorPage,
     sentence: descry.sentencePage,

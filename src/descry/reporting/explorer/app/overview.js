@@ -337,24 +337,38 @@
 
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
-    const { held } = found;
+    const { held, pages } = found;
     return descry.section(
       "graphs",
       "Graphs of tokens",
       h(
         "p",
         {},
-        `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023), at position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`,
+        `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023)${found.site ? `, at site ${found.site}` : ""}, position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`,
       ),
       descry.plainTable("Graphs by layer", {
         columns: Object.keys(found.scores[0]),
         rows: found.scores.map(Object.values),
       }),
-      h(
-        "p",
-        {},
-        `Of the ${descry.some(held.labels, "label")} of neurons whose graphs fire, ${descry.count(held.above)} have a lift above 1 in the sentences where their graph does; of the ${descry.count(held.others)} pairs of a labelled neuron and a descriptor that is not its label, ${descry.count(held.others_above)} have. (Labels and graphs both come from a neuron's top sentences, so that some agreement comes by itself.)`,
-      ),
+      pages
+        ? h(
+            "p",
+            {},
+            `They are no neurons of the labels, which are at site ${descry.run.target.site}. Each with the F1 of its graph: `,
+            pages.map(([name, f1], k) => [
+              k ? ", " : "",
+              h("a", { href: descry.place(["graph", name]) }, name),
+              ` ${descry.number(f1, 2)}`,
+            ]),
+            ".",
+          )
+        : null,
+      held &&
+        h(
+          "p",
+          {},
+          `Of the ${descry.some(held.labels, "label")} of neurons whose graphs fire, ${descry.count(held.above)} have a lift above 1 in the sentences where their graph does; of the ${descry.count(held.others)} pairs of a labelled neuron and a descriptor that is not its label, ${descry.count(held.others_above)} have. (Labels and graphs both come from a neuron's top sentences, so that some agreement comes by itself.)`,
+        ),
     );
   }
 

@@ -53,10 +53,33 @@
     return descry.readWhenOpened(some, async () => h("ol", { class: "exemplars" }, await items()));
   }
 
+  /** The page of a graph whose neuron, at another site than the labels', has no other page. */
+  descry.graphPage = async ([name = ""]) => {
+    const { pages, site } = descry.run.graphs ?? {};
+    const n = pages?.findIndex(([own]) => own === name.toUpperCase()) ?? -1;
+    if (n < 0) return descry.absent(`There is no graph of ${name}.`);
+    return {
+      title: `Graph of ${pages[n][0]}`,
+      content: [
+        h("h1", {}, `${pages[n][0]} at ${site}`),
+        h(
+          "p",
+          {},
+          `Graphs are of the neurons at ${site}, labels of those at ${descry.run.target.site}: ${pages[n][0]} there is another neuron.`,
+        ),
+        await descry.graphSection(n, pages[n][0]),
+      ],
+    };
+  };
+
   /** The graph's part of a neuron's page. */
   descry.graphSection = async (n, name) => {
     const graph = await descry.graphOf(n);
-    const { position } = descry.run.graphs;
+    const { position, site, method } = descry.run.graphs;
+    const from =
+      method === "weighted"
+        ? `learnt from ${descry.some(graph.learnt, "sentence")}: what a token, and each token beside it, adds to the activation there`
+        : `made from ${descry.some(graph.train.length, "sentence")} that excite it most`;
     const scores = Object.entries(graph.scores).map(([predictor, score]) => [
       predictor,
       score.fires,
@@ -71,7 +94,7 @@
       h(
         "p",
         {},
-        `What it responds to (N2G, Foote et al. 2023), at position ${position}: made from ${descry.some(graph.train.length, "sentence")} that excite it most, scored on ${graph.held.length} others. The graph predicts the neuron to fire in ${descry.some(graph.fires, "sentence")} of all.`,
+        `What it responds to (N2G, Foote et al. 2023)${site ? `, at site ${site}` : ""}, position ${position}: ${from}. Scored on ${graph.held.length} others that excite it most. The graph predicts the neuron to fire in ${descry.some(graph.fires, "sentence")} of all.`,
       ),
       descry.graphFigure(name, graph),
       descry.plainTable("How well the graph predicts", {

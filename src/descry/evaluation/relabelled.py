@@ -1,0 +1,122 @@
+"""Labels of the whole corpus by other answers or other exemplars, with a run's own rule and strata.
+
+What they cost where labeller and target share a model: a labeller that errs as the neurons do
+agrees with them where both are wrong. Beside its labels stand those of the truth, and those of a
+labeller that is as often right, but errs by lot.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from descry.activations.nan_stats import ratio
+from descry.annotators.annotations import Annotations
+from descry.annotators.bitset import Answers
+from descry.io.csv_rows import Row
+from descry.io.prefetch import cores, map_ahead
+from descry.labels.assignment import SetCounter, asked_sets
+from descry.labels.matched import matched_enrichment
+from descry.labels.rules import Rule
+from descry.labels.strata import Matching, Strata
+
+DRAWS = 20  # of a labeller that errs by lot
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How labels are made.
+
+    Attributes:
+        top_k: labels of a neuron, at most; None for all.
+        asked: bool [sentences], those that are asked about.
+        sampled: bool [sentences], those of them that stand for the corpus.
+        strata: of the sentences that are asked about.
+    """
+
+    rule: Rule
+    top_k: int | None
+    asked: np.ndarray
+    sampled: np.ndarray
+    strata: Strata
+
+    @classmethod
+    def of(
+        cls,
+        label: Mapping[str, Any],
+        b: Annotations,
+        about: np.ndarray,
+        covariates: Mapping[str, np.ndarray],
+    ) -> "Labelling":
+        """As the section of stage label has it.
+
+        Args:
+            b: says which sentences were asked about, and which of them stand for the rest.
+            about: bool [sentences], those that the answers are about.
+            covariates: that sentences are matched on, of all sentences.
+        """
+        strata = Matching.of(label).strata(covariates, np.flatnonzero(about), b.sampled)
+        return cls(Rule.of(label), label["top_k"], b.asked & about, b.sampled & about, strata)
+
+    def numbers(self, exemplars: np.ndarray, answers: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of labels.parquet, each [neurons, descriptors].
+
+        Args:
+            exemplars: int [neurons, size], rows of `answers`, -1 behind the end of a smaller set.
+            answers: int8 [sentences, descriptors], 1 Yes, 0 No, -1 none.
+        """
+        usable = asked_sets(exemplars, self.asked)
+        sets = np.where(usable[:, None], exemplars, -1)
+        counter = SetCounter(Answers.of(answers), self.asked)
+        within = bool(self.sampled[self.asked].all())
+        matched = matched_enrichment(counter, [sets], self.strata, self.sampled, within=within)
+        tally = counter.tally([sets], self.sampled)
+        return self.rule.numbers(tally, matched, self.top_k, within)
+
+    def labels(self, exemplars: np.ndarray, answers: np.ndarray) -> np.ndarray:
+        """Which descriptor labels which neuron: bool [neurons, descriptors]."""
+        return self.numbers(exemplars, answers)["assigned"]
+
+
+def shared_errors(
+    labelling: Labelling, exemplars: np.ndarray, said: np.ndarray, truth: np.ndarray
+) -> Row:
+    """What labels owe to errors that the labeller shares with the neurons.
+
+    Numbers of labels over the same sentences and descriptors: by the labeller, by the truth, by
+    both, and by a labeller that says Yes as often where that is true, and as often where it is not,
+    descriptor by descriptor, but otherwise by lot: mean, lowest and highest of `DRAWS` draws.
+
+    Args:
+        exemplars: int [neurons, size], rows of `said`, -1 behind the end of a smaller set.
+        said, truth: int8 [sentences, descriptors], 1 Yes, 0 No, -1 none.
+    """
+    known = (truth >= 0).any(axis=0)
+    said, truth = said[:, known], truth[:, known]
+    judged = (truth >= 0) & (said >= 0)
+    by_labeller, by_truth = (
+        labelling.labels(exemplars, np.where(judged, answers, -1)) for answers in (said, truth)
+    )
+    true, yes = judged & (truth == 1), judged & (said == 1)
+    false = judged & ~true
+    sensitivity = ratio((yes & true).sum(axis=0), true.sum(axis=0))
+    mistaken = ratio((yes & false).sum(axis=0), false.sum(axis=0))
+    chance = np.where(true, sensitivity, mistaken)
+
+    def draw(number: int) -> int:
+        rng = np.random.default_rng([_SEED, number, *b"errs by lot"])
+        answers = np.where(judged, rng.random(truth.shape) < chance, -1).astype(np.int8)
+        return int(labelling.labels(exemplars, answers).sum())
+
+    drawn = list(map_ahead(draw, range(DRAWS), cores()))
+    return {
+        "descriptors": truth.shape[1],
+        "labeller": int(by_labeller.sum()),
+        "truth": int(by_truth.sum()),
+        "both": int((by_labeller & by_truth).sum()),
+        "errs_by_lot": float(np.mean(drawn)),
+        "errs_by_lot_low": min(drawn),
+        "errs_by_lot_high": max(drawn),
+    }
