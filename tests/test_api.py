@@ -451,7 +451,12 @@ WRONG = {
     ),
     "no formula": ("compose_labels", (SETS, APPLIES, NAMES), {"length": 0}, "length: 0"),
     "no neuron": ("explain_neuron", (TEXTS, "50"), {}, "neuron: '50'"),
-    "another neuron": ("explain_neuron", (TEXTS, (0, 1536)), {}, "neuron: layer 0 has neurons"),
+    "another neuron": (
+        "explain_neuron",
+        (TEXTS, (0, 1536)),
+        {},
+        "neuron: layer 0 has neurons 0 to",
+    ),
     "another layer": ("explain_neuron", (TEXTS, "L6:0"), {}, "no layer 6"),
 }
 
