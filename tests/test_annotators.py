@@ -25,7 +25,7 @@ from descry.annotators.counts import Counts
 from descry.annotators.embedding import annotator as embedded
 from descry.annotators.embedding.annotator import EmbeddedAnnotator
 from descry.annotators.embedding.keyphrases import candidate_words, key_phrases
-from descry.annotators.embedding.similarity import log_odds, match, windows
+from descry.annotators.embedding.similarity import match, windows
 from descry.annotators.embedding.tries import BEST, CLAUSE, PART, Tries, best
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
@@ -516,6 +516,7 @@ SPECS = {
         "price": None,
     },
     "human": {"model": "ann", "revision": "round-1"},
+    "words": {},
 }
 
 
@@ -538,6 +539,7 @@ for kind, spec in json.loads(sys.argv[1]).items():
         "google/flan-t5-xl (bfloat16)",
         "tiny at 127.0.0.1",
         "ann, round-1 (human)",
+        "words (of the descriptors' phrases, no model)",
     ]
 
 
@@ -550,9 +552,13 @@ def test_no_two_kinds_share_an_answer():
 
 
 @pytest.mark.parametrize("task", ["intruder", "simulation"])
-def test_a_person_is_asked_p2_alone(task):
-    with pytest.raises(InputError, match=rf"ann \(human\): people answer p2 alone.*for {task},"):
-        create({"kind": "human"} | SPECS["human"], task)
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("human", r"ann \(human\): people answer p2 alone"), ("words", "words: they answer p2 alone")],
+)
+def test_people_and_words_are_asked_p2_alone(task, kind, told):
+    with pytest.raises(InputError, match=rf"{told}.*for {task},"):
+        create({"kind": kind} | SPECS[kind], task)
 
 
 @pytest.mark.parametrize("kind", ["transformers", "openai"])
@@ -950,8 +956,8 @@ def test_a_description_that_is_not_made_of_the_descriptors_is_refused():
 @pytest.mark.usefixtures("model")
 def test_the_phrases_of_several_are_merged_by_mentions():
     annotator = judge({"a": {"x": 2, "y": 1}, "b": {"y": 3, "z": 1}, "c": {}}, SENTENCES[:3])
-    assert annotator._phrases_of("a, b") == ["y", "x", "z"]
-    assert annotator._phrases_of("c, a") == ["x", "y"]
+    assert annotator._fitted.phrases_of("a, b") == ["y", "x", "z"]
+    assert annotator._fitted.phrases_of("c, a") == ["x", "y"]
 
 
 @pytest.mark.usefixtures("model")
@@ -1061,33 +1067,6 @@ def test_windows_cover_every_word_of_a_sentence(sentence):
     assert "end" in everything.split()
 
 
-# log-odds
-
-finite = st.floats(-50, 50, width=32)
-
-
-@given(st.lists(finite, min_size=2, max_size=60))
-@settings(deadline=None)
-def test_log_odds_rise_with_the_score(values):
-    scores = np.array(values)
-    found = log_odds(scores)[np.argsort(scores)]
-    assert np.isfinite(found).all()
-    assert (np.diff(found) >= -1e-6 * (1 + np.abs(found[1:]))).all()
-
-
-@given(st.integers(0, 2**32 - 1), st.integers(20, 100), st.floats(-5, 5))
-@settings(deadline=None, max_examples=30)
-def test_two_groups_are_told_apart(seed, few, shift):
-    draw = np.random.default_rng(seed)
-    scores = np.concatenate([draw.normal(0, 1, 300), draw.normal(8, 1, few)]) + shift
-    assert ((log_odds(scores) > 0) == (scores > shift + 4)).mean() > 0.99
-
-
-@given(finite, st.integers(1, 20))
-def test_where_all_scores_are_equal_the_answer_is_no(value, size):
-    assert (log_odds(np.full(size, value)) < 0).all()
-
-
 # Identity
 
 
@@ -1117,12 +1096,3 @@ def test_the_identity_for_p1_changes_with_the_number_of_topics():
 
 def test_the_identity_needs_no_model(broken_model):
     assert judge().identity.revision == MINILM_COMMIT
-
-
-def test_log_odds_are_the_same_every_time():
-    """Nothing in the mixture's start is left to the global random state."""
-    scores = np.random.default_rng(0).normal(size=500)
-    np.random.seed(1)
-    first = log_odds(scores)
-    np.random.seed(2)
-    assert np.array_equal(log_odds(scores), first)

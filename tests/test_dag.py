@@ -19,7 +19,7 @@ OPENAI = {
     "concurrency": 1, "timeout": 1.0, "retries": 0, "price": None,
 }  # fmt: skip
 HUMAN = {"kind": "human", "model": "ann", "revision": "round-1"}
-KINDS = {"embedded": "embedding", "openai": "openai_server", "human": "human"}
+KINDS = {"embedded": "embedding", "openai": "openai_server", "human": "human", "words": "words"}
 ASKING = {"describe", "annotate", "judge", "score"}
 
 

@@ -366,6 +366,26 @@ def test_the_overview_holds_labels_against_the_graphs_sentences(visit):
     assert f"Of the 1 label of neurons whose graphs fire, {held['above']} have" in visit.text()
 
 
+def test_graphs_at_another_site_than_labels_are_listed_and_have_pages(visit):
+    visit.open()
+    visit.tab.evaluate(
+        "Object.assign(descry.run.graphs,"
+        " {site: 'ffn_hidden', method: 'weighted', held: null, pages: [['L0:0', 0.9]]})"
+    )
+    visit.tab.evaluate("location.hash = '#/neurons'")
+    visit.wait("#/neurons")
+    visit.tab.evaluate("location.hash = '#/'")
+    tab = visit.wait("#/")
+    assert "L0:0 0.90." in visit.text() and "labels, which are at site" in visit.text()
+    tab.locator("main a[href='#/graph/L0:0']").click()
+    visit.wait("#/graph/L0:0")
+    assert tab.text_content("h1") == "L0:0 at ffn_hidden"
+    assert "learnt from 1 sentence" in visit.text() and tab.locator("g.node").count() > 0
+    tab.evaluate("location.hash = '#/graph/L0:9'")
+    visit.wait("#/graph/L0:9")
+    assert "There is no graph of L0:9" in visit.text()
+
+
 def test_what_the_annotator_made_of_the_labels_stands_among_the_scores(browser, tmp_path):
     def scored():
         planted.build()

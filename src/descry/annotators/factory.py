@@ -22,10 +22,11 @@ def create(
     Args:
         max_descriptors: for p1, how many descriptors a sentence may get.
         descriptors: for all but p1, the raw descriptors (and their mentions) of every descriptor.
-        corpus: for all but p1, the sentences that the embedded annotator is fitted to.
+        corpus: for all but p1, the sentences that annotators without a generative model are fitted
+            to.
 
     Raises:
-        InputError: a person is to answer another question than those of the sheet.
+        InputError: a person or words are to answer another question than p2.
     """
     match spec["kind"]:
         case "embedded":
@@ -51,6 +52,15 @@ def create(
                     f" another annotator for {task}, or leave it out (score.scorers)"
                 )
             return HumanAnnotator(**_options(spec))
+        case "words":
+            from descry.annotators.words.annotator import WordsAnnotator
+
+            if task in ("intruder", "simulation"):
+                raise InputError(
+                    f"words: they answer p2 alone: name another annotator for {task}, or leave it"
+                    " out (score.scorers)"
+                )
+            return WordsAnnotator(descriptors or {}, corpus or ())
     raise AssertionError(spec["kind"])
 
 

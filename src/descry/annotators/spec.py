@@ -12,8 +12,11 @@ from descry.annotators.embedding.spec import Embedded
 from descry.annotators.huggingface.spec import Transformers
 from descry.annotators.human.spec import Human
 from descry.annotators.openai_server.spec import OpenAI
+from descry.annotators.words.spec import Words
 
-KINDS = (Embedded, Transformers, OpenAI, Human)
-# People answer p2 alone: the sheet is about descriptors.
+KINDS = (Embedded, Transformers, OpenAI, Human, Words)
+# People and words answer p2 alone.
 DescriberSpec = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
-AnnotatorSpec = Annotated[Embedded | Transformers | OpenAI | Human, Field(discriminator="kind")]
+AnnotatorSpec = Annotated[
+    Embedded | Transformers | OpenAI | Human | Words, Field(discriminator="kind")
+]

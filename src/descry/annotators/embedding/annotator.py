@@ -8,16 +8,15 @@ p2's odds on a scale.
 """
 
 import math
-from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from descry.annotators.base import NO_FRAME, Answer, Frame, Identity
-from descry.annotators.prompts import HIGHEST_RATING, Prompt, descriptors_of
-from descry.errors import InputError
-from descry.io.hashing import JSON, canonical, sha256_text
+from descry.annotators.fitted import Fitted, Phrases, fingerprint, log_sigmoid
+from descry.annotators.prompts import HIGHEST_RATING, Prompt
+from descry.io.hashing import JSON, canonical
 from descry.models.checkpoints import Checkpoint
 from descry.models.embedder import Embedder, sentence_embedder
 
@@ -39,14 +38,15 @@ class EmbeddedAnnotator:
         self.max_descriptors = max_descriptors
         self.descriptors = descriptors
         self.corpus = corpus
-        self._odds: dict[str, np.ndarray] = {}  # by description: float64 [different sentences]
+        self._fitted = Fitted(descriptors or {}, corpus or (), self._match)
 
     @cached_property
     def identity(self) -> Identity:
         """Who answers; the descriptors' phrases and the corpus that p2 is fitted to are in it."""
-        fitted = {"descriptors": self.descriptors, "corpus": self.corpus and list(self.corpus)}
         decoding = {"version": VERSION, "max_descriptors": self.max_descriptors} | (
-            {"fitted": sha256_text(canonical(fitted))} if self.descriptors is not None else {}
+            {"fitted": fingerprint(self.descriptors, self.corpus)}
+            if self.descriptors is not None
+            else {}
         )
         return Identity(
             name=f"embedded ({self.checkpoint.name}, no generative model)",
@@ -66,9 +66,9 @@ class EmbeddedAnnotator:
     ) -> Iterator[list[tuple[int, Answer]]]:
         """Answer the wanted ones among the prompts, some hundreds at a time."""
         rows = sorted(wanted)
-        answers = {"p1": self._topics, "p2": self._applies}
+        answers = {"p1": self._topics, "p2": self._fitted.applies}
         answers |= {"intruder": self._intruders, "simulation": self._ratings}
-        self._fit({prompts[row].descriptor for row in rows if prompts[row].descriptor})
+        self._fitted.fit([prompts[row] for row in rows])
         for start in range(0, len(rows), _GROUP):
             group = rows[start : start + _GROUP]
             asked = [prompts[row] for row in group]
@@ -85,6 +85,13 @@ class EmbeddedAnnotator:
     def _embed(self) -> Embedder:
         return sentence_embedder(self.checkpoint)
 
+    def _match(
+        self, descriptors: Phrases, merged: Phrases, sentences: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        from descry.annotators.embedding.similarity import match_both
+
+        return match_both(descriptors, merged, sentences, self._embed)
+
     def _topics(self, prompts: Sequence[Prompt]) -> list[Answer]:
         from descry.annotators.embedding.keyphrases import key_phrases
 
@@ -93,52 +100,9 @@ class EmbeddedAnnotator:
         found = key_phrases(sentences, self._embed, self.max_descriptors)
         return [_words(", ".join(phrases)) for phrases in found]
 
-    @cached_property
-    def _row(self) -> dict[str, int]:
-        """The different sentences of the corpus, numbered."""
-        assert self.corpus is not None
-        return {sentence: i for i, sentence in enumerate(dict.fromkeys(self.corpus))}
-
-    @cached_property
-    def _phrases(self) -> dict[str, Sequence[str]]:
-        """Each descriptor's own phrases, the most mentioned first."""
-        assert self.descriptors is not None
-        return {name: _by_mentions(mentions) for name, mentions in self.descriptors.items()}
-
-    def _fit(self, descriptions: set[str]) -> None:
-        """Learn the log-odds of Yes of new descriptions, all in one go through the corpus."""
-        from descry.annotators.embedding.similarity import match_both
-
-        if descriptions <= self._odds.keys():
-            return
-        several = sorted(descriptions - self._phrases.keys() - self._odds.keys())
-        merged: dict[str, Sequence[str]] = {name: self._phrases_of(name) for name in several}
-        found = match_both(self._phrases, merged, list(self._row), self._embed)
-        for names, odds in zip((self._phrases, merged), found, strict=True):
-            self._odds |= dict(zip(names, odds.T, strict=True))
-
-    def _phrases_of(self, description: str) -> list[str]:
-        """The merged phrases of a description's descriptors."""
-        assert self.descriptors is not None
-        parts = descriptors_of(description, self.descriptors)
-        if not parts:
-            raise InputError(f"{description[:80]!r}: not made of the descriptors there are")
-        together = Counter[str]()
-        for name in parts:
-            together.update(self.descriptors[name])
-        return _by_mentions(together)
-
-    def _odds_of(self, prompts: Sequence[Prompt]) -> list[float]:
-        """Log-odds of Yes."""
-        return [float(self._odds[p.descriptor][self._row[p.sentence]]) for p in prompts]
-
-    def _applies(self, prompts: Sequence[Prompt]) -> list[Answer]:
-        found = self._odds_of(prompts)
-        return [Answer({"yes": _log_sigmoid(x), "no": _log_sigmoid(-x)}) for x in found]
-
     def _ratings(self, prompts: Sequence[Prompt]) -> list[Answer]:
         """The probability of Yes on the scale."""
-        shares = (math.exp(_log_sigmoid(odds)) for odds in self._odds_of(prompts))
+        shares = (math.exp(log_sigmoid(odds)) for odds in self._fitted.odds(prompts))
         return [_words(f"{HIGHEST_RATING * share:.4f}") for share in shares]
 
     def _intruders(self, prompts: Sequence[Prompt]) -> list[Answer]:
@@ -155,14 +119,6 @@ def least_like(vectors: np.ndarray) -> int:
     return int(np.argmin(similar.sum(axis=1) - np.diagonal(similar)))
 
 
-def _by_mentions(mentions: dict[str, int]) -> list[str]:
-    return sorted(mentions, key=lambda phrase: (-mentions[phrase], phrase))
-
-
 def _words(text: str) -> Answer:
     response: JSON = {"text": text, "finish": "stop"}
     return Answer(response)
-
-
-def _log_sigmoid(x: float) -> float:
-    return round(min(x, 0.0) - math.log1p(math.exp(-abs(x))), 6)

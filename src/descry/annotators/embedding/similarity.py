@@ -4,10 +4,7 @@
    own phrases, less the mean of all descriptors, so that what tells it from the others is left.
 2. Its first score of a sentence is the mean cosine of the sentence's best tokens, in their context
    as the model reads them, less a part of what as many tokens at random would reach (tries.py).
-3. The corpus teaches it the wording it lacks: one ridge regression from whole sentences to the
-   clear first scores (weak supervision, no gold labels). The final score is the mean of both.
-4. A mixture of two normal distributions of one variance, fitted to a descriptor's scores over the
-   corpus, says how likely a score belongs to the upper one: the log-odds of Yes.
+3. The corpus teaches it the wording it lacks, and where Yes begins (weak_labels.py).
 """
 
 import re
@@ -16,6 +13,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from descry.annotators.embedding.tries import Tries, best
+from descry.annotators.weak_labels import log_odds, smooth, standard
 from descry.models.embedder import Embedder, TokenBatch
 
 FRAMES = (
@@ -28,21 +26,13 @@ FRAMES = (
 )
 PHRASES = 30  # of a descriptor's own, the most mentioned
 WINDOW, STRIDE = 4, 2  # words, where a model has no tokens to compare
-CLEAR = 1.25  # a first score so far above the corpus mean counts as a soft positive
-RIDGE = 0.02  # penalty per sentence, on features of mean squared norm 1
-OWN = 0.5  # weight of the first score in the final one
 CONTRAST = 4  # descriptors from which on their mean is a background to subtract
-UPPER = 0.3  # share of sentences that the mixture's upper group starts from
 TOGETHER = 1_000  # sentences whose windows are embedded at a time: what bounds the memory
 _WORD = re.compile(r"[^\W\d_][\w'’]+|\d+")
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9))
-
-
-def _standard(x: np.ndarray) -> np.ndarray:
-    return np.asarray((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9))
 
 
 def match(
@@ -78,10 +68,10 @@ def match_both(
     apart = _directions(merged, embed) if merged else ()
     alone = [_unit(direction - background) for direction in apart]
     first, vectors = _read(sentences, _unit(directions - background), alone, embed)
-    own = _standard(np.ascontiguousarray(first[:, : len(directions)]))
-    odds = [log_odds(column) for column in _smooth(own, vectors).T]
+    own = standard(np.ascontiguousarray(first[:, : len(directions)]))
+    odds = [log_odds(column) for column in smooth(own, vectors).T]
     for i in range(len(directions), first.shape[1]):
-        odds.append(log_odds(_smooth(_standard(first[:, [i]]), vectors)[:, 0]))
+        odds.append(log_odds(smooth(standard(first[:, [i]]), vectors)[:, 0]))
     both = np.stack(odds, axis=1)
     return both[:, : len(directions)], both[:, len(directions) :]
 
@@ -139,42 +129,3 @@ def _by_windows(sentences: Sequence[str], embed: Embedder) -> Iterator[TokenBatc
 def _cosines(vectors: np.ndarray, directions: np.ndarray, alone: list[np.ndarray]) -> np.ndarray:
     """float32 [vectors, all directions]; a product's last digits depend on how many it is of."""
     return np.column_stack([vectors @ directions.T, *(vectors @ own for own in alone)])
-
-
-def _smooth(first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    x = vectors - vectors.mean(axis=0)
-    x = x / max(float(np.sqrt((x**2).sum(axis=1).mean())), 1e-9)
-    target = np.maximum(first - CLEAR, 0)
-    gram = x.T @ x + RIDGE * len(x) * np.eye(x.shape[1], dtype=x.dtype)
-    fitted = x @ np.linalg.solve(gram, x.T @ (target - target.mean(axis=0)))
-    return _standard(_standard(fitted) + OWN * first)
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    """How likely each score is of the upper of two groups: float64 [sentences], rising with it.
-
-    With one variance for both groups the log-odds are linear in the score, so the answer Yes has
-    one threshold, fitted to the corpus without any label.
-    """
-    from sklearn.mixture import GaussianMixture
-
-    x = scores.astype(np.float64)[:, None]
-    if len(x) < 2 or np.ptp(x) == 0:
-        return np.full(len(x), -1.0)  # nothing stands out: No
-    cut = np.quantile(x, 1 - UPPER)
-    means = np.array([[x[x <= cut].mean()], [x[x >= cut].mean()]])
-    # Every start value is given: scikit-learn would draw the missing ones at random.
-    mixture = GaussianMixture(
-        2,
-        covariance_type="tied",
-        weights_init=[1 - UPPER, UPPER],
-        means_init=means,
-        precisions_init=[[1 / max(float(x.var()), 1e-6)]],
-        max_iter=500,
-        random_state=0,
-    ).fit(x)
-    low, high = sorted(range(2), key=lambda group: float(mixture.means_[group, 0]))
-    m0, m1 = mixture.means_[low, 0], mixture.means_[high, 0]
-    prior = np.log(mixture.weights_[high]) - np.log(mixture.weights_[low])
-    distance = (scores - m0) ** 2 - (scores - m1) ** 2
-    return np.asarray(prior + distance / (2 * mixture.covariances_[0, 0]), dtype=np.float64)
