@@ -57,7 +57,8 @@ def show_table(results: Path, rows: int) -> None:
     run, out = Run(results), console()
     labels, made = run.surest, run.provenance("labels.parquet")
     out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
-    _warn(made)
+    warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
+    _warn(warnings, made)
     labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
     both = pc.sum(labels["replicated"]).as_py() or 0
     table = Table(
@@ -109,6 +110,10 @@ def _believed(run: Run, labels: int, chance: JSON) -> Table:
     copy = found.get("false_labels", {}).get("random_weights")
     if copy is not None:
         table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")
+    for truth, owed in metrics.get("shared_errors", {}).items():
+        by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
+        lot = fixed(owed["errs_by_lot"], 1)
+        table.add_row(by, f"{owed['labeller']:,}", "", lot, "an annotator as good that errs by lot")
     for against, score, words in _SCORES:
         one = metrics.get(against, {}).get(score, {})
         add(words, one, "null", f"{one.get('defined', 0):,} neurons")
@@ -123,9 +128,9 @@ _SCORES = [
 ]
 
 
-def _warn(made: JSON) -> None:
+def _warn(warnings: Iterable[str], made: JSON) -> None:
     """What speaks against the labels, and how many neurons have no exemplars, and why."""
-    for words in made.get("warnings", ()):
+    for words in warnings:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     without = made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:
