@@ -68,7 +68,7 @@ def show_table(results: Path, rows: int) -> None:
     for column in ("neuron", "label"):
         table.add_column(column)
     tested = "within strata" if run.strata else "mid-p"
-    for column in ("exemplars", "expected", "lift", f"q {tested}", "q among all", "both halves"):
+    for column in ("exemplars", "expected", f"q {tested}", "q among all", "both halves"):
         table.add_column(column, justify="right")
     for one in labels.slice(0, rows).to_pylist():
         table.add_row(
@@ -76,7 +76,6 @@ def show_table(results: Path, rows: int) -> None:
             plain(one["descriptor"]),
             f"{one['count']:,}",
             fixed(one["expected"], 1),
-            f"{fixed(one['lift'], 1)}x",
             small(one["q"]),
             small(one["q_unmatched"]),
             "yes" if one["replicated"] else "no",
