@@ -312,7 +312,8 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
         assert evidence == sorted(evidence)
         assert table["replicated"][span] == confirmed.astype(int).tolist()
         assert table["f"][span] == np.rint(1000 * whole.f[at][columns]).tolist()
-        assert table["lift"][span] == np.rint(100 * whole.lift[at][columns]).tolist()
+        times = 100 * whole.count[at][columns] / whole.expected[at][columns]
+        assert table["times"][span] == np.rint(times).tolist()
         names = {"p": "p", "q": "q", "unmatched": "q_unmatched"}
         for name, of in names.items():
             expected = getattr(whole, of)[at][columns]

@@ -323,13 +323,14 @@ class Run:
         return _html(title, ("neuron", *_COLUMNS), rows)
 
 
-_COLUMNS = "label", "q within strata", "q among all", "lift", "both halves confirm"
+_COLUMNS = "label", "exemplars", "expected", "q", "q among all", "both halves confirm"
 
 
 def _told(row: Row) -> tuple[str, ...]:
     """A label in the `_COLUMNS` of a notebook's table."""
-    q, among_all, lift = small(row["q"]), small(row["q_unmatched"]), fixed(row["lift"], 1)
-    return row["descriptor"], q, among_all, lift, "yes" if row["replicated"] else "no"
+    numbers = str(row["count"]), fixed(row["expected"], 1)
+    q = small(row["q"]), small(row["q_unmatched"])
+    return row["descriptor"], *numbers, *q, "yes" if row["replicated"] else "no"
 
 
 @dataclass(frozen=True)
@@ -540,8 +541,13 @@ class Neuron:
         return f"{self.name}{end}: {', '.join(said) or self.silent or 'no label'}"
 
     def _repr_html_(self) -> str:
-        names = "descriptor", "q", "q_unmatched", "lift", "replicated"
-        labels = [_told({name: getattr(one, name) for name in names}) for one in self.labels]
+        labels = [
+            _told(
+                {"descriptor": one.descriptor, "replicated": one.replicated}
+                | vars(one.splits["all"])
+            )
+            for one in self.labels
+        ]
         tables = [_html(self._title(), _COLUMNS, labels)]
         if self.run.has("confounders.parquet"):
             follows = [

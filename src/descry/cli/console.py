@@ -57,7 +57,8 @@ def show_table(results: Path, rows: int) -> None:
     run, out = Run(results), console()
     labels, made = run.surest, run.provenance("labels.parquet")
     out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
-    _warn(made)
+    warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
+    _warn(warnings, made)
     labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
     both = pc.sum(labels["replicated"]).as_py() or 0
     table = Table(
@@ -67,7 +68,7 @@ def show_table(results: Path, rows: int) -> None:
     for column in ("neuron", "label"):
         table.add_column(column)
     tested = "within strata" if run.strata else "mid-p"
-    for column in ("exemplars", "expected", "lift", f"q {tested}", "q among all", "both halves"):
+    for column in ("exemplars", "expected", f"q {tested}", "q among all", "both halves"):
         table.add_column(column, justify="right")
     for one in labels.slice(0, rows).to_pylist():
         table.add_row(
@@ -75,7 +76,6 @@ def show_table(results: Path, rows: int) -> None:
             plain(one["descriptor"]),
             f"{one['count']:,}",
             fixed(one["expected"], 1),
-            f"{fixed(one['lift'], 1)}x",
             small(one["q"]),
             small(one["q_unmatched"]),
             "yes" if one["replicated"] else "no",
@@ -109,6 +109,10 @@ def _believed(run: Run, labels: int, chance: JSON) -> Table:
     copy = found.get("false_labels", {}).get("random_weights")
     if copy is not None:
         table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")
+    for truth, owed in metrics.get("shared_errors", {}).items():
+        by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
+        lot = fixed(owed["errs_by_lot"], 1)
+        table.add_row(by, f"{owed['labeller']:,}", "", lot, "an annotator as good that errs by lot")
     for against, score, words in _SCORES:
         one = metrics.get(against, {}).get(score, {})
         add(words, one, "null", f"{one.get('defined', 0):,} neurons")
@@ -123,9 +127,9 @@ _SCORES = [
 ]
 
 
-def _warn(made: JSON) -> None:
+def _warn(warnings: Iterable[str], made: JSON) -> None:
     """What speaks against the labels, and how many neurons have no exemplars, and why."""
-    for words in made.get("warnings", ()):
+    for words in warnings:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     without = made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.activations.nan_stats import means
+from descry.activations.nan_stats import means, ratio
 from descry.corpus.splits import HALVES
 from descry.labels.results import Labels, SplitLabels
 from descry.reporting.explorer.packs import Pack, numbers, whole_numbers
@@ -53,7 +53,7 @@ def table_pack(end: str, labels: Labels, scored: pa.Table) -> Pack:
         "start": [0, *np.cumsum(assigned.sum(axis=1)).tolist()],
         "descriptor": descriptor.tolist(),
         "f": whole_numbers(flat(whole.f)[at], 1000),
-        "lift": whole_numbers(flat(whole.lift)[at], 100),
+        "times": whole_numbers(ratio(flat(whole.count)[at], flat(whole.expected)[at]), 100),
         "p": numbers(flat(whole.p)[at], _DIGITS),
         "q": numbers(flat(whole.q)[at], _DIGITS),
         "unmatched": numbers(flat(whole.q_unmatched)[at], _DIGITS),

@@ -169,7 +169,13 @@
         hint: "within strata; labels that both halves confirm come first",
       },
       { title: "f(c)", number: true, of: (row) => row.f, show: (row) => descry.number(row.f, 2) },
-      { title: "lift", number: true, of: (row) => row.lift, show: (row) => descry.times(row.lift) },
+      {
+        title: "exemplars",
+        number: true,
+        of: (row) => row.times,
+        show: (row) => descry.times(row.times),
+        hint: "with it: how many times as many as random sentences of the same strata",
+      },
       {
         title: "q",
         number: true,

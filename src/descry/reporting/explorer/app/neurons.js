@@ -52,11 +52,11 @@
         },
       },
       {
-        title: "lift",
+        title: "exemplars",
         number: true,
-        of: (row) => at(row, "lift", 100),
-        show: (row) => descry.times(at(row, "lift", 100)),
-        hint: "how many times as frequent as in the corpus, of the surest label",
+        of: (row) => at(row, "times", 100),
+        show: (row) => descry.times(at(row, "times", 100)),
+        hint: "with the surest label: how many times as many as random sentences of the same strata",
       },
       {
         title: "both halves",

@@ -53,13 +53,13 @@
       share(
         "Replicated",
         replicated,
-        `share of ${some(replicated)} of one half with p < 0.05 within strata in the other, which did not choose them`,
+        `share of ${some(replicated)} of one half with p < 0.05 within strata in the other, which did not choose them; null: the same descriptors on other neurons`,
       );
     for (const [truth, score] of Object.entries(supported))
       share(
         `Supported by ${TRUTH[truth]}`,
         score,
-        `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place`,
+        `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place; null: the same descriptors on other neurons`,
       );
     if (chance) found.push(falseLabels(chance, wrong?.random_weights));
     return found;

@@ -11,14 +11,14 @@ descry.descriptorLink = (column) => {
   return descry.h("a", { href: descry.place(["descriptor", name]) }, name);
 };
 
-/** A label with its lift; a bar on its side where both halves confirm it. */
+/** A label with how many times as often as expected it is there; a bar on its side where both halves confirm it. */
 descry.chip = (label) => {
   const { h } = descry;
-  const { column, lift, q, unmatched, replicated } = label;
+  const { column, times, q, unmatched, replicated } = label;
   const { name } = descry.run.descriptors[column];
   const by = descry.explained(label) ? `explained by ${descry.strata()}` : null;
   const why = [
-    `${name}: ${descry.times(lift)} what the corpus has`,
+    `${name}: ${descry.times(times)} as many exemplars as expected`,
     `q ${descry.small(q)}, among all sentences ${descry.small(unmatched)}`,
     replicated ? "both halves confirm it" : "not both halves confirm it",
     by,
@@ -32,7 +32,7 @@ descry.chip = (label) => {
     },
     name,
     " ",
-    h("span", { class: "amount" }, descry.times(lift)),
+    h("span", { class: "amount" }, descry.times(times)),
     replicated ? h("span", { class: "unseen" }, " (both halves)") : null,
     by ? h("span", { class: "amount" }, ` ${by}`) : null,
   );

@@ -90,7 +90,7 @@ descry.tableOf = async (end) => {
     return places.map((k) => ({
       column: table.descriptor[k],
       f: table.f[k] / 1000,
-      lift: table.lift[k] === null ? null : table.lift[k] / 100,
+      times: table.times[k] === null ? null : table.times[k] / 100,
       p: table.p[k],
       q: table.q[k],
       unmatched: table.unmatched[k],
