@@ -42,6 +42,7 @@ from descry.evaluation import intervals
 from descry.evaluation.metrics import BY_THRESHOLD, Cuts, rate
 from descry.evaluation.null_models import scores
 from descry.evaluation.sides import Comparison, Side
+from descry.io.csv_rows import defined
 from descry.io.json_files import write_json
 from descry.io.provenance import versions
 from descry.labels.assignment import SetCounter
@@ -136,7 +137,7 @@ class Neurons:
         """Half of those with a topic follow it hardly."""
         number = setting.neurons
         topic = rng.integers(setting.descriptors, size=number)
-        topic[np.arange(number) >= setting.topics * number] = -1
+        topic[rng.random(number) >= setting.topics] = -1
         pulls = {name: rng.uniform(-1, 1, number) for name in setting.follows}
         categories = rng.normal(0, 0.7, (CATEGORIES, number))
         weight = rng.uniform(0.3, 2.5, number)
@@ -487,7 +488,7 @@ def of_scores(sizes: Sizes) -> list[Row]:
 def _rows_of_scores(
     rule: Rule, topics: float, same: bool, found: np.ndarray, values: np.ndarray
 ) -> Iterator[Row]:
-    _, low, high, corrected, p, defined = np.moveaxis(found, 1, 0)
+    _, low, high, corrected, p, number = np.moveaxis(found, 1, 0)
     for place, (name, at) in enumerate(cut(rule).scores):
         truth = mean(values[:, place])
         known = ~np.isnan(low[:, place])
@@ -500,7 +501,7 @@ def _rows_of_scores(
             "score": name if name in BY_THRESHOLD else f"{name[:-1]}{at}",
             "mean": truth,
             "corrected": mean(corrected[:, place]),
-            "defined": float(defined[:, place].mean()),
+            "defined": float(number[:, place].mean()),
             "intervals": float(known.mean()),
             "coverage": float(inside[known].mean()) if known.any() else np.nan,
             "sd": float(np.nanstd(values[:, place])) if known.any() else np.nan,
@@ -545,7 +546,8 @@ def main(
             if json_file:
                 made = {"system": platform.platform(), "cores": os.cpu_count()}
                 made["versions"] = versions(["numpy", "scipy"])
-                write_json(json_file, {"made": made, "sizes": repr(sizes), "sections": tables})
+                found = {"made": made, "sizes": repr(sizes), "sections": tables}
+                write_json(json_file, defined(found))
 
 
 def _alone() -> None:
