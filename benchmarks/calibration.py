@@ -525,6 +525,7 @@ def main(
     quick: Annotated[bool, typer.Option(help="a few draws: whether it runs")] = False,
     draws: Annotated[int | None, typer.Option(min=2, help="of each setting")] = None,
     datasets: Annotated[int | None, typer.Option(min=2, help="for scores")] = None,
+    samples: Annotated[int | None, typer.Option(min=100, help="draws of exact")] = None,
     workers: Annotated[int, typer.Option(min=1)] = 2,
     json_file: Annotated[Path | None, typer.Option("--json")] = None,
 ) -> None:
@@ -534,6 +535,7 @@ def main(
         raise typer.BadParameter(f"no section {sorted(unknown)[0]}: {', '.join(SECTIONS)}")
     sizes = QUICK if quick else FULL
     sizes = replace(sizes, draws=draws or sizes.draws, datasets=datasets or sizes.datasets)
+    sizes = replace(sizes, samples=samples or sizes.samples)
     tables = {}
     with ProcessPoolExecutor(workers, initializer=_alone) as pool:
         for name in names or SECTIONS:

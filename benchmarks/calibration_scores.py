@@ -41,7 +41,7 @@ from descry.evaluation.alignment import align, expected
 from descry.evaluation.gold import read_gold
 from descry.evaluation.headline import borne_out
 from descry.evaluation.influence import grouped_influence
-from descry.evaluation.label_scores import METRICS, beside_null
+from descry.evaluation.label_scores import METRICS, Chosen, beside_null
 from descry.io.json_files import write_json
 from descry.io.provenance import versions
 from descry.labels.assignment import SetCounter
@@ -148,7 +148,8 @@ def _label_scores(case: tuple[Setting, Rule, int]) -> np.ndarray:
     """Value, low, high, corrected, half the naive interval: [5, metrics]; NaN without labels."""
     setting, rule, seed = case
     chosen, other = halves(setting, np.random.default_rng([seed, *b"label scores"]))
-    pairs = np.nonzero(chosen.numbers(rule, chosen.answers)["assigned"])
+    assigned = [half.numbers(rule, half.answers)["assigned"] for half in (chosen, other)]
+    pairs = np.nonzero(assigned[0])
     if len(set(pairs[0].tolist())) < 2:
         return np.full((5, len(METRICS)), np.nan)
     lots = np.random.default_rng(seed).permutation(len(pairs[1]))
@@ -156,9 +157,10 @@ def _label_scores(case: tuple[Setting, Rule, int]) -> np.ndarray:
     kinds = align(*of_half, pairs), align(*of_half, (pairs[0], pairs[1][lots]))
     scores = np.array([astuple(kind) for kind in (*kinds, expected(*of_half, pairs))])
     moved = grouped_influence(*of_half, pairs)
+    labels = Chosen(*pairs, np.subtract(*(found.sum(axis=0) for found in assigned)))
     found = []
     for place in range(len(METRICS)):
-        row = beside_null(pairs[0], scores[:, place], moved[place].astype(np.float32))
+        row = beside_null(labels, scores[:, place], moved[place].astype(np.float32))
         naive = NORMAL_95 * np.nanstd(scores[0, place], ddof=1) / len(pairs[0]) ** 0.5
         found.append([row[name] for name in ("value", "low", "high", "corrected")] + [naive])
     return np.array(found).T

@@ -27,7 +27,7 @@ from descry.annotators.records import origin_of
 from descry.annotators.spec import Embedded
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
-from descry.io.parquet import read_table, write_table
+from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.spec import Model
 from descry.stages import annotate, score
@@ -184,7 +184,8 @@ def write_descriptors(table):
 
 
 def write_annotations(table, answer, score):
-    made = provenance("annotate", {"max_failures": 0.0}, [CORPUS, DESCRIPTORS], ["h5py"])
+    section = {"annotator": SPEC.model_dump(), "max_failures": 0.0}
+    made = provenance("annotate", section, [CORPUS, DESCRIPTORS], ["h5py"])
     every = np.ones(len(table), dtype=bool)
     rows, columns = np.indices(answer.shape).reshape(2, -1)
     with writing_annotations(ANNOTATIONS, table["id"].to_pylist(), NAMES, every, every) as b:
@@ -238,6 +239,16 @@ def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):
     params = Exemplars(top_percent=10.0, min_size=3, lowest=lowest)
     select_exemplars(params, corpus=CORPUS, activations=kept, exemplars=UNTRAINED)
     kept.unlink()
+
+
+def explain(neuron, descriptor):
+    """Give a pair that is no label the q of one that the strata explain."""
+    table = read_table(LABELS, "label")
+    rows = table.to_pylist()
+    for row in rows:
+        if (f"L{row['layer']}:{row['neuron']}", row["descriptor"]) == (neuron, descriptor):
+            row |= {"q": 0.9, "q_unmatched": 1e-4}
+    write_table(LABELS, pa.Table.from_pylist(rows, table.schema), table_provenance(table))
 
 
 def run_graphs():

@@ -369,7 +369,7 @@ def test_a_model_in_half_precision_stays_in_it(folder):
 @pytest.mark.parametrize("augment", [None, "embeddings"])
 def test_a_graph_is_the_one_of_stage_graphs(folder, tmp_path, position, augment):
     told = SHIPPED["graphs"] | {"neurons": ["L1:5"], "augment": augment, "position": position}
-    told |= {"method": "published", "site": None}
+    told |= {"method": "published", "site": "ffn_hidden"}
     corpus = write_corpus(tmp_path / "corpus.parquet", TEXTS)
     files = {"graphs": tmp_path / "graphs.parquet", "scores": tmp_path / "graphs.csv"}
     sections = Graphs(**told), activation_params(section(folder("bert")))
@@ -451,7 +451,12 @@ WRONG = {
     ),
     "no formula": ("compose_labels", (SETS, APPLIES, NAMES), {"length": 0}, "length: 0"),
     "no neuron": ("explain_neuron", (TEXTS, "50"), {}, "neuron: '50'"),
-    "another neuron": ("explain_neuron", (TEXTS, (0, 384)), {}, "neuron: layer 0 has neurons 0 to"),
+    "another neuron": (
+        "explain_neuron",
+        (TEXTS, (0, 1536)),
+        {},
+        "neuron: layer 0 has neurons 0 to",
+    ),
     "another layer": ("explain_neuron", (TEXTS, "L6:0"), {}, "no layer 6"),
 }
 

@@ -247,15 +247,19 @@ def test_breadth_is_a_share_of_the_neurons_that_have_a_set():
 
 
 @settings(deadline=None)
-@given(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 5))))
-def test_inverse_map_is_the_inverse(assigned):
+@given(hnp.arrays(bool, st.tuples(st.integers(1, 6), st.integers(1, 5))), st.integers(0, 99))
+def test_inverse_map_is_the_inverse_the_lowest_p_first(assigned, seed):
     neurons = Neurons((0,), assigned.shape[0]).names
     descriptors = [f"d{i}" for i in range(assigned.shape[1])]
-    tagged = inverse_map(assigned, neurons, descriptors)
+    p = np.random.default_rng(seed).random(assigned.shape).round(1)
+    tagged = inverse_map(assigned, p, neurons, descriptors)
     assert list(tagged) == descriptors
     back = [[neuron in tagged[name] for name in descriptors] for neuron in neurons]
     assert back == assigned.tolist()
     assert sum(map(len, tagged.values())) == assigned.sum()
+    for column, names in enumerate(tagged.values()):
+        rows = [neurons.index(name) for name in names]
+        assert rows == sorted(rows, key=lambda row: (p[row, column], row))
 
 
 # Neurons

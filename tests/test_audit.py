@@ -46,7 +46,7 @@ from descry.io.hashing import sha256_file
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance
 from descry.io.tree import Node
-from descry.labels.results import read_labels
+from descry.labels.results import Numbers, read_labels
 from descry.provenance.audit import files
 from descry.provenance.audit.chain import ALL, audit
 from descry.provenance.audit.evidence import Answer, as_json
@@ -86,7 +86,27 @@ def test_a_label_has_the_rule_and_its_numbers_in_every_split(run):
         assert numbers.assigned and numbers.f == expected.f[0, 2, column]
         assert numbers.count == expected.count[0, 2, column]
         assert numbers.q == pytest.approx(expected.q[0, 2, column])
-    assert "all: assigned, f 1.000 (6 exemplars), base rate 0.200" in "\n".join(lines())
+    assert label.verdicts == {
+        "all": "label",
+        "calibration": "label, confirmed",
+        "validation": "label, confirmed",
+    }
+    said = "all: label: 6 exemplars, 1.2 expected of the strata, f 1.000, base rate 0.200, lift 5.0"
+    assert said in "\n".join(lines())
+
+
+def test_what_the_strata_explain_and_what_a_neuron_follows_are_said(run):
+    numbers = Numbers(False, 0.5, 4, 0.1, 5.0, 3.5, 0.3, 0.9, 1e-6, 1e-4)
+    found = replace(of(), explained={"highest": {"Price": numbers}}, strata=["words", "capitals"])
+    text = lines_of(tree(found))
+    by = "explained by length in words and share of capitals: Price: 4 exemplars, 3.5 expected"
+    assert any(line.startswith(by) and "q 0.900; among all" in line for line in text)
+    with_file = {row["covariate"]: row for row in of().follows}
+    assert {"words", "tokens", "capitals"} <= with_file.keys()
+    line = next(line for line in lines() if line.startswith("words: rho "))
+    assert f"exemplars {with_file['words']['exemplars']:.3g}, random" in line
+    (RESULTS / "confounders.parquet").unlink()
+    assert of().follows == []
 
 
 def test_its_exemplars_have_rank_activation_sentence_and_place(run):
@@ -291,9 +311,9 @@ def test_a_neuron_without_label_says_what_came_nearest(run):
     table = read_labels(LABELS)
     assert not table.splits["all"].assigned[1, 0].any()
     found = of("L1:0")
-    column = int(np.argmax(table.splits["all"].f[1, 0]))
+    column = int(np.argmin(table.splits["all"].p[1, 0]))
     assert found.labels == []
-    assert found.strongest["highest"]["f"] == table.splits["all"].f[1, 0, column]
+    assert found.strongest["highest"]["descriptor"] == table.descriptors[column]
     assert any(line.startswith("no label; nearest to one: ") for line in lines("L1:0"))
 
 

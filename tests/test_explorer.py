@@ -15,6 +15,7 @@ from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 from descry.activations.exemplar_files import activation_places, read_neuron_exemplars
 from descry.corpus.splits import sentence_id
 from descry.io.csv_rows import write_csv
+from descry.io.json_files import read_json, write_json
 from descry.io.number_format import fixed, places, small
 from descry.io.parquet import read_table
 from descry.io.provenance import provenance
@@ -249,6 +250,83 @@ def test_a_neuron_stands_beside_its_null_in_both_halves(visit):
     assert "Battery" in tab.locator(".exemplar .own").first.inner_text()
 
 
+def test_a_neuron_has_what_it_follows_and_what_the_strata_explain(browser, tmp_path):
+    def explained():
+        planted.build()
+        planted.explain("L1:3", "Battery")
+        run_report()
+
+    site = made_in(tmp_path, explained) / SITE
+    with visiting(browser, site.as_uri()) as visitor:
+        tab = visitor.open("#/neuron/L1:3")
+        row = tab.locator("table.labels tr", has_text="Battery")
+        assert "explained by length in words" in row.inner_text()
+        assert "0.900" in row.inner_text() and "1e-4" in row.inner_text()
+        follows = tab.locator("#follows ~ .scroll")
+        assert "words (matched)" in follows.inner_text()
+        assert follows.locator("tbody tr").count() >= 4
+        # Of the explained ones there is no chip: it is no label.
+        assert "Battery" not in tab.locator(".lead").inner_text()
+    assert visitor.complaints == []
+
+
+def test_scores_are_no_probabilities_and_gold_is_seen(browser, tmp_path):
+    def judged():
+        planted.build()
+        rows = read_table(CORPUS, "corpus", ["id", "category"]).to_pylist()
+        first = next(row["id"] for row in rows if row["category"] == "topic 1")
+        names = {row["id"]: ["Battery"] for row in rows}
+        planted.write_gold(names | {first: ["Sound"]})
+        planted.run_evaluate()
+        run_report()
+        judged.first = first
+
+    site = made_in(tmp_path, judged) / SITE
+    with visiting(browser, site.as_uri()) as visitor:
+        visitor.open(f"#/sentence/{judged.first}")
+        text = visitor.text()
+        assert "uncalibrated score" in text and "%" not in text
+        assert "gold: Sound" in text and "gold: No" in text
+        tab = visitor.open("#/descriptor/Battery")
+        assert "gold: Battery" in tab.locator("#examples ~ .exemplars").inner_text()
+    assert visitor.complaints == []
+
+
+def test_the_overview_begins_with_what_other_data_bears_out(browser, tmp_path):
+    def built():
+        planted.build()
+        metrics = read_json(planted.METRICS, "evaluate")
+        share = {"labels": 12, "value": 0.75, "low": 0.5, "high": 0.9, "base": 0.04, "every": 0.05}
+        metrics["headline"] = {
+            "replicated": share,
+            "supported": {"gold": share, "judge": {**share, "value": None}},
+            "false_labels": {"labels": 7, "random_sets": None, "random_weights": 3},
+        }
+        metrics["shared_errors"] = {
+            "gold": dict.fromkeys(["descriptors", "labeller", "truth", "both"], 4)
+            | dict.fromkeys(["errs_by_lot", "errs_by_lot_low", "errs_by_lot_high"], 1)
+        }
+        metrics["annotator"] |= {"shares_target": "same weights"}
+        write_json(planted.METRICS, metrics)
+        run_report()
+
+    site = made_in(tmp_path, built) / SITE
+    with visiting(browser, site.as_uri()) as visitor:
+        tab = visitor.open()
+        titles = tab.locator(".score h3").all_inner_texts()
+        assert titles[:4] == ["Replicated", "Supported by gold labels", "False labels", titles[3]]
+        assert titles[3] == "Do the halves agree?"
+        false = tab.locator(".score", has_text="False labels").inner_text()
+        assert "random weights has 3" in false and "length in words" in false
+        assert "0.750" in tab.locator(".score").first.inner_text()
+        assert "null 0.040" in tab.locator(".score").first.inner_text()
+        words = tab.locator("#confounders ~ .scroll tr", has_text="words")
+        medians = tab.evaluate("descry.run.metrics.confounders.words")
+        assert f"{medians['layers']['1']:.2f}" in words.inner_text()
+        assert "share a model" in visitor.text()
+    assert visitor.complaints == []
+
+
 def test_the_lowest_sentences_are_read_when_they_are_opened(visit):
     tab = visit.open("#/neuron/L0:1")
     assert not tab.locator(".lowest .exemplar").count()
@@ -286,6 +364,26 @@ def test_the_overview_holds_labels_against_the_graphs_sentences(visit):
     held = visit.tab.evaluate("descry.run.graphs.held")
     assert held["labels"] == 1
     assert f"Of the 1 label of neurons whose graphs fire, {held['above']} have" in visit.text()
+
+
+def test_graphs_at_another_site_than_labels_are_listed_and_have_pages(visit):
+    visit.open()
+    visit.tab.evaluate(
+        "Object.assign(descry.run.graphs,"
+        " {site: 'ffn_hidden', method: 'weighted', held: null, pages: [['L0:0', 0.9]]})"
+    )
+    visit.tab.evaluate("location.hash = '#/neurons'")
+    visit.wait("#/neurons")
+    visit.tab.evaluate("location.hash = '#/'")
+    tab = visit.wait("#/")
+    assert "L0:0 0.90." in visit.text() and "labels, which are at site" in visit.text()
+    tab.locator("main a[href='#/graph/L0:0']").click()
+    visit.wait("#/graph/L0:0")
+    assert tab.text_content("h1") == "L0:0 at ffn_hidden"
+    assert "learnt from 1 sentence" in visit.text() and tab.locator("g.node").count() > 0
+    tab.evaluate("location.hash = '#/graph/L0:9'")
+    visit.wait("#/graph/L0:9")
+    assert "There is no graph of L0:9" in visit.text()
 
 
 def test_what_the_annotator_made_of_the_labels_stands_among_the_scores(browser, tmp_path):

@@ -307,21 +307,23 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
         span = slice(table["start"][n], table["start"][n + 1])
         columns = table["descriptor"][span]
         assert sorted(columns) == np.flatnonzero(whole.assigned[at]).tolist()
-        f = whole.f[at][columns]
-        assert (np.diff(f) <= 0).all()
-        assert table["f"][span] == np.rint(1000 * f).tolist()
-        assert table["lift"][span] == np.rint(100 * whole.lift[at][columns]).tolist()
-        held = np.all([half.assigned[at][columns] for half in halves], axis=0)
-        assert table["held"][span] == held.astype(int).tolist()
+        confirmed = np.all([half.p[at][columns] < 0.05 for half in halves], axis=0)
+        evidence = list(zip(~confirmed, whole.p[at][columns], strict=True))
+        assert evidence == sorted(evidence)
+        assert table["replicated"][span] == confirmed.astype(int).tolist()
+        assert table["f"][span] == np.rint(1000 * whole.f[at][columns]).tolist()
+        times = 100 * whole.count[at][columns] / whole.expected[at][columns]
+        assert table["times"][span] == np.rint(times).tolist()
+        names = {"p": "p", "q": "q", "unmatched": "q_unmatched"}
+        for name, of in names.items():
+            expected = getattr(whole, of)[at][columns]
+            np.testing.assert_allclose(table[name][span], expected, rtol=2e-3)
         for column, auroc in zip(columns, table["auroc"][span], strict=True):
             name = labels.descriptors[column]
             own = [r for r in scored if (r["layer"], r["neuron"], r["descriptor"]) == (*at, name)]
             known = [row["auroc"] for row in own if row["auroc"] is not None]
             assert auroc == (round(1000 * np.mean(known)) if known else None)
     assert len(table["start"]) == NEURONS + 1
-    strength = np.array(table["strength"])
-    order = [divmod(int(n), WIDTH) for n in np.argsort(-strength, kind="stable") if strength[n]]
-    assert order == [place for place in labels.strongest() if labels.strength[place] > 0.005]
 
 
 def test_the_maps_count_neurons_and_have_the_numbers_of_each(packs):
@@ -360,13 +362,13 @@ def test_a_neuron_has_its_sentences_of_each_half_and_the_lowest(packs):
 
 def test_a_neuron_has_its_labels_with_the_numbers_of_each_split(packs):
     labels = read_labels(LABELS)
-    names = ("f", "count", "lift", "p", "q", "assigned")
+    names = ("f", "count", "lift", "expected", "p", "q", "q_unmatched", "assigned")
     for n, neuron in enumerate(packs["neurons-0"]):
         at = divmod(n, WIDTH)
         found = neuron["ends"]["highest"]["labels"]
         assert sorted(column for column, _ in found) == list(range(5))  # fewer than six
-        f = [values["all"][0] for _, values in found]
-        assert f == sorted(f, reverse=True)
+        p = [(-values["all"][7], values["all"][4]) for _, values in found]
+        assert p == sorted(p)  # labels first, which both halves confirm here
         for column, values in found:
             for split in SPLITS:
                 expected = [getattr(labels.splits[split], name)[at][column] for name in names]
@@ -381,6 +383,42 @@ def test_a_planted_neuron_has_its_label_formula_and_scores(packs):
     scores = {(row["chosen"], row["column"]): row for row in battery["scores"]}
     assert scores["calibration", 1]["auroc"] == 1
     assert scores["calibration", 1]["gold"] is None
+
+
+def test_what_the_strata_explain_is_shown_however_unsure_it_is(run, monkeypatch):
+    monkeypatch.setattr("descry.reporting.explorer.neurons._SUREST", 0)
+    labels = read_labels(LABELS)
+    before = [neuron["ends"]["highest"]["labels"] for neuron in run_report()["neurons-0"]]
+    assigned = np.any([split.assigned for split in labels.splits.values()], axis=0)
+    for n, shown in enumerate(before):
+        at = divmod(n, WIDTH)
+        assert sorted(c for c, _ in shown) == np.flatnonzero(assigned[at]).tolist()
+    planted.explain("L1:3", "Battery")
+    after = [neuron["ends"]["highest"]["labels"] for neuron in run_report()["neurons-0"]]
+    column = labels.descriptors.index("Battery")
+    n = WIDTH + 3
+    assert column not in [c for c, _ in before[n]]
+    assert [c for c, _ in after[n]] == [*(c for c, _ in before[n]), column]
+    assert after[:n] == before[:n]
+
+
+def test_a_neuron_has_what_it_follows_in_words(packs):
+    rows = read_table(planted.FOLLOWED, "evaluate").to_pylist()
+    names = [one["name"] for one in packs["run"]["followed"]]
+    assert names == list(dict.fromkeys(row["covariate"] for row in rows))
+    assert {"words", "tokens", "category"} <= set(names)
+    chance = {row["covariate"]: row["rho_chance"] for row in rows}
+    for one in packs["run"]["followed"]:
+        assert one["chance"] == pytest.approx(chance[one["name"]], rel=1e-3)
+    for row in rows:
+        neuron = packs["neurons-0"][row["layer"] * WIDTH + row["neuron"]]
+        rho, exemplars, matched, corpus = neuron["follows"][names.index(row["covariate"])]
+        assert rho == pytest.approx(row["rho"], rel=1e-3, abs=1e-12)
+        if row["covariate"] == "words":
+            assert (exemplars, corpus) == (f"{row['exemplars']:.3g}", f"{row['corpus']:.3g}")
+        elif row["covariate"] == "category":
+            assert exemplars == f"{100 * row['exemplars']:.1f}% {row['value']}"
+            assert matched == f"{100 * row['matched']:.1f}%"
 
 
 def test_trials_and_similar_neurons_stand_by_the_neuron(run):
@@ -406,8 +444,8 @@ def test_a_sentence_has_its_text_answers_and_neurons(packs, corpus):
             assert sentence[name] == record[name]
         assert not {"reviewer", "asin", "time"} & sentence.keys()
         yes = np.flatnonzero(b.answer[row, 1:] == 1).tolist()
-        chance = [round(100 / (1 + np.exp(-b.score[row, 1 + column]))) for column in yes]
-        assert sentence["yes"] == [[c, p] for c, p in zip(yes, chance, strict=True)]
+        odds = [round(10 * float(b.score[row, 1 + column])) for column in yes]
+        assert sentence["yes"] == [[c, tenths] for c, tenths in zip(yes, odds, strict=True)]
         assert (sentence["asked"], sentence["none"]) == (True, [])
         assert sentence["excites"] == (sets == row).sum()
         for n, rank, _ in sentence["neurons"]:
@@ -459,7 +497,6 @@ def test_a_run_without_labels_has_all_packs(run):
     packs = run_report()
     assert packs["run"]["labelled"] == {"highest": 0}
     assert packs["table-highest"]["start"] == [0] * (NEURONS + 1)
-    assert packs["table-highest"]["strength"] == [0] * NEURONS
     assert all(len(n["ends"]["highest"]["labels"]) == 6 for n in packs["neurons-0"])
     assert all(n["ends"]["highest"]["composed"] == [] for n in packs["neurons-0"])
 

@@ -22,14 +22,16 @@ from planted import (
     run_label,
     write_gold,
 )
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 from sklearn import metrics as sk
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.top_k import ENDS, HIGHEST
 from descry.annotators.annotations import read_annotations
 from descry.corpus.splits import HALVES, split_rows
+from descry.evaluation.influence import GROUPS
 from descry.evaluation.label_scores import METRICS as NAMES
+from descry.evaluation.label_scores import Chosen, beside_null
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance
 from descry.labels.results import read_labels
@@ -191,6 +193,22 @@ def test_the_share_by_gold_labels_stands_beside_the_annotators(run):
         expected = [true / len(judged), bounds.low, bounds.high]
         assert numbers == pytest.approx(expected, abs=1e-6)
     assert known > 3
+
+
+def test_an_interval_adds_what_neurons_sentences_and_the_choice_of_labels_vary():
+    chosen = Chosen(np.arange(4), np.array([0, 0, 1, 1]), np.array([2, 0]))
+    scores = np.array([[0.2, 0.4, 0.6, 0.8], [0.1] * 4, [0.3] * 4])
+    influence = np.zeros((4, GROUPS), dtype=np.float32)
+    found = beside_null(chosen, scores, influence)
+    of_neurons, of_choice = 4 / 3 * (2 * 0.3**2 + 2 * 0.1**2), 2**2 / 2 * 0.2**2
+    reach = t.ppf(0.975, 3) * (of_neurons + of_choice) ** 0.5 / 4
+    assert (found["value"], found["null"]) == pytest.approx((0.5, 0.3))
+    assert found["high"] - found["value"] == pytest.approx(reach)
+    influence[:, 0], influence[:, 1] = 0.05, -0.05  # all neurons meet the same sentences
+    more = beside_null(chosen, scores, influence)
+    of_sentences = 2 * 0.2**2 * GROUPS / (GROUPS - 1) - 8 * 0.05**2
+    reach = t.ppf(0.975, 3) * (of_neurons + of_choice + of_sentences) ** 0.5 / 4
+    assert more["high"] - more["value"] == pytest.approx(reach)
 
 
 def test_of_a_run_without_labels_no_score_is_defined(run):

@@ -141,6 +141,16 @@ def test_no_neuron_changes_anothers_weights():
     np.testing.assert_allclose(every[:, 1:2], alone, atol=2e-6)
 
 
+def test_contexts_that_may_have_no_weight_are_as_if_they_were_not_there():
+    matrix, values, used, penalties = problem()
+    some = np.arange(matrix.shape[1]) % 3 > 0
+    among = np.repeat(some[:, None], 3, axis=1)
+    found, _ = ridge(matrix, values, used, penalties, among)
+    alone, _ = ridge(matrix[:, some], values, used, penalties[some])
+    assert not found[~some].any()
+    np.testing.assert_allclose(found[some], alone, atol=2e-6)
+
+
 def test_a_neuron_without_a_text_has_no_weight():
     matrix, values, used, penalties = problem()
     used[:, 0] = False

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from tallies import tally_of
 
 from descry.annotators.bitset import Answers
+from descry.evaluation import intervals
 from descry.evaluation.metrics import Cuts, rate
 from descry.evaluation.null_models import NULLS, means_of, scores
 from descry.evaluation.sides import Comparison, Side
@@ -30,6 +31,12 @@ Q_CUTS = Cuts((-np.log10(0.05), -np.log10(0.3)), 2, 2)
 HOW = {"permutations": 40, "seed": 0}
 NAMES = [score.name for score in CUTS.scores]
 JACCARD = NAMES.index("jaccard")
+
+
+@pytest.fixture(autouse=True)
+def _few_partitions(monkeypatch):
+    """What is no matter of intervals need not wait for them."""
+    monkeypatch.setattr(intervals, "PARTITIONS", 1)
 
 
 @st.composite
@@ -165,6 +172,18 @@ def test_a_draw_has_the_labels_of_data_with_its_answers(side, seed):
     found, expected = whole.permuted(keys, Q_CUTS), replace(whole, answers=shuffled).labels(Q_CUTS)
     np.testing.assert_array_equal(found.bits, expected.bits)
     np.testing.assert_array_equal(found.tiers.of, expected.tiers.of)
+
+
+def test_draws_do_not_depend_on_how_many_neurons_are_looked_up_at_a_time(monkeypatch):
+    side, rng = study(rule=ENRICHED).first, np.random.default_rng(0)
+    few = replace(side, exemplars=np.where(np.arange(10) < 4, side.exemplars, -1))
+    mixed = replace(side, exemplars=np.concatenate([side.exemplars, few.exemplars]))
+    keys, starts = rng.random(len(side.answers)), rng.random((30, 1))
+    whole = mixed.random(keys, starts, Q_CUTS)
+    monkeypatch.setattr("descry.evaluation.sides._BLOCK", 15)
+    parts = replace(mixed).random(keys, starts, Q_CUTS)
+    np.testing.assert_array_equal(parts.bits, whole.bits)
+    np.testing.assert_array_equal(parts.tiers.of, whole.tiers.of)
 
 
 # nulls
@@ -306,9 +325,10 @@ def test_what_the_strata_explain_is_chance(rule):
 
 
 @pytest.mark.parametrize("rule", [BY_SENTENCES, ENRICHED])
-def test_intervals_cover_the_mean_of_data_that_are_drawn_anew(rule):
+def test_intervals_cover_the_mean_of_data_that_are_drawn_anew(rule, monkeypatch):
+    monkeypatch.setattr(intervals, "PARTITIONS", 4)
     truth = np.mean([means_of(study(1000 + s, rule=rule), CUTS) for s in range(150)], axis=0)
-    found = [scores(study(seed, rule=rule), CUTS, permutations=1, seed=0) for seed in range(40)]
+    found = [scores(study(seed, rule=rule), CUTS, permutations=1, seed=0) for seed in range(30)]
     covered = np.mean([(f.low <= truth) & (truth <= f.high) for f in found], axis=0)
     assert (covered >= 0.85).all()
 

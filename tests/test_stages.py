@@ -74,11 +74,10 @@ from descry.cli.console import show_chain, show_neuron, show_table
 from descry.corpus.splits import SPLITS, split_rows
 from descry.errors import InputError
 from descry.io.hdf5 import hdf5_provenance
-from descry.io.json_files import read_json
+from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.yaml_files import read_yaml
-from descry.labels.results import Labels, SplitLabels, read_labels
-from descry.models.neurons import Neurons
+from descry.labels.results import read_labels, surest
 from descry.provenance.audit.chain import audit
 from descry.provenance.audit.project import Project
 from descry.provenance.audit.tree import tree
@@ -745,15 +744,48 @@ def test_without_composed_labels_the_table_is_empty(run):
     run_report()
 
 
-def test_the_strongest_neuron_is_the_one_that_both_halves_bear_out():
-    def split(*lifts):
-        numbers = np.array(lifts).reshape(1, -1, 1)
-        return SplitLabels(*[numbers] * 6, numbers > 0)
+def evidence(run):
+    """Each label with whether both halves confirm it and its p, by plain loops over the rows."""
+    rows = {
+        (row["split"], row["layer"], row["neuron"], row["descriptor"]): row
+        for row in read_table(LABELS, "label").to_pylist()
+    }
+    found = []
+    for (split, *pair), row in rows.items():
+        if split == "all" and row["assigned"]:
+            halves = [rows[half, *pair]["p"] for half in ("calibration", "validation")]
+            found.append((max(halves) >= 0.05, row["p"], -row["f"], *pair))
+    return sorted(found, key=lambda it: it[:3])
 
-    halves = {"calibration": split(9.0, 3.0, 8.0), "validation": split(1.0, 3.0, 8.0)}
-    splits = {"all": split(5.0, 3.0, 0.0)} | halves
-    labels = Labels(["Sound"], Neurons((0,), 3), splits, {})
-    assert labels.strongest() == [(0, 1), (0, 0)]  # the third has no label
+
+def test_labels_that_both_halves_confirm_come_first_and_then_the_lowest_p(run):
+    run_label(threshold=0.1)
+    expected = evidence(run)
+    found = surest(LABELS).to_pylist()
+    assert [(r["layer"], r["neuron"], r["descriptor"]) for r in found] == [
+        it[3:] for it in expected
+    ]
+    assert [row["replicated"] for row in found] == [not it[0] for it in expected]
+    assert len({row["replicated"] for row in found}) == 2
+    of_arrays = read_labels(LABELS)
+    assert of_arrays.replicated.sum() == sum(row["replicated"] for row in found)
+    for layer, neuron in {it[3:5] for it in expected}:
+        own = [it[5] for it in expected if it[3:5] == (layer, neuron)]
+        order = of_arrays.by_evidence()[layer, neuron]
+        assert [of_arrays.descriptors[c] for c in order[: len(own)]] == own
+
+
+def test_the_neurons_of_a_descriptor_come_in_the_order_of_their_evidence(run):
+    run_label(threshold=0.1)
+    table = read_table(LABELS, "label").to_pylist()
+    for split, tagged in read_json(NEURONS, "label")["neurons"].items():
+        for descriptor, names in tagged.items():
+            p = {
+                f"L{row['layer']}:{row['neuron']}": row["p"]
+                for row in table
+                if (row["split"], row["descriptor"]) == (split, descriptor)
+            }
+            assert [p[name] for name in names] == sorted(p[name] for name in names)
 
 
 # evaluate
@@ -1037,19 +1069,46 @@ HARMLESS = HOSTILE.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
 HARMLESS_REVIEW = HOSTILE_REVIEW.replace("\x1b", "\N{REPLACEMENT CHARACTER}")
 
 
-def test_show_prints_the_strongest_neurons(run, capsys):
+def test_show_prints_the_surest_labels(run, capsys):
     show_table(RESULTS, 5)
     text = printed(capsys)
-    assert "of 16 neurons have a label; the strongest 5" in text
+    assert "of 16 neurons have a label; both halves confirm" in text
+    assert "labels; the surest 5" in text
     for i in range(4):
-        assert f"L0:{i} {list(TOPICS)[i]} 1.00, 5.0x yes" in text
-    assert f"L0:4 {HARMLESS} 1.00, 5.0x yes" in text
+        assert re.search(rf"L0:{i} {list(TOPICS)[i]} 6 1\.2 \S+ \S+ yes", text)
+    assert f"L0:4 {HARMLESS} 6 1.2 " in text
+
+
+def test_show_says_first_how_far_to_believe_the_labels(run, capsys):
+    metrics = read_json(METRICS, "evaluate")
+    share = {"labels": 12, "value": 0.75, "low": 0.5, "high": 0.9, "base": 0.04, "every": 0.05}
+    false = {"labels": 7, "random_sets": None, "random_weights": 3}
+    metrics["headline"] = {"replicated": share, "supported": {"gold": share}, "false_labels": false}
+    owed = {"descriptors": 4, "labeller": 9, "truth": 8, "both": 7, "errs_by_lot": 1.5}
+    metrics |= {"shared_errors": {"gold": owed}, "warnings": ["they share a model"]}
+    write_json(METRICS, metrics)
+    show_table(RESULTS, 1)
+    text = printed(capsys)
+    score = "0.750 0.500 to 0.900 0.040 12 labels"
+    parts = (
+        f"replicated: the other half confirms them {score} of the halves",
+        f"supported: gold labels confirm them {score}",
+        "random sets of the same strata: mean of",
+        "3 a copy with random weights",
+        "labels of 4 descriptors (gold labels: 8) 9 1.5 an annotator as good that errs by lot",
+        "the two halves' labels: Jaccard",
+        "warning: they share a model",
+        "the surest 1",
+    )
+    places = [text.find(part) for part in parts]
+    assert -1 not in places and places == sorted(places)
 
 
 def test_show_prints_a_neuron_and_its_exemplars(run, capsys):
     show_neuron(RESULTS, "L0:2", 3)
     text = printed(capsys)
-    assert "Sound all 1.000 6 0.200 5.000 yes Sound calibration 1.000 3" in text
+    assert re.search(r"Sound all 6 1\.2 1\.000 5\.0 \S+ \S+ \S+ label Sound calibration 3", text)
+    assert "label, confirmed" in text
     assert "3 of 6 exemplars" in text
     assert "Quality" not in text  # dropped
 
@@ -1057,7 +1116,7 @@ def test_show_prints_a_neuron_and_its_exemplars(run, capsys):
 def test_show_prints_a_neuron_without_label(run, capsys):
     run_label(threshold=0.99)
     show_neuron(RESULTS, "L1:0", 1)
-    assert " no " in printed(capsys)
+    assert " no label " in printed(capsys)
 
 
 def test_hostile_texts_are_shown_as_text_in_the_terminal(run, capsys):

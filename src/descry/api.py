@@ -722,7 +722,7 @@ def explain_neuron(
     neuron: str | tuple[int, int],
     model: Model = MINILM,
     *,
-    site: str = "ffn_output",
+    site: str = "ffn_hidden",
     position: Position = "tokens",
     bos: bool = True,
     augment: Literal["embeddings"] | None = "embeddings",
@@ -753,7 +753,7 @@ def explain_neuron(
         >>> import descry
         >>> texts = [f"{what} was {how}." for how in ("good", "cheap", "late", "so loud", "broken")
         ...          for what in ("The battery", "This book", "My order", "The music", "A song")]
-        >>> found = descry.explain_neuron(texts, "L5:50", position="cls")
+        >>> found = descry.explain_neuron(texts, "L5:50", site="ffn_output", position="cls")
         >>> found
         <Explanation of L5:50: F1 0.89 on 10 texts>
         >>> print(found)

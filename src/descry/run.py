@@ -27,6 +27,7 @@ from descry.activations.truncation import Cut, read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.corpus.splits import HALVES
 from descry.errors import InputError
+from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row, read_csv
 from descry.io.hashing import JSON, sha256_file
 from descry.io.json_files import read_json
@@ -34,7 +35,13 @@ from descry.io.number_format import fixed, small
 from descry.io.parquet import read_table, row_count
 from descry.io.read_provenance import provenance_of
 from descry.io.sanitize import printable
-from descry.labels.results import REPLICATED, Labels, Numbers, neuron_labels, read_labels
+from descry.labels.results import (
+    Labels,
+    Numbers,
+    neuron_labels,
+    read_labels,
+    surest,
+)
 from descry.models.neurons import Neurons
 
 if TYPE_CHECKING:
@@ -175,6 +182,25 @@ class Run:
         return self.read("labels.parquet")
 
     @cached_property
+    def surest(self) -> pa.Table:
+        """The labels of the whole corpus, the surest first: layer, neuron, descriptor, q, ...
+
+        Those that both halves confirm come before the others, and of these the lowest p within
+        strata; the column `replicated` says which they are.
+        """
+        return surest(self.path("labels.parquet"))
+
+    @property
+    def strata(self) -> list[str]:
+        """The covariates that sentences are matched on when labels are tested, such as words."""
+        return list(self.provenance("labels.parquet")["params"]["strata"] or ())
+
+    @property
+    def fdr(self) -> float:
+        """The false discovery rate at which a label is significant."""
+        return float(self.provenance("labels.parquet")["params"]["fdr"])
+
+    @cached_property
     def composed(self) -> pa.Table:
         """composed.parquet, a row per end, split and neuron: formula, length, iou, ..."""
         return self.read("composed.parquet")
@@ -286,14 +312,25 @@ class Run:
         return f"<Run {printable(str(self.results))}>"
 
     def _repr_html_(self) -> str:
-        tagged = self.inverse[HIGHEST]["all"]
-        labelled = len({name for names in tagged.values() for name in names})
-        sentences = row_count(self.path("corpus.parquet"), "corpus")
+        labels, sentences = self.surest, row_count(self.path("corpus.parquet"), "corpus")
+        labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
         every = f"{sentences:,} sentences, {len(self.neurons):,} neurons"
-        title = f"{self.results}: {every}, {labelled:,} with a label"
-        most = sorted(tagged, key=lambda name: -len(tagged[name]))[:_SHOWN]
-        rows = [(name, len(tagged[name]), ", ".join(tagged[name][:5])) for name in most]
-        return _html(title, ("descriptor", "neurons", "such as"), rows)
+        title = f"{self.results}: {every}, {labelled:,} with a label; the surest labels"
+        rows = [
+            (f"L{one['layer']}:{one['neuron']}", *_told(one))
+            for one in labels.slice(0, _SHOWN).to_pylist()
+        ]
+        return _html(title, ("neuron", *_COLUMNS), rows)
+
+
+_COLUMNS = "label", "exemplars", "expected", "q", "q among all", "both halves confirm"
+
+
+def _told(row: Row) -> tuple[str, ...]:
+    """A label in the `_COLUMNS` of a notebook's table."""
+    numbers = str(row["count"]), fixed(row["expected"], 1)
+    q = small(row["q"]), small(row["q_unmatched"])
+    return row["descriptor"], *numbers, *q, "yes" if row["replicated"] else "no"
 
 
 @dataclass(frozen=True)
@@ -328,13 +365,13 @@ class NeuronLabel:
 
     @property
     def q_unmatched(self) -> float | None:
-        """The same among all sentences: what length and the like would make of it."""
+        """The same among all sentences: too low where length or another covariate explains it."""
         return self.splits["all"].q_unmatched
 
     @property
     def replicated(self) -> bool:
         """Whether each half of the corpus alone has p < .05 within strata."""
-        return all((one := self.splits[half].p) is not None and one < REPLICATED for half in HALVES)
+        return all(self.splits[half].confirmed for half in HALVES)
 
     @property
     def in_both_halves(self) -> bool:
@@ -395,9 +432,9 @@ class Neuron:
 
     @property
     def explained(self) -> list[str]:
-        """Descriptors that would be labels but for the strata, which explain them."""
-        fdr = float(self.run.provenance("labels.parquet")["params"]["fdr"])
-        return [name for name, splits in self.numbers.items() if splits["all"].explained(fdr)]
+        """Descriptors that are significant among all sentences alone: the strata explain them."""
+        every = self.numbers.items()
+        return [name for name, splits in every if splits["all"].explained(self.run.fdr)]
 
     @cached_property
     def confounders(self) -> pa.Table:
@@ -505,23 +542,26 @@ class Neuron:
 
     def _repr_html_(self) -> str:
         labels = [
-            (
-                one.descriptor,
-                small(one.q),
-                small(one.q_unmatched),
-                fixed(one.lift, 1),
-                "yes" if one.replicated else "no",
+            _told(
+                {"descriptor": one.descriptor, "replicated": one.replicated}
+                | vars(one.splits["all"])
             )
             for one in self.labels
         ]
+        tables = [_html(self._title(), _COLUMNS, labels)]
+        if self.run.has("confounders.parquet"):
+            follows = [
+                (row["covariate"], fixed(row["rho"], 2), fixed(row["rho_chance"], 2), *told(row))
+                for row in self.confounders.to_pylist()
+            ]
+            columns = "covariate", "rho", "by chance", "exemplars", "matched", "corpus"
+            tables.append(_html("what it follows", columns, follows))
         some = self.exemplars.slice(0, _SHOWN).to_pylist()
         rows = [
             (fixed(row["activation"]), row["text"], ", ".join(row["descriptors"])) for row in some
         ]
         shown = f"{len(rows)} of {len(self.exemplars)} exemplars"
-        columns = "label", "q", "q unmatched", "lift", "both halves"
-        sentences = _html(shown, ("activation", "sentence", "descriptors"), rows)
-        return _html(self._title(), columns, labels) + sentences
+        return "".join([*tables, _html(shown, ("activation", "sentence", "descriptors"), rows)])
 
 
 @dataclass(frozen=True, eq=False, repr=False)

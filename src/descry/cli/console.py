@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,13 +26,14 @@ from descry.annotators.base import Price
 from descry.annotators.cost import cost
 from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.corpus.splits import HALVES, SPLITS
+from descry.corpus.splits import SPLITS
 from descry.errors import InputError
+from descry.evaluation.confounders import told
 from descry.io.hashing import JSON
-from descry.io.number_format import fixed
+from descry.io.number_format import fixed, small
 from descry.io.sanitize import printable
 from descry.io.tree import Node
-from descry.labels.results import Labels
+from descry.labels.results import verdict
 from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
 from descry.workflow.garbage import Garbage
@@ -51,45 +53,88 @@ def plain(text: str) -> Text:
 
 
 def show_table(results: Path, rows: int) -> None:
-    """The neurons whose labels have the highest lift in both halves."""
-    labels = Run(results).label_arrays()
-    strongest, total = labels.strongest(), len(labels.neurons)
-    table = Table(title=f"{len(strongest)} of {total} neurons have a label; the strongest {rows}")
-    for column in ("neuron", "labels: f(c), lift over the base rate", "both halves"):
+    """How far to believe the labels, and those of which there is most evidence."""
+    run, out = Run(results), console()
+    labels, made = run.surest, run.provenance("labels.parquet")
+    out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
+    warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
+    _warn(warnings, made)
+    labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
+    both = pc.sum(labels["replicated"]).as_py() or 0
+    table = Table(
+        title=f"{labelled:,} of {len(run.neurons):,} neurons have a label; both halves confirm"
+        f" {both:,} of the {len(labels):,} labels; the surest {min(rows, len(labels))}"
+    )
+    for column in ("neuron", "label"):
         table.add_column(column)
-    _warn(labels.made)
-    for layer, index in strongest[:rows]:
-        names = [plain(label) for label in describe(labels, layer, index)]
-        same = "yes" if holds(labels, layer, index) else "no"
-        table.add_row(labels.neurons.name(layer, index), Text("\n").join(names), same)
-    console().print(table)
+    tested = "within strata" if run.strata else "mid-p"
+    for column in ("exemplars", "expected", f"q {tested}", "q among all", "both halves"):
+        table.add_column(column, justify="right")
+    for one in labels.slice(0, rows).to_pylist():
+        table.add_row(
+            f"L{one['layer']}:{one['neuron']}",
+            plain(one["descriptor"]),
+            f"{one['count']:,}",
+            fixed(one["expected"], 1),
+            small(one["q"]),
+            small(one["q_unmatched"]),
+            "yes" if one["replicated"] else "no",
+        )
+    out.print(table)
 
 
-def _warn(made: JSON) -> None:
+def _believed(run: Run, labels: int, chance: JSON) -> Table:
+    """The headline numbers, each with its interval and what chance would give."""
+    table = Table(title="how far to believe the labels", title_justify="left")
+    for column in ("", "value", "95% interval", "by chance", "over"):
+        table.add_column(column, justify="right" if column in ("value", "by chance") else "left")
+
+    def add(name: str, score: JSON, null: str, of: str) -> None:
+        if score.get("value") is not None:
+            span = f"{fixed(score['low'])} to {fixed(score['high'])}"
+            table.add_row(name, fixed(score["value"]), span, fixed(score[null]), of)
+
+    metrics = run.metrics if run.has("metrics.json") else {}
+    found = metrics.get("headline", {})
+    if confirmed := found.get("replicated"):
+        of = f"{confirmed['labels']:,} labels of the halves"
+        add("replicated: the other half confirms them", confirmed, "base", of)
+    for truth, confirmed in found.get("supported", {}).items():
+        of = f"{confirmed['labels']:,} labels"
+        add(f"supported: {_TRUTHS[truth]} confirm them", confirmed, "base", of)
+    if chance:
+        of = f"random sets{' of the same strata' if run.strata else ''}: mean of"
+        of += f" {chance['draws']} draws, any in {chance['random_any']:.0%} of them"
+        table.add_row("labels", f"{labels:,}", "", fixed(chance["random_labels"], 2), of)
+    copy = found.get("false_labels", {}).get("random_weights")
+    if copy is not None:
+        table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")
+    for truth, owed in metrics.get("shared_errors", {}).items():
+        by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
+        lot = fixed(owed["errs_by_lot"], 1)
+        table.add_row(by, f"{owed['labeller']:,}", "", lot, "an annotator as good that errs by lot")
+    for against, score, words in _SCORES:
+        one = metrics.get(against, {}).get(score, {})
+        add(words, one, "null", f"{one.get('defined', 0):,} neurons")
+    return table
+
+
+_TRUTHS = {"gold": "gold labels", "judge": "the judge's answers"}
+_SCORES = [
+    ("halves", "jaccard", "the two halves' labels: Jaccard"),
+    ("gold", "precision_at_k_2", "P@2 against gold labels"),
+    ("judge", "precision_at_k_2", "P@2 against the judge"),
+]
+
+
+def _warn(warnings: Iterable[str], made: JSON) -> None:
     """What speaks against the labels, and how many neurons have no exemplars, and why."""
-    for words in made.get("warnings", ()):
+    for words in warnings:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     without = made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:
         why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
         console().print(f"neurons without exemplars: {why}", soft_wrap=True)
-
-
-def describe(labels: Labels, layer: int, index: int) -> list[str]:
-    """The labels of a neuron with f(c) and lift, the most frequent first."""
-    split = labels.splits["all"]
-    f, lift = split.f[layer, index], split.lift[layer, index]
-    columns = np.flatnonzero(split.assigned[layer, index])
-    return [
-        f"{labels.descriptors[c]} {fixed(f[c], 2)}, {fixed(lift[c], 1)}x"
-        for c in sorted(columns, key=lambda c: -f[c])
-    ]
-
-
-def holds(labels: Labels, layer: int, index: int) -> bool:
-    """Whether each half alone assigns all the labels that the whole corpus does."""
-    whole = labels.splits["all"].assigned[layer, index]
-    return all(bool((labels.splits[half].assigned[layer, index] >= whole).all()) for half in HALVES)
 
 
 def show_neuron(results: Path, name: str, rows: int) -> None:
@@ -104,22 +149,49 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             console().print(why, soft_wrap=True)
             continue
         console().print(_labels(neuron, neuron.name + of))
+        if neuron.end == HIGHEST and run.has("confounders.parquet"):
+            console().print(_follows(neuron))
         console().print(_sentences(neuron, rows, cut))
     told = f"activations of {len(run.corpus)} sentences: {spread(neuron.distribution)}"
     console().print(told)
 
 
 def _labels(neuron: Neuron, title: str) -> Table:
+    """Its labels, and what the strata explain; the surest other descriptor where there are none."""
     table = Table(title=title, title_justify="left")
-    for column in ("descriptor", "split", "f(c)", "exemplars", "base rate", "lift", "assigned"):
-        table.add_column(column, justify="left" if column in ("descriptor", "split") else "right")
-    every = neuron.numbers
-    shown = {c: s for c, s in every.items() if any(one.assigned for one in s.values())}
-    for descriptor, splits in (shown or dict(list(every.items())[:1])).items():
-        for split, one in splits.items():
-            f, base, lift = (fixed(number) for number in (one.f, one.base_rate, one.lift))
-            verdict = "yes" if one.assigned else "no"
-            table.add_row(plain(descriptor), split, f, str(one.count), base, lift, verdict)
+    numbers = "exemplars", "expected", "f(c)", "lift", "p", "q", "q among all"
+    for column in ("descriptor", "split", *numbers, ""):
+        left = column in ("descriptor", "split", "")
+        table.add_column(column, justify="left" if left else "right")
+    every, explained = neuron.numbers, neuron.explained
+    labels = [name for name, splits in every.items() if any(n.assigned for n in splits.values())]
+    shown = [name for name in every if name in {*labels, *explained}] or list(every)[:1]
+    for descriptor in shown:
+        splits = every[descriptor]
+        for split, one in splits.items() if descriptor in labels else [("all", splits["all"])]:
+            table.add_row(
+                plain(descriptor),
+                split,
+                str(one.count),
+                fixed(one.expected, 1),
+                fixed(one.f),
+                fixed(one.lift, 1),
+                small(one.p),
+                small(one.q),
+                small(one.q_unmatched),
+                verdict(split, one, neuron.run.fdr, neuron.run.strata),
+            )
+    return table
+
+
+def _follows(neuron: Neuron) -> Table:
+    """What it follows beside topics."""
+    table = Table(title="what it follows beside topics", title_justify="left")
+    for column in ("covariate", "rho", "95% of unrelated below", "exemplars", "matched", "corpus"):
+        table.add_column(column, justify="left" if column == "covariate" else "right")
+    for row in neuron.confounders.to_pylist():
+        rho, chance = fixed(row["rho"], 2), fixed(row["rho_chance"], 2)
+        table.add_row(plain(row["covariate"]), rho, chance, *map(plain, told(row)))
     return table
 
 

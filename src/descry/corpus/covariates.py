@@ -16,7 +16,8 @@ from descry.errors import InputError
 from descry.io.parquet import read_table, table_provenance
 
 WORDS, TOKENS = "words", "tokens"
-_OF_TEXT = ("capitals", "punctuation", "digits")  # shares of a text's characters
+SHARES = ("capitals", "punctuation", "digits")  # of a text's characters
+TIME = "time"  # a column of seconds since 1970
 _PUNCTUATION = frozenset(string.punctuation + "‘’“”…–—¡¿。、，！？：；「」")
 # Names of sentences, not what they have in common.
 _NAMES = ("id", "split", "text", "summary", "asin", "reviewer", "source", "line")
@@ -40,7 +41,7 @@ def covariates(
     """
     table = read_table(corpus, "corpus")
     columns = [name for name in table.column_names if name not in _NAMES]
-    known = [WORDS, *([TOKENS] if tokens is not None else []), *_OF_TEXT, *columns]
+    known = [WORDS, *([TOKENS] if tokens is not None else []), *SHARES, *columns]
     for name in names or ():
         if name == TOKENS and tokens is None:
             raise InputError("label.strata: tokens: run stages activations and exemplars again")
@@ -54,7 +55,7 @@ def covariates(
             values = np.array([length(text) for text in texts], dtype=np.float64)
         elif name == TOKENS:
             values = np.asarray(tokens, dtype=np.float64)
-        elif name in _OF_TEXT:
+        elif name in SHARES:
             values = np.array([_share(text, _KINDS[name]) for text in texts])
         else:
             values = _column(table[name])
@@ -72,6 +73,13 @@ _KINDS: dict[str, Callable[[str], bool]] = {
 
 def _share(text: str, kind: Callable[[str], bool]) -> float:
     return sum(map(kind, text)) / max(1, len(text))
+
+
+def in_words(names: Sequence[str]) -> str:
+    """What sentences are alike in, of which these are the names: "length in words and category"."""
+    told = {WORDS: "length in words", TOKENS: "length in tokens"}
+    told |= {name: f"share of {name}" for name in SHARES}
+    return " and ".join(told.get(name, name) for name in names)
 
 
 def _column(column: pa.ChunkedArray) -> np.ndarray:

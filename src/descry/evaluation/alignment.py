@@ -95,21 +95,28 @@ def expected(
     answered = answers >= 0
     whole, true = answered.sum(axis=0), (answers == 1).sum(axis=0)
     scores = np.full((6, len(neurons)), np.nan)
-    for place, (neuron, column) in enumerate(zip(neurons, descriptors, strict=True)):
-        n, t = int(whole[column]), int(true[column])
+    for neuron in np.unique(neurons):
         fires = exemplars[neuron][exemplars[neuron] >= 0]
-        f = int(answered[fires, column].sum())
-        if f + t:
-            scores[:2, place] = _expected_overlap(n, t, f)
-        if columns is not None and 0 < t < n:
-            values = columns[neuron][answered[:, column]].astype(np.float64)
-            _, end = tie_bounds(np.sort(values)[::-1])
-            h = float(np.mean(1 / end))
-            precision = (t - 1) / (n - 1) * (1 - h) + h
-            length = float(np.sqrt(np.square(values).sum()))
-            cosine = t**0.5 * values.mean() / length if length else np.nan
-            scores[2:, place] = 0.5, precision, 0.0, cosine
+        column = None if columns is None else columns[neuron].astype(np.float64)
+        of_all = None if column is None else _expected_ranks(column)
+        for place in np.flatnonzero(neurons == neuron):
+            known = answered[:, descriptors[place]]
+            n, t = int(whole[descriptors[place]]), int(true[descriptors[place]])
+            f = int(known[fires].sum())
+            if f + t:
+                scores[:2, place] = _expected_overlap(n, t, f)
+            if column is not None and 0 < t < n:
+                h, slope = of_all if of_all and n == len(column) else _expected_ranks(column[known])
+                precision = (t - 1) / (n - 1) * (1 - h) + h
+                scores[2:, place] = 0.5, precision, 0.0, t**0.5 * slope
     return Alignment(*scores)
+
+
+def _expected_ranks(values: np.ndarray) -> tuple[float, float]:
+    """Mean of 1 / (values not below this one), and mean(x) / |x|, NaN where all are 0."""
+    _, end = tie_bounds(np.sort(values)[::-1])
+    length = float(np.sqrt(np.square(values).sum()))
+    return float(np.mean(1 / end)), float(values.mean()) / length if length else np.nan
 
 
 @lru_cache(maxsize=4096)

@@ -4,7 +4,9 @@ A neuron's activations are held against each covariate over all sentences, and i
 random sentences of the same strata and against the corpus: what the strata do not match is seen.
 """
 
+import math
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import pyarrow as pa
 
 from descry.activations.nan_stats import ratio
 from descry.activations.store import neuron_blocks
+from descry.corpus.covariates import SHARES, TIME
 from descry.io.csv_rows import Row
 from descry.io.prefetch import cores, map_ahead
 from descry.labels.strata import Strata
@@ -34,6 +37,7 @@ CONFOUNDERS = pa.schema(
     }
 )
 _LEVEL = 0.95  # of unrelated neurons stay below `rho_chance`
+_LAST = 2**32  # seconds since 1970 that are shown as a date: up to 2106
 _CELLS = 2**22  # numbers held at a time: 32 MB
 
 
@@ -220,6 +224,25 @@ def _shares(values: np.ndarray, sets: np.ndarray, strata: Strata) -> dict[str, A
         "matched": ratio(matched[rows, most], size),
         "corpus": np.bincount(code, minlength=len(names))[most] / len(values),
     }
+
+
+def told(row: Row) -> tuple[str, str, str]:
+    """A row's `exemplars`, `matched` and `corpus` as people read them, with their units."""
+    name, value = row["covariate"], row["value"]
+    exemplars, matched, corpus = (
+        _amount(name, row[key], value is not None) for key in ("exemplars", "matched", "corpus")
+    )
+    return (exemplars if value is None else f"{exemplars} {value}"), matched, corpus
+
+
+def _amount(covariate: str, value: float | None, share: bool) -> str:
+    if value is None or not math.isfinite(value):
+        return "undefined"
+    if share or covariate in SHARES:
+        return f"{100 * value:.1f}%"
+    if covariate == TIME and 0 <= value < _LAST:
+        return datetime.fromtimestamp(value, UTC).date().isoformat()
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def by_layer(table: pa.Table) -> dict[str, Row]:

@@ -3,9 +3,10 @@
 The mean of a score over the labels has a 95% interval for what it would be if neurons and sentences
 were drawn anew, the descriptors being the same. Its variance is that of a mean with two kinds of
 clusters (Cameron, Gelbach & Miller 2011): over neurons, plus over sentences by their influence,
-less over both at once. A variance over labels as if they were independent was too small by half for
-average precision on noise, and one that clusters by descriptor five times too large
-(docs/benchmarks.md).
+less over both at once; plus what comes of the half that chose: how many labels each descriptor has
+there, whose variance is half the squared difference to the other half's. As if labels were
+independent, intervals of average precision would cover .70 on noise instead of .95; clustered by
+descriptor they would be nearly three times too wide, as descriptors do differ.
 """
 
 import math
@@ -127,9 +128,17 @@ class HeldOutScores:
         """
         return [
             {"end": self._end, "chosen": half.chosen, "score": name}
-            | beside_null(half.neurons, half.scores[:, row], half.influence[row])
-            for half in self._halves
+            | beside_null(chosen, half.scores[:, row], half.influence[row])
+            for half, chosen in zip(self._halves, self._chosen(), strict=True)
             for row, name in enumerate(METRICS)
+        ]
+
+    def _chosen(self) -> list["Chosen"]:
+        """The labels of each half, beside those of the other."""
+        number = len(self._labels.descriptors)
+        counts = [np.bincount(half.descriptors, minlength=number) for half in self._halves]
+        return [
+            Chosen(half.neurons, half.descriptors, np.subtract(*counts)) for half in self._halves
         ]
 
     def table(self, gold: np.ndarray) -> pa.Table:
@@ -176,36 +185,53 @@ def _counts(half: _Half, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return (found == 1).sum(axis=1), (found >= 0).sum(axis=1)
 
 
-def beside_null(neurons: np.ndarray, scores: np.ndarray, influence: np.ndarray) -> Row:
+@dataclass(frozen=True)
+class Chosen:
+    """The labels of a half.
+
+    Attributes:
+        neurons, descriptors: of the labels, int [labels].
+        differs: int [descriptors], how many labels one half has more of each than the other.
+    """
+
+    neurons: np.ndarray
+    descriptors: np.ndarray
+    differs: np.ndarray
+
+
+def beside_null(chosen: Chosen, scores: np.ndarray, influence: np.ndarray) -> Row:
     """A mean over labels: its interval, and what it is by chance.
 
     Args:
-        neurons: of the labels, int [labels].
         scores: float64 [kinds, labels], as in `_Half`.
         influence: float32 [labels, groups].
     """
     known = ~np.isnan(scores[0])
     value = mean(scores[0])
     null = float(np.fmax(mean(scores[1]), mean(scores[2][known])))
-    reach = _reach(neurons[known], scores[0][known], influence[known].astype(np.float64))
+    own = Chosen(chosen.neurons[known], chosen.descriptors[known], chosen.differs)
+    reach = _reach(own, scores[0][known], influence[known].astype(np.float64))
     room = (value - null) / (1 - null) if null < 1 else math.nan
     numbers = {"value": value, "low": value - reach, "high": value + reach, "null": null}
     return numbers | {"corrected": room, "defined": int(known.sum())}
 
 
-def _reach(neurons: np.ndarray, values: np.ndarray, influence: np.ndarray) -> float:
+def _reach(chosen: Chosen, values: np.ndarray, influence: np.ndarray) -> float:
     """Half the width of a mean's 95% interval, NaN of fewer than two neurons."""
     from scipy.stats import t
 
-    groups, member = np.unique(neurons, return_inverse=True)
+    groups, member = np.unique(chosen.neurons, return_inverse=True)
     if len(groups) < 2:
         return math.nan
-    by_neuron = np.bincount(member, weights=values - values.mean())
+    away = values - values.mean()
     both = np.zeros((len(groups), GROUPS))
     np.add.at(both, member, influence)
-    by_group = both.sum(axis=0)
-    of_sentences = float(((by_group - by_group.mean()) ** 2).sum()) * GROUPS / (GROUPS - 1)
-    of_neurons = float((by_neuron**2).sum()) * len(groups) / (len(groups) - 1)
-    variance = of_sentences + max(0.0, of_neurons - float((both**2).sum()))
+    by_neuron, by_group = np.bincount(member, weights=away), both.sum(axis=0)
+    of_sentences = ((by_group - by_group.mean()) ** 2).sum() * GROUPS / (GROUPS - 1)
+    of_neurons = (by_neuron**2).sum() * len(groups) / (len(groups) - 1)
+    number = len(chosen.differs)
+    sums, counts = (np.bincount(chosen.descriptors, w, number) for w in (away, None))
+    of_choice = (np.nan_to_num(ratio(sums, counts)) ** 2 * chosen.differs**2 / 2).sum()
+    variance = of_sentences + max(0.0, of_neurons - (both**2).sum()) + of_choice
     freedom = min(GROUPS, len(groups)) - 1
     return float(t.ppf(0.975, freedom) * variance**0.5 / len(values))

@@ -5,7 +5,7 @@ annotator's answers and by the truth about the same sentences. Its nulls:
 
 - random sets: every neuron gets a random set of sentences in the place of its exemplars. The
   paper's consistency (section 5.3) is nearly as high for these: f(c) comes near to base rates.
-- permuted descriptors: each descriptor's answers are shuffled among the sentences.
+- permuted descriptors: the answers about a sentence are those about another one.
 - shuffled neurons: a neuron's labels are compared with another neuron's.
 
 All exchange sentences within their strata alone, where there are any: what the strata explain is

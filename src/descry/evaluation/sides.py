@@ -17,6 +17,7 @@ from descry.labels.shuffles import Shuffles
 
 _NEAR = 0.1  # p: a pair above it gets no label if a few sentences are left out
 _SPARE = 3  # descriptors behind a neuron's highest that may come to be among them
+_BLOCK = 4096  # neurons whose chances are held in double precision at a time
 _DIGITS = 9  # of -log10 p: what differs behind them is equal, and was summed in another order
 
 
@@ -125,10 +126,15 @@ class Side:
     @cached_property
     def _orders(self) -> np.ndarray:
         """The order that every number of Yes gives: float32 [neurons, descriptors, numbers]."""
-        of = self._of_draws
-        tails = matched_tails(of.answered, of.base_yes, of.base_answered)
-        numbers = np.arange(tails.shape[2])
-        return _order(tails, numbers, of.expected[:, :, None]).astype(np.float32)
+        of, parts = self._of_draws, []
+        for start in range(0, len(of.answered), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            tails = matched_tails(of.answered[block], of.base_yes, of.base_answered)
+            numbers, expected = np.arange(tails.shape[2]), of.expected[block, :, None]
+            parts.append(_order(tails, numbers, expected).astype(np.float32))
+        most = max(part.shape[2] for part in parts)
+        parts = [np.pad(x, ((0, 0), (0, 0), (0, most - x.shape[2])), mode="edge") for x in parts]
+        return np.concatenate(parts)
 
     def _drawn(self, yes: np.ndarray, cuts: Cuts) -> Tags:
         if self.rule.name == "composition":

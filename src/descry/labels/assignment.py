@@ -186,10 +186,11 @@ def broad_descriptors(
 
 
 def inverse_map(
-    assigned: np.ndarray, neurons: list[str], descriptors: list[str]
+    assigned: np.ndarray, p: np.ndarray, neurons: list[str], descriptors: list[str]
 ) -> dict[str, list[str]]:
-    """The neurons tagged with each descriptor."""
+    """The neurons tagged with each descriptor, the one with the lowest p first."""
+    order = np.argsort(np.nan_to_num(p, nan=1.0), axis=0, kind="stable")
     return {
-        name: [neurons[row] for row in np.flatnonzero(assigned[:, column])]
+        name: [neurons[row] for row in order[:, column] if assigned[row, column]]
         for column, name in enumerate(descriptors)
     }

@@ -22,6 +22,7 @@ from descry.labels.enrichment import Enrichment, false_discovery_rates
 from descry.labels.strata import Strata
 
 _COUNTS = 2**22  # counts of neurons, strata and descriptors that are held at a time: 32 MB
+_LEVEL = 8  # numbers by which pairs may differ in how far they go
 _CELLS = 2**17  # numbers that are worked on at a time: they stay near the core
 
 
@@ -93,16 +94,16 @@ def matched_p(
     """
     neurons, _, descriptors = found.shape
     p = np.full((neurons, descriptors), np.nan)
-    mean = (drawn * ratio(marked, np.maximum(whole, 1))).sum(axis=1)
-    far = _far(drawn, mean, int(found.sum(axis=1).max(initial=0)))
+    total = found.sum(axis=1)
+    far = _far(drawn, marked, whole, total)
     if not within:
         marked, whole = marked + found, whole + drawn
-    for block, chance in _chances(drawn, marked, whole, far):
-        total = found[block].sum(axis=1)
-        reached = np.arange(far + 1)[:, None, None] >= total
+    flat = p.ravel()
+    for pairs, chance in _chances(drawn, marked, whole, far):
+        own = total.ravel()[pairs]
+        reached = np.arange(len(chance))[:, None] >= own
         tail = np.sum(chance, axis=0, where=reached)  # of positive parts: small ones keep digits
-        own = np.take_along_axis(chance, total[None], axis=0)[0]
-        p[block] = np.minimum(tail - own / 2, 1.0)
+        flat[pairs] = np.minimum(tail - chance[own, np.arange(len(own))] / 2, 1.0)
     p[drawn.sum(axis=1) == 0] = np.nan
     return p
 
@@ -121,60 +122,73 @@ def matched_tails(
         far: the largest number; if None, one whose mid-p is below 1e-15 in every pair, or the size
             of the largest set.
     """
-    mean = (drawn * ratio(marked, np.maximum(whole, 1))).sum(axis=1)
+    needed = _far(drawn, marked, whole, np.zeros((drawn.shape[0], drawn.shape[2]), dtype=int))
     if far is None:
-        far = _far(drawn, mean, 0)
-    reach = _far(drawn, mean, far)
-    tails = np.zeros((drawn.shape[0], drawn.shape[2], far + 1))
-    for block, chance in _chances(drawn, marked, whole, reach):
-        tail = np.minimum(np.cumsum(chance[::-1], axis=0)[::-1] - chance / 2, 1.0)
-        tails[block, :, : reach + 1] = np.moveaxis(tail[: far + 1], 0, 2)
+        far = int(needed.max(initial=0))
+    tails = np.zeros((*needed.shape, far + 1))
+    flat = tails.reshape(-1, far + 1)
+    for pairs, chance in _chances(drawn, marked, whole, np.maximum(needed, far)):
+        tail = np.minimum(np.cumsum(chance[::-1], axis=0)[::-1] - chance / 2, 1.0)[: far + 1]
+        flat[pairs, : len(tail)] = tail.T
     tails[drawn.sum(axis=1) == 0] = np.nan
     return tails
 
 
-def _far(drawn: np.ndarray, mean: np.ndarray, most: int) -> int:
-    """Up to which number chances are summed: all beyond are below 1e-20 of the tail of `most`."""
-    size = int(drawn.sum(axis=1).max(initial=0))
-    reach = float((mean + 10 * np.sqrt(mean)).max(initial=0))
-    return min(size, max(int(reach), most) + 64)
+def _far(drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Up to which number the chances of a pair are summed: int [neurons, descriptors].
+
+    All beyond are some e^-37 of those from `total` on. A sum of hypergeometric numbers is one of
+    independent flags, whose chances fall beyond their mean at least as fast as Poisson's: by e^d
+    from x to y, if d = y log(y / mean) - y - (x log(x / mean) - x).
+    """
+    mean = np.maximum((drawn * ratio(marked, np.maximum(whole, 1))).sum(axis=1), 1e-9)
+    first = np.maximum(total, mean)
+    aim = first * (np.log(first / mean) - 1) + 37
+    far = first + np.sqrt(74 * mean) + 37  # right of it: Newton's steps stay there
+    for _ in range(4):
+        far -= (far * (np.log(far / mean) - 1) - aim) / np.log(far / mean)
+    return np.asarray(np.minimum(drawn.sum(axis=1), np.ceil(far).astype(int)))
 
 
 def _chances(
-    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: int
+    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """P(X = x) of the sum over strata, some neurons at a time.
+    """P(X = x) of the sum over strata, some pairs of neuron and descriptor at a time.
 
     Args:
         marked, whole: int [strata, descriptors], or [neurons, strata, descriptors].
+        far: the largest x of each pair, int [neurons, descriptors].
 
     Yields:
-        the neurons, and float64 [far + 1, neurons, descriptors].
+        the pairs, as places in a raveled [neurons, descriptors], and float64 [x, pairs].
     """
-    neurons, strata, descriptors = drawn.shape
+    strata = drawn.shape[1]
     if not drawn.size:
         return
-    tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], far) for s in range(strata)]
-    # Neurons of similar strata come together: fewer numbers are possible in each stratum then.
+    most = int(far.max())
+    tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], most) for s in range(strata)]
+    # Pairs that go about as far come together, and of these, neurons of similar strata: fewer
+    # numbers are possible in each stratum then.
     place = drawn.sum(axis=2) @ np.arange(strata) / np.maximum(drawn.sum(axis=(1, 2)), 1)
-    order = np.argsort(place, kind="stable")
-    step = max(1, _CELLS // (descriptors * (far + 1)))
-    for start in range(0, neurons, step):
-        block = order[start : start + step]
-        chance = np.zeros((far + 1, len(block), descriptors))
+    order = np.lexsort((np.repeat(place, drawn.shape[2]), far.ravel() // _LEVEL))[::-1]
+    while len(order):
+        most = int(far.ravel()[order[0]]) | (_LEVEL - 1)
+        pairs, order = np.split(order, [max(1, _CELLS // (most + 1))])
+        most = int(far.ravel()[pairs].max())
+        chance = np.zeros((most + 1, len(pairs)))
         chance[0] = 1.0
         reach = 0  # the largest number that is possible so far
         for table in tables:
-            alone = table.of(block)
+            alone = table.of(pairs)[: most + 1]
             if len(alone) == 1:
                 continue
             before = chance[: reach + 1].copy()
-            reach = min(far, reach + len(alone) - 1)
+            reach = min(most, reach + len(alone) - 1)
             chance[: len(before)] *= alone[0]
             for number in range(1, len(alone)):
                 new = chance[number : min(number + len(before), reach + 1)]
                 new += before[: len(new)] * alone[number]
-        yield block, chance
+        yield pairs, chance
 
 
 class _Table:
@@ -185,14 +199,15 @@ class _Table:
         counts = np.stack(np.broadcast_arrays(drawn, marked, whole))
         base = counts.max(axis=(1, 2)).astype(np.int64) + 1
         code = np.ravel_multi_index(tuple(counts), tuple(base))
-        distinct, self._place = np.unique(code, return_inverse=True)
+        distinct, place = np.unique(code, return_inverse=True)
+        self._place = place.ravel().astype(np.int32)
         n, k, of = np.unravel_index(distinct, tuple(base))
         self._most = np.minimum(np.minimum(n, k), far)
         self._chances = _hypergeometric(n, k, of, int(self._most.max()))
 
-    def of(self, neurons: np.ndarray) -> np.ndarray:
-        """P(X = x): float64 [x, neurons, descriptors], up to the largest x that is possible."""
-        place = self._place[neurons]
+    def of(self, pairs: np.ndarray) -> np.ndarray:
+        """P(X = x): float64 [x, pairs], up to the largest x that is possible."""
+        place = self._place[pairs]
         return self._chances[: self._most[place].max() + 1, place]
 
 

@@ -1,5 +1,6 @@
 """The results that several stages read, as arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.activations.top_k import ENDS, HIGHEST
+from descry.corpus.covariates import in_words
 from descry.corpus.splits import HALVES, SPLITS
 from descry.io.hashing import JSON
 from descry.io.parquet import read_table, read_where
@@ -38,11 +40,31 @@ class Numbers:
         """What descriptors are ordered by: the surest first, of equals the most frequent."""
         return (1.0 if self.p is None else self.p), -(self.f or 0.0)
 
+    @property
+    def confirmed(self) -> bool:
+        """Whether a half with these numbers confirms the label: p < .05 within strata."""
+        return self.p is not None and self.p < REPLICATED
+
     def explained(self, fdr: float) -> bool:
         """Whether the strata explain what would else be a discovery."""
         return (
             self.q is not None and self.q_unmatched is not None and self.q_unmatched <= fdr < self.q
         )
+
+
+def verdict(split: str, numbers: Numbers, fdr: float, strata: Sequence[str]) -> str:
+    """What a row says of its descriptor, in a few words.
+
+    Args:
+        fdr: at which a label is significant.
+        strata: the covariates that sentences are matched on.
+    """
+    words = ["label"] if numbers.assigned else []
+    if split == "all" and numbers.explained(fdr):
+        words.append(f"explained by {in_words(strata)}")
+    if split in HALVES:
+        words.append("confirmed" if numbers.confirmed else "not confirmed")
+    return ", ".join(words) or "no label"
 
 
 NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor and split
@@ -78,6 +100,10 @@ class SplitLabels:
     q_unmatched: np.ndarray
     assigned: np.ndarray
 
+    def explained(self, fdr: float) -> np.ndarray:
+        """Where the strata explain what would else be a discovery: bool, of the table's shape."""
+        return np.asarray((self.q_unmatched <= fdr) & (self.q > fdr))
+
 
 @dataclass(frozen=True)
 class Labels:
@@ -89,21 +115,56 @@ class Labels:
     made: JSON
 
     @property
-    def strength(self) -> np.ndarray:
-        """By what neurons are ordered: float64 [layers, neurons], below 0 where there is no label.
+    def replicated(self) -> np.ndarray:
+        """Labels of the whole corpus that each half alone confirms: bool, of the tables' shape.
 
-        The highest lift of a neuron's labels. Of a label the lift in the half where it is lower
-        counts: a label that one half does not bear out does not come to the top.
+        A half confirms a label where it has p < .05 within strata.
         """
-        lifts = [np.nan_to_num(self.splits[half].lift) for half in HALVES]
-        lowest = np.asarray(np.minimum(*lifts))
-        return np.asarray(np.where(self.splits["all"].assigned, lowest, -1.0).max(axis=2))
+        halves = [self.splits[half].p < REPLICATED for half in HALVES]  # an undefined p is not
+        return np.asarray(self.splits["all"].assigned & halves[0] & halves[1])
 
-    def strongest(self) -> list[tuple[int, int]]:
-        """Labelled neurons (row of the layer, index), the one of the highest `strength` first."""
-        strength = self.strength.ravel()
-        order = np.argsort(-strength, kind="stable")
-        return [divmod(int(row), self.neurons.width) for row in order if strength[row] >= 0]
+    def by_evidence(self) -> np.ndarray:
+        """The order of each neuron's descriptors: int [layers, neurons, descriptors].
+
+        Labels that both halves confirm, then other labels, then the rest: in each the lowest p
+        within strata first, of equals the most frequent.
+        """
+        whole = self.splits["all"]
+        kind = -(whole.assigned.astype(np.int8) + self.replicated)
+        keys = -np.nan_to_num(whole.f), np.nan_to_num(whole.p, nan=1.0), kind
+        return np.asarray(np.lexsort(keys, axis=2))
+
+
+def surest(path: Path, end: str = HIGHEST) -> pa.Table:
+    """The labels of the whole corpus, the surest first, a row each.
+
+    Those that both halves confirm (p < .05 within strata in each) come before the others; of these
+    the one with the lowest p comes first.
+
+    Columns: layer, neuron, descriptor, f, count, lift, expected, p, q, q_unmatched, replicated.
+    """
+    whole = (pc.field("end") == end) & (pc.field("split") == "all") & pc.field("assigned")
+    found = read_table(path, "label", [*_LABEL, *_EVIDENCE], whole)
+    replicated = pa.array(np.ones(len(found), dtype=bool))
+    for half in HALVES:
+        confirmed = (
+            (pc.field("end") == end) & (pc.field("split") == half) & (pc.field("p") < REPLICATED)
+        )
+        own = read_table(path, "label", _LABEL, confirmed)
+        replicated = pc.and_(replicated, pc.is_in(_named(found), value_set=_named(own)))
+    found = found.append_column("replicated", replicated)
+    order = [("replicated", "descending"), ("p", "ascending"), ("f", "descending")]
+    return found.sort_by(order)  # which is stable: ties in the order of the file
+
+
+_LABEL = ["layer", "neuron", "descriptor"]
+_EVIDENCE = ["f", "count", "lift", "expected", "p", "q", "q_unmatched"]
+
+
+def _named(table: pa.Table) -> pa.Array:
+    """A name for each row's neuron and descriptor."""
+    parts = [table[name].cast(pa.string()) for name in _LABEL]
+    return pc.binary_join_element_wise(*parts, ":").combine_chunks()
 
 
 def read_labels(path: Path, end: str = HIGHEST) -> Labels:

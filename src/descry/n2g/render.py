@@ -168,7 +168,9 @@ def summary(graph: Graph) -> str:
     if not graph.highest > 0:
         return "never active on its training texts"
     ends = sum(node.end for node in graph.drawn)
-    found = f"highest activation {graph.highest:.4g}, {ends} paths"
+    every = sum(end is not None for end in graph.trie.ends)
+    told = f"{ends}" if graph.bias is None else f"{ends} of {every:,}"
+    found = f"highest activation {graph.highest:.4g}, {told} paths"
     if tried := graph.positive + graph.negative:
         found += f", {graph.positive} of {tried} augmented prompts kept it up"
     return found

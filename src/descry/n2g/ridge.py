@@ -8,13 +8,17 @@ weights than the last digits.
 import numpy as np
 from scipy.sparse import csr_array
 
-STEPS = 15  # of the solver; after ten, twenty more change no correlation by .005
+STEPS = 15  # of the solver: after 10 the mean correlation was .759, after 20 and 35 .762
 FOLDS = 5  # parts of the texts, each predicted from the others to choose a cut
 _SEEN = 2  # times that a context has to be seen in a neuron's texts
 
 
 def ridge(
-    design: csr_array, values: np.ndarray, used: np.ndarray, penalties: np.ndarray
+    design: csr_array,
+    values: np.ndarray,
+    used: np.ndarray,
+    penalties: np.ndarray,
+    among: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The weights that predict activations best, for the squares of the weights that they cost.
 
@@ -23,6 +27,7 @@ def ridge(
         values: float32 [tokens, neurons].
         used: bool [tokens, neurons], where a neuron learns.
         penalties: float [contexts].
+        among: bool [contexts, neurons], the contexts that may have a weight; None: all.
 
     Returns:
         weights float32 [contexts, neurons], 0 of a context that a neuron has not seen often enough;
@@ -31,7 +36,8 @@ def ridge(
     across, mask = design.T.tocsr(), used.astype(np.float32)
     bias = (mask * values).sum(axis=0) / np.maximum(mask.sum(axis=0), 1)
     counts = across @ mask
-    seen, price = counts >= _SEEN, penalties[:, None].astype(np.float32)
+    seen = counts >= _SEEN if among is None else (counts >= _SEEN) & among
+    price = penalties[:, None].astype(np.float32)
     diagonal = counts + price
     rest = (across @ (mask * (values - bias))) * seen
     weights = np.zeros_like(rest)

@@ -75,7 +75,12 @@ def weighted_graphs(
     expected = crossed(contexts, shares, known, penalties, text % FOLDS)
     weights, bias = ridge(contexts, shares, known, penalties)
     counts = contexts.T.tocsr() @ known.astype(np.float32)
-    weights = _largest(weights, np.abs(weights) * np.sqrt(counts), paths)
+    if paths < len(weights):
+        worth = np.abs(weights) * np.sqrt(counts)
+        kept = worth >= np.partition(worth, -paths, axis=0)[-paths]
+        # Once more: those that stay then also say what they shared with the others.
+        weights, bias = ridge(contexts, shares, known, penalties, kept)
+    weights = np.round(weights, _DIGITS)
     predicted = contexts @ weights + bias
     described = [(offsets, code) for offsets, some in codes.items() for code in some.tolist()]
     return [
@@ -96,15 +101,6 @@ def weighted_graphs(
 
 def _plain(value: np.float32) -> float:
     return round(float(value), _DIGITS)
-
-
-def _largest(weights: np.ndarray, worth: np.ndarray, number: int) -> np.ndarray:
-    """Each neuron's weights that are worth most, rounded; 0 for the others."""
-    rounded = np.round(weights, _DIGITS)
-    if number >= len(weights):
-        return rounded
-    least = np.partition(worth, -number, axis=0)[-number]
-    return np.where(worth >= least, rounded, np.float32(0))
 
 
 class _Leading(NamedTuple):

@@ -84,9 +84,9 @@ def label_neurons(
     enrichment among all sentences; assigned. Of `composed`: end, split, layer,
     neuron, formula, length, iou; and in the other half other_iou of the same formula, other_single
     of the best lone descriptor, other_null of another neuron's formula.
-    `neurons` maps each split's descriptors to the neurons tagged with them. Sets of the lowest
-    activations, where there are any, are labelled apart: rows with end `lowest`, and a map of
-    their own. A neuron without an exemplar set has no label, and its numbers are null.
+    `neurons` maps each split's descriptors to the neurons tagged with them, the surest first. Sets
+    of the lowest activations, where there are any, are labelled apart: rows with end `lowest`, and
+    a map of their own. A neuron without an exemplar set has no label, and its numbers are null.
 
     Raises:
         InputError: files of different runs, or no descriptor tells neurons apart.
@@ -310,7 +310,7 @@ def _label_tables(
             if split != "all":
                 within = study.represented(split)
                 columns = rule.numbers(tally, end.matched[split], top_k, within)
-            tagged = inverse_map(columns["assigned"], names, descriptors)
+            tagged = inverse_map(columns["assigned"], columns["p"], names, descriptors)
             inverse.setdefault(end.name, {})[split] = tagged
             step = max(1, _ROWS // len(descriptors))
             for start in range(0, len(names), step):

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.activations.exemplar_files import SPREAD
+from descry.corpus.covariates import in_words
 from descry.corpus.splits import SPLITS
 from descry.io.hashing import JSON
-from descry.labels.results import Numbers
+from descry.labels.results import Numbers, verdict
 from descry.provenance.audit.answers import Topics, Verdicts, answers
 from descry.provenance.audit.evidence import (
     Audit,
@@ -57,6 +58,9 @@ def audit(project: Project, name: str, rows: int, given: int) -> Audit:
         {key: None if np.isnan(spread[key]) else float(spread[key]) for key in SPREAD},
         [label for neuron in neurons for label in _labels(project, neuron, found, rows)],
         {it.end: _nearest(it.numbers) for it in neurons if not it.silent and not it.labels},
+        {it.end: {name: it.numbers[name]["all"] for name in it.explained} for it in neurons},
+        project.strata,
+        neurons[0].confounders.to_pylist() if project.has("confounders.parquet") else [],
         {neuron.end: neuron.silent for neuron in neurons if neuron.silent},
         made["label"].get("warnings", []),
         made["label"].get("dropped", []),
@@ -82,6 +86,10 @@ def _labels(
             neuron.end,
             rule_in_words(project.made["label"]["params"]),
             {split: label.splits[split] for split in SPLITS},
+            {
+                split: verdict(split, label.splits[split], project.fdr, project.strata)
+                for split in SPLITS
+            },
             int(yes.sum()),
             len(rows),
             list(_exemplars(project, verdicts, shown, column)),
@@ -166,11 +174,13 @@ def rule_in_words(params: JSON) -> str:
     if params["rule"] == "composition":
         rule = f"f > {params['threshold']}, by {params['frequency']}"
     else:
-        rule = f"q < {params['fdr']} (enrichment)"
+        strata = params["strata"]
+        within = f" among sentences of the same {in_words(strata)}" if strata else ""
+        rule = f"q < {params['fdr']} (enrichment{within})"
     return rule if params.get("top_k") is None else f"{rule}, the {params['top_k']} strongest"
 
 
 def _nearest(descriptors: dict[str, dict[str, Numbers]]) -> JSON:
-    """The most frequent descriptor of a neuron without label."""
+    """The descriptor of a neuron without label for which there is most evidence."""
     name, splits = next(iter(descriptors.items()))
     return {"descriptor": name, "f": splits["all"].f, "q": splits["all"].q}

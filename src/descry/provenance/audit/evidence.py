@@ -128,6 +128,7 @@ class Label:
 
     Attributes:
         rule: in words.
+        verdicts: what each split's numbers say, in words.
         tagged: exemplars that the annotator said Yes of, in a set of `size`.
     """
 
@@ -135,6 +136,7 @@ class Label:
     end: str
     rule: str
     splits: dict[str, Numbers]
+    verdicts: dict[str, str]
     tagged: int
     size: int
     exemplars: list[Exemplar]
@@ -177,6 +179,11 @@ class Audit:
         target: the model, its revision, weights (sha256), site and position.
         spread: mean, deviation and so on of the neuron's activations.
         strongest: where there is no label, what came nearest to one, by end.
+        explained: descriptors that are significant among all sentences but not within strata, by
+            end: their numbers in the whole corpus.
+        strata: the covariates that sentences are matched on.
+        follows: what it follows beside topics: its rows of confounders.parquet; none where that
+            file is not here.
         silent: where there are no exemplars, why not, by end.
         warnings: what speaks against the labels of the run.
         dropped: descriptors that are no label of any neuron, with the reason.
@@ -190,6 +197,9 @@ class Audit:
     spread: dict[str, float | None]
     labels: list[Label]
     strongest: dict[str, JSON]
+    explained: dict[str, dict[str, Numbers]]
+    strata: list[str]
+    follows: list[JSON]
     silent: dict[str, str]
     warnings: list[str]
     dropped: list[JSON]

@@ -6,6 +6,8 @@ from typing import TypeVar
 
 from descry.activations.exemplar_files import activation_places, spread
 from descry.activations.top_k import HIGHEST
+from descry.corpus.covariates import in_words
+from descry.evaluation.confounders import told
 from descry.io.hashing import JSON, canonical
 from descry.io.nested import flat
 from descry.io.number_format import fixed, small
@@ -40,8 +42,16 @@ def tree(audit: Audit) -> Node:
         _label(top, label, activation_places(audit.spread))
     for end, nearest in audit.strongest.items():
         top.add(f"{_at_end(end)}no label; nearest to one: {_nearest(nearest)}")
+    for end, descriptors in audit.explained.items():
+        for name, numbers in descriptors.items():
+            by = in_words(audit.strata)
+            top.add(f"{_at_end(end)}explained by {by}: {name}: {_numbers(numbers)}")
     for end, why in audit.silent.items():
         top.add(f"{_at_end(end)}no exemplars, no label: {why}")
+    if audit.follows:
+        node = top.add("what it follows beside topics")
+        for row in audit.follows:
+            node.add(_follows(row))
     for words in audit.warnings:
         top.add(f"warning: {words}")
     for dropped in audit.dropped:
@@ -63,7 +73,7 @@ def _nearest(nearest: JSON) -> str:
 def _label(top: Node, label: Label, digits: int) -> None:
     node = top.add(f"{_at_end(label.end)}label: {label.descriptor} (the rule: {label.rule})")
     for split, numbers in label.splits.items():
-        node.add(f"{split}: {_numbers(numbers)}")
+        node.add(f"{split}: {label.verdicts[split]}: {_numbers(numbers)}")
     below = node.add(f"{label.tagged} of {label.size} exemplars have it")
     for exemplar in label.exemplars:
         _exemplar(below, exemplar, digits)
@@ -72,9 +82,18 @@ def _label(top: Node, label: Label, digits: int) -> None:
 
 def _numbers(n: Numbers) -> str:
     return (
-        f"{'assigned' if n.assigned else 'not assigned'}, f {fixed(n.f)} ({n.count} exemplars),"
-        f" base rate {fixed(n.base_rate)}, lift {fixed(n.lift, 1)},"
-        f" p {small(n.p)}, q {small(n.q)}"
+        f"{n.count} exemplars, {fixed(n.expected, 1)} expected of the strata, f {fixed(n.f)},"
+        f" base rate {fixed(n.base_rate)}, lift {fixed(n.lift, 1)}, p {small(n.p)}, q {small(n.q)};"
+        f" among all sentences p {small(n.p_unmatched)}, q {small(n.q_unmatched)}"
+    )
+
+
+def _follows(row: JSON) -> str:
+    exemplars, matched, corpus = told(row)
+    return (
+        f"{row['covariate']}: rho {fixed(row['rho'], 2)} (95% of unrelated neurons are below"
+        f" {fixed(row['rho_chance'], 2)}); exemplars {exemplars}, random sentences of the same"
+        f" strata {matched}, corpus {corpus}"
     )
 
 

@@ -113,6 +113,9 @@ class Contents:
         rule = overview.rule(made["label"], made["exemplars"], self._sizes())
         value |= {"target": target, "rule": rule, "broad": table.made["dropped"]}
         value |= overview.annotators(made["describe"], self.b, run.judgements)
+        # Only a generative model's own numbers are probabilities: others' scores are for ordering.
+        kind = made["annotate"]["params"]["annotator"]["kind"]
+        value["probabilities"] = kind in ("transformers", "openai")
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
         found = overview.descriptors(names, self.tables, run.clusters, rated)
@@ -121,6 +124,7 @@ class Contents:
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
         value |= {"made": overview.made(made)}
+        value |= {"followed": self._followed[0]}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
         value |= {"pack": {"neurons": NEURONS, "sentences": SENTENCES}}
         value |= {"first_ids": ids[::SENTENCES], "words": first_words, "common": words.common}
@@ -138,7 +142,12 @@ class Contents:
             return {split: int(file[split]["row"].shape[2]) for split in SPLITS}
 
     def _labelled(self) -> dict[str, int]:
-        return {end: len(table.strongest()) for end, table in self.tables.items()}
+        every = self.tables.items()
+        return {end: int(of.splits["all"].assigned.any(axis=2).sum()) for end, of in every}
+
+    @cached_property
+    def _followed(self) -> tuple[list[JSON], list[JSON]]:
+        return overview.followed(self.run.confounders, self.tables[HIGHEST].neurons)
 
     def _of_graphs(self) -> JSON:
         """How well graphs predict, and what labels say in their sentences."""
@@ -187,7 +196,8 @@ class Contents:
             trials.setdefault(row["neuron"], []).append(plain(row))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
-        yield from NeuronPages(neurons, self._shown, ends, trials, close, numbers).packs()
+        known = trials, close, numbers, self._followed[1], run.fdr
+        yield from NeuronPages(neurons, self._shown, ends, *known).packs()
         rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
         yield from graph_packs(graphs, rows)
         yield shown_pack(self._shown, HALVES)

@@ -7,12 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.activations.nan_stats import means
+from descry.activations.nan_stats import means, ratio
 from descry.corpus.splits import HALVES
 from descry.labels.results import Labels, SplitLabels
 from descry.reporting.explorer.packs import Pack, numbers, whole_numbers
 
 _EMPTY = {"assigned": False, "count": 0}
+_DIGITS = 4  # of p and q: two more than are shown, to order by
 
 
 def over(labels: Labels, descriptors: list[str]) -> Labels:
@@ -37,33 +38,27 @@ def flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, values.shape[2])
 
 
-def by_frequency(f: np.ndarray) -> np.ndarray:
-    """The order of descriptors by f, highest first, ties by column, undefined last: like `f`."""
-    return np.argsort(-np.nan_to_num(f, nan=-1.0), axis=1, kind="stable")
-
-
 def table_pack(end: str, labels: Labels, scored: pa.Table) -> Pack:
-    """Every neuron's labels of one end, and by what neurons are ordered.
+    """Every neuron's labels of one end, the surest first.
 
     Args:
         scored: label_scores.parquet.
     """
-    whole = labels.splits["all"]
-    order = by_frequency(flat(whole.f))
+    whole, order = labels.splits["all"], flat(labels.by_evidence())
     assigned = np.take_along_axis(flat(whole.assigned), order, axis=1)
     neuron, place = np.nonzero(assigned)
     descriptor = order[neuron, place]
-    halves = [flat(labels.splits[half].assigned)[neuron, descriptor] for half in HALVES]
     at = neuron, descriptor
     value = {
         "start": [0, *np.cumsum(assigned.sum(axis=1)).tolist()],
         "descriptor": descriptor.tolist(),
         "f": whole_numbers(flat(whole.f)[at], 1000),
-        "lift": whole_numbers(flat(whole.lift)[at], 100),
-        "q": numbers(flat(whole.q)[at]),
-        "held": (halves[0] & halves[1]).astype(int).tolist(),
+        "times": whole_numbers(ratio(flat(whole.count)[at], flat(whole.expected)[at]), 100),
+        "p": numbers(flat(whole.p)[at], _DIGITS),
+        "q": numbers(flat(whole.q)[at], _DIGITS),
+        "unmatched": numbers(flat(whole.q_unmatched)[at], _DIGITS),
+        "replicated": flat(labels.replicated)[at].astype(int).tolist(),
         "auroc": whole_numbers(_auroc(end, labels, scored)[at], 1000),
-        "strength": whole_numbers(np.maximum(labels.strength, 0).ravel(), 100),
     }
     return Pack(f"table-{end}", value)
 

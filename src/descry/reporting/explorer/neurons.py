@@ -15,13 +15,14 @@ from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
 from descry.labels.results import Labels, SplitLabels
 from descry.models.neurons import Neurons
-from descry.reporting.explorer.labelled import by_frequency, flat
+from descry.reporting.explorer.labelled import flat
 from descry.reporting.explorer.packs import Pack, numbers, plain, slices
 
 SIZE = 32  # neurons of a pack
-_FREQUENT = 6  # descriptors shown of a neuron whether they are labels or not
+_SUREST = 6  # descriptors shown of a neuron whether they are labels or not
 # Of a descriptor in a split, with the digits that are worth keeping: one more than are shown.
-_NUMBERS = {"f": 5, "count": 0, "lift": 6, "p": 4, "q": 4, "assigned": 0}
+_NUMBERS = {"f": 5, "count": 0, "lift": 6, "expected": 5, "p": 4, "q": 4, "q_unmatched": 4}
+_NUMBERS |= {"assigned": 0}
 _SINGLE = 8  # digits of an activation: those of float32
 _OF_FORMULA = ("split", "formula", "iou", "other_iou", "other_single", "other_null")
 _GOLD = ("gold", "gold_low", "gold_high")
@@ -87,6 +88,9 @@ class NeuronPages:
         trials: rows of scores.csv by the neuron's name.
         similar: of each neuron.
         graphs: numbers of the neurons that have a graph.
+        follows: what each follows beside topics, by covariate in the order of the run: rho, and the
+            exemplars, matched sentences and corpus in words.
+        fdr: at which a label is significant.
     """
 
     neurons: Neurons
@@ -95,6 +99,8 @@ class NeuronPages:
     trials: Mapping[str, list[Row]]
     similar: Sequence[Sequence[tuple[int, float]]]
     graphs: frozenset[int]
+    follows: Sequence[JSON]
+    fdr: float
 
     def packs(self) -> Iterator[Pack]:
         """`SIZE` neurons in each."""
@@ -113,6 +119,7 @@ class NeuronPages:
                 "trials": self.trials.get(self.neurons.name(*divmod(n, self.neurons.width)), []),
                 "similar": plain([list(one) for one in self.similar[n]]),
                 "graph": n in self.graphs,
+                "follows": self.follows[n],
             }
             for place, n in enumerate(range(span.start, span.stop))
         ]
@@ -127,7 +134,7 @@ class NeuronPages:
                 "composed": plain(of.composed.get(n, [])),
                 "scores": [_score(row, place) for row in of.scores.get(n, [])],
             }
-            for n, labels in enumerate(_labels(of.labels, span), start=span.start)
+            for n, labels in enumerate(_labels(of.labels, span, self.fdr), start=span.start)
         ]
 
 
@@ -137,13 +144,14 @@ def _pairs(rows: np.ndarray, activations: np.ndarray, span: slice) -> list[list[
     return [[[row, x] for row, x in zip(*one, strict=True) if row >= 0] for one in sides]
 
 
-def _labels(labels: Labels, span: slice) -> Iterator[list[JSON]]:
-    """Neuron by neuron the descriptors that are labels in any split, and the most frequent."""
-    order = by_frequency(flat(labels.splits["all"].f)[span])
+def _labels(labels: Labels, span: slice, fdr: float) -> Iterator[list[JSON]]:
+    """Neuron by neuron the surest descriptors, with all that are labels in any split."""
+    order = flat(labels.by_evidence())[span]
     assigned = np.any([flat(s.assigned)[span] for s in labels.splits.values()], axis=0)
+    assigned |= flat(labels.splits["all"].explained(fdr))[span]
     values = {split: _columns(labels.splits[split], span) for split in SPLITS}
     for place, columns in enumerate(order.tolist()):
-        kept = [c for rank, c in enumerate(columns) if rank < _FREQUENT or assigned[place, c]]
+        kept = [c for rank, c in enumerate(columns) if rank < _SUREST or assigned[place, c]]
         yield [
             [c, {split: [column[place][c] for column in values[split]] for split in SPLITS}]
             for c in kept

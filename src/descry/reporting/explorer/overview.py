@@ -9,10 +9,13 @@ import numpy as np
 import pyarrow as pa
 
 from descry.annotators.annotations import Annotations
+from descry.corpus.covariates import in_words
 from descry.corpus.splits import HALVES, SPLITS
+from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
 from descry.labels.results import Labels
+from descry.models.neurons import Neurons
 from descry.reporting.explorer.packs import plain
 from descry.reporting.ordering import alike
 
@@ -38,6 +41,8 @@ def rule(of_label: JSON, of_exemplars: JSON, sizes: Mapping[str, int]) -> JSON:
     params = of_label["params"]
     value = {"name": params["rule"]}
     value |= {name: params[name] for name in ("threshold", "fdr", "frequency")}
+    strata = params["strata"] or []
+    value |= {"strata": strata, "alike": in_words(strata)}
     return value | {"top_percent": of_exemplars["params"]["top_percent"], "sizes": dict(sizes)}
 
 
@@ -125,6 +130,26 @@ def correlation(rows: Sequence[Row], names: Sequence[str]) -> JSON:
     for row in rows:
         matrix[place[row["first"]], place[row["second"]]] = row["pearson"]
     return {"order": alike(matrix), "matrix": plain(matrix.tolist())}
+
+
+def followed(table: pa.Table, neurons: Neurons) -> tuple[list[JSON], list[JSON]]:
+    """The covariates that neurons may follow beside topics, and what each neuron follows.
+
+    Args:
+        table: confounders.parquet.
+
+    Returns:
+        Names, with what 95% of unrelated neurons stay below; of each neuron and covariate rho, and
+        the exemplars, matched sentences and corpus in words.
+    """
+    rows = table.to_pylist()
+    known = {row["covariate"]: row["rho_chance"] for row in rows}
+    place, layers = {name: k for k, name in enumerate(known)}, neurons.layers
+    found: list[JSON] = [[None] * len(known) for _ in range(len(neurons))]
+    for row in rows:
+        number = layers.index(row["layer"]) * neurons.width + row["neuron"]
+        found[number][place[row["covariate"]]] = plain([row["rho"], *told(row)])
+    return plain([{"name": name, "chance": chance} for name, chance in known.items()]), found
 
 
 def annotators(candidates: JSON, b: Annotations, judge: Annotations | None) -> JSON:

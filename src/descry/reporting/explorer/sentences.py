@@ -108,14 +108,15 @@ def sentence_packs(
 
 
 def _yes(answer: np.ndarray, score: np.ndarray) -> Iterator[list[JSON]]:
-    """Of each sentence descriptors with Yes and percent, most certain first, ties by column."""
-    from scipy.special import expit
+    """Of each sentence descriptors with Yes and ten times their log-odds, the highest first.
 
+    Ties by column.
+    """
     row, column = np.nonzero(answer == 1)
     known = score[row, column].astype(np.float64)
     order = np.lexsort((-np.nan_to_num(known, nan=-np.inf), row))
-    percent = whole_numbers(expit(known[order]), 100)
-    pairs = [list(pair) for pair in zip(column[order].tolist(), percent, strict=True)]
+    odds = whole_numbers(known[order], 10)
+    pairs = [list(pair) for pair in zip(column[order].tolist(), odds, strict=True)]
     return _parted(pairs, np.bincount(row, minlength=len(answer)))
 
 

@@ -160,19 +160,43 @@
     const percent = (share) => (share === null ? "–" : `${(100 * share).toFixed(1)}%`);
     const columns = [
       descry.neuronColumn(),
+      {
+        title: "p",
+        number: true,
+        ascending: true,
+        of: descry.surest,
+        show: (row) => descry.small(row.p),
+        hint: "within strata; labels that both halves confirm come first",
+      },
       { title: "f(c)", number: true, of: (row) => row.f, show: (row) => descry.number(row.f, 2) },
-      { title: "lift", number: true, of: (row) => row.lift, show: (row) => descry.times(row.lift) },
+      {
+        title: "exemplars",
+        number: true,
+        of: (row) => row.times,
+        show: (row) => descry.times(row.times),
+        hint: "with it: how many times as many as random sentences of the same strata",
+      },
       {
         title: "q",
         number: true,
         ascending: true,
         of: (row) => row.q,
         show: (row) => descry.small(row.q),
+        hint: "false discovery rate within strata",
+      },
+      {
+        title: "q among all",
+        number: true,
+        ascending: true,
+        of: (row) => row.unmatched,
+        show: (row) => descry.small(row.unmatched),
+        hint: "false discovery rate among all sentences, whatever explains it",
       },
       {
         title: "both halves",
-        of: (row) => Number(row.held),
-        show: (row) => (row.held ? "yes" : "no"),
+        of: (row) => Number(row.replicated),
+        show: (row) => (row.replicated ? "yes" : "no"),
+        hint: "whether p < 0.05 within strata in each half alone",
       },
       {
         title: "AUROC",
@@ -210,13 +234,13 @@
           descry.table(columns, rows, {
             caption: `Neurons labelled ${name}`,
             size: 15,
-            sort: { by: 2, descending: true },
+            sort: { by: 1, descending: false },
           }),
         ),
         descry.section(
           "examples",
           "Sentences with it",
-          h("p", {}, "Those where the annotator was surest."),
+          h("p", {}, `Those with the annotator's highest scores. ${descry.scoreHint()}`),
           h(
             "ol",
             { class: "exemplars" },

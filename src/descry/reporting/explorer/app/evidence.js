@@ -38,7 +38,7 @@ descry.evidence = async (name, neuron, column) => {
       [
         "Label",
         rule.name === "enrichment"
-          ? `over-represented at a false discovery rate of ${rule.fdr}`
+          ? `over-represented${rule.strata.length ? ` among sentences of the same ${descry.strata()}` : ""} at a false discovery rate of ${rule.fdr}`
           : `f(c) > ${rule.threshold} among ${rule.frequency}`,
         descry.command("descry", "audit", name, "--json"),
       ],

@@ -1,9 +1,10 @@
 "use strict";
-/* One neuron: labels beside what chance gives, both halves, exemplars, graph, neighbours, evidence. */
+/* One neuron: labels beside what chance gives, what it follows, both halves, exemplars, graph, neighbours, evidence. */
 (() => {
   const { h } = descry;
   const HALVES = ["calibration", "validation"];
-  const FIELDS = { f: 0, count: 1, lift: 2, p: 3, q: 4, assigned: 5 };
+  const CONFIRMED = 0.05; // p within strata, below which a half confirms a label
+  const FIELDS = { f: 0, count: 1, lift: 2, expected: 3, p: 4, q: 5, unmatched: 6, assigned: 7 };
 
   function labelTable({ labels, scores, size }) {
     const rows = labels.map(([column, splits]) => {
@@ -11,27 +12,27 @@
       const auroc = (chosen) =>
         scores.find((score) => score.chosen === chosen && score.column === column)?.auroc ?? null;
       const half = (name) => [
+        h("td", { class: "number" }, descry.times(at(name, "lift"))),
         h(
           "td",
           { class: "number" },
-          descry.number(at(name, "f"), 2),
-          at(name, "assigned")
+          descry.small(at(name, "p")),
+          at(name, "p") !== null && at(name, "p") < CONFIRMED
             ? h(
                 "b",
-                { title: "a label in this half" },
+                { title: "this half confirms it" },
                 " ✓",
-                h("span", { class: "unseen" }, "label"),
+                h("span", { class: "unseen" }, "confirmed"),
               )
             : "",
         ),
-        h("td", { class: "number" }, descry.times(at(name, "lift"))),
         h(
           "td",
           { class: "number", title: "over all sentences of the other half" },
           descry.number(auroc(name), 2),
         ),
       ];
-      const lift = at("all", "lift");
+      const whole = { q: at("all", "q"), unmatched: at("all", "unmatched") };
       return h(
         "tr",
         { class: at("all", "assigned") ? "assigned" : "quiet" },
@@ -40,17 +41,21 @@
           { scope: "row" },
           descry.descriptorLink(column),
           at("all", "assigned") ? h("b", {}, " ✓", h("span", { class: "unseen" }, "label")) : null,
+          descry.explained(whole)
+            ? h("span", { class: "explained" }, ` explained by ${descry.strata()}`)
+            : null,
         ),
+        h("td", { class: "number" }, `${at("all", "count")} of ${descry.count(size)}`),
+        h("td", { class: "number" }, descry.number(at("all", "expected"), 1)),
         h("td", { class: "number" }, descry.number(at("all", "f"), 2)),
-        h("td", { class: "number" }, lift ? descry.number(at("all", "f") / lift, 2) : "–"),
-        h("td", { class: "number" }, descry.times(lift)),
-        h("td", { class: "number" }, descry.small(at("all", "q"))),
-        h("td", { class: "number" }, `${at("all", "count")} / ${descry.count(size)}`),
+        h("td", { class: "number" }, descry.times(at("all", "lift"))),
+        h("td", { class: "number" }, descry.small(whole.q)),
+        h("td", { class: "number" }, descry.small(whole.unmatched)),
         HALVES.map(half),
       );
     });
     const head = (title, hint) => h("th", { scope: "col", class: "number", title: hint }, title);
-    const f = () => head("f(c)", "share among the exemplars");
+    const strata = descry.strata();
     return descry.framed(
       "Labels, over all sentences and in each half",
       { class: "labels" },
@@ -61,21 +66,30 @@
           "tr",
           {},
           h("td", {}),
-          h("th", { scope: "colgroup", colspan: 5 }, "all sentences"),
+          h("th", { scope: "colgroup", colspan: 6 }, "all sentences"),
           HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`)),
         ),
         h(
           "tr",
           {},
           h("th", { scope: "col" }, "descriptor"),
-          f(),
-          head("null", "f(c) that chance would give: f(c) / lift"),
-          head("lift", "f(c) against the null"),
-          head("q", "false discovery rate"),
           head("exemplars", "how many of them have it"),
+          head(
+            "expected",
+            strata
+              ? `how many random sentences of the same ${strata} would`
+              : "how many random sentences would",
+          ),
+          head("f(c)", "share among the exemplars"),
+          head("lift", "f(c) against the corpus"),
+          head(
+            strata ? "q within strata" : "q",
+            `false discovery rate${strata ? ` among sentences of the same ${strata}` : ""}`,
+          ),
+          head("q among all", "false discovery rate among all sentences, whatever explains it"),
           HALVES.map(() => [
-            f(),
             head("lift", ""),
+            head("p", "within strata, of this half alone; ✓: below 0.05, which confirms it"),
             head(
               "AUROC",
               "of that half's label over all sentences of the other half; 0.5 is chance",
@@ -84,6 +98,60 @@
         ),
       ),
       h("tbody", {}, rows),
+    );
+  }
+
+  /** What the neuron follows beside topics, each covariate beside what chance gives. */
+  function follows({ follows: rows }) {
+    const { followed, rule } = descry.run;
+    const title = (text, hint) => h("th", { scope: "col", class: "number", title: hint }, text);
+    const strata = descry.strata();
+    return descry.section(
+      "follows",
+      "What it follows beside topics",
+      h(
+        "p",
+        {},
+        "How its activation goes with what is no topic. ",
+        strata
+          ? `Labels are tested among sentences of the same ${strata}: what only follows ${strata} is no label.`
+          : "Labels are tested among all sentences: any of this can make one.",
+      ),
+      descry.framed(
+        "What it follows",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "covariate"),
+            title("correlation", "Spearman's, over all sentences; without a sign for texts"),
+            title("by chance", "what 95% of unrelated neurons stay below"),
+            title("exemplars", "their median, or their most frequent value"),
+            title("matched", "the same among random sentences of the same strata"),
+            title("corpus", "the same among all sentences"),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          followed.map(({ name, chance }, k) => {
+            const [rho, ...told] = rows[k] ?? [null];
+            const above = rho !== null && Math.abs(rho) > chance;
+            const matched = rule.strata.includes(name) ? " (matched)" : "";
+            return h(
+              "tr",
+              { class: above ? null : "quiet" },
+              h("th", { scope: "row" }, name, matched),
+              h("td", { class: "number" }, above ? h("b", {}, descry.number(rho, 2)) : descry.number(rho, 2)),
+              h("td", { class: "number" }, descry.number(chance, 2)),
+              told.map((words) => h("td", { class: "number" }, words.replaceAll("_", " "))),
+            );
+          }),
+        ),
+      ),
     );
   }
 
@@ -161,7 +229,7 @@
       h(
         "p",
         {},
-        "The sentences that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too.",
+        `The sentences that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
       ),
       h(
         "div",
@@ -283,7 +351,7 @@
             ? labels.map(descry.chip)
             : silent
               ? `No exemplars, no label: ${silent}.`
-              : "No label: no descriptor is frequent enough among its exemplars.",
+              : "No label: no descriptor is frequent enough among its exemplars to be surely more than chance.",
         ),
         descry.section(
           "labels",
@@ -292,6 +360,7 @@
           composedTable(neuron.ends.highest),
           trials(neuron),
         ),
+        follows(neuron),
         excites,
         graph,
         h(

@@ -21,21 +21,19 @@
       if (layerRow >= 0 && Math.floor(n / width) !== layerRow) continue;
       if (named !== null && n !== named) continue;
       let best = null;
-      let first = null;
       let lettered = false;
       for (let k = table.start[n]; k < table.start[n + 1]; k++) {
         if (inName[table.descriptor[k]]) lettered = true;
         if (column !== null && table.descriptor[k] !== column) continue;
-        if (chosen.held && !table.held[k]) continue;
+        if (chosen.held && !table.replicated[k]) continue;
         if (chosen.fdr && !(table.q[k] !== null && table.q[k] <= Number(chosen.fdr))) continue;
-        first ??= k;
-        if (best === null || (table.lift[k] ?? 0) > (table.lift[best] ?? 0)) best = k;
+        best ??= k; // labels come in the order of their evidence
       }
       const picky = column !== null || chosen.held || chosen.fdr || !chosen.all;
-      if (picky && first === null && named === null) continue;
+      if (picky && best === null && named === null) continue;
       const matches = counts ? counts[n] : 0;
       if (chosen.q && named === null && !matches && !lettered) continue;
-      rows.push({ n, best, matches, lettered, strength: table.strength[n] });
+      rows.push({ n, best, matches, lettered });
     }
     return rows;
   }
@@ -54,18 +52,28 @@
         },
       },
       {
-        title: "lift",
+        title: "exemplars",
         number: true,
-        of: (row) => at(row, "lift", 100),
-        show: (row) => descry.times(at(row, "lift", 100)),
-        hint: "how many times more frequent than by chance, of the label with the highest",
+        of: (row) => at(row, "times", 100),
+        show: (row) => descry.times(at(row, "times", 100)),
+        hint: "with the surest label: how many times as many as random sentences of the same strata",
       },
       {
-        title: "in both",
+        title: "both halves",
+        of: (row) => at(row, "replicated", 1),
+        show: ({ best }) => (best === null ? "–" : table.replicated[best] ? "yes" : "no"),
+        hint: "whether p < 0.05 within strata in each half alone",
+      },
+      {
+        title: "p",
         number: true,
-        of: (row) => row.strength / 100,
-        show: (row) => (row.strength ? descry.times(row.strength / 100) : "–"),
-        hint: "the lift that both halves alone bear out, at least",
+        ascending: true,
+        of: ({ best }) =>
+          best === null
+            ? null
+            : descry.surest({ p: table.p[best], replicated: table.replicated[best] }),
+        show: (row) => descry.small(at(row, "p", 1)),
+        hint: "of that label within strata; labels that both halves confirm come first",
       },
       {
         title: "q",
@@ -74,6 +82,14 @@
         of: (row) => at(row, "q", 1),
         show: (row) => descry.small(at(row, "q", 1)),
         hint: "false discovery rate at which that label would pass (Benjamini-Hochberg)",
+      },
+      {
+        title: "q among all",
+        number: true,
+        ascending: true,
+        of: (row) => at(row, "unmatched", 1),
+        show: (row) => descry.small(at(row, "unmatched", 1)),
+        hint: "the same among all sentences, whatever explains it",
       },
       {
         title: "AUROC",
@@ -116,7 +132,7 @@
       all: given("all") === "1",
       end: query.get("end") ?? "highest",
     };
-    const sort = { by: given("by"), descending: given("order") !== "up" };
+    const sort = { by: given("by"), descending: given("by") ? given("order") !== "up" : null };
     const table = await descry.tableOf(chosen.end);
     const holder = h("div", {});
     const told = h("p", { class: "counted", role: "status" });
@@ -132,14 +148,14 @@
       const columns = columnsOf(table, chosen, Boolean(found));
       const rows = rowsOf(table, chosen, counts);
       const by = columns.findIndex(
-        ({ title }) => title === (sort.by || (found ? "matches" : "in both")),
+        ({ title }) => title === (sort.by || (found ? "matches" : "p")),
       );
       holder.replaceChildren(
         descry.table(columns, rows, {
           caption: "Neurons",
           size: 50,
           page,
-          sort: { by, descending: sort.descending },
+          sort: { by, descending: sort.descending ?? Boolean(found) },
           empty: "No neuron is like that.",
           changed: (state) => {
             sort.by = columns[state.by].title;
@@ -169,7 +185,7 @@
         all: chosen.all ? 1 : "",
         end: chosen.end === "highest" ? "" : chosen.end,
         by: sort.by,
-        order: sort.descending ? "" : "up",
+        order: sort.descending === false ? "up" : "",
         page: page || "",
       };
       history.replaceState(history.state, "", descry.place(["neurons"], asked));
@@ -180,7 +196,7 @@
       if (name === "end") return void (location.hash = descry.place(["neurons"], { end: value }));
       chosen[name] = type === "checkbox" ? checked : value;
       page = 0;
-      if (name === "q") sort.by = ""; // the best matches first
+      if (name === "q") Object.assign(sort, { by: "", descending: null }); // the best first
       keep();
       return void fill();
     }
@@ -237,7 +253,7 @@
         "label",
         {},
         h("input", { type: "checkbox", name: "held", checked: chosen.held }),
-        " in both halves",
+        " confirmed by both halves",
       ),
       h(
         "label",

@@ -8,7 +8,7 @@
     const { target, rule, labelled } = run;
     const bar =
       rule.name === "enrichment"
-        ? `the descriptors over-represented among its exemplars, at a false discovery rate of ${rule.fdr} over all pairs`
+        ? `the descriptors over-represented among its exemplars${rule.strata.length ? `, held against sentences of the same ${descry.strata()},` : ","} at a false discovery rate of ${rule.fdr} over all pairs`
         : `the descriptors with f(c) > ${rule.threshold} (share of ${rule.frequency}) among its exemplars`;
     return [
       h(
@@ -41,19 +41,114 @@
     ];
   }
 
+  /** Whether other data bears the labels out, and how many false ones to expect. */
+  function evidence({ replicated, supported = {}, false_labels: wrong }, chance) {
+    const found = [];
+    const share = (title, score, hint) => {
+      if (typeof score?.value === "number")
+        found.push(descry.score(title, { ...score, null: score.base }, hint));
+    };
+    const some = ({ labels }) => descry.some(labels, "label");
+    if (replicated)
+      share(
+        "Replicated",
+        replicated,
+        `share of ${some(replicated)} of one half with p < 0.05 within strata in the other, which did not choose them; null: the same descriptors on other neurons`,
+      );
+    for (const [truth, score] of Object.entries(supported))
+      share(
+        `Supported by ${TRUTH[truth]}`,
+        score,
+        `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place; null: the same descriptors on other neurons`,
+      );
+    if (chance) found.push(falseLabels(chance, wrong?.random_weights));
+    return found;
+  }
+
+  /** Labels of random sets of sentences, and of the copy with random weights, beside the real ones. */
+  function falseLabels({ labels, random_labels: random, random_any: any, draws }, copy) {
+    const strata = descry.strata();
+    return h(
+      "div",
+      { class: "score" },
+      h("h3", {}, "False labels"),
+      h("p", { class: "big" }, descry.number(random, 2)),
+      h("p", {}, "beside ", h("b", {}, descry.count(labels)), " labels of the neurons"),
+      h(
+        "p",
+        { class: "quiet" },
+        `on random sentences${strata ? ` of the same ${strata}` : ""}: mean of ${descry.count(draws)} draws, with any label in ${Math.round(any * draws)} of them`,
+        typeof copy === "number" ? `; the copy with random weights has ${descry.count(copy)}` : "",
+      ),
+    );
+  }
+
+  /** What neurons follow beside topics, by layer. */
+  function confounders({ metrics, target }) {
+    const rows = Object.entries(metrics.confounders ?? {});
+    if (!rows.length) return null;
+    const strata = descry.strata();
+    const cell = (value, chance) =>
+      h(
+        "td",
+        { class: "number" },
+        value > chance ? h("b", {}, descry.number(value, 2)) : descry.number(value, 2),
+      );
+    const head = (title, hint) => h("th", { scope: "col", class: "number", title: hint }, title);
+    return descry.section(
+      "confounders",
+      "What neurons follow beside topics",
+      h(
+        "p",
+        {},
+        "Median correlation (Spearman, without its sign) of the neurons of a layer with what is no topic; bold where it is above what 95% of unrelated neurons stay below. ",
+        strata
+          ? `Labels are tested among sentences of the same ${strata}, so that no label only follows ${strata}.`
+          : "Labels are tested among all sentences: any of this can make one.",
+      ),
+      descry.framed(
+        "What neurons follow, by layer",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "covariate"),
+            target.layers.map((layer) => head(`L${layer}`)),
+            head("by chance", "what 95% of unrelated neurons stay below"),
+            head("neurons above", "share of all neurons"),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          rows.map(([name, found]) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, name),
+              target.layers.map((layer) => cell(found.layers[layer], found.chance_95)),
+              h("td", { class: "number" }, descry.number(found.chance_95, 2)),
+              h(
+                "td",
+                { class: "number" },
+                typeof found.share_above_chance_95 === "number"
+                  ? `${Math.round(100 * found.share_above_chance_95)}%`
+                  : "–",
+              ),
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
   function headline(run) {
     const { metrics } = run;
     const halves = metrics.halves?.jaccard;
-    const found = [];
-    const borneOut = (title, score, of) => {
-      if (typeof score?.value !== "number") return;
-      const hint = `share of ${descry.count(score.labels)} labels with p < .05 ${of}; null: the same descriptors on other neurons`;
-      found.push(descry.score(title, { ...score, null: score.base }, hint));
-    };
-    const first = metrics.headline;
-    borneOut("Replicated", first?.replicated, "in the half that did not choose them");
-    for (const [truth, score] of Object.entries(first?.supported ?? {}))
-      borneOut("Supported", score, `by ${TRUTH[truth]}`);
+    const found = evidence(metrics.headline ?? {}, metrics.chance?.highest);
     if (halves)
       found.push(
         descry.score(
@@ -69,7 +164,7 @@
           descry.score(
             `P@2 against ${TRUTH[truth]}`,
             score,
-            "share of the two most frequent descriptors that are true",
+            "share of the two highest-ranking descriptors that are true",
           ),
         );
       const recall = metrics[truth]?.recall_at_k_2;
@@ -78,7 +173,7 @@
           descry.score(
             `R@2 against ${TRUTH[truth]}`,
             recall,
-            "share of the true descriptors among the two most frequent",
+            "share of the true descriptors among the two highest-ranking",
           ),
         );
     }
@@ -136,8 +231,8 @@
         ? { "gold (the judge's answers)": metrics.judge_against_gold }
         : {}),
     };
-    const others = Object.entries(said).filter(([, found]) => found && typeof found === "object");
-    const rows = others.map(([name, found]) =>
+    const tables = Object.entries(said).filter(([, found]) => typeof found === "object" && found);
+    const rows = tables.map(([name, found]) =>
       h(
         "tr",
         {},
@@ -177,7 +272,36 @@
         ),
         h("tbody", {}, rows),
       ),
+      sharedErrors(metrics),
     );
+  }
+
+  /** What labels owe to errors that the annotator has in common with the neurons. */
+  function sharedErrors({ annotator, shared_errors: found = {} }) {
+    const rows = Object.entries(found).map(([truth, n]) => [
+      TRUTH[truth],
+      n.descriptors,
+      n.labeller,
+      n.truth,
+      n.both,
+      `${descry.number(n.errs_by_lot, 1)} (${n.errs_by_lot_low} to ${n.errs_by_lot_high})`,
+    ]);
+    if (!rows.length) return null;
+    return [
+      h("h3", {}, "Labels that shared errors make"),
+      h(
+        "p",
+        {},
+        annotator.shares_target
+          ? "Annotator and target share a model. "
+          : "Annotator and target share no model that is known of. ",
+        "Numbers of labels over the same sentences and descriptors: by the annotator, by the truth, by both; and by an annotator that is right as often, but errs by lot.",
+      ),
+      descry.plainTable("Labels that shared errors make", {
+        columns: ["truth", "descriptors", "by the annotator", "by the truth", "both", "errs by lot"],
+        rows,
+      }),
+    ];
   }
 
   function composed(metrics) {
@@ -357,6 +481,7 @@
           descry.plainTable("All scores", every(made)),
           composed(made.metrics),
         ),
+        confounders(made),
         descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
         descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
         checked(made.metrics),

@@ -11,38 +11,69 @@ descry.descriptorLink = (column) => {
   return descry.h("a", { href: descry.place(["descriptor", name]) }, name);
 };
 
-/** A label with its number; a bar on its side where both halves alone give it. */
-descry.chip = ({ column, f, lift, held }) => {
+/** A label with how many times as often as expected it is there; a bar on its side where both halves confirm it. */
+descry.chip = (label) => {
   const { h } = descry;
+  const { column, times, q, unmatched, replicated } = label;
   const { name } = descry.run.descriptors[column];
-  const why = `${name}: f(c) ${descry.number(f, 2)}, ${descry.times(lift)} what chance gives${held ? "; each half alone gives it, too" : "; not in both halves"}`;
+  const by = descry.explained(label) ? `explained by ${descry.strata()}` : null;
+  const why = [
+    `${name}: ${descry.times(times)} as many exemplars as expected`,
+    `q ${descry.small(q)}, among all sentences ${descry.small(unmatched)}`,
+    replicated ? "both halves confirm it" : "not both halves confirm it",
+    by,
+  ];
   return h(
     "a",
-    { class: held ? "chip held" : "chip", href: descry.place(["descriptor", name]), title: why },
+    {
+      class: replicated ? "chip held" : "chip",
+      href: descry.place(["descriptor", name]),
+      title: why.filter(Boolean).join("; "),
+    },
     name,
     " ",
-    h("span", { class: "amount" }, descry.number(f, 2)),
-    held ? h("span", { class: "unseen" }, " (both halves)") : null,
+    h("span", { class: "amount" }, descry.times(times)),
+    replicated ? h("span", { class: "unseen" }, " (both halves)") : null,
+    by ? h("span", { class: "amount" }, ` ${by}`) : null,
   );
 };
 
 /** Amazon's names have underscores. */
 descry.category = ({ category }) => (category ?? "no category").replaceAll("_", " ");
 
-/** What the annotator said of a sentence: the descriptors it said Yes to. */
+/** Ten times the log-odds of an annotator's Yes, in words. */
+descry.said = (odds) => {
+  if (odds === null) return "";
+  if (!descry.run.probabilities) return descry.number(odds / 10, 1);
+  return `P(Yes) ${descry.number(1 / (1 + Math.exp(-odds / 10)), 2)}`;
+};
+
+/** What the numbers beside an annotator's answers are. */
+descry.scoreHint = () =>
+  descry.run.probabilities
+    ? "P(Yes) is the annotator's own probability of the answer Yes."
+    : "Numbers beside a descriptor are the annotator's uncalibrated score (log-odds of Yes): good to order sentences by, not probabilities.";
+
+/** What the annotator said of a sentence: the descriptors it said Yes to; and gold labels. */
 descry.answers = (sentence, own = new Set()) => {
   const { h } = descry;
   const { descriptors } = descry.run;
   if (!sentence.asked) return h("p", { class: "quiet" }, "Not asked about.");
-  const said = sentence.yes.map(([column, p]) =>
+  // Gold labels of a sentence are about every descriptor that the gold labels know.
+  const denied = (column) =>
+    sentence.gold && descriptors[column].checked.gold && !sentence.gold.includes(column);
+  const said = sentence.yes.map(([column, odds]) =>
     h(
       "li",
       {
-        class: own.has(column) ? "yes own" : "yes",
-        title: p === null ? "Yes" : `Yes, with probability ${p}%`,
+        class: ["yes", own.has(column) && "own", denied(column) && "denied"]
+          .filter(Boolean)
+          .join(" "),
+        title: `Yes${odds === null ? "" : `: ${descry.run.probabilities ? "" : "uncalibrated score "}${descry.said(odds)}`}`,
       },
       descriptors[column].name,
-      p === null ? null : h("span", { class: "amount" }, ` ${p}%`),
+      odds === null ? null : h("span", { class: "amount" }, ` ${descry.said(odds)}`),
+      denied(column) ? h("span", { class: "amount" }, " gold: No") : null,
     ),
   );
   const none = sentence.none.map((column) =>
@@ -55,9 +86,26 @@ descry.answers = (sentence, own = new Set()) => {
     .map((column) =>
       h("li", { class: "no", title: "the annotator said No" }, `${descriptors[column].name}: No`),
     );
+  const gold = sentence.gold
+    ? h(
+        "li",
+        { class: "gold" },
+        `gold: ${sentence.gold.map((column) => descriptors[column].name).join(", ") || "none"}`,
+      )
+    : null;
   if (!said.length && !none.length && !missing.length)
-    return h("p", { class: "quiet" }, "The annotator said No to every descriptor.");
-  return h("ul", { class: "answers", "aria-label": "The annotator's answers" }, said, missing, none);
+    return [
+      h("p", { class: "quiet" }, "The annotator said No to every descriptor."),
+      gold && h("ul", { class: "answers" }, gold),
+    ];
+  return h(
+    "ul",
+    { class: "answers", "aria-label": "The annotator's answers" },
+    said,
+    missing,
+    none,
+    gold,
+  );
 };
 
 /** That the model has not seen all of a sentence; nothing where it has. */

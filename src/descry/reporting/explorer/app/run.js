@@ -9,6 +9,18 @@ descry.open = async () => {
   descry.run = run;
 };
 
+/** What the sentences have in common that labels are tested among: "length in words", or nothing. */
+descry.strata = () => descry.run.rule.alike;
+
+/** Whether the strata explain what is significant among all sentences. */
+descry.explained = ({ q, unmatched }) => {
+  const { fdr } = descry.run.rule;
+  return q !== null && unmatched !== null && unmatched <= fdr && q > fdr;
+};
+
+/** What labels are ordered by: those that both halves confirm first, of these the lowest p. */
+descry.surest = ({ p, replicated }) => (replicated ? 0 : 1) + (p ?? 1);
+
 /** L5:24 of a neuron's number. */
 descry.neuronName = (n) => {
   const { layers, width } = descry.run.target;
@@ -78,9 +90,11 @@ descry.tableOf = async (end) => {
     return places.map((k) => ({
       column: table.descriptor[k],
       f: table.f[k] / 1000,
-      lift: table.lift[k] === null ? null : table.lift[k] / 100,
+      times: table.times[k] === null ? null : table.times[k] / 100,
+      p: table.p[k],
       q: table.q[k],
-      held: Boolean(table.held[k]),
+      unmatched: table.unmatched[k],
+      replicated: Boolean(table.replicated[k]),
       auroc: table.auroc[k] === null ? null : table.auroc[k] / 1000,
     }));
   };

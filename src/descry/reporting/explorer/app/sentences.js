@@ -6,7 +6,6 @@
   descry.sentencePage = async ([id]) => {
     const sentence = await descry.sentenceOf(id);
     if (!sentence) return descry.absent(`There is no sentence ${id}.`);
-    const { descriptors } = descry.run;
     const table = await descry.tableOf("highest");
     const rows = sentence.neurons.map(([n, rank, activation]) => ({ n, rank, activation }));
     const columns = [
@@ -58,7 +57,7 @@
         descry.section(
           "answers",
           "What it talks about",
-          h("p", {}, "The annotator's Yes, with its probability."),
+          h("p", {}, `What the annotator said Yes to. ${descry.scoreHint()}`),
           sentence.unread
             ? h(
                 "p",
@@ -71,15 +70,6 @@
               )
             : null,
           descry.answers(sentence),
-          sentence.gold
-            ? h(
-                "p",
-                {},
-                "Gold labels: ",
-                sentence.gold.map((column) => descriptors[column].name).join(", ") || "none",
-                ".",
-              )
-            : null,
         ),
         descry.section(
           "neurons",
