@@ -636,7 +636,8 @@ def test_the_numbers_of_a_planted_label(run):
 def test_labels_have_a_row_per_split_neuron_and_descriptor(run):
     table = read_table(LABELS, "label")
     columns = ["end", "split", "layer", "neuron", "descriptor", "f", "count", "base_rate", "lift"]
-    assert table.column_names == [*columns, "p", "q", "assigned"]
+    tested = ["expected", "p", "q", "p_unmatched", "q_unmatched", "assigned"]
+    assert table.column_names == [*columns, *tested]
     rows = zip(*(table[name].to_pylist() for name in columns[:5]), strict=True)
     expected = [
         ("highest", split, layer, neuron, name)
@@ -701,9 +702,13 @@ def test_enrichment_labels_the_planted_neurons_and_none_of_the_others(run):
 def test_p_and_q_of_enrichment_stand_beside_every_label(run):
     split = read_labels(LABELS).splits["all"]
     # Six of six exemplars, of twelve in sixty sentences.
-    assert float(split.p[0, 2, 2]) == pytest.approx(scipy.stats.hypergeom.sf(5, 60, 12, 6))
-    q = scipy.stats.false_discovery_control(split.p.ravel())
-    np.testing.assert_allclose(split.q.ravel(), q)
+    plain = scipy.stats.hypergeom(60, 12, 6)
+    assert float(split.p_unmatched[0, 2, 2]) == pytest.approx(plain.sf(5))
+    # So few sentences are one stratum, within which p is the mid-p.
+    assert float(split.p[0, 2, 2]) == pytest.approx(plain.sf(5) - plain.pmf(6) / 2)
+    for p, q in ((split.p, split.q), (split.p_unmatched, split.q_unmatched)):
+        expected = scipy.stats.false_discovery_control(p.ravel())
+        np.testing.assert_allclose(q.ravel(), expected)
 
 
 def test_composed_labels_say_their_neuron_in_both_halves(run):
