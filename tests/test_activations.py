@@ -370,12 +370,12 @@ def test_killed_at_any_moment_the_matrix_is_gone_on_with(
     tmp_path, six, gpt2, undisturbed, computed
 ):
     output, told = tmp_path / "a.h5", section(gpt2)
-    # A block is a chunk for each of two layers, then its flag.
+    # A block is its tokens, a chunk for each of two layers, then its flag.
     kills = [
         ("descry.activations.store", "_write", 1, 0),  # before anything is written
-        ("descry.activations.store", "_write", 3, 0),  # before the first flag
-        ("descry.activations.store", "_write", 4, 1),  # after it
-        ("descry.activations.store", "_write", 8, 3),  # amid a block
+        ("descry.activations.store", "_write", 4, 0),  # before the first flag
+        ("descry.activations.store", "_write", 5, 1),  # after it
+        ("descry.activations.store", "_write", 10, 3),  # amid a block
         ("descry.activations.store", "_sync", 2, 4),
         ("pathlib:Path", "replace", 1, 6),  # before the file gets its name
     ]
@@ -593,7 +593,7 @@ def test_a_disk_that_fills_up_meanwhile_costs_no_written_block(
 
     def write(*given):
         calls.append(given)
-        return pwrite(*given) if len(calls) <= 7 else full()
+        return pwrite(*given) if len(calls) <= 9 else full()
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", write)

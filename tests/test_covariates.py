@@ -112,9 +112,9 @@ MANY = {
 def test_one_number_has_as_many_parts_as_are_asked_for_and_several_share_them():
     assert len(strata_of(MANY, ("words",)).names) == 30
     both = strata_of(MANY, ("words", "digits"))
-    assert 40 < len(both.names) <= 60 and both.sizes.min() >= LEAST
+    assert 150 < len(both.names) <= 225 and both.sizes.min() >= LEAST
     three = strata_of(MANY, ("words", "category"))
-    assert 40 < len(three.names) <= 60 and three.sizes.min() >= LEAST
+    assert 80 < len(three.names) <= 90 and three.sizes.min() >= LEAST
     assert all(name.startswith("category ") and ", words " in name for name in three.names)
     for stratum in range(len(three.names)):
         assert len(np.unique(MANY["category"][three.of == stratum])) == 1

@@ -405,7 +405,7 @@ def enrichment(
         sets: int [neurons, k], rows of `applies`, -1 behind the end of a smaller set.
         applies: bool [sentences, descriptors]; or integers: 1 Yes, 0 No, -1 no answer.
         covariates: by name, numbers or texts, [sentences]; several part sentences together.
-        parts: strata of each number, at most; none has fewer than 30 sentences.
+        parts: strata of each number, at most; none has fewer than 8 sentences.
 
     Returns:
         `p` and `q`, float64 [neurons, descriptors]; NaN for a neuron without a set.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-LEAST = 30  # sentences of a stratum: in smaller ones hardly any draw differs from another
+LEAST = 8  # sentences of a stratum: with 30 two covariates are matched too coarsely
 
 
 @dataclass(frozen=True)
