@@ -73,7 +73,7 @@ def corpus_of(tmp_path, sentences):
 def test_a_corpus_too_small_for_the_sets_of_the_run_is_refused_before_models_see_it(tmp_path):
     small, large = corpus_of(tmp_path, 300), 500
     check_corpus(small)  # no run makes sets of it
-    check_start(params(), ["corpus", "exemplars"], replay=False)
+    check_start(params(exemplars={"top_percent": 2.0}), ["corpus", "exemplars"], replay=False)
     with pytest.raises(InputError, match="2% of 150 sentences is 3, but an exemplar set needs 5"):
         check_corpus(small)
     check_corpus(corpus_of(tmp_path, large))
