@@ -195,7 +195,7 @@ def top_k(
     activations: Activations | np.ndarray,
     k: int | None = None,
     *,
-    top_percent: float = 10.0,
+    top_percent: float = 6.0,
     min_size: int = 5,
     largest: bool = True,
 ) -> np.ndarray:
