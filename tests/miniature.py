@@ -23,6 +23,7 @@ PARAMS = {
     "exemplars.top_percent": 10.0,
     "untrained.enabled": False,  # loads and runs the model once more: tests/test_untrained.py
     "graphs.neurons": 0,  # likewise: tests/test_graphs.py
+    "label.rule": "composition",  # so few sentences have hardly a label by enrichment
     "label.compose": 2,
     "evaluate.permutations": 5,
 }

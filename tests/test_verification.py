@@ -253,7 +253,9 @@ def answer_otherwise(task, also):
     with closing(sqlite3.connect(DATABASE)) as base:
         origins = dict(base.execute("SELECT key, value FROM Cache WHERE key LIKE 'origin:%'"))
         ours = {
-            k.removeprefix("origin:") for k, v in origins.items() if json.loads(v)["task"] == task
+            key.removeprefix("origin:")
+            for key, value in origins.items()
+            if json.loads(value)["task"] == task and "descry-embedded" in value  # not the judge's
         }
         rows = base.execute("SELECT key, value FROM Cache WHERE key LIKE 'answer:%' ORDER BY key")
         key, record = next(
