@@ -312,7 +312,7 @@ def _answered(stage, params, annotator, replay, **output):
 
 def run_label(**changes):
     section = {"rule": "composition", "frequency": "occurrences", "threshold": 0.35, "fdr": 0.05}
-    section |= {"strata": ["words"], "strata_parts": 30}
+    section |= {"strata": ["words"], "strata_parts": 1}  # so few sentences
     section |= {"top_k": None, "broad": 0.8, "compose": 2, "beam": 3, "penalty": 0.95} | changes
     inputs = {"corpus": CORPUS, "exemplars": EXEMPLARS, "annotations": ANNOTATIONS}
     outputs = {"labels": LABELS, "composed": COMPOSED, "neurons": NEURONS}

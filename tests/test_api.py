@@ -226,7 +226,7 @@ def test_labels_are_those_of_planted_neurons(study, tmp_path, monkeypatch, end, 
     told = {"rule": rule, "frequency": frequency, "threshold": 0.35, "fdr": 0.05, "top_k": 2}
     planted.run_label(**told)
     told |= {"broad": 0.8, "compose": 2, "beam": 3, "penalty": 0.95}
-    told |= {"strata": ["words"], "strata_parts": 30}
+    told |= {"strata": ["words"], "strata_parts": 1}
     b = read_annotations(planted.ANNOTATIONS)
     labels = check_labels(planted.RESULTS, b.answer, b.descriptors, told, end)
     if end == "highest":

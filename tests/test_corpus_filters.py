@@ -289,7 +289,7 @@ def written(tmp_path, reviews, **changed):
     """What stage corpus makes of reviews in a file: the counts, and the Parquet file."""
     file, output = tmp_path / "Toys.jsonl", tmp_path / "corpus.parquet"
     file.write_text("".join(json.dumps({"text": one.text}) + "\n" for one in reviews))
-    section = {"text_fields": ["text"], "max_invalid": 0.0} | SETTINGS | changed
+    section = {"text_fields": ["text"], "columns": None, "max_invalid": 0.0} | SETTINGS | changed
     return built(section, file, output), pq.ParquetFile(output)
 
 
@@ -354,7 +354,7 @@ def test_no_review_left_says_what_the_limits_count(tmp_path):
 
 def test_the_summary_names_the_fields_that_texts_came_from_and_values_that_are_none(tmp_path):
     file, section = tmp_path / "Toys.jsonl", {"text_fields": ["reviewText", "text"]}
-    section |= {"max_invalid": 0.0} | SETTINGS
+    section |= {"columns": None, "max_invalid": 0.0} | SETTINGS
     records = [{"text": one.text, "overall": "many"} for one in plain_reviews(4)]
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
     counts = built(section, file, tmp_path / "o")

@@ -74,6 +74,7 @@ class Study:
         self.set("describe", annotators=[MODEL], example=EXAMPLE, max_failures=1.0)
         self.set("annotate", annotator=MODEL, max_failures=1.0)
         self.set("score", annotator=None)
+        self.set("judge", annotator=None)
         self.corpus(TEXTS)
         self.descriptors(NAMES)
 

@@ -379,6 +379,7 @@ class Study:
         chunk = Layout(*self.data.shape, dtype, BLOCK).chunk
         with writing_hdf5(self.matrix, self.made(**changes)) as file:
             file.create_dataset("activations", data=self.data.astype(dtype), chunks=chunk)
+            file.create_dataset("tokens", data=np.ones(SENTENCES, dtype=np.int32))
 
     def write_state(self, keep=40):
         flat = self.data.reshape(SENTENCES, -1)
@@ -386,7 +387,7 @@ class Study:
         running.lay_out(flat[:BLOCK])
         for start in range(0, SENTENCES, BLOCK):
             rows = np.arange(start, min(start + BLOCK, SENTENCES), dtype=np.int32)
-            running.add(flat[rows], rows, self.halves[rows], np.zeros(len(rows), dtype=np.int32))
+            running.add(flat[rows], rows, self.halves[rows], np.ones(len(rows), dtype=np.int32))
         with writing_hdf5(self.state, self.made(keep=keep)) as file:
             for name, values in running.state().items():
                 file.create_dataset(name, data=values)
@@ -457,7 +458,7 @@ def test_sets_of_both_ends_in_every_split_are_those_of_a_stable_sort(study):
         rows, values = expected(study, "all", LOWEST, BOTTOM, min_size=1)
         np.testing.assert_array_equal(file["bottom/row"][:], rows)
         np.testing.assert_array_equal(file["bottom/activation"][:], values)
-        assert set(file) == {*SPLITS, "lowest", "bottom", "distribution", "layer"}
+        assert set(file) == {*SPLITS, "lowest", "bottom", "distribution", "layer", "tokens"}
         assert set(file["lowest"]) == set(SPLITS)
         assert hdf5_provenance(file)["stage"] == "exemplars"
 

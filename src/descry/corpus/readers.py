@@ -26,7 +26,7 @@ class Review:
     time: int | None
     source: str
     line: int
-    columns: dict[str, str | None] = field(default_factory=dict)
+    columns: dict[str, str | None] = field(default_factory=dict, hash=False)
 
 
 def read_reviews(

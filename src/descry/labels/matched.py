@@ -101,8 +101,11 @@ def matched_p(
     flat = p.ravel()
     for pairs, chance in _chances(drawn, marked, whole, far):
         own = total.ravel()[pairs]
-        reached = np.arange(len(chance))[:, None] >= own
-        tail = np.sum(chance, axis=0, where=reached)  # of positive parts: small ones keep digits
+        number = np.arange(len(chance))[:, None]
+        reached = (number >= own) & (number <= far.ravel()[pairs])
+        # Of positive parts: small ones keep digits. Added in order, so that no last digit depends
+        # on which pairs are worked on together.
+        tail = np.cumsum(np.where(reached, chance, 0.0), axis=0)[-1]
         flat[pairs] = np.minimum(tail - chance[own, np.arange(len(own))] / 2, 1.0)
     p[drawn.sum(axis=1) == 0] = np.nan
     return p
@@ -222,7 +225,9 @@ def _hypergeometric(
     possible = np.minimum.reduce(np.broadcast_arrays(*parts)) >= 0
     a, b, c = (np.maximum(part, 0) for part in parts)
     whole_of = log[k] + log[of - k] + log[n] + log[of - n] - log[of]
-    return np.where(possible, np.exp(whole_of - log[x] - log[a] - log[b] - log[c]), 0.0)
+    chance = np.where(possible, np.exp(whole_of - log[x] - log[a] - log[b] - log[c]), 0.0)
+    chance[0, (n == 0) | (k == 0)] = 1.0  # to the last digit, as if there were no stratum
+    return chance
 
 
 @lru_cache(maxsize=2)

@@ -8,13 +8,16 @@ of each path predicts the sum of the weights of all paths that are found at a to
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from descry.n2g.batching import Prompt
 from descry.n2g.paths import IGNORE, TURN
 from descry.n2g.trie import ROOT, Keys, Trie, make_trie
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 Offsets = tuple[int, ...]  # places of a context's tokens, ascending, from the activating one's
 Table = tuple[np.ndarray, np.ndarray]  # ascending codes of contexts, and a value of each
@@ -65,7 +68,7 @@ def tokens_of(code: int, offsets: Offsets) -> Prompt:
 
 def design(
     prompts: Sequence[Prompt], some: Iterable[Offsets], *, least: int
-) -> tuple[csr_array, dict[Offsets, np.ndarray]]:
+) -> "tuple[csr_array, dict[Offsets, np.ndarray]]":
     """Which contexts stand at each token of texts.
 
     Args:
@@ -87,6 +90,8 @@ def design(
     ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
     chosen = places[there]
     ones = np.ones(len(chosen), dtype=np.float32)
+    from scipy.sparse import csr_array
+
     return csr_array((ones, chosen, ends), shape=(len(places), first)), every
 
 

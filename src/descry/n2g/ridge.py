@@ -5,8 +5,12 @@ diagonal as preconditioner. The number of steps is fixed: no neuron changes more
 weights than the last digits.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from scipy.sparse import csr_array
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 STEPS = 15  # of the solver: after 10 the mean correlation was .759, after 20 and 35 .762
 FOLDS = 5  # parts of the texts, each predicted from the others to choose a cut
@@ -14,7 +18,7 @@ _SEEN = 2  # times that a context has to be seen in a neuron's texts
 
 
 def ridge(
-    design: csr_array,
+    design: "csr_array",
     values: np.ndarray,
     used: np.ndarray,
     penalties: np.ndarray,
@@ -59,7 +63,11 @@ def _over(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def crossed(
-    design: csr_array, values: np.ndarray, used: np.ndarray, penalties: np.ndarray, part: np.ndarray
+    design: "csr_array",
+    values: np.ndarray,
+    used: np.ndarray,
+    penalties: np.ndarray,
+    part: np.ndarray,
 ) -> np.ndarray:
     """What is predicted at each token from the other parts of the texts: float32 [tokens, neurons].
 

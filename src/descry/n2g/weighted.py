@@ -9,10 +9,9 @@ before: activating tokens, and the tokens around them that matter.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from descry.n2g.batching import Prompt
 from descry.n2g.contexts import PENALTIES, Offsets, design, kinds, path_of, weighted_trie
@@ -20,6 +19,9 @@ from descry.n2g.graph import Graph, drawn_trie
 from descry.n2g.paths import TURN, Path, Step, side
 from descry.n2g.ridge import FOLDS, best_cut, crossed, ridge
 from descry.n2g.trie import Keys
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _DIGITS = 4  # of a weight, in shares of the highest activation
 _LEAST = 2  # times that a context has to be seen
@@ -107,7 +109,7 @@ class _Leading(NamedTuple):
     """The tokens at which most is predicted of a neuron."""
 
     prompts: Sequence[Prompt]
-    contexts: csr_array
+    contexts: "csr_array"
     described: Sequence[tuple[Offsets, int]]
     weights: np.ndarray
 
