@@ -69,6 +69,6 @@ def test_links_and_pictures_are_there():
 def test_what_the_readme_says_of_the_results_is_there(built):
     table = README.partition("| file in results/ |")[2].partition("\n\n")[0]
     names = re.findall(r"^\| ([a-z_]+\.[a-z0-9]+)", table, re.MULTILINE)
-    assert len(names) == 16
+    assert len(names) == 17
     for name in names:
         assert (built.path / "results" / name).is_file(), name

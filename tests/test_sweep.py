@@ -38,10 +38,10 @@ def test_every_size_and_cut_has_a_row_for_each_score(params):
     assert all(row["cluster_threshold"] is None for row in found)
 
 
-def test_a_higher_rate_gives_more_neurons_a_label(params):
+def test_a_higher_threshold_gives_fewer_neurons_a_label(params):
     shares = [row["labelled"] for row in rows(params, [20.0], [0.1, 0.5, 0.9])[:3]]
-    assert shares == sorted(shares)
-    assert shares[0] < shares[-1]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
 
 
 def test_the_results_are_left_as_they_are(params):

@@ -95,4 +95,5 @@ def _reduced(frequencies: Any) -> np.ndarray:
     dimension = min(DIMENSION, *(size - 1 for size in frequencies.shape))
     if dimension < 1:
         return np.zeros((frequencies.shape[0], 1))
-    return np.asarray(TruncatedSVD(dimension, random_state=0).fit_transform(frequencies))
+    with np.errstate(invalid="ignore"):  # texts without variance: it divides 0 by 0, for a share
+        return np.asarray(TruncatedSVD(dimension, random_state=0).fit_transform(frequencies))
