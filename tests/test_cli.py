@@ -215,7 +215,8 @@ def test_replay_of_what_was_never_asked(built, tmp_path):
 
 @pytest.mark.slow
 def test_a_annotator_asked_by_an_unknown_neuron(built, tmp_path):
-    changed = section("judge", annotator=SAMPLE["annotate"]["annotator"], neurons=["L9:0"])
+    annotator = SAMPLE["annotate"]["annotator"]
+    changed = section("judge", annotator=annotator, scope="exemplars", neurons=["L9:0"])
     judge = {"name": "judge", "of": "judgements"}
     done = annotate(built.path / "results", "x.h5", changed, **judge, folder=tmp_path)
     refused(done, "L9:0", "L5:383")

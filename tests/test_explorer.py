@@ -303,7 +303,7 @@ def test_the_overview_begins_with_what_other_data_bears_out(browser, tmp_path):
             "false_labels": {"labels": 7, "random_sets": None, "random_weights": 3},
         }
         metrics["shared_errors"] = {
-            "gold": dict.fromkeys(["descriptors", "labeller", "truth", "both"], 4)
+            "gold": dict.fromkeys(["descriptors", "annotator", "truth", "both"], 4)
             | dict.fromkeys(["errs_by_lot", "errs_by_lot_low", "errs_by_lot_high"], 1)
         }
         metrics["annotator"] |= {"shares_target": "same weights"}

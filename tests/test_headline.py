@@ -1,4 +1,4 @@
-"""Labels that other data bears out, and labels that are owed to errors of labeller and target."""
+"""Labels that other data bears out, and labels that are owed to errors of annotator and target."""
 
 from itertools import permutations
 
@@ -174,7 +174,7 @@ def test_labels_made_anew_are_those_of_stage_label(run):
     assert (found == labels.splits["all"].assigned.reshape(found.shape)).all()
 
 
-def test_a_labeller_that_errs_by_lot_has_fewer_labels_than_one_that_errs_as_the_neurons_do(run):
+def test_a_annotator_that_errs_by_lot_has_fewer_labels_than_one_that_errs_as_the_neurons_do(run):
     rng, sentences = np.random.default_rng(0), 600
     b = read_annotations(ANNOTATIONS)
     truth = (rng.random((sentences, 3)) < 0.2).astype(np.int8)
@@ -186,12 +186,12 @@ def test_a_labeller_that_errs_by_lot_has_fewer_labels_than_one_that_errs_as_the_
     whole = Strata(np.zeros(sentences, dtype=np.int32), ("all",))
     by = labelling(b, asked=every, sampled=every, strata=whole)
     found = shared_errors(by, sets, said, truth)
-    assert 24 <= found["labeller"] <= 26
+    assert 24 <= found["annotator"] <= 26
     assert found["errs_by_lot_high"] <= 3
     assert found["errs_by_lot_low"] <= found["errs_by_lot"] <= found["errs_by_lot_high"]
     assert found["truth"] <= 3
     alike = shared_errors(by, sets, truth, truth)
-    assert alike["labeller"] == alike["truth"] == alike["both"] == alike["errs_by_lot"]
+    assert alike["annotator"] == alike["truth"] == alike["both"] == alike["errs_by_lot"]
 
 
 def test_errors_by_lot_do_not_depend_on_the_number_of_threads(run, monkeypatch):
@@ -206,7 +206,7 @@ def test_errors_by_lot_do_not_depend_on_the_number_of_threads(run, monkeypatch):
     assert found[0] == found[1]
 
 
-def test_a_run_says_that_labeller_and_target_share_a_model(run):
+def test_a_run_says_that_annotator_and_target_share_a_model(run):
     assert planted.run_evaluate()["annotator"]["shares_target"] is None
     with h5py.File(ACTIVATIONS) as file:
         target = hdf5_provenance(file)["params"]["target"]
@@ -217,4 +217,4 @@ def test_a_run_says_that_labeller_and_target_share_a_model(run):
     planted.run_label()
     found = planted.run_evaluate()
     assert found["annotator"]["shares_target"] == "both are toy/bert @ abc123"
-    assert any("labeller and target share a model" in words for words in found["warnings"])
+    assert any("annotator and target share a model" in words for words in found["warnings"])

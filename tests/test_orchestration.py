@@ -184,7 +184,7 @@ def test_metrics_and_plots_can_be_compared(second):
     said = second.sh("dvc metrics diff --all v1")
     assert "halves_jaccard_corrected" in said
     assert {line.split()[0] for line in said.splitlines()[1:]} == {"results/summary.yaml"}
-    assert len(said.splitlines()) <= 11
+    assert len(said.splitlines()) <= 19
     second.sh("dvc plots diff -o plots v1")
 
 

@@ -112,7 +112,9 @@ def _believed(run: Run, labels: int, chance: JSON) -> Table:
     for truth, owed in metrics.get("shared_errors", {}).items():
         by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
         lot = fixed(owed["errs_by_lot"], 1)
-        table.add_row(by, f"{owed['labeller']:,}", "", lot, "an annotator as good that errs by lot")
+        table.add_row(
+            by, f"{owed['annotator']:,}", "", lot, "an annotator as good that errs by lot"
+        )
     for against, score, words in _SCORES:
         one = metrics.get(against, {}).get(score, {})
         add(words, one, "null", f"{one.get('defined', 0):,} neurons")

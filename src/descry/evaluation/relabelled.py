@@ -1,8 +1,8 @@
 """Labels of the whole corpus by other answers or other exemplars, with a run's own rule and strata.
 
-What they cost where labeller and target share a model: a labeller that errs as the neurons do
+What they cost where annotator and target share a model: an annotator that errs as the neurons do
 agrees with them where both are wrong. Beside its labels stand those of the truth, and those of a
-labeller that is as often right, but errs by lot.
+annotator that is as often right, but errs by lot.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from descry.labels.matched import matched_enrichment
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
 
-DRAWS = 20  # of a labeller that errs by lot
+DRAWS = 20  # of an annotator that errs by lot
 _SEED = 0
 
 
@@ -83,11 +83,11 @@ class Labelling:
 def shared_errors(
     labelling: Labelling, exemplars: np.ndarray, said: np.ndarray, truth: np.ndarray
 ) -> Row:
-    """What labels owe to errors that the labeller shares with the neurons.
+    """What labels owe to errors that the annotator shares with the neurons.
 
-    Numbers of labels over the same sentences and descriptors: by the labeller, by the truth, by
-    both, and by a labeller that says Yes as often where that is true, and as often where it is not,
-    descriptor by descriptor, but otherwise by lot: mean, lowest and highest of `DRAWS` draws.
+    Numbers of labels over the same sentences and descriptors: by the annotator, by the truth, by
+    both, and by an annotator that says Yes as often where that is true, and as often where it is
+    not, descriptor by descriptor, but otherwise by lot: mean, lowest and highest of `DRAWS` draws.
 
     Args:
         exemplars: int [neurons, size], rows of `said`, -1 behind the end of a smaller set.
@@ -96,7 +96,7 @@ def shared_errors(
     known = (truth >= 0).any(axis=0)
     said, truth = said[:, known], truth[:, known]
     judged = (truth >= 0) & (said >= 0)
-    by_labeller, by_truth = (
+    by_annotator, by_truth = (
         labelling.labels(exemplars, np.where(judged, answers, -1)) for answers in (said, truth)
     )
     true, yes = judged & (truth == 1), judged & (said == 1)
@@ -113,9 +113,9 @@ def shared_errors(
     drawn = list(map_ahead(draw, range(DRAWS), cores()))
     return {
         "descriptors": truth.shape[1],
-        "labeller": int(by_labeller.sum()),
+        "annotator": int(by_annotator.sum()),
         "truth": int(by_truth.sum()),
-        "both": int((by_labeller & by_truth).sum()),
+        "both": int((by_annotator & by_truth).sum()),
         "errs_by_lot": float(np.mean(drawn)),
         "errs_by_lot_low": min(drawn),
         "errs_by_lot_high": max(drawn),

@@ -115,7 +115,7 @@ def evaluate_labels(
     lowest activations likewise (`lowest_halves` and so on). Each score stands beside its nulls.
     `scored` has a row a label: how well it predicts its neuron over all sentences of the half that
     did not choose it; `alignment` the means of that. `followed` has a row a neuron and covariate,
-    of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has about ten
+    of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has the
     numbers, to compare runs by.
     """
     sentences = read_table(corpus, "corpus")
@@ -185,7 +185,7 @@ def evaluate_labels(
     inputs += [labels, composed] if gold is None else [labels, composed, gold]
     made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
     shared = _shared(activations, every)
-    warned = [f"labeller and target share a model: {shared}: {ALIKE}"] if shared else []
+    warned = [f"annotator and target share a model: {shared}: {ALIKE}"] if shared else []
     if judge and (by_judge := _shared(activations, judge)):
         warned.append(f"judge and target share a model: {by_judge}: it bears out what it shares")
     warnings += warned
@@ -336,7 +336,7 @@ def _composed(formulas: pa.Table) -> Row:
 
 
 def _shared(activations: Path, b: Annotations) -> str | None:
-    """What target and labeller share, in words."""
+    """What target and annotator share, in words."""
     with reading_hdf5(activations, "activations") as file:
         made = hdf5_provenance(file)
     return kinship(made["params"]["target"] | made, b.made["params"].get("annotator") or {})

@@ -1,6 +1,6 @@
 """An annotator that shares no weights with the target: it has no model at all.
 
-Where labeller and target are one model, their errors go together, and a label may be the model's
+Where annotator and target are one model, their errors go together, and a label may be the model's
 agreement with itself. This one answers p2 by the words of a descriptor's phrases (matching.py). It
 is less often right than the embedded annotator (docs/benchmarks.md), but right and wrong for other
 reasons: as `judge.annotator` it says which labels hold for an annotator that the target has no part

@@ -281,7 +281,7 @@
     const rows = Object.entries(found).map(([truth, n]) => [
       TRUTH[truth],
       n.descriptors,
-      n.labeller,
+      n.annotator,
       n.truth,
       n.both,
       `${descry.number(n.errs_by_lot, 1)} (${n.errs_by_lot_low} to ${n.errs_by_lot_high})`,
