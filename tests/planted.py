@@ -211,6 +211,7 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
     params = {"target": {"model": "toy/bert", "revision": "abc123"}, "dtype": "float32"}
     made = provenance("activations", params | {"block": 16}, [CORPUS], ["h5py", "numpy"])
     made |= {"weights": "0" * 64, "site": "ffn_output", "position": "cls", "layers": list(layers)}
+    made |= {"sinks": 0}
     made |= {"tokenizer": "1" * 64, "max_tokens": 8}
     with writing_hdf5(path, made) as file:
         file.create_dataset("id", data=np.array(table["id"].to_pylist(), dtype="S16"))

@@ -257,7 +257,7 @@ def plain(folder):
 
 
 def load(folder, **changes):
-    told = {"site": FFN_OUTPUT, "position": "mean", "layers": None}
+    told = {"site": FFN_OUTPUT, "position": "mean", "layers": None, "sinks": 0}
     told |= {"dtype": "float32", "device": "cpu", "max_tokens": tiny.LIMIT}
     return HookedModel(Checkpoint(str(folder), contents_sha256(folder)), **told | changes)
 
@@ -324,6 +324,23 @@ def test_what_stands_in_the_padding_changes_nothing(target, name):
 def test_a_target_is_at_the_position_it_was_made_for(folder, plain, name, position):
     model = load(folder(name), position=position)
     assert_close(computed(model), at(position, plain(name, FFN_OUTPUT)))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_where_a_token_sees_only_those_before_it_the_first_is_left_out(folder, name):
+    decoder = name in (*tiny.CAUSAL, "opt", "codegen", "gptj", "gpt_neo", "phi")
+    assert load(folder(name), sinks=None).sinks == int(decoder)
+
+
+@pytest.mark.parametrize("position", ["mean", "max"])
+@pytest.mark.parametrize("sinks", [1, 3])
+def test_mean_and_max_go_over_the_tokens_behind_the_sinks(folder, position, sinks):
+    every = load(folder("gpt2"), position="tokens")
+    tokens = [every.activations([ids]) for ids in every.tokenize(TEXTS)]
+    # A text that has no others keeps them.
+    own = [values[sinks:] if len(values) > sinks else values for values in tokens]
+    wanted = np.stack([getattr(values, position)(axis=0) for values in own])
+    assert_close(computed(load(folder("gpt2"), position=position, sinks=sinks)), wanted)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

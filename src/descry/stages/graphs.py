@@ -18,7 +18,7 @@ from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
-from descry.models.checkpoints import Checkpoint
+from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.hooked_model import HookedModel
 from descry.models.neurons import Neurons, choose
 from descry.models.spec import Model, NeuronNames, Site
@@ -37,7 +37,7 @@ if TYPE_CHECKING:  # not its code: an edit of that stage is none of this one
     from descry.stages.activations import Activations
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
-_TARGET = {"site", "layers", "dtype", "device", "max_tokens"}
+_TARGET = {"site", "layers", "dtype", "device", "max_tokens", "sinks"}
 TEXTS = "row"  # dataset: rows of the sentences that excite each neuron most
 Progress = Callable[[str, int, int], None]
 Group = dict[int, Place]  # neurons that are worked on together, by their place among the chosen
@@ -130,6 +130,7 @@ def graph_neurons(
     recorded = {"graphs": params.model_dump(), "activations": extraction.model_dump()}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
+        **quantized(checkpoint),
         "substitutes": _weights(params.used_augment),
         "tokenizer": target.tokenizer_sha256,
         "site": site,

@@ -12,7 +12,7 @@ from descry.annotators.openai_server.annotator import reported_model
 from descry.errors import InputError
 from descry.io.atomic import write_text
 from descry.io.hashing import canonical
-from descry.models.checkpoints import contents_sha256
+from descry.models.checkpoints import contents_sha256, is_local
 from descry.workflow.params import load
 
 _UNPINNED = re.compile(
@@ -23,8 +23,8 @@ _UNPINNED = re.compile(
 def pin_models(path: Path) -> dict[str, str]:
     """Write the present revision of every unpinned model into a params file; keep its comments.
 
-    That is the commit of a hub model, the hash of a local folder's contents, or the model name that
-    a server reports.
+    That is the commit of a hub model, the hash of a local folder's contents or of a GGUF file, or
+    the model name that a server reports.
 
     Returns:
         {model: revision} of those written.
@@ -85,8 +85,8 @@ def _unpinned(value: Any) -> Iterator[dict[str, Any]]:
 def _revision(spec: dict[str, Any]) -> str:
     if spec.get("kind") == "openai":
         return reported_model(spec)
-    folder = Path(spec["model"])
-    return contents_sha256(folder) if folder.is_dir() else _commit(spec["model"])
+    place = Path(spec["model"])
+    return contents_sha256(place) if is_local(place) else _commit(spec["model"])
 
 
 def _commit(model: str) -> str:

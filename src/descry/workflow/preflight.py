@@ -99,8 +99,8 @@ def _check_model(key: str, spec: dict[str, Any]) -> None:
     model, revision = spec["model"], spec["revision"]
     if revision == "unpinned":
         raise InputError(f"params.yaml: {key}: {model} is unpinned: run `descry pin`")
-    if len(revision) == 64 and spec.get("kind") != "openai" and not Path(model).is_dir():
-        raise InputError(f"params.yaml: {key}.model: {model}: no such folder")
+    if len(revision) == 64 and spec.get("kind") != "openai" and not Path(model).exists():
+        raise InputError(f"params.yaml: {key}.model: {model}: no such folder or file")
     variable = spec.get("api_key_env")
     if variable and not os.environ.get(variable, "").strip():
         raise InputError(

@@ -59,6 +59,7 @@ class EmbeddedAnnotator:
     frame: Frame = NO_FRAME
     server = None
     price = None
+    quantization = None  # its library reads no such weights
     packages = ("keybert", "numpy", "scikit-learn", "sentence-transformers", "torch")
 
     def answer(

@@ -19,6 +19,7 @@ from descry.io.hashing import JSON, canonical
 from descry.models.batching import in_parallel, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
 from descry.models.devices import pick_device
+from descry.models.gguf import SUFFIX as GGUF
 
 
 class GenerativeAnnotator:
@@ -62,7 +63,14 @@ class GenerativeAnnotator:
         if self.thinking:
             how |= {"thinking": self.thinking}
         name, revision = self.checkpoint.name, self.checkpoint.revision
-        return Identity(f"{name} ({self.dtype})", name, revision, self.dtype, canonical(how))
+        weights = ", dequantised" if name.endswith(GGUF) else ""
+        shown = f"{name} ({self.dtype}{weights})"
+        return Identity(shown, name, revision, self.dtype, canonical(how))
+
+    @property
+    def quantization(self) -> str | None:
+        """The format that its weights were quantised to, in a GGUF file."""
+        return self.checkpoint.quantization
 
     @property
     def _budget(self) -> int:

@@ -38,6 +38,7 @@ class HumanAnnotator:
     frame: Frame = NO_FRAME
     server = None
     price = None
+    quantization = None
     packages = ()
 
     def answer(

@@ -53,6 +53,7 @@ class EndpointAnnotator:
     """Answers in words, and p2 by log-probabilities where the server gives them."""
 
     frame: Frame = NO_FRAME
+    quantization = None
     packages = ("openai",)
 
     def __init__(

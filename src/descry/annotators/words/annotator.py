@@ -40,6 +40,7 @@ class WordsAnnotator:
     frame: Frame = NO_FRAME
     server = None
     price = None
+    quantization = None
     packages = ("numpy", "scikit-learn", "scipy")
 
     def answer(

@@ -176,7 +176,8 @@ class Audit:
     """The evidence for a neuron's labels.
 
     Attributes:
-        target: the model, its revision, weights (sha256), site and position.
+        target: the model, its revision, weights (sha256), their quantization where they have one,
+            site, position, and how many first tokens are left out.
         spread: mean, deviation and so on of the neuron's activations.
         strongest: where there is no label, what came nearest to one, by end.
         explained: descriptors that are significant among all sentences but not within strata, by

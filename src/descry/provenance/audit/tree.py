@@ -33,9 +33,12 @@ FEW = 4  # files of a stage that are listed one by one
 def tree(audit: Audit) -> Node:
     """The evidence for a neuron's labels."""
     target = audit.target
+    quantized = f", quantised as {target['quantization']}" if "quantization" in target else ""
+    left_out = " without its first tokens" if target.get("sinks") else ""
     top = Node(
         f"{audit.neuron} of {target['model']} @ {target['revision']}"
-        f" (weights sha256 {target['weights']}), {target['site']} at {target['position']}"
+        f" (weights sha256 {target['weights']}{quantized}), {target['site']} at"
+        f" {target['position']}{left_out}"
     )
     top.add(f"activations of {audit.sentences} sentences: {spread(audit.spread)}")
     for label in audit.labels:

@@ -308,7 +308,8 @@ class Description:
         params = made["params"]  # of a stage's section, or of several by their names
         target = params.get("target") or params["activations"]["target"]
         name = _local("model", target["model"])
-        known = {k: made[k] for k in ("weights", "tokenizer", "site", "position") if k in made}
+        told = ("weights", "quantization", "tokenizer", "site", "position", "sinks")
+        known = {k: made[k] for k in told if k in made}
         about = "The model whose neurons are explained; the hash of its weights is a sha256."
         return [
             self.crate.get(name)

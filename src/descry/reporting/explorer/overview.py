@@ -28,6 +28,7 @@ def target(made: JSON, width: int) -> JSON:
     params = made["params"]
     value = {name: params["target"][name] for name in ("model", "revision")}
     value |= {name: made[name] for name in ("weights", "site", "position", "layers", "tokenizer")}
+    value |= {"quantization": made.get("quantization"), "sinks": made["sinks"]}
     return value | {"width": width, "dtype": params["dtype"]}
 
 

@@ -419,7 +419,7 @@
         ],
         [
           "Target",
-          `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}, ${target.dtype}`,
+          `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}${target.sinks ? ` without the first ${descry.some(target.sinks, "token")}` : ""}, ${target.dtype}`,
         ],
         [
           "Sentences cut",
@@ -434,6 +434,10 @@
             : null,
         ],
         ["Weights (sha256)", h("code", { class: "hash" }, target.weights)],
+        [
+          "Weights were",
+          target.quantization ? `quantised as ${target.quantization}, and are computed back` : null,
+        ],
         ["Raw descriptors by", run.describers.map((one) => one.name).join("; ")],
         [
           "Annotator",
