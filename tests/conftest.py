@@ -40,6 +40,7 @@ os.environ |= {
     "HOME": HOME.name,
     "XDG_CACHE_HOME": f"{HOME.name}/cache",
     "XDG_CONFIG_HOME": f"{HOME.name}/config",
+    "DESCRY_CONVERTED": f"{HOME.name}/converted",
     "DVC_SITE_CACHE_DIR": f"{HOME.name}/dvc",
     "DVC_NO_ANALYTICS": "1",
     "GIT_CONFIG_GLOBAL": f"{HOME.name}/gitconfig",

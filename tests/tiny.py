@@ -1,7 +1,10 @@
 """Tiny random models of real architectures, with tokenizers of their own, for tests to run."""
 
+import json
 from pathlib import Path
 
+import gguf
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import (
@@ -19,6 +22,7 @@ from transformers import (
     AutoModelForMaskedLM,
     AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
+    AutoTokenizer,
     BartConfig,
     BertConfig,
     BigBirdConfig,
@@ -338,3 +342,62 @@ def _wrapped(tokenizer: Tokenizer, **more: str) -> PreTrainedTokenizerFast:
         model_max_length=LIMIT,
         **named | more,
     )
+
+
+def make_gguf(folder: Path, file: Path, *, split: str = "gpt-2", quantized: bool = False) -> Path:
+    """Write the llama of a folder as llama.cpp's scripts would: in float32, or in Q8_0.
+
+    Args:
+        split: how its tokenizer says that it splits texts.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    config = model.config
+    writer = gguf.GGUFWriter(file, "llama")
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_vocab_size(config.vocab_size)
+    told = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre(split)
+    writer.add_token_list(tokens)
+    control, normal = gguf.TokenType.CONTROL, gguf.TokenType.NORMAL
+    writer.add_token_types([control if token in SPECIAL else normal for token in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in told["merges"]])
+    for add, token in {
+        writer.add_bos_token_id: "<s>",
+        writer.add_eos_token_id: "</s>",
+        writer.add_unk_token_id: "<unk>",
+        writer.add_pad_token_id: "<pad>",
+    }.items():
+        add(SPECIAL.index(token))
+    writer.add_add_bos_token(True)
+    if tokenizer.chat_template:
+        writer.add_chat_template(tokenizer.chat_template)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    for name, values in model.state_dict().items():
+        array = values.float().numpy()
+        heads = {"q_proj": config.num_attention_heads, "k_proj": config.num_key_value_heads}
+        for part, number in heads.items():
+            if part in name:  # llama.cpp turns neighbours, transformers halves
+                halves = array.reshape(number, 2, -1, array.shape[-1])
+                array = halves.swapaxes(1, 2).reshape(array.shape)
+        kind = gguf.GGMLQuantizationType.Q8_0 if quantized and array.ndim > 1 else None
+        array = np.ascontiguousarray(array)
+        writer.add_tensor(
+            names.get_name(name, (".weight", ".bias")),
+            array if kind is None else gguf.quantize(array, kind),
+            raw_dtype=kind,
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
