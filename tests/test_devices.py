@@ -101,3 +101,18 @@ def test_a_lock_is_no_link_that_another_user_laid(gpus, tmp_path):
         with pytest.raises(OSError, match="symbolic link"):
             pick_device("auto")
     assert not (tmp_path / "theirs").exists()
+
+
+@pytest.mark.parametrize(
+    ("able", "device", "lacks"),
+    [
+        ({"architecture": "x86_64", "amx_bf16": True, "avx512_bf16": False}, "cpu", False),
+        ({"architecture": "x86_64", "amx_bf16": False, "avx512_bf16": True}, "cpu", False),
+        ({"architecture": "x86_64", "amx_bf16": False, "avx512_bf16": False}, "cpu", True),
+        ({"architecture": "x86_64", "amx_bf16": False, "avx512_bf16": False}, "cuda", False),
+        ({"architecture": "aarch64"}, "cpu", False),
+    ],
+)
+def test_whether_bfloat16_pays_is_read_off_the_processor(monkeypatch, able, device, lacks):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert devices.lacks_bfloat16(device) == lacks

@@ -29,6 +29,16 @@ def pick_device(device: str) -> str:
     return device
 
 
+def lacks_bfloat16(device: str) -> bool:
+    """Whether the processor computes bfloat16 by way of float32, more slowly than that itself."""
+    import torch
+
+    able = getattr(torch.cpu, "get_capabilities", dict)()  # of a recent release
+    if device != "cpu" or able.get("architecture") != "x86_64":
+        return False
+    return not (able.get("amx_bf16") or able.get("avx512_bf16"))
+
+
 @cache  # all models of a process are on one GPU
 def _free_gpu() -> str:
     """The first GPU that no other of the user's processes has locked; locked until this one ends.

@@ -21,6 +21,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint, quantized
+from descry.models.devices import lacks_bfloat16
 from descry.models.hooked_model import HookedModel
 from descry.models.kinship import made_from
 from descry.models.spec import Model, Site
@@ -114,6 +115,8 @@ def extract_activations(
     if model.max_tokens < params.max_tokens:
         all_of_it = f"(all that the model takes, not {params.max_tokens})"
         counts["most tokens"] = f"{model.max_tokens} {all_of_it}"
+    if params.dtype == "bfloat16" and not parts and lacks_bfloat16(model.device):
+        counts["warnings"] = ["this processor has no bfloat16: activations.dtype float32 is faster"]
     tokens = token_rows(corpus, model, block) if params.position == "tokens" else None
     rows = len(tokens.datasets["token"]) if tokens else sentences
     sizes = np.diff([*range(0, rows, block), rows])
