@@ -4,6 +4,7 @@ import os
 import tempfile
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from descry.errors import InputError
 
@@ -33,7 +34,7 @@ def lacks_bfloat16(device: str) -> bool:
     """Whether the processor computes bfloat16 by way of float32, more slowly than that itself."""
     import torch
 
-    able = getattr(torch.cpu, "get_capabilities", dict)()  # of a recent release
+    able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of a recent release
     if device != "cpu" or able.get("architecture") != "x86_64":
         return False
     return not (able.get("amx_bf16") or able.get("avx512_bf16"))
