@@ -260,6 +260,7 @@ class Scripted:
     frame = ("", "")
     server = price = None
     packages = ()
+    quantization = None
 
     @property
     def identity(self):  # noqa: ANN201

@@ -64,7 +64,7 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 class Scripted:
     """Who answered: as a hash of the prompt has it."""
 
-    identity, frame, server, packages = WHO, NO_FRAME, None, ()
+    identity, frame, server, packages, quantization = WHO, NO_FRAME, None, (), None
 
 
 @app.command()

@@ -15,6 +15,7 @@ class Scripted:
     server = None
     price = None
     packages = ()
+    quantization = None
 
     def __init__(self, said=None, *, group=2, order=sorted, **other):
         """

@@ -119,6 +119,19 @@ def test_replicated_labels_of_a_half_have_a_small_p_in_the_other(run):
         hits.append(reached)
     assert found["value"] == pytest.approx(np.concatenate(hits).mean(), abs=1e-6)
     assert found["base"] < found["value"] / 2
+    # A layer's labels are tested like all.
+    layers = planted.read_json(planted.METRICS, "evaluate")["headline"]["layers"]
+    for place, layer in enumerate(labels.neurons.layers):
+        own = labels.splits["all"].assigned[place]
+        one = layers[str(layer)]
+        assert (one["labels"], one["labelled"]) == (own.sum(), own.any(axis=1).sum())
+        reached = [
+            labels.splits[other_half(half)].p[place][labels.splits[half].assigned[place]] < LEVEL
+            for half in HALVES
+        ]
+        share = np.concatenate(reached)
+        assert one["replicated"]["labels"] == len(share)
+        assert one["replicated"]["value"] == pytest.approx(share.mean(), abs=1e-6, nan_ok=True)
 
 
 def test_supported_labels_have_a_small_p_by_the_truths_own_answers(run):
@@ -142,7 +155,7 @@ def test_the_headline_is_the_first_of_the_metrics_and_has_both_ends(planted_ends
     monkeypatch.chdir(planted_ends)
     found = planted.read_json(planted.METRICS, "evaluate")
     assert list(found)[:2] == ["made", "headline"]
-    assert list(found["headline"]) == ["replicated", "supported", "false_labels"]
+    assert list(found["headline"]) == ["replicated", "supported", "false_labels", "layers"]
     assert found["lowest_headline"]["replicated"]["labels"] > 0
     words = first_words({HIGHEST: found["headline"], LOWEST: found["lowest_headline"]})
     assert [name.startswith("lowest: ") for name in words] == [False, False, True, True]

@@ -8,7 +8,7 @@ other neurons: with labels that say nothing of their neurons, the two are equal.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,18 @@ from descry.labels.results import Labels
 
 LEVEL = 0.05  # of p, below which a label is borne out
 ANNOTATOR = "annotator"
+
+
+class Tested(NamedTuple):
+    """Labels, and what the data that had no part in choosing them says.
+
+    Attributes:
+        assigned: bool [tests, neurons, descriptors].
+        p: float64 of the same shape; NaN where there is no test.
+    """
+
+    assigned: np.ndarray
+    p: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -101,21 +113,19 @@ def _clustered(away: np.ndarray, clusters: np.ndarray) -> float:
     return float((sums**2).sum()) / len(away) ** 2 * few
 
 
-def replicated(labels: Labels) -> Row:
-    """The labels of each half that the other half bears out: of both together, and of each."""
+def halves_tested(labels: Labels) -> Tested:
+    """The labels of each half, by the other half."""
     assigned, p = (
         np.stack([_flat(getattr(labels.splits[half], name)) for half in halves])
         for name, halves in (("assigned", HALVES), ("p", [other_half(half) for half in HALVES]))
     )
-    each = {
-        f"chosen by {half}": asdict(borne_out(assigned[[place]], p[[place]]))
-        for place, half in enumerate(HALVES)
-    }
-    return asdict(borne_out(assigned, p)) | each
+    return Tested(assigned, p)
 
 
-def supported(labels: Labels, labelling: Labelling, sets: np.ndarray, truth: np.ndarray) -> Row:
-    """The labels of the whole corpus that a truth bears out, of the descriptors that it knows.
+def truth_tested(
+    labels: Labels, labelling: Labelling, sets: np.ndarray, truth: np.ndarray
+) -> Tested:
+    """The labels of the whole corpus, by a truth about the descriptors that it knows.
 
     Args:
         labelling: of the sentences that the truth is about.
@@ -124,7 +134,22 @@ def supported(labels: Labels, labelling: Labelling, sets: np.ndarray, truth: np.
     """
     known = (truth >= 0).any(axis=0)
     p = labelling.numbers(sets, truth[:, known])["p"]
-    return asdict(borne_out(_flat(labels.splits["all"].assigned)[None][..., known], p[None]))
+    return Tested(_flat(labels.splits["all"].assigned)[None][..., known], p[None])
+
+
+def by_layer(labels: Labels, tests: Mapping[str, Tested]) -> dict[str, Row]:
+    """The labels of each layer, and what share of them each test bears out, by layer."""
+    whole, width = labels.splits["all"].assigned, labels.neurons.width
+    found: dict[str, Row] = {}
+    for place, layer in enumerate(labels.neurons.layers):
+        own = slice(place * width, (place + 1) * width)
+        number = {"labels": int(whole[place].sum()), "labelled": int(whole[place].any(1).sum())}
+        shares = {
+            name: asdict(borne_out(test.assigned[:, own], test.p[:, own]))
+            for name, test in tests.items()
+        }
+        found[str(layer)] = number | shares
+    return found
 
 
 def headline(
@@ -148,13 +173,21 @@ def headline(
     if copies is not None:
         found = by[ANNOTATOR].labels(copies, said[ANNOTATOR])
         false["random_weights"] = int(found.sum())
-    truths = {name: answers for name, answers in said.items() if name != ANNOTATOR}
+    halves = halves_tested(labels)
+    truths = {
+        name: truth_tested(labels, by[name], sets, answers)
+        for name, answers in said.items()
+        if name != ANNOTATOR
+    }
+    each = {
+        f"chosen by {half}": asdict(borne_out(halves.assigned[[place]], halves.p[[place]]))
+        for place, half in enumerate(HALVES)
+    }
     return {
-        "replicated": replicated(labels),
-        "supported": {
-            name: supported(labels, by[name], sets, answers) for name, answers in truths.items()
-        },
+        "replicated": asdict(borne_out(*halves)) | each,
+        "supported": {name: asdict(borne_out(*test)) for name, test in truths.items()},
         "false_labels": false,
+        "layers": by_layer(labels, {"replicated": halves} | truths),
     }
 
 

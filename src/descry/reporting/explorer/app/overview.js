@@ -83,6 +83,54 @@
     );
   }
 
+  /** Where labels live, and what share of each layer's other data bears out. */
+  function layers({ metrics, target }) {
+    const found = metrics.headline?.layers;
+    if (!found) return null;
+    const tests = Object.keys(found[target.layers[0]]).filter((name) => typeof found[target.layers[0]][name] === "object");
+    const number = (title, hint) => h("th", { scope: "col", class: "number", title: hint }, title);
+    const told = { replicated: "replicated", gold: "by gold labels", judge: "by the judge" };
+    const share = ({ labels, value, base }) =>
+      labels
+        ? h("td", { class: "number" }, h("b", {}, descry.number(value, 2)), ` of ${descry.count(labels)}; by chance ${descry.number(base, 2)}`)
+        : h("td", { class: "number" }, "–");
+    return descry.section(
+      "layers",
+      "Labels by layer",
+      h("p", {}, `Of ${descry.count(target.width)} neurons a layer, those that have a label, and the share of labels that other data bears out: the other half of the sentences, or people or a judge in the annotator's place.`),
+      descry.framed(
+        "Labels by layer",
+        {},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "layer"),
+            number("neurons", "with a label"),
+            number("labels"),
+            tests.map((name) => number(told[name] ?? name, "share of labels with p < 0.05 within strata; by chance: the same descriptors on other neurons")),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          target.layers.map((layer) =>
+            h(
+              "tr",
+              {},
+              h("th", { scope: "row" }, `L${layer}`),
+              h("td", { class: "number" }, descry.count(found[layer].labelled)),
+              h("td", { class: "number" }, descry.count(found[layer].labels)),
+              tests.map((name) => share(found[layer][name])),
+            ),
+          ),
+        ),
+      ),
+    );
+  }
+
   /** What neurons follow beside topics, by layer. */
   function confounders({ metrics, target }) {
     const rows = Object.entries(metrics.confounders ?? {});
@@ -485,6 +533,7 @@
           descry.plainTable("All scores", every(made)),
           composed(made.metrics),
         ),
+        layers(made),
         confounders(made),
         descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
         descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
