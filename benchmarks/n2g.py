@@ -1,9 +1,9 @@
 """How fast graphs are made of neurons, and how well they say where a neuron fires.
 
-Neurons of the default model inside the feed-forward part (ffn_hidden) over real reviews, no
-augmentation. `published` is the algorithm of the paper, 20 texts a neuron, half of them to make its
-graph; `code` what the public code of the paper does (each fifth length up to 30), with a path only
-from tokens that are active in the whole text; `weighted` the shipped graphs, from the same ten
+Neurons inside the feed-forward part (ffn_hidden) over real reviews, of the default model or of
+another (`--model`), no augmentation. `published` is the algorithm of the paper, 20 texts a neuron,
+half of them to make its graph; `code` what the public code of the paper does (each fifth length up
+to 30), with a path only from tokens that are active in the whole text; `weighted` the shipped graphs, from the same ten
 texts and all others of the corpus. Each is held against the tables of tokens of its own texts, on
 the other ten texts, and on texts drawn by lot, which no graph has seen. CPU-seconds are of the
 graphs and their scores, for `weighted` with the pass over the texts that they are made from;
@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +32,7 @@ from activations import Json, Row, Work, folder_for, report
 from descry.activations.top_k import TopK
 from descry.corpus.splits import HALVES, sentence_id
 from descry.io.parquet import write_table
-from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 from descry.models.hooked_model import HookedModel
 from descry.n2g.batching import Prompt
 from descry.n2g.build import Place, make_records, make_weighted, of_layers
@@ -73,7 +73,10 @@ def main(
     drawn: int = 300,
     neurons: int = 10,
     few: int = 0,
+    model: str = MINILM,
     site: str = "ffn_hidden",
+    layers: Annotated[str | None, typer.Option(help="Such as 0,5,10; all where not given.")] = None,
+    dtype: str = "float32",
     seed: int = 0,
     work: Work = None,
     json_file: Json = None,
@@ -83,11 +86,11 @@ def main(
     with folder_for(work) as folder:
         corpus = write_corpus(folder / "corpus.parquet", read_reviews(reviews, sentences))
         target = HookedModel(
-            Checkpoint(MINILM, MINILM_COMMIT),
+            checkpoint_of(model),
             site=site,
             position="tokens",
-            layers=None,
-            dtype="float32",
+            layers=None if layers is None else [int(layer) for layer in layers.split(",")],
+            dtype=dtype,
             device="cpu",
             max_tokens=256,
         )
@@ -100,7 +103,15 @@ def main(
         for name, changes in SETTINGS.items():
             rows += job.published(name, settings(changes))
         rows += ratios(job, few)
-    report("n2g", rows, json_file, sentences=sentences, neurons=neurons, site=site)
+    told = {"model": Path(model).name, "sentences": sentences, "neurons": neurons, "site": site}
+    report("n2g", rows, json_file, **told)
+
+
+def checkpoint_of(model: str) -> Checkpoint:
+    """The default model, or a folder or GGUF file of this machine."""
+    if model == MINILM:
+        return Checkpoint(MINILM, MINILM_COMMIT)
+    return Checkpoint(model, contents_sha256(Path(model)))
 
 
 def read_reviews(path: Path, number: int) -> list[str]:
@@ -195,7 +206,7 @@ class Job:
             self.sentences.texts,
             numbers,
             paths=load(ROOT / "params.yaml").graphs.paths,
-            both_sides=True,
+            both_sides=self.subject.both_sides,
         )
         return [record.scores for record in records]
 
@@ -236,7 +247,8 @@ class Job:
             some = [k for k, (row, _) in enumerate(self.places) if layer in (row, "all")]
             spent = float(np.mean([seconds[k] for k in some]))
             for held, scores in (("leading", own), ("by lot", others)):
-                told = {"graphs": name, "held": held, "layer": str(layer), "cpu_s": spent}
+                number = layer if isinstance(layer, str) else self.target.layers[layer]
+                told = {"graphs": name, "held": held, "layer": str(number), "cpu_s": spent}
                 found.append(told | figures([scores[k] for k in some]))
         print(f"{name}: {found[-2:]}", file=sys.stderr, flush=True)
         return found
