@@ -3,11 +3,11 @@
 Neurons inside the feed-forward part (ffn_hidden) over real reviews, of the default model or of
 another (`--model`), no augmentation. `published` is the algorithm of the paper, 20 texts a neuron,
 half of them to make its graph; `code` what the public code of the paper does (each fifth length up
-to 30), with a path only from tokens that are active in the whole text; `weighted` the shipped graphs, from the same ten
-texts and all others of the corpus. Each is held against the tables of tokens of its own texts, on
-the other ten texts, and on texts drawn by lot, which no graph has seen. CPU-seconds are of the
-graphs and their scores, for `weighted` with the pass over the texts that they are made from;
-finding the texts that excite neurons most is another, whatever the neurons.
+to 30), with a path only from tokens that are active in the whole text; `weighted` the shipped
+graphs, from the same ten texts and all others of the corpus. Each is held against the tables of
+tokens of its own texts, on the other ten texts, and on texts drawn by lot, which no graph has seen.
+CPU-seconds are of the graphs and their scores, for `weighted` with the pass over the texts that
+they are made from; finding the texts that excite neurons most is another, whatever the neurons.
 
 `one by one` makes the published graphs with a forward pass for each prompt, as the public codes ask
 their models, of a few neurons a layer.
