@@ -7,7 +7,9 @@ projection of the tokens picks out are no finding about the model.
 from pathlib import Path
 from typing import Any
 
+from descry.activations.top_k import exemplar_size
 from descry.io.hdf5 import writing_hdf5
+from descry.io.parquet import row_count
 from descry.io.provenance import provenance
 from descry.io.section import Section, Seed
 from descry.stages.activations import PACKAGES, Activations, Progress, extract_activations
@@ -39,7 +41,9 @@ def select_untrained_exemplars(
         with writing_hdf5(untrained, provenance("untrained", params.model_dump(), [], PACKAGES)):
             return {"neurons": 0}
     kept = untrained.with_suffix(".activations.h5")
-    streamed = extraction.model_copy(update={"store": "exemplars"})
+    # No more of the leaders than the sets need: of a wide model those are most of the memory.
+    size = exemplar_size(row_count(corpus, "corpus"), selection.top_percent, selection.min_size)
+    streamed = extraction.model_copy(update={"store": "exemplars", "keep": size})
     seen = extract_activations(
         streamed, corpus=corpus, activations=kept, progress=progress, untrained=params.seed
     )
