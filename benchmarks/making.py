@@ -148,7 +148,7 @@ def write_activations(sentences: int, layers: int, neurons: int, params: Params)
     section = params["activations"] | {"block": BLOCK}
     corpus = Path("results/corpus.parquet")
     made = provenance("activations", section, [corpus], [])
-    made |= {"weights": MINILM_SHA256, "site": "ffn_output", "position": "cls"}
+    made |= {"weights": MINILM_SHA256, "site": "ffn_output", "position": "cls", "sinks": 0}
     made |= {"layers": list(range(layers)), "tokenizer": "0" * 64}
     with writing_hdf5(Path("results/activations.h5"), made) as file:
         fill(file, corpus, (sentences, layers, neurons))

@@ -47,6 +47,7 @@ def section(folder, **changes):
         "target": {"model": str(folder), "revision": contents_sha256(folder)},
         "site": "ffn_output",
         "position": "last",
+        "sinks": None,
         "layers": None,
         "dtype": "float32",
         "device": "cpu",
