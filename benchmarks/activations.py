@@ -141,6 +141,7 @@ def section_of(folder: Path | None, dtype: str = "float32", **changed: Any) -> d
         "target": target_of(folder),
         "site": "ffn_output",
         "position": "cls",
+        "sinks": None,
         "layers": None,
         "dtype": dtype,
         "device": "cpu",

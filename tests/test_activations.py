@@ -201,6 +201,7 @@ def test_the_file_says_what_made_it(tmp_path, models, mixed):
         "dtype": "float32",
         "corpus": sha256_file(mixed),
         "max_tokens": 64,
+        "sinks": 0,
     }
     assert {name: names[name] for name in wanted} == wanted
     assert (names["layers"].tolist(), made["layers"]) == ([0, 1, 2], [0, 1, 2])

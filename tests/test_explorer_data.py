@@ -246,7 +246,7 @@ def test_the_run_is_counted_and_named(packs):
     assert sorted(run["categories"]) == [[f"topic {t}", 12] for t in range(5)]
     target = {"model": "toy/bert", "revision": "abc123", "dtype": "float32", "width": WIDTH}
     target |= {"weights": "0" * 64, "tokenizer": "1" * 64, "layers": [0, 1]}
-    target |= {"most": 8, "cut": 24}
+    target |= {"most": 8, "cut": 24, "quantization": None, "sinks": 0}
     assert run["target"] == target | {"site": "ffn_output", "position": "cls"}
     assert run["annotator"] == planted.ANNOTATOR.as_json() == run["describers"][0]
     assert run["judge"] is run["graphs"] is None
