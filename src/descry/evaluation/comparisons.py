@@ -30,6 +30,7 @@ class Comparisons:
         asked: by name of a truth, bool [sentences], those that it is about.
         matching: what labels are matched on.
         of_sentences: the covariates that it names, of all sentences.
+        chosen: the neurons that are compared, int, places among those of all layers.
     """
 
     b: Annotations
@@ -38,6 +39,7 @@ class Comparisons:
     rule: Rule
     matching: Matching
     of_sentences: Mapping[str, np.ndarray]
+    chosen: np.ndarray
 
     def comparisons(
         self, exemplars: Path, end: str, truths: dict[str, np.ndarray]
@@ -48,7 +50,9 @@ class Comparisons:
             truths: int8 [sentences, descriptors] by name, 1 Yes, 0 No, -1 not judged.
         """
         sets = {name: read_exemplars(exemplars, name, end) for name in SPLITS}
-        flat = {name: found.reshape(-1, found.shape[2]) for name, found in sets.items()}
+        flat = {
+            name: found.reshape(-1, found.shape[2])[self.chosen] for name, found in sets.items()
+        }
         usable = asked_sets(flat["calibration"], self.b.asked)
         usable &= asked_sets(flat["validation"], self.b.asked)
         pairs = {}

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+import numpy as np
+
 from descry.corpus.splits import draw
 from descry.errors import InputError
 
@@ -67,3 +69,13 @@ def choose(neurons: Choice, every: Neurons, seed: int) -> list[tuple[int, int]]:
     if neurons is not None:
         names = sorted(names, key=lambda name: draw(seed, f"neuron:{name}"))[:neurons]
     return sorted(every.find(name) for name in names)
+
+
+def chosen_places(neurons: Choice, every: Neurons, seed: int) -> np.ndarray:
+    """The neurons that are meant, as places among those of all layers, ascending: int [neurons].
+
+    Raises:
+        InputError: as `choose`.
+    """
+    chosen = choose(neurons, every, seed)
+    return np.array([row * every.width + index for row, index in chosen], dtype=np.intp)

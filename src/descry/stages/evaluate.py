@@ -55,6 +55,7 @@ from descry.labels.results import Labels, read_labels
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
 from descry.models.kinship import kinship
+from descry.models.neurons import chosen_places
 
 if TYPE_CHECKING:
     import h5py
@@ -80,6 +81,7 @@ class Evaluate(Section):
     gold: Place | None
     thresholds: Annotated[list[Threshold], Field(min_length=1)]
     rates: Annotated[list[Threshold], Field(min_length=1)]
+    neurons: Count | None
     max_k: Count
     truth_top: Count
     permutations: Count
@@ -150,6 +152,7 @@ def evaluate_labels(
         name: Labelling.of(labelled["params"], b, about, of_sentences)
         for name, about in {ANNOTATOR: everything, **asked}.items()
     }
+    chosen = chosen_places(params.neurons, read_neurons(exemplars), params.seed)
     confirmed: dict[str, Row] = {}
     cost: dict[str, Row] = {}
     rated: list[Row] = []
@@ -159,7 +162,7 @@ def evaluate_labels(
     for end in read_ends(exemplars):
         of_end = label_table.filter(pc.equal(label_table["end"], end))
         named = b.only(of_end["descriptor"].to_pylist())
-        study = Comparisons(named, rows, asked, rule, matching, of_sentences)
+        study = Comparisons(named, rows, asked, rule, matching, of_sentences, chosen)
         columns = [b.descriptors.index(name) for name in study.b.descriptors]
         truth = {name: answers[:, columns] for name, answers in truths.items()}
         without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}

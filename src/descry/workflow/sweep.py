@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from descry.activations.exemplar_files import read_exemplars, read_tokens
+from descry.activations.exemplar_files import read_exemplars, read_neurons, read_tokens
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
 from descry.corpus.covariates import TOKENS, covariates
@@ -20,6 +20,7 @@ from descry.io.csv_rows import Row
 from descry.labels.assignment import asked_sets
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching
+from descry.models.neurons import chosen_places
 from descry.run import Run
 from descry.stages.annotate import annotate_sentences
 from descry.stages.cluster import Cluster, cluster_topics
@@ -122,7 +123,9 @@ def _rows(
     rule, matching = Rule.of(label), Matching.of(label)
     tokens = read_tokens(sets) if TOKENS in matching.names else None
     of_sentences = covariates(run.path("corpus.parquet"), matching.names, tokens)
-    study = Comparisons(b, rows, {}, rule, matching, of_sentences)
+    compared = params.evaluate
+    chosen = chosen_places(compared.neurons, read_neurons(sets), compared.seed)
+    study = Comparisons(b, rows, {}, rule, matching, of_sentences, chosen)
     comparison = study.comparisons(sets, "highest", {}).get("halves")
     if comparison is None:
         return
