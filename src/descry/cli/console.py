@@ -111,10 +111,9 @@ def _believed(run: Run, labels: int, chance: JSON) -> Table:
         table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")
     for truth, owed in metrics.get("shared_errors", {}).items():
         by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
-        lot = fixed(owed["errs_by_lot"], 1)
-        table.add_row(
-            by, f"{owed['annotator']:,}", "", lot, "an annotator as good that errs by lot"
-        )
+        lot, of = fixed(owed["errs_by_lot"], 1), "an annotator as good that errs by lot"
+        of += f"; {owed['neurons']:,} neurons"
+        table.add_row(by, f"{owed['annotator']:,}", "", lot, of)
     for against, score, words in _SCORES:
         one = metrics.get(against, {}).get(score, {})
         add(words, one, "null", f"{one.get('defined', 0):,} neurons")

@@ -112,6 +112,7 @@ def shared_errors(
 
     drawn = list(map_ahead(draw, range(DRAWS), cores()))
     return {
+        "neurons": len(exemplars),
         "descriptors": truth.shape[1],
         "annotator": int(by_annotator.sum()),
         "truth": int(by_truth.sum()),

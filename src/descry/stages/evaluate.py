@@ -178,7 +178,7 @@ def evaluate_labels(
         said = {ANNOTATOR: study.b.answer} | known
         confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
         cost[end] = {
-            name: shared_errors(by[name], sets, study.b.answer, answers)
+            name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
             for name, answers in known.items()
         }
         held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
