@@ -168,7 +168,7 @@ def test_a_value_out_of_range_is_named(changed, key, value):
         ("label.compose", 2.0),
         ("evaluate.permutations", "1000"),
         ("evaluate.rates", 0.05),
-        ("describe.example", "none"),
+        ("describe.examples", "none"),
         ("annotate.neurons", "L5:24"),
         ("annotate.annotator", None),
         ("judge.neurons", True),
@@ -336,17 +336,18 @@ def test_a_annotator_may_be_of_any_kind(changed, kind):
 )
 def test_a_concept_of_the_example_is_a_topic_as_p1_gives_them(changed, concept):
     shot = {"sentence": "It fits.", "concepts": ["Shoe fit", "R&D"]}
-    assert load(changed("describe.example", shot)).describe.example.concepts == shot["concepts"]
-    with pytest.raises(InputError, match=r"describe\.example\.concepts\.1: .*got") as caught:
-        load(changed("describe.example", shot | {"concepts": ["Shoe fit", concept]}))
+    (given,) = load(changed("describe.examples", [shot])).describe.examples
+    assert given.concepts == shot["concepts"]
+    with pytest.raises(InputError, match=r"describe\.examples\.0\.concepts\.1: .*got") as caught:
+        load(changed("describe.examples", [shot | {"concepts": ["Shoe fit", concept]}]))
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(("key", "value"), [("sentence", " "), ("concepts", [])])
 def test_the_example_has_a_sentence_and_a_concept(changed, key, value):
     shot = {"sentence": "It fits.", "concepts": ["Fit"], key: value}
-    with pytest.raises(InputError, match=rf"describe\.example\.{key}"):
-        load(changed("describe.example", shot))
+    with pytest.raises(InputError, match=rf"describe\.examples\.0\.{key}"):
+        load(changed("describe.examples", [shot]))
 
 
 def test_several_annotators_may_describe_but_no_person(changed):

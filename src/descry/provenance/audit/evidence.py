@@ -47,6 +47,7 @@ class Answer:
     Attributes:
         says: Yes, No or None where there is no usable answer; of p1, the phrase that was taken.
         score: log-odds of Yes; None where the annotator gave words only.
+        taken_off: of these log-odds, for a centre and a threshold; None where nothing was.
         prompt: to the letter, with what a chat template puts around it.
         key: of the cache.
         annotator: name, model, revision, dtype and decoding.
@@ -60,6 +61,7 @@ class Answer:
 
     says: str | None
     score: float | None
+    taken_off: float | None
     prompt: str
     key: str
     annotator: JSON
