@@ -259,11 +259,14 @@ def main() -> int:
     texts = random.Random(options.seed).sample(long, min(options.described, len(long)))
     with TemporaryDirectory() as folder, PromptCache(options.cache or Path(folder)) as cache:
         bench = Bench(options.model, options.dtype, cache)
-        rows = [{"p2": "by lot", "read": ""} | chance(list(tasks.values()), options.seed)]
+        by_lot = chance(list(tasks.values()), options.seed)
+        topics, rows = [], [{"p2": "by lot", "read": ""} | by_lot]
+        for found in describes(texts, bench, options.seed):
+            topics.append(found)
+            print(json.dumps(found), file=sys.stderr, flush=True)
         for way, reading, found in applies(tasks, bench):
             rows.append({"p2": way, "read": reading} | found)
             print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-        topics = list(describes(texts, bench, options.seed))
     number = sum(len(of.texts) for of in tasks.values())
     names = sum(of.truth.shape[1] for of in tasks.values())
     show(f"p2: {number} clauses, {names} names", rows)

@@ -240,9 +240,8 @@ def test_three_examples_are_drawn_and_asked_for_zero_shot(run):
     assert len({prompt.sentence for prompt in asked}) == 3
     assert all("For example" not in prompt.text for prompt in asked)
     assert all(prompt.text.count("For example") == 3 for prompt in rest)
-    run_describe(one := Toy(topic_words), examples=1)
-    assert one.asked[0].sentence not in {prompt.sentence for prompt in one.asked[1:2]}
-    assert [p.sentence for p in asked[:1]] == [s["sentence"] for s in shown[:1]]
+    run_describe(Toy(topic_words), examples=1)
+    assert table_provenance(read_table(CANDIDATES, "describe"))["examples"] == shown[:1]
     run_describe(none := Toy(topic_words), examples=0)
     assert all("For example" not in prompt.text for prompt in none.asked)
 
@@ -250,7 +249,9 @@ def test_three_examples_are_drawn_and_asked_for_zero_shot(run):
 def test_copied_phrases_are_counted_and_many_are_warned_of(run):
     parrot = {"text": "Price, Sound", "finish": "stop"}
     shot = {"sentence": "It is cheap, with good sound.", "concepts": ["Price", "Sound"]}
-    counts = run_describe(Toy(lambda _: parrot), another(Toy(topic_words), "honest"), examples=[shot])
+    counts = run_describe(
+        Toy(lambda _: parrot), another(Toy(topic_words), "honest"), examples=[shot]
+    )
     texts = read_table(CORPUS, "corpus")["text"].to_pylist()
     copies = [("price" not in t.lower()) + ("sound" not in t.lower()) for t in texts]
     made = table_provenance(read_table(CANDIDATES, "describe"))["copied"]

@@ -20,7 +20,6 @@ from descry.annotators.yes_share import in_percent, one_sided
 from descry.cli.console import show_cache
 from descry.cli.progress import finished
 
-
 ADVICE = ": try annotate.threshold: fitted, and annotate.centre: sentence"
 
 
