@@ -7,9 +7,10 @@ for the domain's aspects. p2 is asked in several ways, and each way's log-odds a
 as they are, less the mean of their sentence or descriptor, above a threshold that is fitted. Beside
 them stands the plain cosine of clause and name, as an annotator that ranks but has no zero.
 
-p1 is asked with 0, 1 and 3 examples, drawn as stage describe draws them. Copied is an answer with a
-phrase of the examples that is not in the clause; by chance, with one of as many other clauses'
-answers, which the model was not shown.
+p1 is asked with 0, 1 and 3 examples, the paper's and others written by hand (a very small model's
+zero-shot answers, which stage describe would take, are hardly ever a list). Copied is an answer
+with a phrase of the examples that is not in the clause; by chance, with one of as many examples
+that the model was not shown.
 
 Answers are kept in --cache: a run that was killed goes on, and another reading costs nothing.
 """
@@ -40,11 +41,9 @@ from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p2
 from descry.annotators.templates import Shot, Template, p1_template, p2_template
 from descry.annotators.threshold import Centre, find_offsets
-from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.models.checkpoints import contents_sha256
 from descry.models.embedder import sentence_embedder
-from descry.stages.describe import ask_examples, drawn
 
 SHOTS = [
     {"sentence": "The laces broke after a week.", "descriptor": "Durability", "answer": "yes"},
@@ -52,6 +51,32 @@ SHOTS = [
     {"sentence": "It was cheap and worth every cent.", "descriptor": "Price", "answer": "yes"},
     {"sentence": "The screen is bright.", "descriptor": "Customer service", "answer": "no"},
 ]
+EXAMPLES: list[Shot] = [
+    {"sentence": sentence, "concepts": concepts.split(", ")}
+    for sentence, concepts in (
+        (
+            "the shoes are true to size. I am used to wearing running shoes so these have been an"
+            " adjustment. Overall, the shoe is nice and provides well for my HIIT and Grit classes",
+            "Size, Fitness, Positive, Adjustability",
+        ),
+        ("It arrived two days late and the box was torn.", "Delivery, Packaging"),
+        (
+            "Great sound for the money, but the battery dies within an hour.",
+            "Sound, Price, Battery",
+        ),
+        ("The zipper broke after a week and nobody answers my mails.", "Quality, Customer service"),
+        ("Easy to set up, and the picture is sharp.", "Ease of use, Picture"),
+        ("Looks lovely in red, very comfortable too.", "Color, Looks, Comfort"),
+        ("It is heavy and loud but cleans well.", "Weight, Noise, Performance"),
+        ("My son loves the story and reads it every night.", "Story, Children, Reading"),
+    )
+]
+ENDED = """\
+Identify at most {max_descriptors} salient topics being discussed in a sentence.
+{examples}
+Sentence:
+{sentence}
+Expected Concepts:"""
 REWORDED = """\
 Here is a sentence of a product review: "{sentence}"
 Is "{descriptor}" a topic of the sentence? Reply with Yes or No."""
@@ -68,6 +93,9 @@ LEAST = 8  # words of a clause that p1 is asked about
 DRAWS = 200  # of other examples, for chance
 
 
+Said = tuple[str, list[str]]  # a text, and its topics
+
+
 class Bench:
     """A model that answers through a prompt cache.
 
@@ -81,7 +109,7 @@ class Bench:
         spec = {"kind": "transformers", "model": str(folder), "revision": revision, "dtype": dtype}
         spec |= {"device": "auto", "max_tokens": 1024, "max_new_tokens": 64, "batch_tokens": 4096}
         self.who = {"p1": create(spec, "p1", max_descriptors=MOST), "p2": create(spec, "p2")}
-        self.how = AskOptions("benchmark", cache, 1, False, lambda *_: None)
+        self.how = AskOptions("benchmark", cache, 1, False, lambda *_: None, again=False)
 
     def odds(self, task: Task, template: Template) -> np.ndarray:
         """Log-odds of Yes: float32 [text, name]."""
@@ -90,22 +118,16 @@ class Bench:
             found += [_verdict(response) for response in chunk.responses]
         return np.reshape(np.array(found, dtype=np.float32), task.truth.shape)
 
-    def topics(self, texts: Sequence[str], examples: Sequence[Shot]) -> list[list[str] | None]:
-        """The topics of each text; None where the answer is no list of them."""
-        prompts, found = p1(texts, p1_template(MOST, examples)), list[list[str] | None]()
+    def topics(self, texts: Sequence[str], template: Template) -> tuple[list[Said], list[str]]:
+        """The texts with the topics that are answered, and the answers that are no list of them."""
+        said, failed = list[Said](), list[str]()
+        prompts = p1(texts, template)
         for chunk in answer_prompts(self.how, self.who["p1"], prompts, _topics, Counts()):
-            found += [response and _topics(response).phrases for response in chunk.responses]
-        return found
-
-    def examples(self, texts: Sequence[str], number: int) -> list[Shot]:
-        """The examples that stage describe draws, by the first seed whose answers are lists."""
-        for seed in range(100):
-            prompts = p1(drawn(texts, number, seed), p1_template(MOST))
-            try:
-                return ask_examples(self.how, self.who["p1"], prompts, _topics)
-            except InputError:
-                continue
-        raise InputError("no examples to be had of this model")
+            records = self.how.cache.failed(chunk.keys)
+            failed += [records[key]["response"] for key in chunk.keys if key in records]
+            answers = zip(texts[chunk.start :], chunk.responses, strict=False)
+            said += [(text, _topics(answer).phrases) for text, answer in answers if answer]
+        return said, failed
 
 
 def _verdict(response: JSON) -> float:
@@ -195,35 +217,47 @@ def applies(tasks: dict[str, Task], bench: Bench) -> Iterator[tuple[str, str, di
 
 
 def describes(texts: Sequence[str], bench: Bench, seed: int) -> Iterator[dict[str, Any]]:
-    """The figures of p1 with so many examples."""
-    zero = bench.topics(texts, ())
-    others = [{"sentence": t, "concepts": p} for t, p in zip(texts, zero, strict=True) if p]
+    """The figures of every way to ask p1."""
     lots = random.Random(seed)
-    for number in (0, 1, 3):
-        examples = bench.examples(texts, number) if number else []
-        said = bench.topics(texts, examples)
-        usable = [(t, phrases) for t, phrases in zip(texts, said, strict=True) if phrases]
-        phrases = [(t, phrase) for t, own in usable for phrase in own]
-        by_chance = [copied(usable, lots.sample(others, number)).answers for _ in range(DRAWS)]
-        found = copied(usable, examples)
+    with TemporaryDirectory() as folder:
+        ended = Path(folder) / "ended.txt"
+        ended.write_text(ENDED)
+        ways: list[tuple[str, list[Shot], Path | None]] = [
+            ("as in the paper", [], None),
+            ("as in the paper", EXAMPLES[:1], None),
+            ("as in the paper", EXAMPLES[:3], None),
+            ("short examples", EXAMPLES[1:2], None),
+            ("short examples", EXAMPLES[1:4], None),
+            ("ends in Expected Concepts:", [], ended),
+            ("ends in Expected Concepts:", EXAMPLES[1:2], ended),
+            ("ends in Expected Concepts:", EXAMPLES[1:4], ended),
+        ]
+        asked = [p1_template(MOST, examples, file) for _, examples, file in ways]
+    for (way, examples, _), template in zip(ways, asked, strict=True):
+        said, failed = bench.topics(texts, template)
+        phrases = [(text, phrase) for text, own in said for phrase in own]
+        by_chance = [copied(said, lots.sample(EXAMPLES[4:], len(examples))) for _ in range(DRAWS)]
+        shown, number = Copied(examples), max(len(said), 1)
         yield {
-            "examples": number,
-            "usable": len(usable) / len(texts),
-            "phrases": len(phrases) / max(len(usable), 1),
-            "in the clause": mean(p.casefold() in t.casefold() for t, p in phrases),
-            "copied": found.answers / max(len(usable), 1),
-            "by chance": mean(by_chance) / max(len(usable), 1),
-            "95% of chance": float(np.quantile(by_chance, 0.95)) / max(len(usable), 1),
-            "concepts": [shot["concepts"] for shot in examples],
+            "p1": way,
+            "examples": len(examples),
+            "usable": len(said) / len(texts),
+            "empty": sum(not own for _, own in said) / len(texts),
+            "repeat an example": sum(map(shown.repeats, failed)) / len(texts),
+            "phrases": len(phrases) / number,
+            "in the clause": mean(p in t.lower() for t, p in phrases) if phrases else float("nan"),
+            "copied": copied(said, examples) / number,
+            "by chance": mean(by_chance) / number,
+            "95% of chance": float(np.quantile(by_chance, 0.95)) / number,
         }
 
 
-def copied(said: list[tuple[str, list[str]]], examples: Sequence[Shot]) -> Copied:
-    """How many answers copy the examples."""
+def copied(said: list[Said], examples: Sequence[Shot]) -> int:
+    """How many answers have a phrase of the examples that is not in the clause."""
     found = Copied(examples)
     for text, phrases in said:
         found.add(text, phrases)
-    return found
+    return found.answers
 
 
 def show(title: str, rows: list[dict[str, Any]]) -> None:

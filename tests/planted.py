@@ -297,7 +297,8 @@ SCOPED = {
 
 def run_annotate(annotator, output=ANNOTATIONS, replay=False, **changes):
     params = Annotate(**SCOPED | {"annotator": SPEC} | changes)
-    return _answered(annotate_sentences, params, annotator, replay, annotations=output)
+    own = {"template": Path(params.template)} if params.template else {}
+    return _answered(annotate_sentences, params, annotator, replay, annotations=output, **own)
 
 
 def run_judge(annotator, replay=False, **changes):

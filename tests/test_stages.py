@@ -246,6 +246,13 @@ def test_three_examples_are_drawn_and_asked_for_zero_shot(run):
     assert all("For example" not in prompt.text for prompt in none.asked)
 
 
+def test_an_answer_that_repeats_an_example_fails_for_that_reason(run):
+    shot = {"sentence": "It came in a large brown box.", "concepts": ["Delivery"]}
+    prose = {"text": "It came in a large brown box, and I like it a lot.", "finish": "stop"}
+    with pytest.raises(InputError, match="repeats an example of p1"):
+        run_describe(another(Toy(lambda _: prose), "prose"), examples=[shot])
+
+
 def test_copied_phrases_are_counted_and_many_are_warned_of(run):
     parrot = {"text": "Price, Sound", "finish": "stop"}
     shot = {"sentence": "It is cheap, with good sound.", "concepts": ["Price", "Sound"]}

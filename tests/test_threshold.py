@@ -1,6 +1,7 @@
 """Where Yes begins: centring, and a threshold that is fitted without labels; in B, and verified."""
 
 import shutil
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -28,6 +29,7 @@ from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.threshold import find_offsets, typical
 from descry.cli.console import show_table
 from descry.errors import InputError
+from descry.io.hashing import sha256_file
 from descry.provenance.audit.project import Project
 from descry.provenance.verify import contents
 from descry.provenance.verify.cached_answers import CachedAnswers
@@ -120,9 +122,14 @@ def talked():
     run_annotate(Toy(talkative))
 
 
+@pytest.fixture(scope="module")
+def talked_to(tmp_path_factory):
+    return made_in(tmp_path_factory.mktemp("talked"), talked)
+
+
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(made_in(tmp_path, talked))
+def run(talked_to, tmp_path, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(talked_to, tmp_path / "run"))
     return read_annotations(ANNOTATIONS)
 
 
@@ -155,6 +162,22 @@ def proven():
     with PromptCache(CACHE) as cache:
         assert answers.go_through(cache, []).fault is None
     return contents.annotations(project, project.annotations, answers, "annotate")
+
+
+def test_a_template_of_ones_own_is_asked_recorded_and_verified(run):
+    own, shot = Path("own.txt"), {"sentence": "Too dear.", "descriptor": "Price", "answer": "yes"}
+    own.write_text("{examples}\nIs {sentence}\nabout {descriptor}?")
+    toy = Toy(talkative)
+    run_annotate(toy, template="own.txt", examples=[shot])
+    assert all(p.text.startswith("Is Too dear.\nabout Price? Yes\nIs ") for p in toy.asked)
+    b = read_annotations(ANNOTATIONS)
+    assert b.made["inputs"]["own.txt"] == sha256_file(own)
+    assert proven().fault is None
+    run_annotate(Absent(), replay=True, template="own.txt", examples=[shot])
+    own.write_text("{examples}\nWas {sentence}\nabout {descriptor}?")
+    assert "prompts do not follow from their template" in str(proven().fault)
+    with pytest.raises(InputError, match="replay: 360 of 360 answers"):
+        run_annotate(Absent(), replay=True, template="own.txt", examples=[shot])
 
 
 def test_offsets_that_do_not_follow_are_found_and_so_is_a_cell(run):

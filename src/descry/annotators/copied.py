@@ -1,11 +1,12 @@
 """Whether an annotator copies the examples of p1 into its answers, as small models do."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from descry.annotators.templates import Shot
 from descry.annotators.yes_share import in_percent
 
+RUN = 5  # words in a row of an example's sentence that no answer has by itself
 MANY = 0.1  # share of answers with a copied phrase beyond which an annotator copies
 _LEAST = 20  # answers, below which a share says nothing
 
@@ -22,6 +23,7 @@ class Copied:
     def __init__(self, examples: Sequence[Shot]) -> None:
         self._number = len(examples)
         self._concepts = {_words(concept) for shot in examples for concept in shot["concepts"]}
+        self._runs = {run for shot in examples for run in _runs(shot["sentence"])}
         self.asked = self.answers = self.phrases = 0
 
     def add(self, sentence: str, phrases: Iterable[str]) -> None:
@@ -31,6 +33,11 @@ class Copied:
         self.asked += 1
         self.answers += number > 0
         self.phrases += number
+
+    def repeats(self, text: str) -> bool:
+        """Whether an answer tells the sentence of an example again, or a part of it."""
+        words = f" {_words(text)} "
+        return any(f" {run} " in words for run in self._runs)
 
     def counts(self) -> dict[str, int]:
         """For the record of a run."""
@@ -45,6 +52,11 @@ class Copied:
             f"{who} copies: {in_percent(self.answers / self.asked)} of its answers to p1 have a"
             f" phrase of the examples that is not in the sentence: {advice}"
         )
+
+
+def _runs(sentence: str) -> Iterator[str]:
+    words = _words(sentence).split()
+    return (" ".join(words[i : i + RUN]) for i in range(len(words) - RUN + 1))
 
 
 def _words(text: str) -> str:

@@ -16,6 +16,7 @@ from descry.annotators.copied import Copied
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import Topics, clean_concept, read_topics
+from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompts, p1
 from descry.annotators.spec import DescriberSpec
@@ -109,14 +110,23 @@ def describe_sentences(
                 asked = p1(drawn(texts, given, params.seed), p1_template(limit, (), template))
                 examples = ask_examples(once, workers[0], asked, topics)
             shape = p1_template(limit, examples, template)
-            prompts = p1(texts, shape)
+            prompts, shown = p1(texts, shape), Copied(examples)
+
+            def own_topics(response: JSON) -> Topics:
+                try:
+                    return topics(response)
+                except UnparsableError as reason:
+                    if shown.repeats(response["text"]):
+                        raise UnparsableError("repeats an example of p1") from reason
+                    raise
+
             again = not parts or shard != WHOLE
             how = AskOptions("describe", cache, params.max_failures, replay, progress, shard, again)
             identities, tallies, copied = list[Identity](), list[Counts](), list[Copied]()
             while workers:  # each is let go when it has answered: two large models need not fit
                 worker = workers.pop(0)
                 copied.append(Copied(examples))
-                tallies.append(_ask(how, worker, prompts, topics, ids, rows, copied[-1]))
+                tallies.append(_ask(how, worker, prompts, own_topics, ids, rows, copied[-1]))
                 identities.append(worker.identity)  # the way of asking may be another now
                 del worker
             frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]

@@ -47,7 +47,6 @@ class Answer:
     Attributes:
         says: Yes, No or None where there is no usable answer; of p1, the phrase that was taken.
         score: log-odds of Yes; None where the annotator gave words only.
-        taken_off: of these log-odds, for a centre and a threshold; None where nothing was.
         prompt: to the letter, with what a chat template puts around it.
         key: of the cache.
         annotator: name, model, revision, dtype and decoding.
@@ -55,13 +54,13 @@ class Answer:
         follows: whether the key is that of this very prompt and annotator.
         agrees: whether the response says what the result has; None where it is not in the cache.
         cut: tokens of the prompt's sentence that the annotator did not read, where that is known.
+        taken_off: of the log-odds, for a centre and a threshold; None where nothing was.
         made: when it was stored (UTC).
         versions: packages then.
     """
 
     says: str | None
     score: float | None
-    taken_off: float | None
     prompt: str
     key: str
     annotator: JSON
@@ -73,6 +72,7 @@ class Answer:
     versions: JSON
     server: JSON
     cut: int = 0
+    taken_off: float | None = None
 
 
 @dataclass(frozen=True)
