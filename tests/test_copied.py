@@ -48,12 +48,12 @@ def test_an_answer_that_tells_an_example_again_is_known(answer, repeats):
     assert Copied(SHOTS).repeats(answer) == repeats
 
 
-@pytest.mark.parametrize(("copies", "warned"), [(2, False), (3, True)])
-def test_a_warning_begins_above_a_tenth_and_names_what_to_try(copies, warned):
+@pytest.mark.parametrize(("copies", "warned"), [(6, False), (7, True)])
+def test_a_warning_begins_above_three_tenths_and_names_what_to_try(copies, warned):
     found = Copied(SHOTS)
     for row in range(20):
         found.add("Nice.", ["delivery"] if row < copies else ["nice"])
     words = found.warning("toy")
     assert (words is not None) == warned
     if words:
-        assert words.startswith("toy copies: 15% of its answers to p1") and "examples: 3" in words
+        assert words.startswith("toy copies: 35% of its answers to p1") and "examples: 3" in words

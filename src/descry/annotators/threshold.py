@@ -16,7 +16,7 @@ from descry.annotators.weak_labels import boundary
 
 Centre = Literal["sentence", "descriptor"]
 FITTED: Literal["fitted"] = "fitted"
-STARTS = (0.1, 0.5)  # shares of sentences that the mixture's upper group starts from
+STARTS = (0.1, 0.3)  # shares of sentences that the mixture's upper group starts from
 
 
 def find_offsets(
