@@ -245,7 +245,7 @@ def describes(texts: Sequence[str], bench: Bench, seed: int) -> Iterator[dict[st
             "empty": sum(not own for _, own in said) / len(texts),
             "repeat an example": sum(map(shown.repeats, failed)) / len(texts),
             "phrases": len(phrases) / number,
-            "in the clause": mean(p in t.lower() for t, p in phrases) if phrases else float("nan"),
+            "in the clause": float(np.mean([p in t.lower() for t, p in phrases] or [np.nan])),
             "copied": copied(said, examples) / number,
             "by chance": mean(by_chance) / number,
             "95% of chance": float(np.quantile(by_chance, 0.95)) / number,
