@@ -42,8 +42,9 @@ from making import (
 from descry.annotators.base import NO_FRAME, Answer
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import Prompts, p1, p1_template, p2
+from descry.annotators.prompts import Prompts, p1, p2
 from descry.annotators.records import origin_of, record_of
+from descry.annotators.templates import p1_template
 from descry.io.hashing import sha256_text
 from descry.io.hdf5 import writing_hdf5
 from descry.io.parquet import read_table
@@ -157,7 +158,7 @@ def topics(text: str) -> dict[str, Any]:
 def write_answered_candidates(ids: list[str], texts: list[str], params: dict[str, Any]) -> None:
     section = params["describe"]
     limits = section["max_descriptors"], section["max_words"]
-    template = p1_template(limits[0], EXAMPLE["sentence"], EXAMPLE["concepts"])
+    template = p1_template(limits[0], [EXAMPLE])
     rows: dict[str, list[str]] = {name: [] for name in ("id", "annotator", "phrase", "key")}
     prompts = p1(texts, template)
     responses = [topics(text) for text in texts]

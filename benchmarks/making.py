@@ -17,6 +17,7 @@ from activations import BLOCK, fill
 
 from descry.annotators.annotations import writing_annotations
 from descry.annotators.base import Identity
+from descry.annotators.templates import p1_template
 from descry.corpus.splits import HALVES, sentence_id
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import write_json
@@ -62,7 +63,7 @@ def sections(**changed: dict[str, Any]) -> Params:
     params["evaluate"] |= {"gold": "gold.jsonl"}
     params["exemplars"] |= {"top_percent": 1.0}
     params["label"] |= {"threshold": 0.07, "broad": 1.0}
-    params["describe"] |= {"example": EXAMPLE}
+    params["describe"] |= {"examples": [EXAMPLE]}
     for section, values in changed.items():
         params[section] |= values
     Path("params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
@@ -99,7 +100,8 @@ def write_corpus(texts: list[str], params: Params) -> None:
 def write_candidates(rows: dict[str, list[str]], params: Params) -> None:
     """Raw descriptors (columns id, annotator, phrase and key), and their clusters."""
     made = provenance("describe", params["describe"], [Path("results/corpus.parquet")], [])
-    made |= {"annotators": [WHO.as_json() | {"frame": FRAME}], "example": EXAMPLE}
+    made |= {"annotators": [WHO.as_json() | {"frame": FRAME}], "examples": [EXAMPLE]}
+    made |= {"template": [*p1_template(5, [EXAMPLE])]}
     write_table(Path("results/candidates.parquet"), pa.table(rows), made)
     write_clusters(rows["phrase"], params)
 

@@ -22,9 +22,10 @@ from descry.annotators.annotations import read_annotations, writing_annotations
 from descry.annotators.base import NO_FRAME, Identity
 from descry.annotators.bitset import Answers
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
 from descry.annotators.records import origin_of
 from descry.annotators.spec import Embedded
+from descry.annotators.templates import p1_template
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance, write_table
@@ -160,8 +161,8 @@ def topics_of(table):
 
 
 def write_descriptors(table):
-    section = {"max_descriptors": 5, "max_words": 4, "seed": 0, "example": EXAMPLE}
-    asked = p1(table["text"].to_pylist(), p1_template(5, EXAMPLE["sentence"], EXAMPLE["concepts"]))
+    section = {"max_descriptors": 5, "max_words": 4, "seed": 0, "examples": [EXAMPLE]}
+    asked = p1(table["text"].to_pylist(), p1_template(5, [EXAMPLE]))
     rows = [
         {
             "id": i,
@@ -172,7 +173,8 @@ def write_descriptors(table):
         for i, t, prompt in zip(table["id"].to_pylist(), topics_of(table), asked, strict=True)
     ]
     made = provenance("describe", section, [CORPUS], [])
-    made |= {"annotators": [ANNOTATOR.as_json() | {"frame": [*NO_FRAME]}], "example": EXAMPLE}
+    made |= {"annotators": [ANNOTATOR.as_json() | {"frame": [*NO_FRAME]}], "examples": [EXAMPLE]}
+    made |= {"template": [*p1_template(5, [EXAMPLE])]}
     write_table(CANDIDATES, pa.Table.from_pylist(rows), made)
     entries = [
         {"name": name, "mentions": 12, "phrases": {f"{name} words": 12}, "edited_from": []}
@@ -289,13 +291,15 @@ def in_words(prompt):
 
 
 SCOPED = {
+    "examples": None, "template": None, "centre": None, "threshold": 0,
     "scope": "corpus", "neurons": None, "sample": 0, "seed": 0, "min_mass": 0.1, "max_failures": 0.0
 }  # fmt: skip
 
 
 def run_annotate(annotator, output=ANNOTATIONS, replay=False, **changes):
     params = Annotate(**SCOPED | {"annotator": SPEC} | changes)
-    return _answered(annotate_sentences, params, annotator, replay, annotations=output)
+    own = {"template": Path(params.template)} if params.template else {}
+    return _answered(annotate_sentences, params, annotator, replay, annotations=output, **own)
 
 
 def run_judge(annotator, replay=False, **changes):

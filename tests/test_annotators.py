@@ -32,8 +32,9 @@ from descry.annotators.parsing.answers import parse_intruder, parse_rating, pars
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import detection, intruder, p1, p1_template, p2, simulation
+from descry.annotators.prompts import detection, intruder, p1, p2, simulation
 from descry.annotators.records import origin_of
+from descry.annotators.templates import p1_template
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.io.provenance import versions
@@ -41,7 +42,7 @@ from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.embedder import sentence_embedder
 
 CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
-TEMPLATE = p1_template(5, None, None)
+TEMPLATE = p1_template(5)
 
 # ask()
 

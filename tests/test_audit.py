@@ -38,7 +38,8 @@ from planted import (
 from descry.activations.exemplar_files import read_exemplars
 from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
+from descry.annotators.templates import p1_template
 from descry.cli.console import show_chain, show_neuron
 from descry.errors import InputError
 from descry.io.dvc_files import md5
@@ -224,7 +225,7 @@ def test_the_cluster_leads_to_reviews_and_prompts(run):
     assert (cluster.descriptor, cluster.mentions, cluster.size) == ("Sound", 12, 1)
     (phrase,) = cluster.phrases
     assert (phrase.phrase, phrase.mentions, len(phrase.given)) == ("Sound words", 12, 12)
-    template = p1_template(5, "The price was fair.", ["price"])
+    template = p1_template(5, [{"sentence": "The price was fair.", "concepts": ["price"]}])
     for mention in phrase.given:
         prompt = p1([mention.review.text], template)[0]
         assert mention.answer.prompt == prompt.text

@@ -24,7 +24,8 @@ from descry.annotators.openai_server.annotator import reported_model
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
+from descry.annotators.templates import p1_template
 from descry.errors import InputError
 
 KEY = "sk-very-secret-0123456789"
@@ -65,7 +66,7 @@ def many(count):
 
 
 def topics(sentences=("It is cheap.", "It is sweet.", "It stinks.")):
-    return p1(list(sentences), p1_template(5, None, None))
+    return p1(list(sentences), p1_template(5))
 
 
 def put(folder, who, prompts, *, max_failures=1.0, check=None):

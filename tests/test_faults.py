@@ -31,6 +31,7 @@ from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
+from descry.annotators.templates import P2
 from descry.errors import InputError
 from descry.models.batching import lacks_memory
 from descry.models.checkpoints import Checkpoint, contents_sha256
@@ -313,8 +314,8 @@ def test_a_lack_of_memory_does_not_pass_for_a_model_that_shares_nothing(
 ):
     poor = create(tiny.spec(tiny.make("llama", tmp_path)), "p2")
     model = poor._loaded.model
-    poor._scorer  # noqa: B018 # looks up what forward takes
-    monkeypatch.setattr(poor._scorer, "_logits", partial(lacking(error), poor._scorer._logits))
+    scorer = poor._scorer(P2)  # looks up what forward takes
+    monkeypatch.setattr(scorer, "_logits", partial(lacking(error), scorer._logits))
     with pytest.raises(InputError, match="out of memory"):
         list(poor.answer(p2(["great price", "works"], ["price", "battery"]), {0, 1}))
     assert model

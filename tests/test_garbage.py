@@ -19,8 +19,9 @@ from descry.annotators.factory import create
 from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
 from descry.annotators.records import origin_of, record_of
+from descry.annotators.templates import p1_template
 from descry.cli import app as cli
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
@@ -71,7 +72,7 @@ class Study:
         self.results, self.file, self.capsys = folder / "results", folder / "params.yaml", capsys
         self.cache = folder / "cache/prompts"
         self.params = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
-        self.set("describe", annotators=[MODEL], example=EXAMPLE, max_failures=1.0)
+        self.set("describe", annotators=[MODEL], examples=[EXAMPLE], max_failures=1.0)
         self.set("annotate", annotator=MODEL, max_failures=1.0)
         self.set("score", annotator=None)
         self.set("judge", annotator=None)
@@ -225,7 +226,7 @@ def test_nothing_is_wrong_with_a_good_cache(asked):
 
 
 def test_verify_checks_the_zero_shot_question_and_persons_too(study):
-    study.set("describe", example=None)
+    study.set("describe", examples=1)
     study.stage("describe")
     study.set("judge", annotator=ANN, scope="corpus")
     with study.open() as cache:
@@ -238,7 +239,7 @@ def test_verify_checks_the_zero_shot_question_and_persons_too(study):
 
 
 def test_a_chat_template_is_part_of_what_is_verified(study):
-    prompts = p1(TEXTS, p1_template(5, "An example.", ["price"]))
+    prompts = p1(TEXTS, p1_template(5, [{"sentence": "An example.", "concepts": ["price"]}]))
     frame = ("<|user|>", "<|assistant|>")
     who = create(MODEL, "p1")
     with study.open() as cache:
@@ -492,13 +493,13 @@ def test_answers_about_a_dropped_descriptor_and_a_dropped_sentence_go(asked):
 
 
 def test_another_example_makes_all_of_p1_unreachable(asked):
-    asked.set("describe", example=EXAMPLE | {"concepts": ["noise"]})
+    asked.set("describe", examples=[EXAMPLE | {"concepts": ["noise"]}])
     answers, _, origins = removed(asked, lambda: asked.run("cache", "gc", "--delete"))
     assert (len(answers), answers & asked.keys(), len(origins)) == (8, set(), 1)
 
 
 def test_the_question_of_the_drawn_example_is_needed(study):
-    study.set("describe", example=None)
+    study.set("describe", examples=1)
     study.stage("describe")
     study.stage("annotate")
     assert removed(study, lambda: study.run("cache", "gc", "--delete")) == [set()] * 3
@@ -572,7 +573,7 @@ def test_gc_refuses_while_the_exemplars_are_not_known(asked):
 
 
 def test_gc_refuses_while_the_example_is_not_known(asked):
-    asked.set("describe", example=None)
+    asked.set("describe", examples=1)
     out = asked.run("cache", "gc", "--delete", status=2)
     assert out == "error: what describe asks is not known yet: run the stages first\n"
     assert len(asked.stored()[0]) == 32
@@ -593,7 +594,7 @@ def row(out, stage):
     return [cell.strip() for cell in line.strip("│").split("│")]
 
 
-P1 = list(p1(TEXTS, p1_template(5, EXAMPLE["sentence"], EXAMPLE["concepts"])))
+P1 = list(p1(TEXTS, p1_template(5, [EXAMPLE])))
 P2 = list(p2(TEXTS, NAMES))
 
 
@@ -710,13 +711,13 @@ def test_what_is_asked_about_exemplars_is_not_known_before_there_are_any(study):
 
 
 def test_the_drawn_example_is_forecast_before_what_depends_on_it(study):
-    study.set("describe", example=None)
+    study.set("describe", examples=1)
     found = study.forecast()
-    assert (found["example"].to_ask, found["example"].known) == (1, True)
+    assert (found["examples"].to_ask, found["examples"].known) == (1, True)
     assert (found["describe"].to_ask, found["describe"].known) == (8, False)
     study.stage("describe")
     found = study.forecast()
-    assert [found[stage].to_ask for stage in ("example", "describe")] == [0, 0]
+    assert [found[stage].to_ask for stage in ("examples", "describe")] == [0, 0]
     assert found["describe"].known
 
 

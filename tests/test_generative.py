@@ -31,7 +31,8 @@ from descry.annotators.huggingface.causal import PACK, Causal, only, pack, share
 from descry.annotators.huggingface.model import Loaded
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import Prompt, intruder, p1, p1_template, p2, simulation
+from descry.annotators.prompts import Prompt, intruder, p1, p2, simulation
+from descry.annotators.templates import P2, p1_template
 from descry.errors import InputError
 from descry.workflow.params import parse
 
@@ -45,7 +46,7 @@ SENTENCES = [
 ]
 NAMES = ["Price", "Battery life and salient small topics", "Size"]
 QUESTIONS = list(p2(SENTENCES, NAMES))
-TOPICS = list(p1(SENTENCES, p1_template(5, None, None)))
+TOPICS = list(p1(SENTENCES, p1_template(5)))
 NEAR = 1e-4  # by how much float32 scores may differ
 EVERY = [(name, chat) for name in CAUSAL for chat in (False, True)] + [(n, False) for n in SEQ2SEQ]
 
@@ -205,7 +206,7 @@ def test_bfloat16_gives_nearly_the_same_scores(folder, judge, name):
 def unshared(annotator):
     """The same annotator, one prompt at a time."""
     alone = create(spec(annotator.checkpoint.folder, batch_tokens=annotator.batch_tokens), "p2")
-    alone._scorer = Causal(alone._loaded, alone._scorer.words, share=False)
+    alone._scorers[P2] = Causal(alone._loaded, alone._scorer(P2).words, share=False)
     return alone
 
 
@@ -282,7 +283,7 @@ def test_only_prompts_within_a_sliding_window_are_shared(judge, name):
 
 def test_a_window_that_the_config_does_not_name_is_noticed_on_the_longest_row(folder, judge):
     annotator = create(spec(folder("mistral")), "p2")
-    annotator._scorer._window = math.inf
+    annotator._scorer(P2)._window = math.inf
     assert apart(responses(annotator), responses(judge("mistral"))) < NEAR
 
 
@@ -315,7 +316,7 @@ def test_a_model_that_ignores_mask_or_positions_is_noticed(judge, monkeypatch, i
         return forward(**options)
 
     monkeypatch.setattr(model, "forward", deaf)
-    scorer = judge("llama")._scorer
+    scorer = judge("llama")._scorer(P2)
     rows = share(QUESTIONS, judge("llama").encoder.fitted(QUESTIONS)[0])
     assert scorer._unshared(rows) == "the model does not heed their mask and positions"
     assert apart(responses(judge("llama")), right) < NEAR
@@ -675,7 +676,7 @@ def test_each_of_several_ends_is_an_end(own, plain):
 def test_a_prompt_and_its_answer_fit_into_the_models_positions_together(folder, name):
     with pytest.raises(InputError, match=rf"max_tokens {LIMIT - 7} and max_new_tokens 8"):
         answered(topics(folder(name), max_tokens=LIMIT - 7), TOPICS)
-    long = list(p1(["price " * 1000], p1_template(5, None, None)))
+    long = list(p1(["price " * 1000], p1_template(5)))
     answer = answered(topics(folder(name), max_tokens=LIMIT - 8), long)[0]
     assert answer.cut > 0
     assert answer.tokens[0] <= LIMIT - 8
@@ -705,7 +706,7 @@ def test_special_tokens_are_not_doubled(judge, chat):
 def test_without_a_chat_template_the_prompt_is_plain_and_a_space_goes_before_the_answer(judge):
     annotator = judge("gpt_neox")
     assert annotator.frame == NO_FRAME
-    yes, no = annotator._scorer.words
+    yes, no = annotator._scorer(P2).words
     assert annotator.encoder.tokenizer.decode([yes]) == " Yes"
     assert annotator.encoder.tokenizer.decode([no]) == " No"
     (ids, *_), _ = annotator.encoder.fitted(QUESTIONS)
@@ -717,7 +718,7 @@ def test_without_a_chat_template_the_prompt_is_plain_and_a_space_goes_before_the
 )
 def test_behind_a_chat_template_or_in_a_decoder_the_answer_has_no_space(judge, name, chat):
     annotator = judge(name, chat)
-    assert [annotator.encoder.tokenizer.decode([word]) for word in annotator._scorer.words] == [
+    assert [annotator.encoder.tokenizer.decode([word]) for word in annotator._scorer(P2).words] == [
         "Yes",
         "No",
     ]
@@ -806,7 +807,7 @@ def controls(annotator, ids):
 def test_special_tokens_in_a_sentence_are_text(judge, name, chat):
     annotator = judge(name, chat)
     texts = [f"It works {text} great" for text in ("not", *CONTROL)]
-    for task in (p2(texts, ["Price"]), p1(texts, p1_template(5, None, None))):
+    for task in (p2(texts, ["Price"]), p1(texts, p1_template(5))):
         usual, *found = annotator.encoder.fitted(list(task))[0]
         for ids, text in zip(found, texts[1:], strict=True):
             assert controls(annotator, ids) == controls(annotator, usual)
@@ -1104,7 +1105,7 @@ def test_a_second_run_loads_nothing(folder, tmp_path):
     put(tmp_path, create(spec(folder("llama", True)), "p2"))
     annotator = create(spec(folder("llama", True)), "p2")
     put(tmp_path, annotator)
-    assert not {"_loaded", "_tokenizer", "_scorer", "frame"} & annotator.__dict__.keys()
+    assert not {"_loaded", "_tokenizer", "frame"} & annotator.__dict__.keys()
 
 
 def test_a_run_that_was_killed_is_gone_on_with(folder, tmp_path):

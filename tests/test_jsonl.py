@@ -23,13 +23,14 @@ from descry.annotators.prompt_cache import jsonl as exports
 from descry.annotators.prompt_cache.jsonl import export, file_name, load
 from descry.annotators.prompt_cache.jsonl import opened as opened_by
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
 from descry.annotators.records import origin_of, record_of
+from descry.annotators.templates import p1_template
 from descry.cli import app as cli
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
 
-TEMPLATE = p1_template(5, "An example.", ["price"])
+TEMPLATE = p1_template(5, [{"sentence": "An example.", "concepts": ["price"]}])
 
 
 def answers(model="org/model", task="p2", count=10, versions=None, say=None):

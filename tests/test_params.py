@@ -168,7 +168,7 @@ def test_a_value_out_of_range_is_named(changed, key, value):
         ("label.compose", 2.0),
         ("evaluate.permutations", "1000"),
         ("evaluate.rates", 0.05),
-        ("describe.example", "none"),
+        ("describe.examples", "none"),
         ("annotate.neurons", "L5:24"),
         ("annotate.annotator", None),
         ("judge.neurons", True),
@@ -336,17 +336,60 @@ def test_a_annotator_may_be_of_any_kind(changed, kind):
 )
 def test_a_concept_of_the_example_is_a_topic_as_p1_gives_them(changed, concept):
     shot = {"sentence": "It fits.", "concepts": ["Shoe fit", "R&D"]}
-    assert load(changed("describe.example", shot)).describe.example.concepts == shot["concepts"]
-    with pytest.raises(InputError, match=r"describe\.example\.concepts\.1: .*got") as caught:
-        load(changed("describe.example", shot | {"concepts": ["Shoe fit", concept]}))
+    (given,) = load(changed("describe.examples", [shot])).describe.examples
+    assert given.concepts == shot["concepts"]
+    with pytest.raises(InputError, match=r"describe\.examples\.0\.concepts\.1: .*got") as caught:
+        load(changed("describe.examples", [shot | {"concepts": ["Shoe fit", concept]}]))
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize(("key", "value"), [("sentence", " "), ("concepts", [])])
 def test_the_example_has_a_sentence_and_a_concept(changed, key, value):
     shot = {"sentence": "It fits.", "concepts": ["Fit"], key: value}
-    with pytest.raises(InputError, match=rf"describe\.example\.{key}"):
-        load(changed("describe.example", shot))
+    with pytest.raises(InputError, match=rf"describe\.examples\.0\.{key}"):
+        load(changed("describe.examples", [shot]))
+
+
+@pytest.mark.parametrize("shot", [None, {"sentence": "It fits.", "concepts": ["Fit"]}])
+def test_an_example_of_before_is_told_what_it_is_now(changed, shot):
+    file = changed("describe.example", shot)
+    with pytest.raises(
+        InputError, match=r"describe\.example: is examples now: write `examples: 1`"
+    ):
+        load(file)
+
+
+@pytest.mark.parametrize("word", ["yes", True])
+def test_an_answer_of_an_example_may_be_a_word_of_yaml(changed, word):
+    shot = {"sentence": "It fits.", "descriptor": "Fit", "answer": word}
+    params = load(changed("annotate.examples", [shot])).annotate
+    assert params.shots == [shot | {"answer": "yes"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("examples", [{"sentence": "a", "descriptor": "b", "answer": "maybe"}], r"0\.answer: "),
+        ("examples", [], "at least 1 item"),
+        ("threshold", "otsu", "annotate.threshold: must be 'fitted', got"),
+        ("threshold", None, "annotate.threshold: must be a valid number, got null"),
+        ("threshold", float("inf"), "annotate.threshold: must be a finite number"),
+        ("centre", "neuron", "must be 'sentence' or 'descriptor'"),
+    ],
+)
+def test_how_log_odds_are_read_is_checked(changed, key, value, said):
+    with pytest.raises(InputError, match=said):
+        load(changed(f"annotate.{key}", value))
+
+
+@pytest.mark.parametrize(
+    "values", [{"template": "p.txt"}, {"centre": "sentence"}, {"threshold": "fitted"}]
+)
+def test_people_see_no_prompt_and_answer_in_words(changed, values):
+    human = {"kind": "human", "model": "ann", "revision": "r1"}
+    section = load(SAMPLE).annotate.model_dump() | {"annotator": human} | values
+    with pytest.raises(InputError, match=r"annotate: (people read no prompt|answers in words)"):
+        load(changed("annotate", section))
 
 
 def test_several_annotators_may_describe_but_no_person(changed):

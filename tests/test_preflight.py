@@ -60,6 +60,24 @@ def test_what_a_stage_will_miss_is_said_where_the_stage_will_run(changes, stage,
     check_start(params(**changes), ["corpus", "label"], replay=False)
 
 
+@pytest.mark.parametrize(
+    ("stage", "text", "changes", "said"),
+    [
+        ("describe", "{sentence}", {"examples": 3}, r"no \{examples\}, where the 3 examples"),
+        ("describe", "{examples}", {"examples": 0}, r"\{sentence\} must stand in it once"),
+        ("annotate", "{sentence} {topic}", {}, r"no place is called \{topic\}"),
+        ("judge", "{descriptor} {sentence}", {}, r"\{sentence\} must stand before"),
+    ],
+)
+def test_a_template_that_is_not_in_order_is_said_before_anything(
+    tmp_path, stage, text, changes, said
+):
+    (tmp_path / "p.txt").write_text(text)
+    wrong = {stage: {"template": str(tmp_path / "p.txt")} | changes}
+    with pytest.raises(InputError, match=rf"p\.txt: .*{said}"):
+        check_start(params(**wrong), [stage], replay=True)
+
+
 def test_in_replay_no_annotator_needs_anything():
     check_start(params(annotate={"annotator": SERVER}), ["annotate"], replay=True)
 

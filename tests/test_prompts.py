@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from descry.annotators.prompts import detection, intruder, numbered, p1, p1_template, p2, simulation
+from descry.annotators.prompts import detection, intruder, numbered, p1, p2, simulation
+from descry.annotators.templates import p1_template
 from descry.workflow.params import load
 
 PAPER = Path(__file__).parents[1] / "presets/paper.yaml"
@@ -26,16 +27,14 @@ FIGURE_4 = f'Q: Does the Review: "{COMFORTABLE}" talk about "Flexibility"? Answe
 
 def test_p1_with_the_papers_example_is_figure_3():
     describe = load(PAPER).describe
-    assert describe.example is not None
-    example = describe.example
-    template = p1_template(describe.max_descriptors, example.sentence, example.concepts)
+    template = p1_template(describe.max_descriptors, describe.model_dump()["examples"])
     (prompt,) = p1(["< Sentence inserted here >"], template)
     assert prompt.text == FIGURE_3
 
 
 def test_p1_without_an_example_asks_zero_shot():
     first, *_, last_but_one, last = FIGURE_3.splitlines()
-    (prompt,) = p1(["< Sentence inserted here >"], p1_template(5, None, None))
+    (prompt,) = p1(["< Sentence inserted here >"], p1_template(5))
     assert prompt.text.splitlines() == [first, last_but_one, last]
 
 
@@ -46,7 +45,7 @@ def test_p2_is_figure_4():
 
 @given(st.text(), st.text())
 def test_a_prompt_keeps_what_it_was_rendered_from(sentence, descriptor):
-    asked = p1([sentence], p1_template(3, None, None))[0]
+    asked = p1([sentence], p1_template(3))[0]
     judged = p2([sentence], [descriptor])[0]
     assert (asked.task, asked.sentence, asked.descriptor) == ("p1", sentence, "")
     assert (judged.task, judged.sentence, judged.descriptor) == ("p2", sentence, descriptor)
@@ -70,7 +69,7 @@ def test_prompts_come_sentence_by_sentence(sentences, names):
 
 @given(texts)
 def test_p1_asks_once_about_each_sentence(sentences):
-    prompts = p1(sentences, p1_template(5, None, None))
+    prompts = p1(sentences, p1_template(5))
     assert [prompt.sentence for prompt in prompts] == sentences
     assert len(prompts) == len(sentences)
 

@@ -16,7 +16,7 @@ import yaml
 from miniature import STAGES, Repo
 
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import P2
+from descry.annotators.templates import P2
 from descry.errors import InputError
 from descry.io.dvc_files import md5
 from descry.io.dvc_lock import Locked, read_lock

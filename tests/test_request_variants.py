@@ -21,7 +21,8 @@ from descry.annotators.openai_server.schema import Token
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.store import Batch, PromptCache
-from descry.annotators.prompts import p1, p1_template, p2
+from descry.annotators.prompts import p1, p2
+from descry.annotators.templates import p1_template
 from descry.annotators.thoughts import opens_thought
 from descry.cli.progress import reporting
 from descry.corpus.splits import sentence_id
@@ -53,9 +54,7 @@ def annotator(url, task, **changes):
 
 
 def questions(task, texts=TEXTS):
-    return (
-        p1(list(texts), p1_template(5, None, None)) if task == "p1" else p2(list(texts), ["price"])
-    )
+    return p1(list(texts), p1_template(5)) if task == "p1" else p2(list(texts), ["price"])
 
 
 def put(folder, who, prompts, *, max_failures=1.0, replay=False, told=None):
@@ -566,7 +565,7 @@ def test_the_raw_descriptors_name_the_way_in_which_they_were_asked_for(tmp_path)
     with serving(refusing("temperature")) as server:
         spec = {"kind": "openai", "base_url": server.url} | OPTIONS
         section = {"annotators": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
-        section |= {"example": None, "max_failures": 0.0}
+        section |= {"examples": 1, "template": None, "max_failures": 0.0}
         files = [tmp_path / f"{name}.parquet" for name in ("first", "again", "replay")]
         for file in files:
             describe_sentences(

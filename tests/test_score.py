@@ -370,7 +370,10 @@ KNOBS = {"neurons": None, "sentences": 3, "distractors": 2, "max_failures": 0.0}
 def params(**changes):
     """Params of which only the stage asks anything that was answered."""
     raw = json.loads(json.dumps(SAMPLE))
-    raw["describe"] |= {"annotators": [ENDPOINT], "example": {"sentence": "a", "concepts": ["b"]}}
+    raw["describe"] |= {
+        "annotators": [ENDPOINT],
+        "examples": [{"sentence": "a", "concepts": ["b"]}],
+    }
     raw["annotate"] |= {"annotator": ENDPOINT}
     raw["score"] |= {"annotator": ENDPOINT} | KNOBS | changes
     return Params.model_validate(raw, strict=True)

@@ -203,7 +203,7 @@ def clean_cache():
 
 def described(output, annotators, journals, shard=WHOLE):
     told = {"annotators": [SPEC] * len(annotators), "max_descriptors": 3, "max_words": 2}
-    told |= {"example": None, "seed": 0, "max_failures": 0.0}
+    told |= {"examples": 1, "template": None, "seed": 0, "max_failures": 0.0}
     given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))

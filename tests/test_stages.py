@@ -155,7 +155,13 @@ def test_a_missing_file_names_the_command_that_makes_it(run, path):
 def run_describe(*annotators, output=CANDIDATES, replay=False, **changes):
     example = {"sentence": "It is cheap.", "concepts": ["Price"]}
     section = {"annotators": [SPEC] * len(annotators), "max_descriptors": 3}
-    section |= {"max_words": 2, "example": example, "seed": 0, "max_failures": 0.0} | changes
+    section |= {
+        "max_words": 2,
+        "examples": [example],
+        "template": None,
+        "seed": 0,
+        "max_failures": 0.0,
+    } | changes
     given = iter(annotators)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(describe, "create", lambda *_, **__: next(given))
@@ -182,7 +188,8 @@ def test_raw_descriptors_are_the_union_of_all_annotators_answers(run):
     assert rows == {ANNOTATOR.name: 60 + 59, "shout": 60}  # one review has no topic's word
     assert counts == {
         "sentences": 60, "cached": 0, "asked": 120, "failed": 0, "cut": 0,
-        "no topics": 0, "phrases left out": 0, "descriptors": 179, "distinct": 7,
+        "no topics": 0, "phrases left out": 0, "answers with copied phrases": 0,
+        "descriptors": 179, "distinct": 7,
     }  # fmt: skip
     texts = dict(
         zip(*(read_table(CORPUS, "corpus")[c].to_pylist() for c in ("id", "text")), strict=True)
@@ -208,9 +215,9 @@ def test_each_raw_descriptor_has_the_key_of_its_answer(run):
 
 def test_without_an_example_the_first_annotator_gives_one(run):
     annotator, second = Toy(topic_words), another(Toy(topic_words), "second")
-    run_describe(annotator, second, example=None)
+    run_describe(annotator, second, examples=1)
     first, *rest = annotator.asked
-    example = table_provenance(read_table(CANDIDATES, "describe"))["example"]
+    example = table_provenance(read_table(CANDIDATES, "describe"))["examples"][0]
     assert example["sentence"] == first.sentence
     assert example["concepts"][-1] == "a thing"
     assert "For example" not in first.text
@@ -221,7 +228,47 @@ def test_without_an_example_the_first_annotator_gives_one(run):
         assert shown in prompt.text
     assert (len(rest), len(second.asked)) == (60, 60)
     again = Absent()
-    run_describe(again, another(Absent(), "second"), example=None, replay=True)
+    run_describe(again, another(Absent(), "second"), examples=1, replay=True)
+
+
+def test_three_examples_are_drawn_and_asked_for_zero_shot(run):
+    annotator = Toy(topic_words)
+    run_describe(annotator, examples=3)
+    asked, rest = annotator.asked[:3], annotator.asked[3:]
+    shown = table_provenance(read_table(CANDIDATES, "describe"))["examples"]
+    assert [shot["sentence"] for shot in shown] == [prompt.sentence for prompt in asked]
+    assert len({prompt.sentence for prompt in asked}) == 3
+    assert all("For example" not in prompt.text for prompt in asked)
+    assert all(prompt.text.count("For example") == 3 for prompt in rest)
+    run_describe(Toy(topic_words), examples=1)
+    assert table_provenance(read_table(CANDIDATES, "describe"))["examples"] == shown[:1]
+    run_describe(none := Toy(topic_words), examples=0)
+    assert all("For example" not in prompt.text for prompt in none.asked)
+
+
+def test_an_answer_that_repeats_an_example_fails_for_that_reason(run):
+    shot = {"sentence": "It came in a large brown box.", "concepts": ["Delivery"]}
+    prose = {"text": "It came in a large brown box, and I like it a lot.", "finish": "stop"}
+    with pytest.raises(InputError, match="repeats an example of p1"):
+        run_describe(another(Toy(lambda _: prose), "prose"), examples=[shot])
+
+
+def test_copied_phrases_are_counted_and_many_are_warned_of(run):
+    parrot = {"text": "Price, Sound", "finish": "stop"}
+    shot = {"sentence": "It is cheap, with good sound.", "concepts": ["Price", "Sound"]}
+    counts = run_describe(
+        Toy(lambda _: parrot), another(Toy(topic_words), "honest"), examples=[shot]
+    )
+    texts = read_table(CORPUS, "corpus")["text"].to_pylist()
+    copies = [("price" not in t.lower()) + ("sound" not in t.lower()) for t in texts]
+    made = table_provenance(read_table(CANDIDATES, "describe"))["copied"]
+    answers = sum(number > 0 for number in copies)
+    assert made[ANNOTATOR.name] == {"asked": 60, "answers": answers, "phrases": sum(copies)}
+    assert made["honest"] == {"asked": 60, "answers": 0, "phrases": 0}
+    assert counts["answers with copied phrases"] == answers
+    (warning,) = counts["warnings"]
+    assert warning.startswith(f"{ANNOTATOR.name} copies: ")
+    assert "describe.examples: 3" in warning
 
 
 def test_no_example_no_run(run):
@@ -232,8 +279,8 @@ def test_no_example_no_run(run):
         ("None\n", r"no topics, such as 'None\\n'"),
     ):
         toy = another(Toy(lambda _, said=said: {"text": said, "finish": "stop"}), said.strip()[:6])
-        with pytest.raises(InputError, match=rf"1-shot example.*{why}.*by hand") as caught:
-            run_describe(toy, example=None)
+        with pytest.raises(InputError, match=rf"example of p1.*{why}.*by hand") as caught:
+            run_describe(toy, examples=1)
         assert str(caught.value).isprintable()
     assert not CANDIDATES.exists()
 

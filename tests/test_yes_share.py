@@ -20,6 +20,8 @@ from descry.annotators.yes_share import in_percent, one_sided
 from descry.cli.console import show_cache
 from descry.cli.progress import finished
 
+ADVICE = ": try annotate.threshold: fitted, and annotate.centre: sentence"
+
 
 def said(yes, answered):
     return one_sided("toy", np.array(yes), np.array(answered))
@@ -42,7 +44,7 @@ def said(yes, answered):
     ],
 )
 def test_a_annotator_that_tells_nothing_apart_is_named_with_its_share(yes, answered, words):
-    assert said(yes, answered) == words
+    assert said(yes, answered) == (words and words + ADVICE)
 
 
 @given(st.integers(0, 10**6), st.integers(1, 10**6))
@@ -84,4 +86,6 @@ def test_metrics_have_the_share_of_yes_and_the_warning(tmp_path, monkeypatch):
     metrics = run_evaluate()
     assert metrics["answers"]["annotator"]["yes"] == pytest.approx(1 / 3)
     assert metrics["answers"]["judge"]["yes"] == pytest.approx(1 / 360, abs=1e-5)  # in the cache
-    assert "toy (no generative model) says Yes to 0.3% of what it is asked" in metrics["warnings"]
+    words = "toy (no generative model) says Yes to 0.3% of what it is asked"
+    advice = "try judge.threshold: fitted, and judge.centre: sentence"
+    assert f"{words}: {advice}" in metrics["warnings"]

@@ -276,9 +276,10 @@ def key_phrases(
     from descry.annotators.embedding.annotator import EmbeddedAnnotator
     from descry.annotators.parsing.topics import read_topics
     from descry.annotators.parsing.unwrap import UnparsableError
-    from descry.annotators.prompts import p1, p1_template
+    from descry.annotators.prompts import p1
+    from descry.annotators.templates import p1_template
 
-    prompts = p1(_texts(texts), p1_template(_at_least(1, n=n), None, None))
+    prompts = p1(_texts(texts), p1_template(_at_least(1, n=n)))
     found: list[list[str]] = [[] for _ in prompts]
     who = EmbeddedAnnotator(_checkpoint(model), n, None, None)
     for group in who.answer(prompts, range(len(prompts))):

@@ -5,6 +5,7 @@ rule annotate_shard:
     """The answers to some of the prompts p2, into the cache."""
     input:
         corpus="results/corpus.parquet",
+        template=wiring.user_files("annotate", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
         code=wiring.code("annotate"),
@@ -26,6 +27,7 @@ rule annotate:
     """B, whether each sentence talks about each descriptor: prompt p2 to the annotator."""
     input:
         corpus="results/corpus.parquet",
+        template=wiring.user_files("annotate", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
         parts=wiring.shards("annotate", ".json"),
@@ -48,6 +50,7 @@ rule judge:
     """The same of a second annotator, to hold the first against."""
     input:
         corpus="results/corpus.parquet",
+        template=wiring.user_files("judge", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
         code=wiring.code("judge"),

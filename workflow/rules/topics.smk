@@ -2,9 +2,10 @@
 
 
 rule describe_shard:
-    """The answers to some of the prompts p1, into the cache; shard 0: the 1-shot example."""
+    """The answers to some of the prompts p1, into the cache; shard 0: the examples."""
     input:
         corpus="results/corpus.parquet",
+        template=wiring.user_files("describe", "template"),
         before=wiring.before("describe", ".json"),
         code=wiring.code("describe"),
     output:
@@ -25,6 +26,7 @@ rule describe:
     """Raw descriptors of every sentence: prompt p1 to every annotator."""
     input:
         corpus="results/corpus.parquet",
+        template=wiring.user_files("describe", "template"),
         parts=wiring.shards("describe", ".json"),
         code=wiring.code("describe"),
     output:

@@ -2,8 +2,9 @@
 
 `yes` and `answered` are packed columns, uint8 [descriptor, ceil(sentences / 8)]; `score` is float32
 [descriptor, sentence]. `cut` int32 [sentence] is the number of tokens that the annotator did not
-read; it is empty where it read every sentence whole. In plain h5py and numpy, bool [descriptor,
-sentence]:
+read; it is empty where it read every sentence whole. `offset_sentence` and `offset_descriptor`,
+float64, are what was taken off the annotator's log-odds (threshold.py); they are empty where
+nothing was. In plain h5py and numpy, bool [descriptor, sentence]:
 
     file = h5py.File("annotations.h5")
     yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
@@ -19,6 +20,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from descry.annotators.bitset import Answers, BitMatrix
+from descry.annotators.offsets import NO_OFFSETS, Offsets
+from descry.annotators.templates import P2, Template
 from descry.io.hashing import JSON, canonical
 from descry.io.hdf5 import attribute, dataset, hdf5_provenance, reading_hdf5, texts, writing_hdf5
 from descry.io.provenance import PROVENANCE
@@ -57,6 +60,12 @@ class Annotations:
     frame: tuple[str, str]
     made: JSON
 
+    @property
+    def template(self) -> Template:
+        """The text of the prompts around sentence and descriptor."""
+        head, middle, tail = self.made.get("template", P2)
+        return head, middle, tail
+
     @cached_property
     def answer(self) -> np.ndarray:
         """B as a matrix, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer."""
@@ -64,8 +73,19 @@ class Annotations:
 
     @cached_property
     def score(self) -> np.ndarray:
-        """Log-odds of Yes, float32 of the same shape; NaN where only words or nothing came."""
+        """Log-odds of Yes, float32 of the same shape; NaN where only words or nothing came.
+
+        Without `offsets`: where something is taken off, Yes is what is left above 0.
+        """
         return _read_score(self.path, self.places)
+
+    @cached_property
+    def offsets(self) -> Offsets:
+        """What was taken off the annotator's log-odds; of no descriptor where nothing was."""
+        with reading_hdf5(self.path, "annotate") as file:
+            names = ("offset_sentence", "offset_descriptor")
+            sentence, own = (dataset(file, name, (None,), "f")[:] for name in names)
+        return Offsets(sentence, own[self.places] if own.size else own)
 
     @cached_property
     def cut(self) -> np.ndarray:
@@ -192,6 +212,7 @@ class AnnotationsWriter:
         shape = descriptors, _BLOCK
         self._yes, self._answered = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
         self._score = np.full(shape, np.nan, dtype=np.float32)
+        self._offsets = NO_OFFSETS
 
     def put(self, rows: np.ndarray, columns: np.ndarray, yes: np.ndarray, odds: np.ndarray) -> None:
         """Take answers in: those about a sentence after those about all sentences before it.
@@ -211,6 +232,30 @@ class AnnotationsWriter:
             at = columns[here], rows[here] % _BLOCK
             self._yes[at], self._answered[at], self._score[at] = yes[here], True, odds[here]
 
+    def odds(self, column: int) -> np.ndarray:
+        """A descriptor's log-odds, when all answers are in: float32 [sentences]."""
+        self._flush()
+        return np.asarray(self._file["score"][column])
+
+    def settle(self, offsets: Offsets) -> None:
+        """Take something off the log-odds, when all answers are in: Yes is what is left above 0."""
+        score, yes = self._file["score"], self._file["yes"]
+        for i in range(len(score)):
+            score[i] = offsets.left(self.odds(i), i)
+            yes[i] = np.packbits(score[i] > 0)
+        self._offsets = offsets
+
+    def totals(self, near: float) -> tuple[np.ndarray, np.ndarray, int]:
+        """Of each descriptor the Yes and the answers, int64 [descriptors]; all near ties.
+
+        Args:
+            near: log-odds within which an answer is one.
+        """
+        self._flush()
+        yes, answered = (BitMatrix(self._file[n][:], self._sentences) for n in ("yes", "answered"))
+        ties = sum(int((np.abs(column) < near).sum()) for column in self._file["score"])
+        return yes.totals, answered.totals, ties
+
     def sign(
         self, made: JSON, annotator: JSON, frame: Sequence[str], cut: Sequence[int] = ()
     ) -> None:
@@ -221,6 +266,8 @@ class AnnotationsWriter:
         """
         self._flush()
         self._file.create_dataset("cut", data=np.array(cut, dtype=np.int32))
+        self._file.create_dataset("offset_sentence", data=self._offsets.sentence)
+        self._file.create_dataset("offset_descriptor", data=self._offsets.descriptor)
         self._file.attrs[PROVENANCE] = canonical(made)
         self._file.attrs["annotator"] = canonical(annotator)
         self._file.attrs["frame"] = canonical(list(frame))

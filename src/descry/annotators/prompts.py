@@ -1,18 +1,18 @@
 """The prompts, rendered for any annotator; topics.py and answers.py parse what is answered.
 
-The paper's two: p1 (Figure 3) asks for the topics of a sentence, with one example; p2 (Figure 4)
-asks whether a sentence talks about a descriptor. And two that try a neuron out: `intruder` asks
-which of several sentences does not belong, `simulation` how strongly a neuron with a description
-responds to a sentence.
+The paper's two, with texts of templates.py: p1 (Figure 3) asks for the topics of a sentence, with
+one example; p2 (Figure 4) asks whether a sentence talks about a descriptor. And two that try a
+neuron out: `intruder` asks which of several sentences does not belong, `simulation` how strongly a
+neuron with a description responds to a sentence.
 """
 
 from collections.abc import Collection, Sequence
 from typing import Any, Literal, NamedTuple
 
+from descry.annotators.templates import P2, Template
+
 YES, NO = "Yes", "No"
 Task = Literal["p1", "p2", "intruder", "simulation"]
-# What stands before the sentence, between it and the descriptor, and behind that.
-Template = tuple[str, str, str]
 HIGHEST_RATING = 10
 WORDS = 8  # new tokens of an answer of one word or number: "Yes.", and a blank before it
 
@@ -70,27 +70,14 @@ class Prompts(Sequence[Prompt]):
         return Prompt(self.task, self.template, self.sentences[row], self.descriptors[column])
 
 
-def p1_template(max_descriptors: int, example: str | None, concepts: list[str] | None) -> Template:
-    """Prompt p1 asks for the topics of a sentence; without an example it is zero-shot."""
-    lines = [f"Identify at most {max_descriptors} salient topics being discussed in a sentence."]
-    if example is not None:
-        lines.append(f"For example, {example}")
-        lines.append(f"Expected Concepts: [{', '.join(concepts or [])}].")
-    lines += ["Sentence:", ""]
-    return "\n".join(lines), "", ""
-
-
 def p1(sentences: Sequence[str], template: Template) -> Prompts:
     """Prompt p1 about every sentence."""
     return Prompts("p1", template, sentences, [""])
 
 
-P2: Template = ('Q: Does the Review: "', '" talk about "', '"? Answer in Yes/No A:')
-
-
-def p2(sentences: Sequence[str], descriptors: list[str]) -> Prompts:
+def p2(sentences: Sequence[str], descriptors: list[str], template: Template = P2) -> Prompts:
     """Prompt p2: whether each sentence talks about each descriptor, to be answered Yes or No."""
-    return Prompts("p2", P2, sentences, descriptors)
+    return Prompts("p2", template, sentences, descriptors)
 
 
 INTRUDER: Template = (

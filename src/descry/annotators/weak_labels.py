@@ -6,6 +6,9 @@
    corpus, says how likely a score belongs to the upper one: the log-odds of Yes.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 CLEAR = 1.25  # a first score so far above the corpus mean counts as a soft positive
@@ -40,25 +43,65 @@ def log_odds(scores: np.ndarray) -> np.ndarray:
     With one variance for both groups the log-odds are linear in the score, so the answer Yes has
     one threshold, fitted to the corpus without any label.
     """
+    found = _two_groups(scores, UPPER)
+    if found is None:
+        return np.full(len(scores), -1.0)  # nothing stands out: No
+    distance = (scores - found.low) ** 2 - (scores - found.high) ** 2
+    return np.asarray(found.prior + distance / (2 * found.variance), dtype=np.float64)
+
+
+def boundary(scores: np.ndarray, starts: Sequence[float]) -> float:
+    """Where the log-odds of `log_odds` are 0; above all scores where nothing stands out.
+
+    Args:
+        scores: float [sentences].
+        starts: shares of sentences that the mixture's upper group starts from: the likeliest is
+            taken, of equal ones the first.
+    """
+    each = [found for upper in starts if (found := _two_groups(scores, upper))]
+    found = max(each, key=lambda one: round(one.likelihood, 4), default=None)
+    if found is None or found.low == found.high:
+        return float(scores.max(initial=-1.0)) + 1.0
+    middle = (found.low + found.high) / 2
+    return float(middle - found.prior * found.variance / (found.high - found.low))
+
+
+class _Groups(NamedTuple):
+    """A mixture of two normal distributions: their means, their one variance, the log-odds of the
+    upper one before a score is seen, and how likely it makes a score.
+    """
+
+    low: float
+    high: float
+    variance: float
+    prior: float
+    likelihood: float
+
+
+def _two_groups(scores: np.ndarray, upper: float) -> _Groups | None:
+    """The mixture that fits scores best; None where they do not differ."""
     from sklearn.mixture import GaussianMixture
 
     x = scores.astype(np.float64)[:, None]
     if len(x) < 2 or np.ptp(x) == 0:
-        return np.full(len(x), -1.0)  # nothing stands out: No
-    cut = np.quantile(x, 1 - UPPER)
+        return None
+    cut = np.quantile(x, 1 - upper)
     means = np.array([[x[x <= cut].mean()], [x[x >= cut].mean()]])
     # Every start value is given: scikit-learn would draw the missing ones at random.
     mixture = GaussianMixture(
         2,
         covariance_type="tied",
-        weights_init=[1 - UPPER, UPPER],
+        weights_init=[1 - upper, upper],
         means_init=means,
         precisions_init=[[1 / max(float(x.var()), 1e-6)]],
         max_iter=500,
         random_state=0,
     ).fit(x)
     low, high = sorted(range(2), key=lambda group: float(mixture.means_[group, 0]))
-    m0, m1 = mixture.means_[low, 0], mixture.means_[high, 0]
-    prior = np.log(mixture.weights_[high]) - np.log(mixture.weights_[low])
-    distance = (scores - m0) ** 2 - (scores - m1) ** 2
-    return np.asarray(prior + distance / (2 * mixture.covariances_[0, 0]), dtype=np.float64)
+    return _Groups(
+        low=mixture.means_[low, 0],
+        high=mixture.means_[high, 0],
+        variance=mixture.covariances_[0, 0],
+        prior=np.log(mixture.weights_[high]) - np.log(mixture.weights_[low]),
+        likelihood=mixture.lower_bound_,
+    )

@@ -7,7 +7,9 @@ _LEAST = 20  # answers, below which a share says nothing
 _EACH = 10  # answers about a descriptor, likewise
 
 
-def one_sided(who: str, yes: np.ndarray, answered: np.ndarray) -> str | None:
+def one_sided(
+    who: str, yes: np.ndarray, answered: np.ndarray, section: str = "annotate"
+) -> str | None:
     """A warning in words where an annotator says Yes to nearly everything, or to nearly nothing.
 
     Or where it answers the same of every sentence, whatever the descriptor.
@@ -15,16 +17,18 @@ def one_sided(who: str, yes: np.ndarray, answered: np.ndarray) -> str | None:
     Args:
         who: its name.
         yes, answered: int [descriptors], how often it said Yes, and how many answers there are.
+        section: of params.yaml, which has the annotator.
     """
+    advice = f"try {section}.threshold: fitted, and {section}.centre: sentence"
     number = int(answered.sum())
     if number < _LEAST:
         return None
     share = int(yes.sum()) / number
     if share > MOST or share < FEWEST:
-        return f"{who} says Yes to {in_percent(share)} of what it is asked"
+        return f"{who} says Yes to {in_percent(share)} of what it is asked: {advice}"
     asked = answered > 0
     if number >= _EACH * int(asked.sum()) and ((yes == 0) | (yes == answered))[asked].all():
-        return f"{who} gives every sentence the same answers"
+        return f"{who} gives every sentence the same answers: {advice}"
     return None
 
 

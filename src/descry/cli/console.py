@@ -59,6 +59,8 @@ def show_table(results: Path, rows: int) -> None:
     out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
     warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
     _warn(warnings, made)
+    if run.has("annotations.h5") and (words := _settled(run.provenance("annotations.h5"))):
+        out.print(words)
     labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
     both = pc.sum(labels["replicated"]).as_py() or 0
     table = Table(
@@ -81,6 +83,17 @@ def show_table(results: Path, rows: int) -> None:
             "yes" if one["replicated"] else "no",
         )
     out.print(table)
+
+
+def _settled(made: JSON) -> str | None:
+    """What was taken off the annotator's log-odds before they became Yes and No."""
+    params = made["params"]
+    centre, threshold = params.get("centre"), params.get("threshold", 0)
+    if centre is None and threshold == 0:
+        return None
+    less = f"log-odds less their {centre}'s mean, " if centre else "log-odds "
+    begins = f"{threshold:g}" if isinstance(threshold, int | float) else "a fitted threshold"
+    return f"annotate: Yes is {less}above {begins}"
 
 
 def _believed(run: Run, labels: int, chance: JSON) -> Table:

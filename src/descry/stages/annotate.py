@@ -1,10 +1,12 @@
 """Stage annotate: corpus and descriptors -> annotations.h5 (prompt p2, section 3.2)."""
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
 from descry.annotators.annotations import writing_annotations
@@ -17,6 +19,8 @@ from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompts import Prompt, p2
 from descry.annotators.sampling import Scope, exemplar_scope, whole
 from descry.annotators.spec import AnnotatorSpec
+from descry.annotators.templates import Shot, p2_template
+from descry.annotators.threshold import Centre, find_offsets, typical
 from descry.annotators.yes_share import one_sided
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
@@ -24,23 +28,70 @@ from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import Chosen, Texts
 from descry.io.provenance import provenance
-from descry.io.section import Count, Section, Seed, Share
+from descry.io.section import Count, Place, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
+_IN_WORDS = "answers in words have no log-odds"
 NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer
 
 
-class Scoped(Section):
-    """Which sentences an annotator is asked about with p2, and when an answer counts."""
+def _word(value: object) -> object:
+    """YAML 1.1 has the words yes and no for true and false."""
+    return {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
 
+
+class Example(Section):
+    """An example of p2, written by hand."""
+
+    sentence: Annotated[str, Field(pattern=r"\S")]
+    descriptor: Annotated[str, Field(pattern=r"\S")]
+    answer: Annotated[Literal["yes", "no"], BeforeValidator(_word)]
+
+
+# Which of the two a value is to be, so that an error is of that one alone; no key has brackets.
+_Number = Annotated[float, Field(allow_inf_nan=False), Tag("[number]")]
+_Fitted = Annotated[Literal["fitted"], Tag("[word]")]
+_Threshold = Annotated[
+    _Number | _Fitted, Discriminator(lambda it: "[word]" if isinstance(it, str) else "[number]")
+]
+
+
+class Scoped(Section):
+    """Which sentences an annotator is asked about with p2, how, and what an answer counts as."""
+
+    examples: Annotated[list[Example], Field(min_length=1)] | None
+    template: Place | None
+    centre: Centre | None
+    threshold: _Threshold
     scope: Literal["corpus", "exemplars"]
     neurons: NeuronNames | Count | None
     sample: Seed
     seed: Seed
     min_mass: Share
     max_failures: Share
+
+    @property
+    def shots(self) -> list[Shot]:
+        """The examples that a prompt shows."""
+        return [example.model_dump() for example in self.examples or ()]
+
+    @property
+    def settles(self) -> bool:
+        """Whether anything is taken off the log-odds."""
+        return self.centre is not None or self.threshold != 0
+
+    @model_validator(mode="after")
+    def _people_answer_in_words(self) -> Self:
+        stage = type(self).__name__.lower()
+        who = getattr(self, "annotator", None)
+        if who is not None and who.kind == "human":
+            if self.examples is not None or self.template is not None:
+                raise crossed(f"{stage}: people read no prompt: null its template and examples")
+            if self.settles:
+                raise crossed(f"{stage}: {_IN_WORDS}: null its centre, set its threshold to 0")
+        return self
 
 
 class Annotate(Scoped):
@@ -53,6 +104,7 @@ def annotate_sentences(
     params: Annotate,
     *,
     corpus: Path,
+    template: Path | None = None,
     descriptors: Path,
     exemplars: Path,
     annotations: Path,
@@ -68,6 +120,7 @@ def annotate_sentences(
     From who answered, the frame of its chat template and the texts every prompt and key follow.
 
     Args:
+        template: of the prompts, in the place of the paper's.
         exemplars: read only where the scope is theirs.
         parts: what the shards wrote. What failed is not asked again behind shards: these have just
             tried.
@@ -81,6 +134,7 @@ def annotate_sentences(
         params.annotator,
         (corpus, descriptors, exemplars, annotations),
         (cache_folder, journals),
+        template,
         replay=replay,
         progress=progress,
         shard=shard,
@@ -94,6 +148,7 @@ def answer_p2(
     annotator: AnnotatorSpec,
     files: tuple[Path, Path, Path, Path],
     store: tuple[Path, Path | None],
+    template: Path | None,
     *,
     replay: bool,
     progress: Progress,
@@ -105,6 +160,7 @@ def answer_p2(
     Args:
         files: corpus, descriptors, exemplars, and the file to write.
         store: folders of the prompt cache, and of its journals, where there are any.
+        template: of the prompts.
         again: whether what failed before is asked again.
     """
     corpus, descriptors, exemplars, output = files
@@ -112,35 +168,40 @@ def answer_p2(
     entries = read_json(descriptors, "cluster")["descriptors"]
     phrases = {entry["name"]: entry["phrases"] for entry in entries}
     read = [corpus, descriptors] + ([exemplars] if params.scope == "exemplars" else [])
+    read += [template] if template else []
+    shape = p2_template(params.shots, template)
     made = provenance(stage, params.model_dump(), read, PACKAGES)
     who = create(annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
     which = scope_of(params, ids, exemplars)
     rows, names, tally = np.flatnonzero(which.asked), list(phrases), Counts()
     with opened(*store) as cache:
         how = AskOptions(stage, cache, params.max_failures, replay, progress, shard, again)
-        found = _verdicts(how, who, p2(Chosen(texts, rows), names), params.min_mass, tally)
+        prompts = p2(Chosen(texts, rows), names, shape)
+        found = _verdicts(how, who, prompts, params.min_mass, tally, in_words=not params.settles)
         if shard != WHOLE:
             for _ in found:
                 pass  # stored as they come
             write_json(output, tally.counts())
             return dict(tally.brief)
-        said = np.zeros((2, len(names)), dtype=np.int64)
-        counts = dict.fromkeys(("yes", "other word likelier", "near ties"), 0)
         with writing_annotations(output, ids, names, which.asked, which.sampled) as b:
+            others = 0
             for positions, yes, odds, greedy in found:
                 row, column = np.divmod(positions, len(names))
                 b.put(rows[row], column, yes, odds)
-                for total, columns in zip(said, (column[yes], column), strict=True):
-                    total += np.bincount(columns, minlength=len(names))
-                near = np.abs(odds) < NEAR_TIE
-                for name, flags in zip(counts, (yes, ~greedy, near), strict=True):
-                    counts[name] += int(flags.sum())
+                others += int((~greedy).sum())
+            if params.settles:
+                stand = typical(which.asked, which.sampled)
+                how_much = params.centre, params.threshold
+                b.settle(find_offsets(b.odds, len(names), stand, *how_much))
+            yes_of, answered, near = b.totals(NEAR_TIE)
             frame = stored_frame(cache, who.identity) or NO_FRAME
-            of_b = {name: counts[name] for name in ("other word likelier", "near ties")}
+            of_b = {"other word likelier": others, "near ties": near}
             cut = [tally.shortened.get(name, 0) for name in ids] if tally.shortened else []
-            of_b |= {"cut": len(tally.shortened)}
-            b.sign(made | {"failed": tally.failed} | of_b, who.identity.as_json(), frame, cut)
-    warning = one_sided(who.identity.name, *said)
+            made |= {"template": [*shape], "failed": tally.failed} | of_b
+            made |= {"cut": len(tally.shortened)}
+            b.sign(made, who.identity.as_json(), frame, cut)
+    warning = one_sided(who.identity.name, yes_of, answered, stage)
+    counts = {"yes": int(yes_of.sum())} | of_b
     told: dict[str, object] = {"sentences": len(rows), **tally.brief, **counts}
     return told | ({"warnings": [warning]} if warning else {})
 
@@ -162,9 +223,19 @@ def scope_of(params: Scoped, ids: Sequence[str], exemplars: Path) -> Scope:
 
 
 def _verdicts(
-    how: AskOptions, who: Annotator, prompts: Sequence[Prompt], min_mass: float, tally: Counts
+    how: AskOptions,
+    who: Annotator,
+    prompts: Sequence[Prompt],
+    min_mass: float,
+    tally: Counts,
+    *,
+    in_words: bool,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Slab by slab, of the answers that are one: places of the prompts, and fields of `Verdict`."""
+    """Slab by slab, of the answers that are one: places of the prompts, and fields of `Verdict`.
+
+    Raises:
+        InputError: there is an answer in words, which are not `in_words`.
+    """
 
     def check(response: JSON) -> None:
         parse_verdict(response, min_mass)
@@ -172,6 +243,11 @@ def _verdicts(
     for chunk in answer_prompts(how, who, prompts, check, tally):
         said = [place for place, response in enumerate(chunk.responses) if response is not None]
         verdicts = [parse_verdict(chunk.responses[place], min_mass) for place in said]
+        if not in_words and any(math.isnan(verdict.odds) for verdict in verdicts):
+            raise InputError(
+                f"{who.identity.name}: {_IN_WORDS}: set {how.stage}.centre to null and"
+                f" {how.stage}.threshold to 0 in params.yaml; the answers are kept"
+            )
         yield (
             chunk.start + np.array(said, dtype=np.int64),
             np.array([verdict.yes for verdict in verdicts], dtype=bool),

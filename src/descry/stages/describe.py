@@ -1,33 +1,36 @@
 """Stage describe: corpus -> candidates.parquet (prompt p1, section 3.1)."""
 
 from collections.abc import Callable, Iterator, Sequence
+from heapq import nsmallest
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Annotated, Any
+from typing import IO, Annotated
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 from descry.annotators.base import NO_FRAME, Annotator, Identity
 from descry.annotators.client import AskOptions, Progress, answer_prompts, stored_frame
+from descry.annotators.copied import Copied
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import Topics, clean_concept, read_topics
+from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.jsonl import opened
-from descry.annotators.prompts import Prompts, p1, p1_template
+from descry.annotators.prompts import Prompts, p1
 from descry.annotators.spec import DescriberSpec
+from descry.annotators.templates import Shot, p1_template
 from descry.corpus.splits import corpus_id, draw
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import write_json
 from descry.io.parquet import ROW_GROUP, Texts, regrouped, write_batches
 from descry.io.provenance import provenance
-from descry.io.section import Count, Section, Seed, Share
+from descry.io.section import Count, Place, Section, Seed, Share
 from descry.io.sharding import WHOLE, Shard
 
 PACKAGES = ["keybert", "pyarrow"]
-Shot = dict[str, Any]  # the 1-shot example: its sentence and concepts
 
 
 def _concept(text: str) -> str:
@@ -37,10 +40,18 @@ def _concept(text: str) -> str:
 
 
 class Example(Section):
-    """The 1-shot example of p1, written by hand."""
+    """An example of p1, written by hand."""
 
     sentence: Annotated[str, Field(pattern=r"\S")]
     concepts: Annotated[list[Annotated[str, AfterValidator(_concept)]], Field(min_length=1)]
+
+
+# Which of the two a value is to be, so that an error is of that one alone; no key has brackets.
+_Number = Annotated[int, Field(ge=0, le=20), Tag("[number]")]
+_Listed = Annotated[list[Example], Field(min_length=1), Tag("[list]")]
+_Examples = Annotated[
+    _Number | _Listed, Discriminator(lambda it: "[list]" if isinstance(it, list) else "[number]")
+]
 
 
 class Describe(Section):
@@ -49,7 +60,8 @@ class Describe(Section):
     annotators: Annotated[list[DescriberSpec], Field(min_length=1)]
     max_descriptors: Count
     max_words: Count
-    example: Example | None
+    examples: _Examples
+    template: Place | None
     seed: Seed
     max_failures: Share
 
@@ -58,6 +70,7 @@ def describe_sentences(
     params: Describe,
     *,
     corpus: Path,
+    template: Path | None = None,
     candidates: Path,
     parts: Sequence[Path] = (),
     cache_folder: Path,
@@ -65,19 +78,22 @@ def describe_sentences(
     replay: bool = False,
     shard: Shard = WHOLE,
     progress: Progress,
-) -> dict[str, int]:
+) -> dict[str, object]:
     """Write the raw descriptors: a row per sentence, annotator and phrase.
 
     With several annotators the rows are the union of their answers. An answer without topics gives
-    no row, and is counted; so are phrases that were left out, most of them too long.
+    no row, and is counted; so are phrases that were left out, most of them too long, and those that
+    an annotator copied from the examples.
 
     Args:
+        template: of the prompts, in the place of the paper's.
         parts, journals, shard: as stage annotate takes them; the shard before the first asks for
-            the 1-shot example alone.
+            the examples alone.
     """
     limit = params.max_descriptors
     ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
-    made = provenance("describe", params.model_dump(), [corpus], PACKAGES)
+    read = [corpus, *([template] if template else [])]
+    made = provenance("describe", params.model_dump(), read, PACKAGES)
     specs = [spec.model_dump() for spec in params.annotators]
     workers = [create(spec, "p1", max_descriptors=limit) for spec in specs]
 
@@ -87,35 +103,52 @@ def describe_sentences(
     with TemporaryFile() as spilled:
         rows = _Rows(spilled)
         with opened(cache_folder, journals) as cache:
-            example = params.example.model_dump() if params.example else None
-            if example is None:
-                once = AskOptions("example", cache, 1, replay, progress)
-                asked = zero_shot(texts, params.seed, limit)
-                example = ask_example(once, workers[0], asked, topics)
-            prompts = with_example(texts, limit, example)
+            given = params.model_dump()["examples"]
+            examples = by_hand(given)
+            if examples is None:
+                once = AskOptions("examples", cache, 1, replay, progress)
+                asked = p1(drawn(texts, given, params.seed), p1_template(limit, (), template))
+                examples = ask_examples(once, workers[0], asked, topics)
+            shape = p1_template(limit, examples, template)
+            prompts, shown = p1(texts, shape), Copied(examples)
+
+            def own_topics(response: JSON) -> Topics:
+                try:
+                    return topics(response)
+                except UnparsableError as reason:
+                    if shown.repeats(response["text"]):
+                        raise UnparsableError("repeats an example of p1") from reason
+                    raise
+
             again = not parts or shard != WHOLE
             how = AskOptions("describe", cache, params.max_failures, replay, progress, shard, again)
-            identities, tallies = list[Identity](), list[Counts]()
+            identities, tallies, copied = list[Identity](), list[Counts](), list[Copied]()
             while workers:  # each is let go when it has answered: two large models need not fit
                 worker = workers.pop(0)
-                tallies.append(_ask(how, worker, prompts, topics, ids, rows))
+                copied.append(Copied(examples))
+                tallies.append(_ask(how, worker, prompts, own_topics, ids, rows, copied[-1]))
                 identities.append(worker.identity)  # the way of asking may be another now
                 del worker
             frames = [stored_frame(cache, identity) or NO_FRAME for identity in identities]
         counts = {name: sum(tally.brief[name] for tally in tallies) for name in Counts().brief}
         if shard != WHOLE:
             write_json(candidates, {"annotators": [tally.counts() for tally in tallies]})
-            return counts
+            return dict(counts)
         who = zip(identities, frames, strict=True)
         made |= {
             "annotators": [identity.as_json() | {"frame": [*frame]} for identity, frame in who]
         }
-        made |= {"example": example, "failed": counts["failed"], "cut": counts["cut"]}
-        made |= {"corpus_id": corpus_id(ids)}
+        named = list(zip([identity.name for identity in identities], copied, strict=True))
+        made |= {"examples": examples, "template": [*shape]}
+        made |= {"copied": {name: of.counts() for name, of in named}}
+        made |= {"failed": counts["failed"], "cut": counts["cut"], "corpus_id": corpus_id(ids)}
         write_batches(candidates, _Rows.SCHEMA, rows.tables(), made)
         found = {"no topics": rows.empty, "phrases left out": rows.left_out}
+        found |= {"answers with copied phrases": sum(of.answers for of in copied)}
         found |= {"descriptors": rows.number, "distinct": len(rows.distinct)}
-        return {"sentences": len(ids)} | counts | found
+        told: dict[str, object] = {"sentences": len(ids), **counts, **found}
+        warnings = [warning for name, of in named if (warning := of.warning(name))]
+        return told | ({"warnings": warnings} if warnings else {})
 
 
 class _Rows:
@@ -160,6 +193,7 @@ def _ask(
     topics: Callable[[JSON], Topics],
     ids: Sequence[str],
     rows: _Rows,
+    copied: Copied,
 ) -> Counts:
     """Add a row for every phrase that an annotator answers."""
     tally, name = Counts(), worker.identity.name
@@ -170,6 +204,7 @@ def _ask(
             if response is None:
                 continue
             said = topics(response)
+            copied.add(prompts.sentences[row], said.phrases)
             rows.empty += not said.phrases
             rows.left_out += said.left_out
             one = {"id": ids[row], "annotator": name, "key": key}
@@ -178,42 +213,42 @@ def _ask(
     return tally
 
 
-def zero_shot(texts: Sequence[str], seed: int, max_descriptors: int) -> Prompts:
-    """The question about the sentence of the 1-shot example (section 3.1).
-
-    It is of middle length, drawn by seed.
-    """
-
-    def lot(text: str) -> bytes:
-        return draw(seed, "example:" + text)
-
-    middle = (text for text in texts if 20 <= len(text.split()) <= 60)
-    drawn = min(middle, key=lot, default=None) or min(texts, key=lot)
-    return p1([drawn], p1_template(max_descriptors, None, None))
+def by_hand(examples: int | list[Shot]) -> list[Shot] | None:
+    """The examples of p1 that params.yaml has, or that there are to be none; None: draw them."""
+    if isinstance(examples, int):
+        return None if examples else []
+    return examples
 
 
-def ask_example(
+def drawn(texts: Sequence[str], number: int, seed: int) -> list[str]:
+    """The sentences of the examples of p1 (section 3.1), by seed; those of middle length first."""
+
+    def lot(text: str) -> tuple[bool, bytes]:
+        middle = 20 <= len(text.split()) <= 60
+        return not middle, draw(seed, "example:" + text)
+
+    return nsmallest(number, texts, key=lot)
+
+
+def ask_examples(
     how: AskOptions, worker: Annotator, prompts: Prompts, topics: Callable[[JSON], Topics]
-) -> Shot:
-    """The 1-shot example: a sentence of the corpus, and what the first annotator says of it.
+) -> list[Shot]:
+    """The examples of p1: sentences of the corpus, and what the first annotator says of them.
 
     Raises:
         InputError: that is no list of topics, or an empty one; every prompt would show it.
     """
     tally = Counts()
     (chunk,) = answer_prompts(how, worker, prompts, topics, tally)
-    (response,) = chunk.responses
-    concepts = [] if response is None else topics(response).phrases
-    if not concepts:
-        why = tally.why or f"no topics, such as {response['text'][:80]!r}"
-        raise InputError(
-            f"{worker.identity.name}: the answer that was to be the 1-shot example of p1 failed"
-            f" ({why}): write describe.example in params.yaml by hand, its sentence and concepts"
-        )
-    return {"sentence": prompts[0].sentence, "concepts": concepts}
-
-
-def with_example(texts: Sequence[str], max_descriptors: int, example: Shot) -> Prompts:
-    """The questions about all sentences."""
-    shot = example["sentence"], example["concepts"]
-    return p1(texts, p1_template(max_descriptors, *shot))
+    found: list[Shot] = []
+    for sentence, response in zip(prompts.sentences, chunk.responses, strict=True):
+        concepts = [] if response is None else topics(response).phrases
+        if not concepts:
+            why = tally.why or f"no topics, such as {response['text'][:80]!r}"
+            raise InputError(
+                f"{worker.identity.name}: an answer that was to be an example of p1 failed"
+                f" ({why}): write describe.examples in params.yaml by hand, each with its sentence"
+                " and concepts, or draw others by another describe.seed"
+            )
+        found.append({"sentence": sentence, "concepts": concepts})
+    return found

@@ -133,9 +133,9 @@ def evaluate_labels(
     truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
     unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
     asked = {"gold": np.ones(len(sentences), dtype=bool)}
-    yes, warnings = {"annotator": _yes(every)}, list(labelled["warnings"])
+    yes, warnings = {"annotator": _yes(every, "annotate")}, list(labelled["warnings"])
     if judge := read_judgements(judgements):
-        yes["judge"] = _yes(judge)
+        yes["judge"] = _yes(judge, "judge")
         warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
         if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
             raise InputError(
@@ -243,12 +243,19 @@ def evaluate_labels(
     return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
-def _yes(b: Annotations) -> Row:
-    """How often an annotator says Yes, of all it was asked; and a warning if it is one-sided."""
+def _yes(b: Annotations, section: str) -> Row:
+    """How often an annotator says Yes, of all it was asked; and a warning if it is one-sided.
+
+    Args:
+        section: of params.yaml, which has it.
+    """
     yes, answered = b.bits.yes.totals, b.bits.answered.totals
     number = int(answered.sum())
-    words = one_sided(b.annotator["name"], yes, answered)
+    words = one_sided(b.annotator["name"], yes, answered, section)
     found: Row = {"answers": number, "yes": int(yes.sum()) / number if number else math.nan}
+    params = b.made["params"]
+    if b.offsets:
+        found |= {"centre": params["centre"], "threshold": params["threshold"]}
     return found | ({"warning": words} if words else {})
 
 

@@ -22,6 +22,7 @@ def judge_sentences(
     params: Judge,
     *,
     corpus: Path,
+    template: Path | None = None,
     descriptors: Path,
     exemplars: Path,
     judgements: Path,
@@ -36,5 +37,5 @@ def judge_sentences(
             return {"judge": 0}
     files, store = (corpus, descriptors, exemplars, judgements), (cache_folder, journals)
     return answer_p2(
-        "judge", params, params.annotator, files, store, replay=replay, progress=progress
+        "judge", params, params.annotator, files, store, template, replay=replay, progress=progress
     )

@@ -32,7 +32,14 @@ SOURCE = Path("src/descry")
 WORKFLOW = ("Snakefile", "workflow/rules/common.smk")  # of every stage, besides its rule's own file
 WIRING_ONLY = "DESCRY_WIRING_ONLY"  # in the environment of a Snakemake that runs no job
 # Parameters that name files of the user's, and whether they may be null.
-USER_FILES = {("corpus", "reviews"): False, ("cluster", "edits"): True, ("evaluate", "gold"): True}
+USER_FILES = {
+    ("corpus", "reviews"): False,
+    ("describe", "template"): True,
+    ("cluster", "edits"): True,
+    ("annotate", "template"): True,
+    ("judge", "template"): True,
+    ("evaluate", "gold"): True,
+}
 # Inputs of stages that params.yaml does not name.
 _OURS = ("Snakefile", "workflow/", "src/", "results/")
 _UNREAD = ("code", "before")  # names of inputs that a stage does not read

@@ -161,6 +161,8 @@ _RENAMED = {"labeller": "annotator", "labellers": "annotators", "company": "dist
 def _unknown(loc: list[int | str], absent: list[list[int | str]]) -> str:
     """What to do with a key that is unknown: one that is absent may be meant, or another."""
     *place, key = loc
+    if (*place, key) == ("describe", "example"):
+        return "is examples now: write `examples: 1` where it was null, else a list of what it was"
     if key in _RENAMED:
         return f"is called {_RENAMED[str(key)]} now: rename it"
     missing = [str(last) for *beside, last in absent if beside == place]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from descry.activations.top_k import exemplar_size
+from descry.annotators.templates import p1_template, p2_template
 from descry.corpus.splits import split_rows
 from descry.errors import InputError
 from descry.io.parquet import read_table
@@ -15,6 +16,7 @@ from descry.models.kinship import kinship
 BEFORE_SETS = ("describe", "activations", "graphs")  # stages whose work would be in vain
 SETS = "DESCRY_EXEMPLARS"  # in the environment of a run's jobs, if the run makes exemplar sets
 _SETS_OF = {"exemplars", "untrained"}
+_PROMPTS = {"describe", "annotate", "judge"}
 
 
 def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool) -> None:
@@ -26,13 +28,16 @@ def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool
         replay: whether answers come from the cache alone, so that annotators need nothing.
 
     Raises:
-        InputError: a model is unpinned or its folder is missing, or an API key is not set.
+        InputError: a model is unpinned or its folder is missing, an API key is not set, or a
+            template is not in order.
     """
     stages = set(stages)
     for name in sorted(stages & set(sections)):
         for key, spec in _models(sections[name], name):
             if not (replay and "annotator" in key):
                 _check_model(key, spec)
+    for name in sorted(stages & _PROMPTS):
+        _check_template(name, sections[name])
     if stages & _SETS_OF:
         os.environ[SETS] = json.dumps(sections["exemplars"])
 
@@ -93,6 +98,16 @@ def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
             yield key, value
         for name, part in value.items():
             yield from _models(part, f"{key}.{name}")
+
+
+def _check_template(name: str, section: dict[str, Any]) -> None:
+    """Refuse a template whose places are not in order, or that lacks one for examples."""
+    shown, file = section["examples"], section["template"]
+    if name == "describe":
+        drawn = [{"sentence": "", "concepts": []}] * shown if isinstance(shown, int) else shown
+        p1_template(section["max_descriptors"], drawn, file)
+    else:
+        p2_template(shown or (), file)
 
 
 def _check_model(key: str, spec: dict[str, Any]) -> None:

@@ -14,7 +14,8 @@ from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import Prompt, p2
+from descry.annotators.prompts import Prompt, p1, p2
+from descry.annotators.templates import p1_template, p2_template
 from descry.evaluation.scorer_items import prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
@@ -73,22 +74,28 @@ def _topics(params: Params, texts: list[str], cache: PromptCache) -> Iterator[Qu
         create(spec.model_dump(), "p1", max_descriptors=section.max_descriptors)
         for spec in section.annotators
     ]
-    shot = section.example.model_dump() if section.example else None
-    if shot is None:
-        prompts = describe.zero_shot(texts, section.seed, section.max_descriptors)
-        first = Questions("example", workers[0], _frame(cache, workers[0]), prompts)
+    given = section.model_dump()["examples"]
+    examples = describe.by_hand(given)
+    if examples is None:
+        drawn = describe.drawn(texts, given, section.seed)
+        prompts = p1(drawn, p1_template(limits[0], (), section.template))
+        first = Questions("examples", workers[0], _frame(cache, workers[0]), prompts)
         yield first
-        response = cache.answers(list(first.keys()))
-        shot = {"sentence": prompts[0].sentence, "concepts": _said(response, limits)}
-    asked = describe.with_example(texts, section.max_descriptors, shot)
+        keys = list(first.keys())
+        said = cache.answers(keys)
+        examples = [
+            {"sentence": sentence, "concepts": _said(said.get(key), limits)}
+            for sentence, key in zip(prompts.sentences, keys, strict=True)
+        ]
+    known = all(shot["concepts"] for shot in examples)
+    asked = p1(texts, p1_template(limits[0], examples, section.template))
     for worker in workers:
-        known = bool(shot["concepts"])
         yield Questions("describe", worker, _frame(cache, worker), asked, known)
 
 
-def _said(response: dict[str, JSON], limits: tuple[int, int]) -> list[str]:
+def _said(response: JSON, limits: tuple[int, int]) -> list[str]:
     try:
-        return [phrase for r in response.values() for phrase in parse_topics(r, *limits)]
+        return parse_topics(response, *limits)
     except UnparsableError:
         return []
 
@@ -108,7 +115,8 @@ def _verdicts(
             continue
         which = annotate.scope_of(section, ids, exemplars)
         asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
-        yield Questions(stage, worker, frame, p2(asked, list(phrases)), known)
+        prompts = p2(asked, list(phrases), p2_template(section.shots, section.template))
+        yield Questions(stage, worker, frame, prompts, known)
 
 
 def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], bool]:

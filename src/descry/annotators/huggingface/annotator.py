@@ -12,7 +12,8 @@ from typing import Any
 from descry.annotators.base import Answer, Frame, Identity
 from descry.annotators.huggingface.encoder import PromptEncoder
 from descry.annotators.huggingface.model import Loaded, Scorer
-from descry.annotators.prompts import NO, P2, WORDS, YES, Prompt, Task
+from descry.annotators.prompts import NO, WORDS, YES, Prompt, Task
+from descry.annotators.templates import Template
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
@@ -51,6 +52,7 @@ class GenerativeAnnotator:
         self.thinking = thinking
         self.encoder = PromptEncoder(self.checkpoint, max_tokens, thinking=bool(thinking))
         self._scores = task == "p2" and not thinking
+        self._scorers: dict[Template, Scorer] = {}
 
     @cached_property
     def identity(self) -> Identity:
@@ -88,19 +90,22 @@ class GenerativeAnnotator:
         self, prompts: Sequence[Prompt], wanted: Collection[int]
     ) -> Iterator[list[tuple[int, Answer]]]:
         """Answer the wanted ones among the prompts, batch by batch."""
+        if not wanted:
+            return
         ids, cuts = self.encoder.fitted(prompts)
         work: Iterator[list[tuple[int, JSON, int]]]
         if self._scores:
+            scorer = self._scorer(prompts[0].template)
             work = (
                 [(i, response, 1) for i, response in group]
-                for group in self._scorer.score(prompts, ids, wanted)
+                for group in scorer.score(prompts, ids, wanted)
             )
         else:
             work = self._generated(ids, wanted)
         advice = f"halve batch_tokens ({self.batch_tokens}); what was answered is kept"
         with within_memory(self.checkpoint.model, advice):
             for group in work:
-                remark = self._scorer.remark if self._scores else None
+                remark = scorer.remark if self._scores else None
                 yield [
                     (i, Answer(r, (len(ids[i]), n), cuts[i], _thought(r), remark))
                     for i, r, n in group
@@ -141,15 +146,20 @@ class GenerativeAnnotator:
                 model.to(pick_device(self.device))
         return Loaded(self.encoder.tokenizer, model, self.batch_tokens)
 
-    @cached_property
-    def _scorer(self) -> Scorer:
+    def _scorer(self, template: Template) -> Scorer:
+        """The tokens of Yes and No are those that follow such a question."""
+        if template not in self._scorers:
+            self._scorers[template] = self._new_scorer(template)
+        return self._scorers[template]
+
+    def _new_scorer(self, template: Template) -> Scorer:
         if self._loaded.model.config.is_encoder_decoder:
             from descry.annotators.huggingface.seq2seq import Seq2Seq
 
             return Seq2Seq(self._loaded, self.encoder.words(""))
         from descry.annotators.huggingface.causal import Causal
 
-        question = Prompt("p2", P2, "It works.", "Price")
+        question = Prompt("p2", template, "It works.", "Price")
         return Causal(self._loaded, self.encoder.words(self.encoder.render(question)))
 
     def _generated(

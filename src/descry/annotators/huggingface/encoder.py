@@ -128,7 +128,8 @@ class PromptEncoder:
         Raises:
             InputError: one of them is not one token.
         """
-        space = " " if prompt and self.frame == NO_FRAME else ""
+        apart = self.frame == NO_FRAME and prompt[-1:].strip()
+        space = " " if apart else ""
         before = self._tokens([prompt])[0] if prompt else []
         found = []
         for word in (YES, NO):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from descry.annotators.parsing.unwrap import UnparsableError, begun, json_values, refuses
-from descry.annotators.prompts import HIGHEST_RATING, P2
+from descry.annotators.prompts import HIGHEST_RATING
+from descry.annotators.templates import P2
 from descry.io.hashing import JSON
 
 

@@ -11,7 +11,8 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import Request
-from descry.annotators.prompts import NO, YES, Prompt, p1, p1_template, p2
+from descry.annotators.prompts import NO, YES, Prompt, p1, p2
+from descry.annotators.templates import Template
 from descry.io.hashing import JSON
 from descry.provenance.audit.evidence import Answer
 from descry.provenance.audit.project import Project
@@ -25,6 +26,7 @@ class Asked(NamedTuple):
     Attributes:
         key: as the result recorded it; None where it records none, and it follows from the rest.
         agrees: whether a response is the one that the result has.
+        taken_off: as `evidence.Answer` has it.
     """
 
     prompt: Prompt
@@ -34,6 +36,7 @@ class Asked(NamedTuple):
     score: float | None
     key: str | None
     agrees: Callable[[JSON], bool]
+    taken_off: float | None = None
 
     @property
     def request(self) -> Request:
@@ -56,15 +59,18 @@ class Verdicts:
             self._odds[column] = self.b.odds(self.b.descriptors[column])
         answer, score = int(self.b.at(np.array([row]))[0, column]), float(self._odds[column][row])
 
+        off = float(self.b.offsets.of(column)[row]) if self.b.offsets else None
+
         def agrees(response: JSON) -> bool:
             try:
-                return int(parse_verdict(response, self.min_mass).yes) == answer
+                verdict = parse_verdict(response, self.min_mass)
             except UnparsableError:
                 return False
+            return int(verdict.yes if off is None else verdict.odds > off) == answer
 
-        prompt = p2([text], [self.b.descriptors[column]])[0]
+        prompt = p2([text], [self.b.descriptors[column]], self.b.template)[0]
         says, known = SAYS.get(answer), None if np.isnan(score) else score
-        return Asked(prompt, self.who, self.b.frame, says, known, None, agrees)
+        return Asked(prompt, self.who, self.b.frame, says, known, None, agrees, off)
 
 
 class Topics:
@@ -74,14 +80,14 @@ class Topics:
         limits: descriptors of a sentence and words of a descriptor, at the most.
         template: of the prompts.
         who: the annotators and their frames, by name.
-        first: that of them who is asked for the 1-shot example where none is given.
+        first: that of them who is asked for the examples where none are given.
     """
 
     def __init__(self, made: JSON) -> None:
         """Take in what made candidates.parquet."""
-        params, shot = made["params"], made["example"]
+        params, (head, middle, tail) = made["params"], made["template"]
         self.limits = params["max_descriptors"], params["max_words"]
-        self.template = p1_template(self.limits[0], shot["sentence"], shot["concepts"])
+        self.template: Template = head, middle, tail
         self.who: dict[str, tuple[Identity, Frame]] = {}
         for spec in made["annotators"]:
             who = {name: value for name, value in spec.items() if name != "frame"}
@@ -124,6 +130,7 @@ def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> An
     return Answer(
         says=asked.says,
         score=asked.score,
+        taken_off=asked.taken_off,
         prompt=request.prompt,
         key=key,
         annotator=asked.who.as_json(),

@@ -54,6 +54,7 @@ class Answer:
         follows: whether the key is that of this very prompt and annotator.
         agrees: whether the response says what the result has; None where it is not in the cache.
         cut: tokens of the prompt's sentence that the annotator did not read, where that is known.
+        taken_off: of the log-odds, for a centre and a threshold; None where nothing was.
         made: when it was stored (UTC).
         versions: packages then.
     """
@@ -71,6 +72,7 @@ class Answer:
     versions: JSON
     server: JSON
     cut: int = 0
+    taken_off: float | None = None
 
 
 @dataclass(frozen=True)

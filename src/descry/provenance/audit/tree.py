@@ -124,6 +124,7 @@ def answer(node: Node, it: Answer) -> Node:
     """Add an annotator's answer, with its prompt and key."""
     who = it.annotator
     odds = ", in words" if it.score is None else f", log-odds {fixed(it.score)}"
+    odds += "" if it.taken_off is None else f" after {fixed(it.taken_off)} was taken off"
     below = node.add(
         f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
         f" {who['revision']}, {who['dtype']}"

@@ -11,7 +11,6 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.check import Verified, verify
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import P2
 from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
@@ -68,7 +67,7 @@ class _Verdicts:
         self.answer = np.full(shape, MISSING, dtype=np.int8)
         self.score = np.full(shape, np.nan, dtype=np.float32)
         self._who = Identity(**b.annotator)
-        self._frame = list(b.frame)
+        self._template, self._frame = list(b.template), list(b.frame)
         self._rows = {name: row for row, name in enumerate(b.ids) if b.asked[row]}
         self._columns = {name: column for column, name in enumerate(b.descriptors)}
         self._min_mass = float(b.made["params"]["min_mass"])
@@ -84,7 +83,7 @@ class _Verdicts:
 
     def _is_own(self, name: str, origin: JSON) -> bool:
         if name not in self._own:
-            same = origin["template"] == list(P2) and origin["frame"] == self._frame
+            same = origin["template"] == self._template and origin["frame"] == self._frame
             self._own[name] = same and self._who.answered(origin)
         return self._own[name]
 

@@ -10,7 +10,11 @@ import numpy as np
 import pyarrow.compute as pc
 
 from descry.annotators.annotations import Annotations
+from descry.annotators.offsets import Offsets
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1
+from descry.annotators.templates import p1_template, p2_template
+from descry.annotators.threshold import find_offsets, typical
 from descry.corpus.files import review_files
 from descry.corpus.readers import read_reviews
 from descry.corpus.splits import sentence_id
@@ -26,6 +30,8 @@ from descry.stages.cluster import read_edits
 from descry.stages.exemplars import select_exemplars
 from descry.stages.label import label_neurons
 from descry.workflow.params import Params
+
+OFFSET = 1e-3  # how far what is taken off log-odds may be from what it is computed to be
 
 
 def corpus(project: Project, params: Params) -> Link:
@@ -54,23 +60,41 @@ def candidates(
     """Every raw descriptor is what the cached answer says, and none is left out."""
     table, texts = project.candidates, project.corpus
     checked = f"{len(table)} raw descriptors by the cached answers"
-    fault = _example(texts["text"].to_pylist(), topics, cache, project.made["describe"])
+    fault = _examples(project, texts["text"].to_pylist(), topics, cache)
     if fault is None:
         pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
         fault = next((_mention(want, has) for want, has in pairs if want != has), None)
     return Link("describe", checked, fault)
 
 
-def _example(texts: list[str], topics: Topics, cache: PromptCache, made: JSON) -> str | None:
-    """The 1-shot example is a parameter, or what the first annotator said of the drawn sentence."""
-    shown = made["params"]["example"]
+def _examples(project: Project, texts: list[str], topics: Topics, cache: PromptCache) -> str | None:
+    """The examples are parameters, or what the first annotator said of the drawn sentences; with
+    them the prompts follow from their template.
+    """
+    made = project.made["describe"]
+    given, file = made["params"]["examples"], _template(project, made)
+    shown = describe.by_hand(given)
     if shown is None:
-        (prompt,) = describe.zero_shot(texts, made["params"]["seed"], topics.limits[0])
+        drawn = describe.drawn(texts, given, made["params"]["seed"])
+        prompts = p1(drawn, p1_template(topics.limits[0], (), file))
         who, frame = topics.first
-        key = who.request(prompt, frame).key
-        said = topics.phrases(cache.answers([key]).get(key))
-        shown = {"sentence": prompt.sentence, "concepts": said}
-    return None if made["example"] == shown else "candidates.parquet: the 1-shot example is another"
+        keys = [who.request(prompt, frame).key for prompt in prompts]
+        said = cache.answers(keys)
+        shown = [
+            {"sentence": prompt.sentence, "concepts": topics.phrases(said.get(key))}
+            for prompt, key in zip(prompts, keys, strict=True)
+        ]
+    if made["examples"] != shown:
+        return "candidates.parquet: the examples of p1 are others"
+    if topics.template != p1_template(topics.limits[0], shown, file):
+        return "candidates.parquet: its prompts do not follow from their template"
+    return None
+
+
+def _template(project: Project, made: JSON) -> Path | None:
+    """Where the user's template of a result is now."""
+    path = made["params"].get("template")
+    return None if path is None else project.place(path)
 
 
 def _expected(ids: list[str], topics: Topics, answers: CachedAnswers) -> Iterator[dict[str, str]]:
@@ -123,6 +147,21 @@ def annotations(
         return Link(stage, "nothing: nobody was asked")
     answer, score = answers.verdicts(stage)
     checked = f"{answer.size} cells of B by the cached answers"
+    section = b.made["params"]
+    shots, file = section.get("examples") or (), _template(project, b.made)
+    if b.template != p2_template(shots, file):
+        return Link(stage, checked, f"{stage}: its prompts do not follow from their template")
+    if b.offsets:
+        settled = section["centre"], section["threshold"]
+        found = find_offsets(
+            lambda i: score[:, i], len(b.descriptors), typical(b.asked, b.sampled), *settled
+        )
+        if not _same_offsets(b.offsets, found):
+            fault = f"{stage}: what it takes off the log-odds does not follow from the answers"
+            return Link(stage, checked, fault)
+        for column in range(len(b.descriptors)):
+            score[:, column] = b.offsets.left(score[:, column], column)
+        answer[answer >= 0] = score[answer >= 0] > 0
     same = (answer == b.answer) & np.isclose(score, b.score, rtol=0, atol=0, equal_nan=True)
     if same.all():
         return Link(stage, checked)
@@ -138,6 +177,12 @@ def annotations(
         f" {_words(int(b.answer[row, column]), float(b.score[row, column]))}, the cache"
         f" {_words(int(answer[row, column]), float(score[row, column]))} (key {key})",
     )
+
+
+def _same_offsets(one: Offsets, two: Offsets) -> bool:
+    """Whether they are the same but for the last digits, which another machine may have."""
+    pairs = ((one.sentence, two.sentence), (one.descriptor, two.descriptor))
+    return all(a.shape == b.shape and np.allclose(a, b, rtol=0, atol=OFFSET) for a, b in pairs)
 
 
 def _words(answer: int, score: float) -> str:

@@ -138,7 +138,7 @@ def some_verdicts(
             return False  # another batch may turn it
         return one.yes != two.yes or abs(one.odds - two.odds) > ODDS
 
-    prompts = [p2([texts[row]], [b.descriptors[column]])[0] for row, column in places]
+    prompts = [p2([texts[row]], [b.descriptors[column]], b.template)[0] for row, column in places]
     return _again("annotate", worker, prompts, cache, b.frame, apart)
 
 
