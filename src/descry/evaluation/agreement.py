@@ -11,6 +11,7 @@ import numpy as np
 
 from descry.activations.nan_stats import NORMAL_95, ratio
 from descry.annotators.yes_share import in_percent
+from descry.io.number_format import fixed
 
 SLIGHT = 0.2  # kappa up to which agreement is "slight" (Landis and Koch 1977)
 _DRAWS = 2000  # of an interval
@@ -180,10 +181,11 @@ def doubt(who: str, against: str, within: Interval, answers: int, yes: float) ->
     if np.isnan(within.value) or within.value > SLIGHT:
         return None
     how = "only slightly" if within.low > 0 else "no better than chance"
+    value, low, high = (fixed(round(number, 2), 2) for number in within)
     return (
-        f"{who} agrees with {against} {how}: kappa {within.value:.2f} (95% {within.low:.2f} to"
-        f" {within.high:.2f}, chance 0) within descriptors over {answers:,} answers, Yes to"
-        f" {in_percent(yes)} of all: labels by it are not to be trusted"
+        f"{who} agrees with {against} {how}: kappa {value} (95% {low} to {high}, chance 0) within"
+        f" descriptors over {answers:,} answers, Yes to {in_percent(yes)} of all: labels by it are"
+        " not to be trusted"
     )
 
 
