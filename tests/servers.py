@@ -2,10 +2,14 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
+import urllib.request
 from collections import Counter
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Lock, Thread
 
 MODEL = "tiny-2026-01-01"  # that the server reports
@@ -119,3 +123,24 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@contextmanager
+def transformers_serve(model, log):
+    """The transformers library's own server, and its address."""
+    port = free_port()
+    command = [Path(sys.executable).with_name("transformers"), "serve", model, "--device", "cpu"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
+        try:
+            for _ in range(600):
+                assert process.poll() is None, log.read_text()
+                try:
+                    direct.open(f"http://127.0.0.1:{port}/health", timeout=5).close()
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()

@@ -13,7 +13,9 @@ from sklearn import metrics
 from descry.evaluation.agreement import (
     Table,
     agreement,
+    doubt,
     kappa,
+    kappa_within,
     over_corpus,
     summary,
     table,
@@ -196,3 +198,38 @@ def test_without_a_missed_one_recall_is_1_and_how_sure_that_is_unknown():
     none = over_corpus([(Table(0, 5, 0, 10), 0.2)])
     assert none.precision.value == 0.0
     assert np.isnan([*none.recall, *none.kappa]).all()
+
+
+# Whether an annotator is to be believed at all
+
+
+@given(answers_of_two())
+def test_within_one_descriptor_kappa_is_kappa(case):
+    counts = table(case[0], case[2])
+    assert kappa_within([counts]).value == pytest.approx(kappa(counts).value, nan_ok=True)
+    assert kappa_within([counts, Table(0, 0, 0, 0)]) == kappa_within([counts])
+
+
+def test_to_know_which_descriptors_are_frequent_is_no_agreement_within_them():
+    # Yes to nearly every sentence of the frequent one and to hardly any of the rare, by lot.
+    frequent, rare = Table(640, 160, 160, 40), Table(10, 90, 90, 810)
+    assert kappa(frequent + rare).low > 0.4
+    assert kappa_within([frequent, rare]).value == pytest.approx(0, abs=1e-12)
+    words = doubt("a model", "gold labels", kappa_within([frequent, rare]), 2000, 0.45)
+    assert words.startswith("a model agrees with gold labels no better than chance: kappa 0.00")
+    assert "over 2,000 answers, Yes to 45% of all: labels by it are not to be trusted" in words
+
+
+@pytest.mark.parametrize(
+    ("counts", "said"),
+    [
+        (Table(290, 210, 210, 290), "only slightly"),
+        (Table(26, 24, 24, 26), "no better than chance"),
+        (Table(20, 30, 30, 20), "no better than chance"),
+        (Table(450, 50, 50, 450), ""),
+        (Table(0, 0, 0, 9), ""),  # undefined: that it says No to everything is a warning of its own
+    ],
+)
+def test_who_agrees_hardly_better_than_chance_is_not_to_be_trusted(counts, said):
+    words = doubt("a model", "gold labels", kappa_within([counts]), 100, 0.5)
+    assert (said in words) if said else words is None

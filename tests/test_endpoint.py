@@ -6,16 +6,22 @@ import math
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
-from contextlib import contextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from servers import MODEL, Reply, completion, error, free_port, serving
+from servers import (
+    MODEL,
+    Reply,
+    completion,
+    error,
+    free_port,
+    serving,
+    transformers_serve,
+)
 
 from descry.annotators.client import AskOptions, answer_prompts
 from descry.annotators.counts import Counts
@@ -793,27 +799,6 @@ def tiny_chat_model(folder, follows, texts):
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<end>", pad_token="<end>")
     tokenizer.chat_template = "{{ messages[0].content }}"
     tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def transformers_serve(model, log):
-    """The transformers library's own server, and its address."""
-    port = free_port()
-    command = [Path(sys.executable).with_name("transformers"), "serve", model, "--device", "cpu"]
-    command += ["--host", "127.0.0.1", "--port", str(port)]
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as process:
-        try:
-            for _ in range(600):
-                assert process.poll() is None, log.read_text()
-                try:
-                    direct.open(f"http://127.0.0.1:{port}/health", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
 
 
 @pytest.mark.slow

@@ -740,6 +740,11 @@ def test_a_template_that_can_think_is_told_not_to(own):
         ("<|user|>Hello.<|bot|>", "leaves the prompt out"),
         (CHAT + "{{ messages[0]['content'] }}", "repeats the prompt"),
         ("{{ raise_exception('a system message is needed') }}", "a system message is needed"),
+        ("{{ raise_exception('first\\nsecond') }}", "fails: first second"),
+        ("{{ 1 + messages }}", r"fails: unsupported operand"),
+        ("{{ 1 // 0 }}", "fails: .*by zero"),
+        ("{{ {}['a' * 3]() }}", "fails: "),
+        ("{% for %}", "fails: "),
     ],
 )
 def test_a_template_that_does_not_give_the_prompt_once_is_refused(own, template, fault):

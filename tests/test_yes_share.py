@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from planted import (
+    ANNOTATIONS,
     CACHE,
     Toy,
     build,
@@ -13,8 +14,10 @@ from planted import (
     run_annotate,
     run_evaluate,
     run_judge,
+    write_gold,
 )
 
+from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.yes_share import in_percent, one_sided
 from descry.cli.console import show_cache
@@ -89,3 +92,26 @@ def test_metrics_have_the_share_of_yes_and_the_warning(tmp_path, monkeypatch):
     words = "toy (no generative model) says Yes to 0.3% of what it is asked"
     advice = "try judge.threshold: fitted, and judge.centre: sentence"
     assert f"{words}: {advice}" in metrics["warnings"]
+
+
+def test_metrics_say_that_an_annotator_agrees_with_people_by_chance_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    build()
+    b = read_annotations(ANNOTATIONS)
+
+    def labelled(rows):
+        said = (np.flatnonzero(row == 1) for row in b.answer[rows])
+        return {
+            name: [b.descriptors[column] for column in columns]
+            for name, columns in zip(b.ids, said, strict=True)
+        }
+
+    order = np.arange(len(b.ids))
+    write_gold(labelled(order))
+    right = run_evaluate()
+    assert right["annotator"]["gold"]["within_kappa"] == pytest.approx(1)
+    assert not any("trusted" in words for words in right["warnings"])
+    write_gold(labelled(np.random.default_rng(0).permutation(order)))
+    (words,) = (words for words in run_evaluate()["warnings"] if "trusted" in words)
+    assert "agrees with gold labels no better than chance: kappa" in words
+    assert "Yes to 33% of all: labels by it are not to be trusted" in words

@@ -10,7 +10,10 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.activations.nan_stats import NORMAL_95, ratio
+from descry.annotators.yes_share import in_percent
+from descry.io.number_format import fixed
 
+SLIGHT = 0.2  # kappa up to which agreement is "slight" (Landis and Koch 1977)
 _DRAWS = 2000  # of an interval
 _SEED = 0  # of those draws: an interval is a function of the counts
 
@@ -139,6 +142,51 @@ def kappa(counts: Table) -> Interval:
         return _UNDEFINED
     low, high = np.percentile(found, [2.5, 97.5])
     return Interval(value, float(low), float(high))
+
+
+def kappa_within(tables: Sequence[Table]) -> Interval:
+    """Cohen's kappa within descriptors: agreement above chance, summed, over what chance leaves.
+
+    That of all answers in one table is above 0 already where an annotator says Yes more often to
+    the more frequent descriptors, whatever the sentence. (Barlow et al. 1991: weights by size.)
+    """
+    counts = np.array([table.array for table in tables if table.array.any()]).reshape(-1, 2, 2)
+    size = counts.sum(axis=(1, 2))
+    draw = np.random.default_rng(_SEED)
+    drawn = [
+        draw.multinomial(whole, table.ravel() / whole, size=_DRAWS).reshape(-1, 2, 2)
+        for table, whole in zip(counts, size, strict=True)
+    ]
+    if not drawn:
+        return _UNDEFINED
+    values = np.concatenate([counts[None], np.stack(drawn, axis=1)]) / size[:, None, None]
+    chance = (values.sum(axis=3) * values.sum(axis=2)).sum(axis=2)
+    above = ((values[:, :, 0, 0] + values[:, :, 1, 1] - chance) * size).sum(axis=1)
+    value, *found = ratio(above, ((1 - chance) * size).sum(axis=1)).tolist()
+    if np.isnan(value):
+        return _UNDEFINED
+    return Interval(value, *np.nanpercentile(found, [2.5, 97.5]).tolist())
+
+
+def doubt(who: str, against: str, within: Interval, answers: int, yes: float) -> str | None:
+    """A warning in words where an annotator agrees with people hardly better than chance.
+
+    Args:
+        who: its name.
+        against: with whom it agrees.
+        within: kappa, as `kappa_within` gives it.
+        answers: that were held against each other.
+        yes: the share of Yes among all of its answers.
+    """
+    if np.isnan(within.value) or within.value > SLIGHT:
+        return None
+    how = "only slightly" if within.low > 0 else "no better than chance"
+    value, low, high = (fixed(round(number, 2), 2) for number in within)
+    return (
+        f"{who} agrees with {against} {how}: kappa {value} (95% {low} to {high}, chance 0) within"
+        f" descriptors over {answers:,} answers, Yes to {in_percent(yes)} of all: labels by it are"
+        " not to be trusted"
+    )
 
 
 def _kappas(tables: np.ndarray) -> np.ndarray:

@@ -22,15 +22,18 @@ from descry.activations.store import DATA, neuron_blocks
 from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
-from descry.annotators.yes_share import one_sided
+from descry.annotators.yes_share import in_percent, one_sided
 from descry.corpus.covariates import covariates
 from descry.corpus.splits import HALVES, split_rows
 from descry.errors import InputError
 from descry.evaluation.agreement import (
     Agreement,
+    Interval,
     OverCorpus,
     Table,
     agreement,
+    doubt,
+    kappa_within,
     over_corpus,
     summary,
     table,
@@ -191,7 +194,6 @@ def evaluate_labels(
     warned = [f"annotator and target share a model: {shared}: {ALIKE}"] if shared else []
     if judge and (by_judge := _shared(activations, judge)):
         warned.append(f"judge and target share a model: {by_judge}: it bears out what it shares")
-    warnings += warned
     value = {
         "made": made,
         "headline": confirmed[HIGHEST],
@@ -202,8 +204,14 @@ def evaluate_labels(
         "gold": {"undefined": "no gold label for these sentences and descriptors"},
         "judge": {"undefined": "no judge asked about these sentences and descriptors"},
     }
+    answerers = {"annotator": (every, value["annotator"]["gold"])}
     if judge:
-        value["judge_against_gold"] = _annotator(_judged(judge, truths["gold"]), "gold")
+        by_judge_of_gold = _annotator(_judged(judge, truths["gold"]), "gold")
+        value["judge_against_gold"] = by_judge_of_gold
+        answerers["judge"] = judge, by_judge_of_gold
+    doubts = [_doubt(who, found, yes[role]["yes"]) for role, (who, found) in answerers.items()]
+    warned += [words for words in doubts if words]
+    warnings += warned
     if LOWEST in confirmed:
         value["lowest_headline"] = confirmed[LOWEST] | {"shared_errors": cost[LOWEST]}
     yes["annotator"].pop("warning", None)  # stage label has said so
@@ -239,7 +247,9 @@ def evaluate_labels(
     write_table(scored, pa.concat_tables(every_label), made)
     numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
     write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
-    told = first_words(confirmed) | _annotators(value["annotator"]) | _summary(rated, rule)
+    said_yes = {f"{r} says Yes to": in_percent(n["yes"]) for r, n in yes.items() if n["answers"]}
+    told = first_words(confirmed) | said_yes | _annotators(value["annotator"])
+    told |= _summary(rated, rule)
     return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
@@ -425,7 +435,7 @@ def _annotator(judged: list[_Judged], against: str) -> Row:
     """An annotator against others' labels: all pairs together, and means over the descriptors.
 
     `precision`, `recall` and `kappa` are those over what was judged, `corpus_precision` and so on
-    what they are over the corpus.
+    what they are over the corpus; `within_kappa` is kappa within descriptors.
     """
     known = [own for own in judged if own.found.truth_yes]
     if not known:
@@ -433,6 +443,8 @@ def _annotator(judged: list[_Judged], against: str) -> Row:
     together = _flat(summary(sum((own.counts for own in known[1:]), known[0].counts)))
     together = {"answers": together.pop("sentences")} | together
     del together["auroc"]  # of one descriptor only: scores of several do not compare
+    within = kappa_within([own.counts for own in known])
+    together |= {f"within_kappa{e}": n for e, n in zip(("", "_low", "_high"), within, strict=True)}
     whole = _flat(over_corpus([(own.counts, own.share) for own in known]))
     together |= {f"corpus_{name}": number for name, number in whole.items()}
     flat = [_flat(own.found) for own in known]
@@ -441,6 +453,14 @@ def _annotator(judged: list[_Judged], against: str) -> Row:
         for name in ("precision", "recall", "f1", "kappa", "auroc")
     }
     return together | means | {"descriptors": len(known)}
+
+
+def _doubt(b: Annotations, against_gold: Row, yes: float) -> str | None:
+    """A warning where an annotator agrees with the gold labels hardly better than chance."""
+    if "within_kappa" not in against_gold:
+        return None
+    within = Interval(*(against_gold[f"within_kappa{end}"] for end in ("", "_low", "_high")))
+    return doubt(b.annotator["name"], "gold labels", within, against_gold["answers"], yes)
 
 
 def _headline(rated: list[Row], against: str, rule: Rule) -> Row:

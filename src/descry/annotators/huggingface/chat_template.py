@@ -2,10 +2,12 @@
 
 import re
 from datetime import date
+from textwrap import shorten
 from typing import Any
 
 from descry.annotators.base import NO_FRAME, Frame
 from descry.errors import InputError
+from descry.io.sanitize import printable
 
 _HOLE = "<<the prompt>>"  # stands for it while a chat template is rendered
 _TODAY = date(2024, 7, 26)  # for templates that write the date: a prompt must not change overnight
@@ -29,8 +31,6 @@ def chat_frame(tokenizer: Any, model: str, *, thinking: bool) -> Frame:
     Raises:
         InputError: the template fails, or has no place for a prompt.
     """
-    from jinja2 import TemplateError
-
     if not tokenizer.chat_template:
         return NO_FRAME
     try:
@@ -44,8 +44,9 @@ def chat_frame(tokenizer: Any, model: str, *, thinking: bool) -> Frame:
             thinking=thinking,  # DeepSeek, Granite
             date_string=_TODAY.strftime("%d %b %Y"),
         )
-    except TemplateError as error:
-        raise InputError(f"{model}: its chat template fails: {error}") from error
+    except Exception as error:  # a template is code: it fails by whatever Python raises
+        reason = printable(shorten(str(error), 300, placeholder="...")) or type(error).__name__
+        raise InputError(f"{model}: its chat template fails: {reason}") from error
     before, *behind = text.split(_HOLE)
     if len(behind) != 1:
         fault = "repeats the prompt" if behind else "leaves the prompt out"

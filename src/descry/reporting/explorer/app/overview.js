@@ -3,6 +3,12 @@
 (() => {
   const { h } = descry;
   const TRUTH = { gold: "gold labels", judge: "the judge" };
+  const AGREED = [
+    ["precision", "precision"],
+    ["recall", "recall"],
+    ["kappa", "kappa"],
+    ["within_kappa", "kappa within descriptors"],
+  ];
 
   function words(run) {
     const { target, rule, labelled } = run;
@@ -280,15 +286,16 @@
         : {}),
     };
     const tables = Object.entries(said).filter(([, found]) => typeof found === "object" && found);
+    const yes = metrics.answers?.annotator?.yes;
     const rows = tables.map(([name, found]) =>
       h(
         "tr",
         {},
         h("th", { scope: "row" }, name),
         found.undefined
-          ? h("td", { colspan: 4 }, found.undefined)
+          ? h("td", { colspan: AGREED.length + 1 }, found.undefined)
           : [
-              ...["precision", "recall", "kappa"].map((key) =>
+              ...AGREED.map(([key]) =>
                 h(
                   "td",
                   { class: "number" },
@@ -303,7 +310,13 @@
     return descry.section(
       "annotator",
       "Is the annotator right?",
-      h("p", {}, "Its answers held against others of the same sentences, with 95% intervals."),
+      h(
+        "p",
+        {},
+        "Its answers held against others of the same sentences, with 95% intervals: the kappa of chance is 0. ",
+        "Within descriptors it does not count which of them are frequent.",
+        yes == null ? "" : ` It says Yes to ${(100 * yes).toFixed(1)}% of what it is asked.`,
+      ),
       descry.framed(
         "The annotator against others",
         {},
@@ -313,7 +326,7 @@
           h(
             "tr",
             {},
-            ["against", "precision", "recall", "kappa", "answers"].map((title) =>
+            ["against", ...AGREED.map(([, title]) => title), "answers"].map((title) =>
               h("th", { scope: "col" }, title),
             ),
           ),
