@@ -53,10 +53,10 @@ def checkpoint():
 class Study:
     """A folder with so many reviews of the sample, and stages run in it as commands."""
 
-    def __init__(self, folder, annotator, reviews=REVIEWS):
+    def __init__(self, folder, describer, annotator, reviews=REVIEWS):
         self.folder = folder
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
-        describe = {"annotators": [annotator], "example": EXAMPLE, "max_failures": 1.0}
+        describe = {"annotators": [describer], "example": EXAMPLE, "max_failures": 1.0}
         params["describe"] |= describe
         params["annotate"] |= {"annotator": annotator, "max_failures": 1.0}
         (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
@@ -159,7 +159,8 @@ def test_killed_and_resumed_nothing_is_asked_twice_and_a_replay_gives_the_same_b
     checkpoint, tmp_path
 ):
     (tmp_path / "study").mkdir()
-    study = Study(tmp_path / "study", told(checkpoint))
+    # Questions in many batches, so that a kill comes between two.
+    study = Study(tmp_path / "study", told(checkpoint), told(checkpoint, batch_tokens=400))
     for name, prompts in (("describe", study.sentences), ("annotate", study.sentences * 4)):
         left = study.killed(name, prompts // 2)
         assert left < prompts
@@ -179,7 +180,7 @@ def test_behind_a_real_server_the_same_holds(checkpoint, tmp_path):
         named |= {"dtype": "float32", "api_key_env": None, "max_new_tokens": 48, "timeout": 60.0}
         named |= {"concurrency": 2, "retries": 1, "price": None}
         named |= {"revision": reported_model(named)}
-        study = Study(tmp_path / "study", named, reviews=FEW)
+        study = Study(tmp_path / "study", named, named, reviews=FEW)
         study.killed("annotate", 2 * FEW)
         for name in WRITES:
             study.run(*study.stage(name))
