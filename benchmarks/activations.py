@@ -48,6 +48,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from descry.activations.store import DATA, Layout
+from descry.io.csv_rows import defined
 from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, write_table
@@ -307,7 +308,8 @@ def report(part: str, rows: list[Row], json_file: Path | None, **options: Any) -
             "bfloat16": has_bfloat16(),
             "versions": {name: version(name) for name in packages},
         }
-        write_json(json_file, {"part": part, "machine": machine, "options": options, "rows": rows})
+        value = {"part": part, "machine": machine, "options": options, "rows": rows}
+        write_json(json_file, defined(value))
 
 
 def shown(value: Any) -> str:
