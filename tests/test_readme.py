@@ -9,6 +9,10 @@ import pytest
 import yaml
 from miniature import ROOT, STAGES
 
+from descry.models.checkpoints import contents_sha256
+from descry.models.kinship import kinship
+from descry.workflow.params import load
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [
     line
@@ -35,8 +39,8 @@ def test_every_command_of_the_readme_runs(repo):
     own_reviews(repo)
     said = {}
     for command in COMMANDS:
-        if command == "make test":
-            continue  # that is what is running now
+        if command in ("make test", "make decoder"):
+            continue  # that is what is running now; and a quarter of an hour
         said[command] = repo.sh(re.sub("^make ", "make -o .venv/installed ", command))
     assert "neurons have a label" in said["make run"]
     assert "L5:50" in said["descry show L5:50"]
@@ -53,6 +57,17 @@ def check_rebuilt_of_own_reviews(repo):
     assert {stage for stage, log in logs.items() if log} == set(STAGES)
     for stage in ("describe", "annotate"):
         assert "asked 0, failed 0" in logs[stage]
+
+
+def test_make_decoder_explains_the_file_that_it_fetches():
+    told = (ROOT / "Makefile").read_text()
+    preset = load(ROOT / "presets/decoder.yaml")
+    target = preset.activations.target
+    assert f"GGUF := {target.model}\n" in told
+    assert "descry preset decoder" in told
+    assert kinship(target.model_dump(), preset.annotate.annotator.model_dump()) is None
+    if (ROOT / target.model).is_file():
+        assert contents_sha256(ROOT / target.model) == target.revision
 
 
 def test_the_ci_calls_the_readmes_test_command():
