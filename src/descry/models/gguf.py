@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,6 +73,8 @@ def converted(file: Path, digest: str) -> Path:
     Raises:
         InputError: the package gguf is missing, or the file cannot be read.
     """
+    if find_spec("gguf") is None:
+        raise InputError(f"{file}: to read it, install the package gguf")
     made_by = versions(["gguf", "tokenizers", "transformers"])
     told = f"{digest} {_VERSION} {sorted(made_by.items())}"
     folder = Path(os.environ.get(CONVERTED) or _FOLDER).absolute() / sha256_text(told)[:24]
@@ -195,12 +198,10 @@ class _Header(NamedTuple):
         """Read it.
 
         Raises:
-            InputError: the package gguf is missing, or it is no such file, or not all of one.
+            InputError: it is no such file, or not all of one.
         """
-        try:
-            from gguf import GGUFReader
-        except ImportError as error:
-            raise InputError(f"{file}: to read it, install the package gguf") from error
+        from gguf import GGUFReader
+
         try:
             reader = GGUFReader(file)
         except OSError as error:
