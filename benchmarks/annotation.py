@@ -406,15 +406,20 @@ def main() -> None:
         "xxl": lambda: xxl(*how),
     }
     figures = {part: parts[part]() for part in arguments.parts}
+    report(figures, arguments.sentences, arguments.json)
+
+
+def report(figures: dict[str, dict[str, float]], sentences: int, json_file: Path | None) -> None:
+    """Print the figures of each part, and write them where that is wanted."""
     table = Table("part", "what", "figure")
     for part, found in figures.items():
         for what, value in found.items():
             table.add_row(part, what, f"{value:,.3f}")
     Console().print(table)
-    if arguments.json:
+    if json_file:
         machine = {"cores": os.cpu_count(), "system": platform.platform()}
-        said_ = {"machine": machine, "sentences": arguments.sentences, "figures": figures}
-        arguments.json.write_text(json.dumps(said_, indent=1) + "\n", encoding="utf-8")
+        told = {"machine": machine, "sentences": sentences, "figures": figures}
+        json_file.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,8 +19,6 @@ rate that p2 reaches is held against the machine's own:
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,14 +29,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psutil
-from annotation import NAMES, Figures, reviews
-from rich.console import Console
-from rich.table import Table
+from annotation import NAMES, Figures, report, reviews
 
 from descry.annotators.factory import create
 from descry.annotators.huggingface.annotator import GenerativeAnnotator
 from descry.annotators.huggingface.causal import share
-from descry.annotators.prompts import Prompt, p1, p1_template, p2
+from descry.annotators.prompts import Prompt, p1, p2
+from descry.annotators.templates import p1_template
 from descry.io.hashing import sha256_file
 from descry.models.checkpoints import contents_sha256
 
@@ -248,7 +245,8 @@ def topics(arguments: argparse.Namespace, texts: list[str]) -> Figures:
     """p1 in batches, against `generate()` for one prompt after another."""
     import torch
 
-    example = p1_template(5, texts[-1], ["Price", "Quality", "Shipping"])
+    shown = {"sentence": texts[-1], "concepts": ["Price", "Quality", "Shipping"]}
+    example = p1_template(5, [shown])
     prompts = list(p1(texts[:-1], example))
     said: dict[str, list[str]] = {}
     work: dict[str, Callable[[], object]] = {}
@@ -307,15 +305,7 @@ def main() -> None:
     texts = reviews(arguments.reviews, arguments.sentences)
     parts = {"p2": verdicts, "p1": topics}
     figures = {part: parts[part](arguments, texts) for part in arguments.parts}
-    table = Table("part", "what", "figure")
-    for part, found in figures.items():
-        for what, value in found.items():
-            table.add_row(part, what, f"{value:,.3f}")
-    Console().print(table)
-    if arguments.json:
-        machine = {"cores": os.cpu_count(), "system": platform.platform()}
-        told = {"machine": machine, "sentences": arguments.sentences, "figures": figures}
-        arguments.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    report(figures, arguments.sentences, arguments.json)
 
 
 if __name__ == "__main__":
