@@ -26,6 +26,7 @@ from descry.activations.top_k import ENDS, HIGHEST
 from descry.activations.truncation import Cut, read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.corpus.splits import HALVES
+from descry.corpus.units import POSITIONS, SAMPLED, SENTENCES
 from descry.errors import InputError
 from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row, read_csv
@@ -53,6 +54,8 @@ FILES = {
     "descriptors.json": "cluster",
     "activations.h5": "activations",
     "exemplars.h5": "exemplars",
+    "positions.parquet": "exemplars",
+    "tokens.parquet": "tokens",
     "untrained.h5": "untrained",
     "graphs.parquet": "graphs",
     "graphs.csv": "graphs",
@@ -72,6 +75,7 @@ FILES = {
     "scores.json": "score",
     "scores.csv": "score",
 }  # the results by their names, and the stages that make them
+UNTRAINED = "untrained.h5"
 _TELLING = (".parquet", ".h5", ".json")  # results that say what made them
 _HASHED = 2**25  # bytes of a file that is hashed to see whether others were made of it
 _TEXTS = {
@@ -163,9 +167,34 @@ class Run:
         return found
 
     @cached_property
+    def units(self) -> str:
+        """The table of what is labelled: corpus.parquet, or with unit `token` positions.parquet."""
+        for name in ("exemplars.h5", "labels.parquet", "annotations.h5"):
+            if self.has(name):
+                made = self.provenance(name)
+                read = {PurePosixPath(source).name for source in made["inputs"]}
+                return POSITIONS if {POSITIONS, UNTRAINED} & read else SENTENCES
+        return SENTENCES
+
+    @cached_property
     def corpus(self) -> pa.Table:
-        """corpus.parquet, a row a sentence: id, text, category, split, source, line, ..."""
-        return self.read("corpus.parquet")
+        """What is labelled, a row a sentence: id, text, category, split, source, line, ...
+
+        With unit `token` a row is a position: `text` are the words around it.
+        """
+        return read_table(self.path(self.units), "corpus")
+
+    @property
+    def standing(self) -> pa.Table:
+        """The rows of `corpus` that stand for all: the sample, with unit `token`."""
+        if SAMPLED not in self.corpus.column_names:
+            return self.corpus
+        return self.corpus.filter(self.corpus[SAMPLED])
+
+    @cached_property
+    def tokens(self) -> pa.Table:
+        """tokens.parquet, the words that neurons peak at: count, expected, p, q, assigned."""
+        return self.read("tokens.parquet")
 
     @cached_property
     def candidates(self) -> pa.Table:
@@ -256,7 +285,10 @@ class Run:
     @cached_property
     def cut(self) -> Cut:
         """Of each sentence the tokens that the target model has not seen."""
-        return read_cut(self.path("activations.h5"))
+        found = read_cut(self.path("activations.h5"))
+        if self.units == SENTENCES:
+            return found
+        return Cut(found.most, found.tokens[self.corpus["sentence"].to_numpy()])
 
     @cached_property
     def neurons(self) -> Neurons:
@@ -312,7 +344,7 @@ class Run:
         return f"<Run {printable(str(self.results))}>"
 
     def _repr_html_(self) -> str:
-        labels, sentences = self.surest, row_count(self.path("corpus.parquet"), "corpus")
+        labels, sentences = self.surest, row_count(self.path(self.units), "corpus")
         labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
         every = f"{sentences:,} sentences, {len(self.neurons):,} neurons"
         title = f"{self.results}: {every}, {labelled:,} with a label; the surest labels"
@@ -442,6 +474,16 @@ class Neuron:
         return self.run.read("confounders.parquet", where=self._rows).drop_columns(
             ["layer", "neuron"]
         )
+
+    @cached_property
+    def tokens(self) -> pa.Table:
+        """With unit `token`: the words that it peaks at, the surest first; in the whole corpus.
+
+        Columns: word, count, expected, p, q, assigned.
+        """
+        of = (pc.field("end") == self.end) & (pc.field("split") == "all")
+        found = self.run.read("tokens.parquet", where=self._rows & of)
+        return found.drop_columns(["end", "split", "layer", "neuron"])
 
     @cached_property
     def sets(self) -> NeuronExemplars:

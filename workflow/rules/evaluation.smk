@@ -5,7 +5,7 @@ rule evaluate:
     """Scores of the labels, each with its interval and beside its nulls."""
     input:
         gold=wiring.user_files("evaluate", "gold"),
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         activations="results/activations.h5",
         exemplars="results/exemplars.h5",
         untrained="results/untrained.h5",
@@ -37,7 +37,7 @@ rule evaluate:
 rule score:
     """How well the annotator can use the labels, on sentences that did not choose them."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         descriptors="results/descriptors.json",
         labels="results/labels.parquet",
         exemplars="results/exemplars.h5",

@@ -4,7 +4,7 @@
 rule annotate_shard:
     """The answers to some of the prompts p2, into the cache."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         template=wiring.user_files("annotate", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
@@ -26,7 +26,7 @@ rule annotate_shard:
 rule annotate:
     """B, whether each sentence talks about each descriptor: prompt p2 to the annotator."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         template=wiring.user_files("annotate", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
@@ -49,7 +49,7 @@ rule annotate:
 rule judge:
     """The same of a second annotator, to hold the first against."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         template=wiring.user_files("judge", "template"),
         descriptors="results/descriptors.json",
         exemplars="results/exemplars.h5",
@@ -71,7 +71,7 @@ rule judge:
 rule label:
     """Neuron labels, composed labels, and the inverse map from descriptors to neurons."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         exemplars="results/exemplars.h5",
         annotations="results/annotations.h5",
         code=wiring.code("label"),

@@ -41,13 +41,15 @@ rule activations:
 
 
 rule exemplars:
-    """The sentences that excite each neuron most."""
+    """The sentences, or positions, that excite each neuron most."""
     input:
         corpus="results/corpus.parquet",
         activations="results/activations.h5",
+        untrained=wiring.of_positions("results/untrained.h5"),
         code=wiring.code("exemplars"),
     output:
         exemplars="results/exemplars.h5",
+        positions=wiring.of_positions("results/positions.parquet"),
     log:
         "logs/exemplars.log",
     params:
@@ -55,6 +57,27 @@ rule exemplars:
         exemplars=wiring.section("exemplars"),
     shell:
         STAGE
+
+
+# With unit `token` alone: the words that neurons peak at.
+if wiring.of_positions("results/positions.parquet"):
+
+    rule tokens:
+        """The words that each neuron peaks at."""
+        input:
+            corpus="results/corpus.parquet",
+            positions="results/positions.parquet",
+            exemplars="results/exemplars.h5",
+            code=wiring.code("tokens"),
+        output:
+            tokens="results/tokens.parquet",
+        log:
+            "logs/tokens.log",
+        params:
+            stage=arguments("tokens"),
+            tokens=wiring.section("tokens"),
+        shell:
+            STAGE
 
 
 rule untrained:

@@ -4,7 +4,7 @@
 rule figures:
     """The paper's figures 5 to 9 and tables 1 to 5, and curves for `dvc plots`."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         candidates="results/candidates.parquet",
         clusters="results/descriptors.json",
         labels="results/labels.parquet",
@@ -53,7 +53,7 @@ rule figures:
 rule report:
     """The explorer: all results as a static site."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         candidates="results/candidates.parquet",
         clusters="results/descriptors.json",
         annotations="results/annotations.h5",
@@ -75,6 +75,7 @@ rule report:
         graphs="results/graphs.parquet",
         graph_scores="results/graphs.csv",
         gold=wiring.user_files("evaluate", "gold"),
+        tokens=wiring.of_positions("results/tokens.parquet"),
         code=wiring.code("report"),
     output:
         report=report(directory("results/report"), htmlindex="index.html", category="Report"),

@@ -4,7 +4,7 @@
 rule describe_shard:
     """The answers to some of the prompts p1, into the cache; shard 0: the examples."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         template=wiring.user_files("describe", "template"),
         before=wiring.before("describe", ".json"),
         code=wiring.code("describe"),
@@ -25,7 +25,7 @@ rule describe_shard:
 rule describe:
     """Raw descriptors of every sentence: prompt p1 to every annotator."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         template=wiring.user_files("describe", "template"),
         parts=wiring.shards("describe", ".json"),
         code=wiring.code("describe"),

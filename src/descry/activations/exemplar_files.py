@@ -1,19 +1,24 @@
 """exemplars.h5 as arrays."""
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from descry.activations.positions import codes, located, sentence_of
 from descry.activations.store import TOKENS
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
-from descry.corpus.splits import HALVES
+from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
 from descry.io.hdf5 import dataset, names, reading_hdf5
 from descry.io.number_format import PLACES, fixed, places
+from descry.io.parquet import read_table
 from descry.io.readable import MalformedError
 from descry.models.neurons import Neurons
 
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
+QUANTILE_GROUP = "quantiles"  # likewise: with unit `token`, positions at these quantiles
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 def exemplar_group(split: str, end: str) -> str:
@@ -45,6 +52,52 @@ def read_neurons(path: Path) -> Neurons:
     """The neurons of exemplars.h5."""
     with reading_hdf5(path, "exemplars") as file:
         return _neurons(file)
+
+
+def read_positions(path: Path) -> np.ndarray:
+    """The codes of the positions that are in any set of an untrained copy: int64, ascending."""
+    with reading_hdf5(path, "untrained") as file:
+        if exemplar_group("all", HIGHEST) not in file:
+            return np.zeros(0, dtype=np.int64)
+        groups = [group for group, _ in _row_groups(file)]
+        found = np.unique(np.concatenate([np.unique(file[f"{g}/row"][:]) for g in groups]))
+    return np.asarray(found[found >= 0])
+
+
+@contextmanager
+def at_rows(path: Path, units: Path) -> Iterator[Path]:
+    """The sets of an untrained copy, with rows of what is labelled.
+
+    With unit `token` the copy's file has codes in their place.
+
+    Args:
+        units: corpus.parquet or positions.parquet.
+    """
+    import h5py
+
+    with reading_hdf5(path, "untrained") as file:
+        coded = any(rows.dtype == np.int64 for _, rows in _row_groups(file))
+    if not coded:
+        yield path
+        return
+    columns = read_table(units, "exemplars", ["sentence", "token"])
+    table = codes(*(np.array(columns[name]) for name in ("sentence", "token")))
+    with TemporaryDirectory() as folder, reading_hdf5(path, "untrained") as file:
+        copy = Path(folder) / path.name
+        shutil.copyfile(path, copy)
+        with h5py.File(copy, "r+") as changed:
+            for group, rows in _row_groups(file):
+                del changed[f"{group}/row"]
+                changed.create_dataset(f"{group}/row", data=located(rows[:], table))
+            del changed[TOKENS]
+            changed.create_dataset(TOKENS, data=file[TOKENS][:][sentence_of(table)])
+        yield copy
+
+
+def _row_groups(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:
+    """The groups with sets, and the rows of each."""
+    names = [exemplar_group(split, end) for split in SPLITS for end in ENDS]
+    return [(g, file[f"{g}/row"]) for g in (*names, BOTTOM_GROUP) if f"{g}/row" in file]
 
 
 def _neurons(file: "h5py.File") -> Neurons:
@@ -215,6 +268,17 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
                 own = {name: found[name][None] for name in _counts(file)}
                 (silent[end],) = in_words(own, _sentences(file), len(rows), end)
     return NeuronExemplars(sets, found, silent)
+
+
+def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Of each neuron the positions of the sample at `QUANTILES`, and their activations.
+
+    int32 and float32 [neurons, quantiles], rows of positions.parquet.
+    """
+    with reading_hdf5(path, "exemplars") as file:
+        if QUANTILE_GROUP not in file:
+            raise InputError(f"{path}: not of positions: run `descry stage exemplars` again")
+        return _flat(_rows(file, QUANTILE_GROUP)[:]), _flat(_activations(file, QUANTILE_GROUP)[:])
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from descry.activations.positions import BlockPeaks, codes, places_of, sampled
 from descry.activations.store import TOKENS
 from descry.errors import InputError
 from descry.io.parquet import read_blocks
 from descry.io.prefetch import map_ahead
 from descry.models.batching import in_parallel, plan_batches, within_memory
-from descry.models.hooked_model import HookedModel
+from descry.models.hooked_model import HookedModel, Peaks
 
 if TYPE_CHECKING:
     import pyarrow
+
+_TOKENISED = 1024  # sentences at a time, where a sample is drawn
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Block:
         rows: number of rows.
         halves: of the corpus, the one that each text belongs to.
         length: int32 [texts], how many tokens each has uncut.
+        first: the row of the corpus of its first text, where its texts follow each other.
     """
 
     number: int
@@ -42,6 +46,7 @@ class Block:
     rows: int
     halves: np.ndarray
     length: np.ndarray
+    first: int = 0
 
     @property
     def cut(self) -> np.ndarray:
@@ -58,7 +63,8 @@ def sentence_blocks(
         number, table = numbered
         tokens, length = model.fit(table["text"].to_pylist())
         halves = np.array(table["split"].to_pylist())
-        return Block(number, tokens, np.arange(len(tokens)), len(tokens), halves, length)
+        places = np.arange(len(tokens))
+        return Block(number, tokens, places, len(tokens), halves, length, number * size)
 
     tables = enumerate(read_blocks(corpus, "corpus", ["text", "split"], size))
     return map_ahead(tokenized, ((n, table) for n, table in tables if wanted(n)), 1)
@@ -128,6 +134,77 @@ def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
     return TokenRows(blocks, datasets)
 
 
+def draw_sample(corpus: Path, model: HookedModel, number: int, seed: int) -> np.ndarray:
+    """Positions of a corpus that stand for all, as `positions.sampled` draws them: int64 [number].
+
+    Special tokens and sinks are no positions.
+    """
+
+    def tokenized(table: "pyarrow.Table") -> list[tuple[str, range]]:
+        tokens = model.tokenize(table["text"].to_pylist())
+        return list(zip(table["id"].to_pylist(), map(model.own_places, tokens), strict=True))
+
+    tables = read_blocks(corpus, "corpus", ["id", "text"], _TOKENISED)
+    found = map_ahead(tokenized, tables, 1)
+    return sampled((one for block in found for one in block), number, seed)
+
+
+def extract_peaks(
+    model: HookedModel,
+    blocks: Iterable[Block],
+    batch_tokens: int,
+    number: int,
+    sample: np.ndarray,
+) -> Iterator[tuple[Block, BlockPeaks]]:
+    """The strongest positions of each block's sentences, in the order of the blocks.
+
+    Args:
+        batch_tokens: padded tokens of a batch.
+        number: positions of a sentence and end.
+        sample: int64 [positions], codes of positions whose activations are wanted, ascending.
+
+    Raises:
+        InputError: an activation is not finite, or memory is short.
+    """
+    begun: deque[tuple[Block, deque[np.ndarray], list[np.ndarray]]] = deque()
+    Batch = tuple[list[Sequence[int]], list[np.ndarray]]
+
+    def batches() -> Iterator[Batch]:
+        for block in blocks:
+            single = places_of(sample, range(block.first, block.first + len(block.tokens)))
+            plan = plan_batches([len(tokens) for tokens in block.tokens], batch_tokens)
+            begun.append((block, deque(plan), single))
+            for texts in plan:
+                yield [block.tokens[text] for text in texts], [single[text] for text in texts]
+
+    def run(batch: Batch) -> Peaks:
+        return model.peaks(batch[0], number, batch[1])
+
+    arrays: list[np.ndarray] = []
+    drawn: list[tuple[np.ndarray, np.ndarray]] = []
+    advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
+    with within_memory(model.name, advice):
+        for found in in_parallel(run, batches(), model.device, together=2):
+            ends = np.concatenate([found.highest[:, 0], found.lowest[:, 0]])
+            _check(ends[~np.isinf(ends).all(axis=(1, 2))], model, "float32")
+            block, plan, single = begun[0]
+            texts = plan.popleft()
+            fields = [part.reshape(len(texts), number, -1) for part in found[:4]]
+            if not arrays:
+                shape = len(block.tokens), number, fields[0].shape[2]
+                arrays = [np.empty(shape, dtype=part.dtype) for part in fields]
+            for array, part in zip(arrays, fields, strict=True):
+                array[texts] = part
+            own = [codes(np.full(len(single[t]), block.first + t), single[t]) for t in texts]
+            drawn.append((np.concatenate(own), found.single.reshape(len(found.single), -1)))
+            if not plan:
+                begun.popleft()
+                high, high_at, low, low_at = arrays
+                which, values = (np.concatenate(of) for of in zip(*drawn, strict=True))
+                yield block, BlockPeaks(high, high_at, low, low_at, which, values)
+                arrays, drawn = [], []
+
+
 @dataclass
 class _Begun:
     """A block whose batches are under way."""
@@ -191,7 +268,7 @@ def _place(current: _Begun, found: np.ndarray) -> None:
 def _check(found: np.ndarray, model: HookedModel, dtype: str) -> None:
     if not np.isfinite(found).all():
         raise InputError(f"{model.name}: activations are not finite in {model.dtype}")
-    largest = float(np.abs(found).max())
+    largest = float(np.abs(found).max(initial=0))
     if largest > float(np.finfo(dtype).max):
         raise InputError(
             f"activations.store_dtype: {model.name} has activations of {largest:.0f}, too large for"

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from descry.activations.extraction import Block
+from descry.activations.positions import BlockPeaks, PositionStats
 from descry.activations.store import DATA, TOKENS, WRITTEN, Layout, Writer, begin, refuse_another
 from descry.activations.streaming import StreamingStats
 from descry.io.atomic import part_of
@@ -31,8 +32,12 @@ class Output(Protocol):
     def wants(self, number: int) -> bool:
         """Whether a block is still to be computed."""
 
-    def add(self, block: Block, values: np.ndarray) -> None:
-        """Take in the activations of a wanted block, float [rows, layers, neurons]."""
+    def add(self, block: Block, values: Any) -> None:
+        """Take in the activations of a wanted block.
+
+        Args:
+            values: float [rows, layers, neurons], or the `BlockPeaks` of a file of positions.
+        """
 
     def gather(self, parts: Sequence[Path]) -> None:
         """Take in the files of all shards, in the order of the shards.
@@ -146,14 +151,16 @@ class _Stats:
         # Every shard needs the first block, which lays out the bins.
         return self.shard.has(number) or (number == 0 and self.stats.distribution is None)
 
-    def add(self, block: Block, values: np.ndarray) -> None:
-        flat = values.reshape(block.rows, -1)
+    def add(self, block: Block, values: Any) -> None:
+        of_positions = isinstance(values, BlockPeaks)
+        flat = values.highest[:, 0] if of_positions else values.reshape(block.rows, -1)
         if self.stats.distribution is None:
             self.stats.lay_out(flat)
         if not self.shard.has(block.number):
             return
         rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
-        self.stats.add(flat, rows, block.halves, block.length)
+        add = self.stats.add_peaks if isinstance(self.stats, PositionStats) else self.stats.add
+        add(values if of_positions else flat, rows, block.halves, block.length)
         self.stats.next = block.number + 1
         if time.monotonic() - self.saved > SAVE:
             self.save(self.unfinished, {})

@@ -27,10 +27,15 @@ class StreamingStats:
         distribution: None before the first block of all has laid out its bins.
     """
 
-    def __init__(self, neurons: int, keep: int) -> None:
+    def __init__(self, neurons: int, keep: int, rows: str = "int32") -> None:
+        """Begin with none.
+
+        Args:
+            rows: the dtype of the numbers of rows.
+        """
         names = [(half, end) for half in HALVES for end in ENDS]
         # One more than any set has places: whether the last of a set has an equal beyond it.
-        self.leaders = {name: TopK(neurons, keep + 1) for name in names}
+        self.leaders = {name: TopK(neurons, keep + 1, rows) for name in names}
         self.distribution: Distribution | None = None
         self.next = 0
         self.tokens = np.zeros(0, dtype=np.int32)
@@ -49,15 +54,19 @@ class StreamingStats:
             halves: the name of the half that each belongs to.
             tokens: int [sentences], of each, those included that the model has not seen.
         """
-        assert self.distribution
-        self._reach(int(rows[-1]) + 1)
-        self.tokens[rows] = tokens
-        self.distribution.add(block)
+        self.take_sentences(block, rows, tokens)
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
             part = block[chosen]
             self.leaders[half, HIGHEST].add(part, rows[chosen])
             self.leaders[half, LOWEST].add(-part, rows[chosen])
+
+    def take_sentences(self, block: np.ndarray, rows: np.ndarray, tokens: np.ndarray) -> None:
+        """Take in all of them but the leaders, as `add` does."""
+        assert self.distribution
+        self._reach(int(rows[-1]) + 1)
+        self.tokens[rows] = tokens
+        self.distribution.add(block)
 
     def state(self) -> Arrays:
         """All statistics, as arrays by name; activations of the lowest are negated."""

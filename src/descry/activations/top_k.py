@@ -221,19 +221,28 @@ class TopK:
     """The leaders of rows that come block by block, in memory that does not grow with them.
 
     Attributes:
-        rows: int32 [neurons, places], values: float32, of the same shape: the first `fill[neuron]`
+        rows: int [neurons, places], values: float32, of the same shape: the first `fill[neuron]`
             places are taken, in the order of values and rows where `fill` is at most `size`.
     """
 
-    def __init__(self, neurons: int, size: int) -> None:
+    def __init__(self, neurons: int, size: int, dtype: str = "int32") -> None:
+        """Begin with none.
+
+        Args:
+            dtype: of the rows.
+        """
         self.size, self.slab = size, max(size, _SLAB)
-        self.rows = np.full((neurons, size + self.slab), NOBODY, dtype=np.int32)
+        self.rows = np.full((neurons, size + self.slab), NOBODY, dtype=dtype)
         self.values = np.full(self.rows.shape, -np.inf, dtype=np.float32)
         self.fill = np.zeros(neurons, dtype=np.int64)
         self.least = np.full(neurons, -np.inf, dtype=np.float32)  # to exceed; rises with `finalize`
 
     def add(self, block: np.ndarray, rows: np.ndarray) -> None:
-        """Take in activations [sentences, neurons] of rows that come after all earlier ones."""
+        """Take in activations [rows, neurons] of rows that come after all earlier ones.
+
+        Args:
+            rows: int [rows], or [rows, neurons] where each neuron has its own.
+        """
         for start in range(0, len(block), self.slab):
             self._add(block[start : start + self.slab], rows[start : start + self.slab])
 
@@ -247,7 +256,7 @@ class TopK:
             self.finalize()
         within = np.arange(len(neuron)) - np.repeat(np.cumsum(new) - new, new)
         place = self.fill[neuron] + within
-        self.rows[neuron, place] = rows[sentence]
+        self.rows[neuron, place] = rows[sentence] if rows.ndim == 1 else rows[sentence, neuron]
         self.values[neuron, place] = block[sentence, neuron]
         self.fill += new
 

@@ -39,6 +39,7 @@ def exemplar_scope(
     neurons: Choice,
     sample: int,
     seed: int,
+    among: np.ndarray | None = None,
 ) -> Scope:
     """The exemplars of the chosen neurons, and a random sample of sentences.
 
@@ -49,9 +50,11 @@ def exemplar_scope(
         every: all neurons.
         neurons: names, how many to draw, or None for all.
         sample: sentences of the sample (all, if there are fewer).
+        among: bool [sentences], those that the sample is drawn from; None: all.
     """
     chosen = choose(neurons, every, seed)
-    lots = sorted(range(len(ids)), key=lambda row: draw(seed, f"scope:{ids[row]}"))
+    hat = range(len(ids)) if among is None else np.flatnonzero(among).tolist()
+    lots = sorted(hat, key=lambda row: draw(seed, f"scope:{ids[row]}"))
     sampled = np.zeros(len(ids), dtype=bool)
     sampled[lots[:sample]] = True
     asked = sampled.copy()

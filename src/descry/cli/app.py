@@ -448,9 +448,10 @@ def annotate_sheet(
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.annotators.sheet import read_sheet, write_sheet
     from descry.cli.progress import summary
+    from descry.run import Run
     from descry.workflow.params import parse_human
 
-    corpus, annotations = results / "corpus.parquet", results / "annotations.h5"
+    corpus, annotations = results / Run(results).units, results / "annotations.h5"
     if person is None:
         counts = write_sheet(corpus, annotations, sheet, per_descriptor=each, seed=seed)
         summary("annotate-sheet", counts)

@@ -27,6 +27,7 @@ from descry.annotators.cost import cost
 from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import SPLITS
+from descry.corpus.units import POSITIONS
 from descry.errors import InputError
 from descry.evaluation.confounders import told
 from descry.io.hashing import JSON
@@ -163,6 +164,8 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             console().print(why, soft_wrap=True)
             continue
         console().print(_labels(neuron, neuron.name + of))
+        if run.units == POSITIONS:
+            console().print(_words(neuron, rows))
         if neuron.end == HIGHEST and run.has("confounders.parquet"):
             console().print(_follows(neuron))
         console().print(_sentences(neuron, rows, cut))
@@ -195,6 +198,17 @@ def _labels(neuron: Neuron, title: str) -> Table:
                 small(one.q_unmatched),
                 verdict(split, one, neuron.run.fdr, neuron.run.strata),
             )
+    return table
+
+
+def _words(neuron: Neuron, rows: int) -> Table:
+    """The words that it peaks at."""
+    table = Table(title="words it peaks at", title_justify="left")
+    for column in ("word", "positions", "expected", "p", "q", ""):
+        table.add_column(column, justify="left" if column in ("word", "") else "right")
+    for row in neuron.tokens.slice(0, rows).to_pylist():
+        numbers = str(row["count"]), fixed(row["expected"], 2), small(row["p"]), small(row["q"])
+        table.add_row(plain(row["word"]), *numbers, "sure" if row["assigned"] else "")
     return table
 
 

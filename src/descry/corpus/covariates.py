@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from descry.corpus.units import SAMPLED, language
 from descry.corpus.words import length_of
 from descry.errors import InputError
 from descry.io.parquet import read_table, table_provenance
@@ -21,6 +22,7 @@ TIME = "time"  # a column of seconds since 1970
 _PUNCTUATION = frozenset(string.punctuation + "‘’“”…–—¡¿。、，！？：；「」")
 # Names of sentences, not what they have in common.
 _NAMES = ("id", "split", "text", "summary", "asin", "reviewer", "source", "line")
+_OF_POSITIONS = ("sentence", "token", "word", "piece", SAMPLED)
 
 
 def covariates(
@@ -40,7 +42,8 @@ def covariates(
         InputError: there is no covariate of that name.
     """
     table = read_table(corpus, "corpus")
-    columns = [name for name in table.column_names if name not in _NAMES]
+    names_of_rows = _NAMES if SAMPLED not in table.column_names else (*_NAMES, *_OF_POSITIONS)
+    columns = [name for name in table.column_names if name not in names_of_rows]
     known = [WORDS, *([TOKENS] if tokens is not None else []), *SHARES, *columns]
     for name in names or ():
         if name == TOKENS and tokens is None:
@@ -51,7 +54,7 @@ def covariates(
     texts = table["text"].to_pylist()
     for name in known if names is None else names:
         if name == WORDS:
-            length = length_of(table_provenance(table)["params"]["language"])
+            length = length_of(language(table_provenance(table)))
             values = np.array([length(text) for text in texts], dtype=np.float64)
         elif name == TOKENS:
             values = np.asarray(tokens, dtype=np.float64)

@@ -9,7 +9,7 @@ asked for: no later layer, no pooler and no head is computed.
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,8 +26,27 @@ if TYPE_CHECKING:
 
 Position = Literal["cls", "last", "mean", "max", "tokens"]
 Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
+Pool = Callable[["torch.Tensor"], Reduce]  # from the tokens that count, bool [texts, tokens]
 PROBE = 3, 11  # texts and tokens that go through first: numbers by which axes are told apart
 _NOISE = 1e-2  # of the largest value: less is another order of additions, in bfloat16 too
+
+
+class Peaks(NamedTuple):
+    """The strongest tokens of texts, and the activations of single tokens.
+
+    Attributes:
+        highest: float32 [texts, number, layers, neurons], the highest first; -inf where a text has
+            fewer tokens that count.
+        highest_at: int32 of the same shape, the places of those tokens among the text's.
+        lowest, lowest_at: likewise, the lowest first; inf where there are fewer.
+        single: float32 [tokens, layers, neurons].
+    """
+
+    highest: np.ndarray
+    highest_at: np.ndarray
+    lowest: np.ndarray
+    lowest_at: np.ndarray
+    single: np.ndarray
 
 
 class _Done(Exception):
@@ -190,7 +209,36 @@ class HookedModel:
             found.update(zip(rows, np.split(values, len(rows)), strict=True))
         return np.concatenate([found[row] for row in range(len(batch))])
 
-    def _computed(self, batch: Sequence[Sequence[int]]) -> np.ndarray:
+    def peaks(
+        self, batch: Sequence[Sequence[int]], number: int, single: Sequence[np.ndarray]
+    ) -> Peaks:
+        """The strongest tokens of a batch of token ids, special tokens and sinks left out.
+
+        Args:
+            number: tokens of a text and end.
+            single: of each text, int: places of further tokens whose activations are wanted.
+        """
+        lengths = np.array([len(ids) for ids in batch])
+        groups = [list(range(len(batch)))]
+        if self._padding_counts:
+            groups = [np.flatnonzero(lengths == one).tolist() for one in np.unique(lengths)]
+        fields: list[list[np.ndarray]] = [[] for _ in Peaks._fields[:-1]]
+        alone = [np.empty(0)] * len(batch)
+        for rows in groups:
+            places = [(text, token) for text, row in enumerate(rows) for token in single[row]]
+            found = self._computed([batch[row] for row in rows], _strongest(number, places))
+            size = len(rows) * number
+            for start, field in zip(range(0, 4 * size, size), fields, strict=True):
+                field.append(found[start : start + size].reshape(-1, number, *found.shape[1:]))
+            ends = np.cumsum([len(single[row]) for row in rows])[:-1]
+            for row, own in zip(rows, np.split(found[4 * size :], ends), strict=True):
+                alone[row] = own
+        order = np.argsort(np.concatenate(groups), kind="stable")
+        high, high_at, low, low_at = (np.concatenate(field)[order] for field in fields)
+        at = high_at.astype(np.int32), low_at.astype(np.int32)
+        return Peaks(high, at[0], low, at[1], np.concatenate(alone))
+
+    def _computed(self, batch: Sequence[Sequence[int]], pool: Pool | None = None) -> np.ndarray:
         import torch
 
         lengths = torch.tensor([len(ids) for ids in batch])
@@ -199,10 +247,30 @@ class HookedModel:
         real = torch.arange(shape[1]) < lengths[:, None]
         ids[real] = torch.tensor([token for row in batch for token in row])
         ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
-        keep = _pool(self.position, real, lengths, self.sinks)
+        if pool is None:
+            keep = _pool(self.position, real, lengths, self.sinks)
+        else:
+            keep = pool(self._counted(real, lengths))
         capture = _Capture(self.layers, lambda value: keep(self._by_token(value, shape)))
         self._forward(ids, real, capture)
         return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
+
+    def own_places(self, tokens: Sequence[int]) -> range:
+        """The places of a text's tokens that can be a peak: no special tokens, and no sinks.
+
+        Sinks count where a text has nothing else.
+        """
+        first, stop = len(self.before), len(tokens) - len(self.behind)
+        return range(self.sinks if first < self.sinks < stop else first, stop)
+
+    def _counted(self, real: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+        """The tokens of `own_places`: bool [texts, tokens]."""
+        import torch
+
+        place = torch.arange(real.shape[1], device=real.device)
+        first, stop = len(self.before), (lengths - len(self.behind))[:, None]
+        sinks = torch.where((stop > self.sinks), max(first, self.sinks), first)
+        return real & (place >= sinks) & (place < stop)
 
     def _forward(self, ids: "torch.Tensor", real: "torch.Tensor", capture: _Capture) -> None:
         import torch
@@ -313,17 +381,53 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     return lambda value: keep(value).float()
 
 
+def _strongest(number: int, single: Sequence[tuple[int, int]]) -> Pool:
+    """The strongest tokens of each text, and single ones, as rows of one tensor.
+
+    The rows are those of the fields of `Peaks`, one field after the other, text by text.
+
+    Args:
+        single: text and place of each single token.
+    """
+    import torch
+
+    texts, tokens = torch.tensor(single, dtype=torch.long).reshape(-1, 2).T
+
+    def pool(counted: "torch.Tensor") -> Reduce:
+        left_out = ~counted[:, :, None]
+
+        def extreme(value: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+            value = value.masked_fill(left_out, float("-inf"))
+            if number == 1:  # of equal ones the first
+                return value.max(dim=1, keepdim=True)
+            lacking = max(0, number - value.shape[1])
+            value = torch.nn.functional.pad(value, (0, 0, 0, lacking), value=float("-inf"))
+            top, at = value.sort(dim=1, descending=True, stable=True)
+            return top[:, :number], at[:, :number]
+
+        def keep(value: "torch.Tensor") -> "torch.Tensor":
+            value = value.float()
+            high, high_at = extreme(value)
+            low, low_at = extreme(-value)
+            rows = [part.flatten(0, 1) for part in (high, high_at.float(), -low, low_at.float())]
+            return torch.cat([*rows, value[texts.to(value.device), tokens.to(value.device)]])
+
+        return keep
+
+    return pool
+
+
 def _load(
     checkpoint: Checkpoint, dtype: str, device: str, untrained: int | None
 ) -> tuple[Any, Any]:
     """Tokenizer and model without a head; of an encoder-decoder the encoder."""
     quiet()
     import torch
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     folder = str(checkpoint.folder)
+    tokenizer = _tokenizer(checkpoint)
     with loadable(checkpoint):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loaded = AutoModel.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
@@ -365,6 +469,21 @@ def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     ids, special = encoded["input_ids"], encoded["special_tokens_mask"]
     own = [place for place, flag in enumerate(special) if not flag]
     return tuple(ids[: own[0]]), tuple(ids[own[-1] + 1 :])
+
+
+def position_tokenizer(checkpoint: Checkpoint) -> tuple[Any, int]:
+    """A checkpoint's tokenizer as its neurons see texts, and the special tokens before a text."""
+    tokenizer = _tokenizer(checkpoint)
+    special_as_text(tokenizer)
+    return tokenizer, len(around(tokenizer)[0])
+
+
+def _tokenizer(checkpoint: Checkpoint) -> Any:
+    quiet()
+    from transformers import AutoTokenizer
+
+    with loadable(checkpoint):
+        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
 
 
 def _padding(config: Any, tokenizer: Any) -> int:

@@ -8,8 +8,17 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
+from descry.activations.extraction import (
+    Block,
+    TokenRows,
+    draw_sample,
+    extract,
+    extract_peaks,
+    sentence_blocks,
+    token_rows,
+)
 from descry.activations.outputs import Output, matrix_output, stats_output
+from descry.activations.positions import PositionStats
 from descry.activations.store import TOKENS, Layout
 from descry.activations.streaming import StreamingStats
 from descry.activations.truncation import read_cut
@@ -35,6 +44,10 @@ class Activations(Section):
     """What the target model does with every sentence (section 4.1)."""
 
     target: Model
+    unit: Literal["sentence", "token"]
+    peaks: Annotated[int, Field(ge=1, le=64)]
+    sample: Annotated[int, Field(ge=100)]
+    seed: Seed
     site: Site
     position: Literal["cls", "last", "mean", "max", "tokens"]
     sinks: Seed | None
@@ -50,10 +63,16 @@ class Activations(Section):
 
     @model_validator(mode="after")
     def _store_and_position(self) -> Self:
-        if (self.store, self.position) == ("exemplars", "tokens"):
+        if self.unit == "token":
+            if (self.store, self.position) != ("exemplars", "tokens"):
+                raise crossed(
+                    "activations.unit token: every token has an activation, and the strongest are"
+                    " kept: set activations.position to tokens and activations.store to exemplars"
+                )
+        elif (self.store, self.position) == ("exemplars", "tokens"):
             raise crossed(
                 "activations.store exemplars wants one activation a sentence: a position other than"
-                " tokens"
+                " tokens, or activations.unit token"
             )
         return self
 
@@ -76,6 +95,8 @@ def extract_activations(
     the state of `StreamingStats`. Dataset `cut` int32 [sentence] says how many tokens of each the
     model has not seen; attribute `max_tokens`, how many the model sees. A run goes on with what a
     killed run left.
+
+    With unit `token`: the state of `PositionStats`, leaders being positions (`positions.codes`).
 
     Args:
         untrained: the seed of random weights in the place of the trained ones.
@@ -117,7 +138,9 @@ def extract_activations(
         counts["most tokens"] = f"{model.max_tokens} {all_of_it}"
     if params.dtype == "bfloat16" and not parts and lacks_bfloat16(model.device):
         counts["warnings"] = ["this processor has no bfloat16: activations.dtype float32 is faster"]
-    tokens = token_rows(corpus, model, block) if params.position == "tokens" else None
+    of_positions = params.unit == "token"
+    every_token = params.position == "tokens" and not of_positions
+    tokens = token_rows(corpus, model, block) if every_token else None
     rows = len(tokens.datasets["token"]) if tokens else sentences
     sizes = np.diff([*range(0, rows, block), rows])
     own = [number for number in range(len(sizes)) if shard.has(number)]
@@ -132,7 +155,14 @@ def extract_activations(
         opened = matrix_output(activations, made, names, layout, index, shard)
         kept = params.store_dtype
     else:
-        stats = StreamingStats(shape[0] * shape[1], params.keep)
+        number = shape[0] * shape[1]
+        sample = np.zeros(0, dtype=np.int64)
+        if of_positions:
+            sample = draw_sample(corpus, model, params.sample, params.seed)
+            counts |= {"sampled positions": len(sample)}
+            stats: StreamingStats = PositionStats(number, params.keep, sample)
+        else:
+            stats = StreamingStats(number, params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"
     with opened as file:
         if parts:
@@ -144,7 +174,11 @@ def extract_activations(
                 else sentence_blocks(corpus, model, block, file.wants)
             )
             texts = [len(part.tokens) for part in tokens.blocks] if tokens else sizes.tolist()
-            computed = extract(model, blocks, params.batch_tokens, kept)
+            computed: Iterator[tuple[Block, Any]]
+            if of_positions:
+                computed = extract_peaks(model, blocks, params.batch_tokens, params.peaks, sample)
+            else:
+                computed = extract(model, blocks, params.batch_tokens, kept)
             _write(file, computed, {number: texts[number] for number in own}, progress)
     counts["sentences cut"] = int(np.count_nonzero(read_cut(activations).tokens))
     return counts
@@ -152,7 +186,7 @@ def extract_activations(
 
 def _write(
     file: Output,
-    computed: Iterator[tuple[Block, np.ndarray]],
+    computed: Iterator[tuple[Block, Any]],
     texts: dict[int, int],
     progress: Progress,
 ) -> None:
@@ -164,7 +198,7 @@ def _write(
     total = sum(texts.values())
     done = total - sum(number for block, number in texts.items() if file.wants(block))
 
-    def write(found: tuple[Block, np.ndarray]) -> int:
+    def write(found: tuple[Block, Any]) -> int:
         file.add(*found)
         return texts.get(found[0].number, 0)
 

@@ -23,6 +23,7 @@ from descry.annotators.templates import Shot, p2_template
 from descry.annotators.threshold import Centre, find_offsets, typical
 from descry.annotators.yes_share import one_sided
 from descry.corpus.splits import SPLITS
+from descry.corpus.units import stand_for_all
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
@@ -172,7 +173,7 @@ def answer_p2(
     shape = p2_template(params.shots, template)
     made = provenance(stage, params.model_dump(), read, PACKAGES)
     who = create(annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
-    which = scope_of(params, ids, exemplars)
+    which = scope_of(params, ids, exemplars, stand_for_all(corpus))
     rows, names, tally = np.flatnonzero(which.asked), list(phrases), Counts()
     with opened(*store) as cache:
         how = AskOptions(stage, cache, params.max_failures, replay, progress, shard, again)
@@ -206,20 +207,25 @@ def answer_p2(
     return told | ({"warnings": [warning]} if warning else {})
 
 
-def scope_of(params: Scoped, ids: Sequence[str], exemplars: Path) -> Scope:
+def scope_of(
+    params: Scoped, ids: Sequence[str], exemplars: Path, sampled: np.ndarray | None = None
+) -> Scope:
     """The sentences that are asked about.
+
+    Args:
+        sampled: bool [sentences], those that stand for all, where not every one does.
 
     Raises:
         InputError: the exemplars are of another corpus.
     """
     if params.scope == "corpus":
-        return whole(len(ids))
+        return whole(len(ids)) if sampled is None else Scope(np.ones(len(ids), bool), sampled)
     ends = read_ends(exemplars)
     sets = [read_exemplars(exemplars, split, end) for split in SPLITS for end in ends]
     if max(int(rows.max()) for rows in sets) >= len(ids):
         raise InputError(f"{exemplars}: not of this corpus: run `descry stage exemplars` again")
     drawn = params.neurons, params.sample, params.seed
-    return exemplar_scope(ids, sets, read_neurons(exemplars), *drawn)
+    return exemplar_scope(ids, sets, read_neurons(exemplars), *drawn, sampled)
 
 
 def _verdicts(

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Annotated
 
+import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
@@ -22,10 +23,11 @@ from descry.annotators.prompts import Prompts, p1
 from descry.annotators.spec import DescriberSpec
 from descry.annotators.templates import Shot, p1_template
 from descry.corpus.splits import corpus_id, draw
+from descry.corpus.units import stand_for_all
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import write_json
-from descry.io.parquet import ROW_GROUP, Texts, regrouped, write_batches
+from descry.io.parquet import ROW_GROUP, Chosen, Texts, regrouped, write_batches
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Share
 from descry.io.sharding import WHOLE, Shard
@@ -91,7 +93,7 @@ def describe_sentences(
             the examples alone.
     """
     limit = params.max_descriptors
-    ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
+    ids, texts = _standing(corpus)
     read = [corpus, *([template] if template else [])]
     made = provenance("describe", params.model_dump(), read, PACKAGES)
     specs = [spec.model_dump() for spec in params.annotators]
@@ -149,6 +151,16 @@ def describe_sentences(
         told: dict[str, object] = {"sentences": len(ids), **counts, **found}
         warnings = [warning for name, of in named if (warning := of.warning(name))]
         return told | ({"warnings": warnings} if warnings else {})
+
+
+def _standing(corpus: Path) -> tuple[Sequence[str], Sequence[str]]:
+    """Ids and texts of the sentences that stand for the corpus."""
+    ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
+    sampled = stand_for_all(corpus)
+    if sampled is None:
+        return ids, texts
+    rows = np.flatnonzero(sampled)
+    return Chosen(ids, rows), Chosen(texts, rows)
 
 
 class _Rows:

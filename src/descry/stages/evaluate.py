@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from descry.activations.exemplar_files import (
+    at_rows,
     has_exemplars,
     read_ends,
     read_exemplars,
@@ -123,134 +124,143 @@ def evaluate_labels(
     of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has the
     numbers, to compare runs by.
     """
-    sentences = read_table(corpus, "corpus")
-    rows = split_rows(sentences["split"].to_pylist())
-    label_table = read_table(labels, "label", ["end", "descriptor"])
-    labelled = table_provenance(label_table)
-    rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
-    tokens = read_tokens(exemplars)
-    of_sentences = covariates(corpus, matching.names, tokens)
-    kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
-    every = read_annotations(annotations)
-    b = every.only(kept)
-    truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
-    unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
-    asked = {"gold": np.ones(len(sentences), dtype=bool)}
-    yes, warnings = {"annotator": _yes(every, "annotate")}, list(labelled["warnings"])
-    if judge := read_judgements(judgements):
-        yes["judge"] = _yes(judge, "judge")
-        warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
-        if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
-            raise InputError(
-                f"{judgements}: not of these annotations: run `descry stage judge` again"
-            )
-        judge = judge.only(kept)
-        truths["judge"], asked["judge"] = judge.answer, judge.asked
-    steps = params.thresholds if rule.name == "composition" else params.rates
-    grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
-    how = params.model_dump(include={"permutations", "seed"})
-    agreed = {name: _judged(b, truth) for name, truth in truths.items()}
-    everything = np.ones(len(sentences), dtype=bool)
-    by = {
-        name: Labelling.of(labelled["params"], b, about, of_sentences)
-        for name, about in {ANNOTATOR: everything, **asked}.items()
-    }
-    chosen = chosen_places(params.neurons, read_neurons(exemplars), params.seed)
-    confirmed: dict[str, Row] = {}
-    cost: dict[str, Row] = {}
-    rated: list[Row] = []
-    by_chance: list[Row] = []
-    aligned: list[Row] = []
-    every_label: list[pa.Table] = []
-    for end in read_ends(exemplars):
-        of_end = label_table.filter(pc.equal(label_table["end"], end))
-        named = b.only(of_end["descriptor"].to_pylist())
-        study = Comparisons(named, rows, asked, rule, matching, of_sentences, chosen)
-        columns = [b.descriptors.index(name) for name in study.b.descriptors]
-        truth = {name: answers[:, columns] for name, answers in truths.items()}
-        without = study.comparisons(untrained, end, truth) if has_exemplars(untrained) else {}
-        for name, comparison in study.comparisons(exemplars, end, truth).items():
-            against = name if end == HIGHEST else f"{end}_{name}"
-            found = scores(comparison, grid.cuts, **how)
-            chance = means_of(without[name], grid.cuts) if name in without else None
-            rated += grid.rows(against, found, chance)
-            by_chance += grid.nulls(against, found, chance)
-        own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
-        copies = _sets(untrained, "all", end) if has_exemplars(untrained) else None
-        known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
-        said = {ANNOTATOR: study.b.answer} | known
-        confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
-        cost[end] = {
-            name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
-            for name, answers in known.items()
+    with at_rows(untrained, corpus) as copy:
+        sentences = read_table(corpus, "corpus")
+        rows = split_rows(sentences["split"].to_pylist())
+        label_table = read_table(labels, "label", ["end", "descriptor"])
+        labelled = table_provenance(label_table)
+        rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
+        tokens = read_tokens(exemplars)
+        of_sentences = covariates(corpus, matching.names, tokens)
+        kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
+        every = read_annotations(annotations)
+        b = every.only(kept)
+        truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
+        unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
+        asked = {"gold": np.ones(len(sentences), dtype=bool)}
+        yes, warnings = {"annotator": _yes(every, "annotate")}, list(labelled["warnings"])
+        if judge := read_judgements(judgements):
+            yes["judge"] = _yes(judge, "judge")
+            warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
+            if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
+                raise InputError(
+                    f"{judgements}: not of these annotations: run `descry stage judge` again"
+                )
+            judge = judge.only(kept)
+            truths["judge"], asked["judge"] = judge.answer, judge.asked
+        steps = params.thresholds if rule.name == "composition" else params.rates
+        grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
+        how = params.model_dump(include={"permutations", "seed"})
+        agreed = {name: _judged(b, truth) for name, truth in truths.items()}
+        everything = np.ones(len(sentences), dtype=bool)
+        by = {
+            name: Labelling.of(labelled["params"], b, about, of_sentences)
+            for name, about in {ANNOTATOR: everything, **asked}.items()
         }
-        held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
-        every_label.append(held_out.table(truth["gold"]))
-        aligned += held_out.means()
-    inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
-    inputs += [labels, composed] if gold is None else [labels, composed, gold]
-    made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
-    shared = _shared(activations, every)
-    warned = [f"annotator and target share a model: {shared}: {ALIKE}"] if shared else []
-    if judge and (by_judge := _shared(activations, judge)):
-        warned.append(f"judge and target share a model: {by_judge}: it bears out what it shares")
-    value = {
-        "made": made,
-        "headline": confirmed[HIGHEST],
-        "annotator": {name: _annotator(found, name) for name, found in agreed.items()}
-        | {"shares_target": shared},
-        "shared_errors": cost[HIGHEST],
-        "gold_file": unused._asdict(),
-        "gold": {"undefined": "no gold label for these sentences and descriptors"},
-        "judge": {"undefined": "no judge asked about these sentences and descriptors"},
-    }
-    answerers = {"annotator": (every, value["annotator"]["gold"])}
-    if judge:
-        by_judge_of_gold = _annotator(_judged(judge, truths["gold"]), "gold")
-        value["judge_against_gold"] = by_judge_of_gold
-        answerers["judge"] = judge, by_judge_of_gold
-    doubts = [_doubt(who, found, yes[role]["yes"]) for role, (who, found) in answerers.items()]
-    warned += [words for words in doubts if words]
-    warnings += warned
-    if LOWEST in confirmed:
-        value["lowest_headline"] = confirmed[LOWEST] | {"shared_errors": cost[LOWEST]}
-    yes["annotator"].pop("warning", None)  # stage label has said so
-    value["answers"], value["warnings"] = yes, warnings
-    value["chance"], value["without_exemplars"] = labelled["chance"], labelled["without_exemplars"]
-    for against in dict.fromkeys(row["against"] for row in rated):
-        value[against] = _headline(rated, against, rule)
-    value["alignment"] = _by_end(aligned)
-    cut = read_cut(activations)
-    value["cut"] = {
-        "target_tokens": cut.most,
-        "target_sentences": int(np.count_nonzero(cut.tokens)),
-        "annotator_sentences": int(np.count_nonzero(b.cut)),
-    }
-    strata = matching.strata(of_sentences, rows["all"], everything)
-    looked_at = covariates(corpus, None, tokens)
-    table = _confounders(activations, exemplars, strata, looked_at)
-    value["confounders"] = by_layer(table)
-    if has_exemplars(untrained):
-        copy = by_layer(_confounders(None, untrained, strata, looked_at))
-        for name, of_copy in copy.items():
-            value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
-    write_table(followed, table, made)
-    value["composed"] = _composed(read_table(composed, "label"))
-    write_json(metrics, defined(value))
-    write_csv(curves, rated)
-    write_csv(nulls, by_chance)
-    write_csv(alignment, aligned)
-    write_csv(
-        descriptors, [row for name in agreed for row in _agreements(name, b, agreed[name], rows)]
-    )
-    write_csv(correlation, _correlation(b))
-    write_table(scored, pa.concat_tables(every_label), made)
-    numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
-    write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
-    said_yes = {f"{r} says Yes to": in_percent(n["yes"]) for r, n in yes.items() if n["answers"]}
-    told = first_words(confirmed) | said_yes | _annotators(value["annotator"])
-    told |= _summary(rated, rule)
-    return told | unused.notes() | ({"warnings": warned} if warned else {})
+        chosen = chosen_places(params.neurons, read_neurons(exemplars), params.seed)
+        confirmed: dict[str, Row] = {}
+        cost: dict[str, Row] = {}
+        rated: list[Row] = []
+        by_chance: list[Row] = []
+        aligned: list[Row] = []
+        every_label: list[pa.Table] = []
+        for end in read_ends(exemplars):
+            of_end = label_table.filter(pc.equal(label_table["end"], end))
+            named = b.only(of_end["descriptor"].to_pylist())
+            study = Comparisons(named, rows, asked, rule, matching, of_sentences, chosen)
+            columns = [b.descriptors.index(name) for name in study.b.descriptors]
+            truth = {name: answers[:, columns] for name, answers in truths.items()}
+            without = study.comparisons(copy, end, truth) if has_exemplars(copy) else {}
+            for name, comparison in study.comparisons(exemplars, end, truth).items():
+                against = name if end == HIGHEST else f"{end}_{name}"
+                found = scores(comparison, grid.cuts, **how)
+                chance = means_of(without[name], grid.cuts) if name in without else None
+                rated += grid.rows(against, found, chance)
+                by_chance += grid.nulls(against, found, chance)
+            own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
+            copies = _sets(copy, "all", end) if has_exemplars(copy) else None
+            known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
+            said = {ANNOTATOR: study.b.answer} | known
+            confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
+            cost[end] = {
+                name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
+                for name, answers in known.items()
+            }
+            held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
+            every_label.append(held_out.table(truth["gold"]))
+            aligned += held_out.means()
+        inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
+        inputs += [labels, composed] if gold is None else [labels, composed, gold]
+        made = provenance("evaluate", params.model_dump(), inputs, PACKAGES)
+        shared = _shared(activations, every)
+        warned = [f"annotator and target share a model: {shared}: {ALIKE}"] if shared else []
+        if judge and (by_judge := _shared(activations, judge)):
+            warned.append(
+                f"judge and target share a model: {by_judge}: it bears out what it shares"
+            )
+        value = {
+            "made": made,
+            "headline": confirmed[HIGHEST],
+            "annotator": {name: _annotator(found, name) for name, found in agreed.items()}
+            | {"shares_target": shared},
+            "shared_errors": cost[HIGHEST],
+            "gold_file": unused._asdict(),
+            "gold": {"undefined": "no gold label for these sentences and descriptors"},
+            "judge": {"undefined": "no judge asked about these sentences and descriptors"},
+        }
+        answerers = {"annotator": (every, value["annotator"]["gold"])}
+        if judge:
+            by_judge_of_gold = _annotator(_judged(judge, truths["gold"]), "gold")
+            value["judge_against_gold"] = by_judge_of_gold
+            answerers["judge"] = judge, by_judge_of_gold
+        doubts = [_doubt(who, found, yes[role]["yes"]) for role, (who, found) in answerers.items()]
+        warned += [words for words in doubts if words]
+        warnings += warned
+        if LOWEST in confirmed:
+            value["lowest_headline"] = confirmed[LOWEST] | {"shared_errors": cost[LOWEST]}
+        yes["annotator"].pop("warning", None)  # stage label has said so
+        value["answers"], value["warnings"] = yes, warnings
+        value["chance"], value["without_exemplars"] = (
+            labelled["chance"],
+            labelled["without_exemplars"],
+        )
+        for against in dict.fromkeys(row["against"] for row in rated):
+            value[against] = _headline(rated, against, rule)
+        value["alignment"] = _by_end(aligned)
+        cut = read_cut(activations)
+        value["cut"] = {
+            "target_tokens": cut.most,
+            "target_sentences": int(np.count_nonzero(cut.tokens)),
+            "annotator_sentences": int(np.count_nonzero(b.cut)),
+        }
+        strata = matching.strata(of_sentences, rows["all"], everything)
+        looked_at = covariates(corpus, None, tokens)
+        table = _confounders(activations, exemplars, strata, looked_at)
+        value["confounders"] = by_layer(table)
+        if has_exemplars(copy):
+            followed_by_copy = by_layer(_confounders(None, copy, strata, looked_at))
+            for name, of_copy in followed_by_copy.items():
+                value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
+        write_table(followed, table, made)
+        value["composed"] = _composed(read_table(composed, "label"))
+        write_json(metrics, defined(value))
+        write_csv(curves, rated)
+        write_csv(nulls, by_chance)
+        write_csv(alignment, aligned)
+        write_csv(
+            descriptors,
+            [row for name in agreed for row in _agreements(name, b, agreed[name], rows)],
+        )
+        write_csv(correlation, _correlation(b))
+        write_table(scored, pa.concat_tables(every_label), made)
+        numbers = defined(_brief(labels, confirmed[HIGHEST], rated, aligned, rule))
+        write_text(brief, "".join(f"{name}: {number}\n" for name, number in numbers.items()))
+        said_yes = {
+            f"{r} says Yes to": in_percent(n["yes"]) for r, n in yes.items() if n["answers"]
+        }
+        told = first_words(confirmed) | said_yes | _annotators(value["annotator"])
+        told |= _summary(rated, rule)
+        return told | unused.notes() | ({"warnings": warned} if warned else {})
 
 
 def _yes(b: Annotations, section: str) -> Row:

@@ -3,14 +3,23 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
-from descry.activations.exemplar_files import BOTTOM_GROUP, exemplar_group
+from descry.activations.exemplar_files import (
+    BOTTOM_GROUP,
+    QUANTILE_GROUP,
+    QUANTILES,
+    exemplar_group,
+    read_positions,
+)
 from descry.activations.histogram import Distribution
+from descry.activations.position_table import write_positions
+from descry.activations.positions import SAMPLE, located, sentence_of
 from descry.activations.store import DATA, TOKENS, neuron_blocks, transposed
 from descry.activations.streaming import read_distribution, read_leaders
 from descry.activations.top_k import (
@@ -37,6 +46,8 @@ from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance, recorded
 from descry.io.readable import MalformedError
 from descry.io.section import Count, Section
+from descry.models.checkpoints import Checkpoint
+from descry.models.hooked_model import position_tokenizer
 
 if TYPE_CHECKING:
     import h5py
@@ -66,6 +77,7 @@ class Exemplars(Section):
 
     top_percent: Annotated[float, Field(gt=0, le=50)]
     min_size: Count
+    window: Count
     lowest: bool
 
 
@@ -74,7 +86,9 @@ def select_exemplars(
     *,
     corpus: Path,
     activations: Path,
+    untrained: Path | None = None,
     exemplars: Path,
+    positions: Path | None = None,
     made: JSON | None = None,
 ) -> dict[str, int]:
     """Write the exemplar sets, a group per split (all, calibration, validation).
@@ -86,7 +100,13 @@ def select_exemplars(
     `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are,
     and `tokens` int32 [sentence] how many tokens each sentence has.
 
+    With unit `token` the sets are of positions, and rows are those of `positions`: the positions of
+    all sets, of the untrained copy's, and of the sample. Group `quantiles` has the positions of the
+    sample at `QUANTILES` of each neuron's activations. Without `positions`, rows are codes.
+
     Args:
+        untrained: the sets of the untrained copy, whose rows are codes: read with unit `token`.
+        positions: to write (see `position_table`).
         made: what made the file, where it is not just this stage from these files.
     """
     min_size = params.min_size
@@ -98,24 +118,43 @@ def select_exemplars(
     ends = ENDS if params.lowest else (HIGHEST,)
     with ExitStack() as stack:
         source = stack.enter_context(reading_hdf5(activations, "activations"))
-        if made is None:
-            made = provenance("exemplars", params.model_dump(), [corpus, activations], PACKAGES)
-        file = stack.enter_context(writing_hdf5(exemplars, made))
         origin = _origin(source)
+        of_positions = SAMPLE in source
+        if positions is not None and not of_positions:
+            raise InputError(f"{activations}: not of positions: run `descry stage activations`")
+        read = [corpus, activations, *([untrained] if untrained else [])]
+        if made is None:
+            made = provenance("exemplars", params.model_dump(), read, PACKAGES)
         _check(origin, activations, made["inputs"][recorded(corpus)])
-        if DATA in source:
-            neurons = source[DATA].shape[2]
-            block = origin["params"]["block"]
-            parts = _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block)
-        else:
-            neurons = len(read_distribution(source).low) // len(origin["layers"])
-            parts = _of_state(source, neurons, splits, sizes["all"], ends)
-        file.create_dataset(TOKENS, data=dataset(source, TOKENS, (None,), "iu")[:])
+        neurons = _width(source, origin)
+
+        def parts() -> Iterator[Part]:
+            if DATA in source:
+                block = origin["params"]["block"]
+                return _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block)
+            return _of_state(source, neurons, splits, sizes["all"], ends)
+
+        tokens = dataset(source, TOKENS, (None,), "iu")[:]
+        table = None
+        if positions is not None:
+            sample = dataset(source, f"{SAMPLE}/position", (None,), "i")[:]
+            of_sets = _rows(_results(part, ends, sizes, min_size) for part in parts())
+            of_copy = read_positions(untrained) if untrained else sample[:0]
+            table = np.unique(np.concatenate([sample, of_sets, of_copy]))
+            tokens = tokens[sentence_of(table)]
+            _show_positions(positions, corpus, origin, table, sample, params.window, made)
+        file = stack.enter_context(writing_hdf5(exemplars, made))
+        file.create_dataset(TOKENS, data=tokens)
         file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
         shape = len(origin["layers"]), neurons
         without: Counter[str] = Counter()
-        for part in parts:
-            for name, values in _results(part, ends, sizes, min_size):
+        for part in parts():
+            found = _results(part, ends, sizes, min_size)
+            if table is not None:
+                found = chain(found, _at_quantiles(source, part, neurons))
+            for name, values in found:
+                if table is not None and name.endswith("/row"):
+                    values = located(values, table)
                 if name not in file:
                     file.create_dataset(name, shape + values.shape[1:], values.dtype)
                 file[name][part.layer, part.columns] = values
@@ -123,7 +162,51 @@ def select_exemplars(
                     without.update(_without(part.distribution, values))
     counts = {"neurons": shape[0] * neurons}
     counts |= {f"{name} set": size for name, size in sizes.items()}
+    counts |= {} if table is None else {"positions": len(table)}
     return counts | {name: without[name] for name in (*REASONS, _SMALLER) if without[name]}
+
+
+def _width(source: "h5py.File", origin: JSON) -> int:
+    """How many neurons a layer has."""
+    if DATA in source:
+        return int(source[DATA].shape[2])
+    return len(read_distribution(source).low) // len(origin["layers"])
+
+
+def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
+    """The rows that are in any set, each once."""
+    found = [np.zeros(0, dtype=np.int64)]
+    for part in parts:
+        found += [np.unique(values) for name, values in part if name.endswith("/row")]
+    every = np.unique(np.concatenate(found))
+    return np.asarray(every[every != NOBODY])
+
+
+def _at_quantiles(
+    source: "h5py.File", part: Part, neurons: int
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The positions of the sample at `QUANTILES` of each neuron's activations, lowest first."""
+    first = part.layer * neurons
+    columns = slice(first + part.columns.start, first + part.columns.stop)
+    values = source[f"{SAMPLE}/activation"][:, columns]
+    order = np.argsort(values, axis=0, kind="stable")
+    ranks = np.round(np.array(QUANTILES) * (len(values) - 1)).astype(int)
+    chosen = order[ranks].T
+    yield f"{QUANTILE_GROUP}/row", source[f"{SAMPLE}/position"][:][chosen]
+    yield f"{QUANTILE_GROUP}/activation", np.take_along_axis(values.T, chosen, axis=1)
+
+
+def _show_positions(
+    path: Path,
+    corpus: Path,
+    origin: JSON,
+    table: np.ndarray,
+    sample: np.ndarray,
+    width: int,
+    made: JSON,
+) -> None:
+    tokenizer, before = position_tokenizer(Checkpoint(**origin["params"]["target"]))
+    write_positions(path, corpus, tokenizer, before, table, sample, width, made)
 
 
 def _without(distribution: Distribution, rows: np.ndarray) -> Iterator[str]:
@@ -145,7 +228,7 @@ def _origin(file: "h5py.File") -> JSON:
 def _check(origin: Any, activations: Path, corpus: str) -> None:
     if corpus not in origin["inputs"].values():
         raise InputError(f"{activations}: not of this corpus: run `descry stage activations` again")
-    if origin["position"] == "tokens":
+    if origin["position"] == "tokens" and origin["params"].get("unit") != "token":
         raise InputError(
             f"{activations}: exemplars want one activation a sentence, and these are of every token"
             " (activations.position)"

@@ -43,6 +43,7 @@ def write_report(
     graphs: Path,
     graph_scores: Path,
     gold: Path | None = None,
+    tokens: Path | None = None,
     report: Path,
 ) -> dict[str, int]:
     """Write the site: the page, and packs of data that it loads when they are looked at.
@@ -57,7 +58,7 @@ def write_report(
         InputError: a file is missing, or not what the stages write.
     """
     files = {
-        "corpus.parquet": corpus,
+        corpus.name: corpus,
         "candidates.parquet": candidates,
         "descriptors.json": clusters,
         "annotations.h5": annotations,
@@ -78,7 +79,7 @@ def write_report(
         "scores.csv": trials,
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
-    }
+    } | ({"tokens.parquet": tokens} if tokens else {})
     found = Contents(Run(labels.parent, files=files), params.title, params.exemplars_shown, gold)
     written = write_site(report, found.packs(), _commit())
     return {"neurons": len(found.tables[HIGHEST].neurons), "sentences": len(found.b.ids)} | written

@@ -83,6 +83,15 @@ class Wiring:
         """A section of params.yaml as canonical JSON: what a rule depends on."""
         return canonical(self.sections[stage])
 
+    def of_positions(self, path: str) -> list[str]:
+        """A file that there is with unit `token` alone."""
+        return [path] if self.sections["activations"]["unit"] == "token" else []
+
+    @property
+    def units(self) -> str:
+        """What is labelled: the sentences of the corpus, or positions in them."""
+        return (self.of_positions("results/positions.parquet") or ["results/corpus.parquet"])[0]
+
     def user_files(self, section: str, key: str) -> list[str]:
         """The files that a parameter names: those of a folder, or the file itself."""
         return self._files[section, key]
@@ -113,6 +122,8 @@ class Wiring:
                 raise InputError(
                     f"{section}.{key} in params.yaml is another file now: run `descry dvc`"
                 )
+        if self.units not in deps["label"]:
+            raise InputError("activations.unit in params.yaml is another now: run `descry dvc`")
         kinds = {*_folders().values()}
         for stage in stages.keys() & self.sections.keys():
             followed, named = (

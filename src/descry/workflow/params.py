@@ -31,6 +31,7 @@ from descry.stages.judge import Judge
 from descry.stages.label import Label
 from descry.stages.report import Report
 from descry.stages.score import Score
+from descry.stages.tokens import Tokens
 from descry.stages.untrained import Untrained
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Params(Section):
     activations: Activations
     exemplars: Exemplars
     untrained: Untrained
+    tokens: Tokens
     graphs: Graphs
     judge: Judge
     label: Label

@@ -5,7 +5,10 @@ The prompts are those of the stages themselves.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
+
+import numpy as np
 
 from descry.annotators.base import NO_FRAME, Annotator, Frame, Price
 from descry.annotators.client import go_on, stored_frame
@@ -16,6 +19,7 @@ from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompt, p1, p2
 from descry.annotators.templates import p1_template, p2_template
+from descry.corpus.units import POSITIONS, SENTENCES, stand_for_all
 from descry.evaluation.scorer_items import prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
@@ -55,11 +59,13 @@ def questions(params: Params, results: Path, cache: PromptCache) -> Iterator[Que
     Raises:
         InputError: there is no corpus yet.
     """
-    sentences = read_table(results / "corpus.parquet", "corpus")
+    units = results / (POSITIONS if params.activations.unit == "token" else SENTENCES)
+    sentences, sampled = read_table(units, "corpus"), stand_for_all(units)
     ids, texts = sentences["id"].to_pylist(), sentences["text"].to_pylist()
-    yield from _topics(params, texts, cache)
-    yield from _verdicts(params, results, ids, texts, cache)
-    yield from _scores(params, results, texts, cache)
+    standing = texts if sampled is None else list(compress(texts, sampled))
+    yield from _topics(params, standing, cache)
+    yield from _verdicts(params, results, ids, texts, cache, sampled)
+    yield from _scores(params, results, units, texts, cache)
 
 
 def _frame(cache: PromptCache, annotator: Annotator) -> Frame:
@@ -101,7 +107,12 @@ def _said(response: JSON, limits: tuple[int, int]) -> list[str]:
 
 
 def _verdicts(
-    params: Params, results: Path, ids: list[str], texts: list[str], cache: PromptCache
+    params: Params,
+    results: Path,
+    ids: list[str],
+    texts: list[str],
+    cache: PromptCache,
+    sampled: np.ndarray | None,
 ) -> Iterator[Questions]:
     phrases, known = _phrases(params, results)
     exemplars = results / "exemplars.h5"
@@ -113,7 +124,7 @@ def _verdicts(
         if section.scope == "exemplars" and not exemplars.is_file():
             yield Questions(stage, worker, frame, [], False, "exemplars")
             continue
-        which = annotate.scope_of(section, ids, exemplars)
+        which = annotate.scope_of(section, ids, exemplars, sampled)
         asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
         prompts = p2(asked, list(phrases), p2_template(section.shots, section.template))
         yield Questions(stage, worker, frame, prompts, known)
@@ -128,7 +139,7 @@ def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], 
 
 
 def _scores(
-    params: Params, results: Path, texts: list[str], cache: PromptCache
+    params: Params, results: Path, units: Path, texts: list[str], cache: PromptCache
 ) -> Iterator[Questions]:
     section = params.score
     if section.annotator is None:
@@ -143,7 +154,7 @@ def _scores(
         for name, worker in workers.items():
             yield Questions(f"score {name}", worker, _frame(cache, worker), [], False, "label")
         return
-    tried = score.tried_out(section, results / "corpus.parquet", read_labels(labels), exemplars)
+    tried = score.tried_out(section, units, read_labels(labels), exemplars)
     for name, worker in workers.items():
         if prompts := prompts_of(name, tried, texts):
             yield Questions(f"score {name}", worker, _frame(cache, worker), prompts)

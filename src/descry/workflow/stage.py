@@ -24,6 +24,7 @@ STAGES = {  # the function of each stage's module
     "activations": "extract_activations",
     "exemplars": "select_exemplars",
     "untrained": "select_untrained_exemplars",
+    "tokens": "find_tokens",
     "graphs": "graph_neurons",
     "annotate": "annotate_sentences",
     "judge": "judge_sentences",

@@ -14,6 +14,8 @@ from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.client import Progress
 from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import split_rows
+from descry.corpus.units import POSITIONS
+from descry.errors import InputError
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.null_models import scores
 from descry.io.csv_rows import Row
@@ -69,6 +71,7 @@ def sweep(
         for threshold in swept.clusterings
     }
     run = Run(results)
+    _refuse_positions(run)
     with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
         folder = Path(scratch)
         sets = _exemplars(sizes, run, folder)
@@ -81,6 +84,14 @@ def sweep(
                     Row(cluster_threshold=threshold, top_percent=percent, **row)
                     for row in _rows(params, run, b, path, swept.cuts, draws)
                 )
+
+
+def _refuse_positions(run: Run) -> None:
+    if run.units == POSITIONS:
+        raise InputError(
+            "sweep: of sentences alone: with activations.unit token the positions that are labelled"
+            " follow from the size of the sets"
+        )
 
 
 def _exemplars(sizes: dict[float, Exemplars], run: Run, folder: Path) -> dict[float, Path]:

@@ -17,6 +17,7 @@ from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache, Request, origin_id
 from descry.annotators.prompts import numbered
 from descry.annotators.yes_share import one_sided
+from descry.corpus.units import POSITIONS, SENTENCES, text_ids
 from descry.io.hashing import JSON
 from descry.io.parquet import read_table
 
@@ -55,8 +56,12 @@ def verify(
     Raises:
         InputError: there is no corpus.
     """
-    corpus = read_table(results / "corpus.parquet", "corpus")
-    texts = dict(zip(corpus["id"].to_pylist(), corpus["text"].to_pylist(), strict=True))
+    texts: dict[str, str] = {}
+    for path in (results / SENTENCES, results / POSITIONS):
+        if path.name == SENTENCES or path.is_file():
+            table = read_table(path, "corpus", ["id", "text"])
+            ids, of = table["id"].to_pylist(), table["text"].to_pylist()
+            texts |= zip(text_ids(ids, of), of, strict=True)
     origins = {name: it for name, it in cache.origins().items() if origin_id(it) == name}
     found, used = Verified(), set()
     for key, text in cache.records():

@@ -11,6 +11,7 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.check import Verified, verify
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.units import text_ids
 from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
@@ -36,7 +37,9 @@ class CachedAnswers:
         Args:
             template: of the prompts to p1.
         """
-        self._verdicts = {stage: _Verdicts(b) for stage, b in _asked(self._project)}
+        corpus = self._project.corpus
+        names = text_ids(corpus["id"].to_pylist(), corpus["text"].to_pylist())
+        self._verdicts = {stage: _Verdicts(b, names) for stage, b in _asked(self._project)}
         self._template = template
         found = verify(cache, self._project.results, self._take)
         return Link("prompt cache", _words(found), _fault(self._project, found))
@@ -60,15 +63,21 @@ def _asked(project: Project) -> Iterator[tuple[str, Annotations]]:
 
 
 class _Verdicts:
-    """B of one annotator, as it fills."""
+    """B of one annotator, as it fills.
 
-    def __init__(self, b: Annotations) -> None:
+    Args:
+        names: what the cache knows the texts of the rows by; several rows may have one.
+    """
+
+    def __init__(self, b: Annotations, names: list[str]) -> None:
         shape = len(b.ids), len(b.descriptors)
         self.answer = np.full(shape, MISSING, dtype=np.int8)
         self.score = np.full(shape, np.nan, dtype=np.float32)
         self._who = Identity(**b.annotator)
         self._template, self._frame = list(b.template), list(b.frame)
-        self._rows = {name: row for row, name in enumerate(b.ids) if b.asked[row]}
+        self._rows: dict[str, list[int]] = {}
+        for row in np.flatnonzero(b.asked).tolist():
+            self._rows.setdefault(names[row], []).append(row)
         self._columns = {name: column for column, name in enumerate(b.descriptors)}
         self._min_mass = float(b.made["params"]["min_mass"])
         self._own: dict[str, bool] = {}  # by an origin's name: few origins have all answers
@@ -77,9 +86,9 @@ class _Verdicts:
         """Take an answer in, if it is one of this annotator about this corpus."""
         if not self._is_own(record["origin"], origin):
             return
-        row, column = self._rows.get(record["sentence"]), self._columns.get(record["descriptor"])
-        if row is not None and column is not None:
-            self.answer[row, column], self.score[row, column] = self._said(record["response"])
+        rows, column = self._rows.get(record["sentence"]), self._columns.get(record["descriptor"])
+        if rows is not None and column is not None:
+            self.answer[rows, column], self.score[rows, column] = self._said(record["response"])
 
     def _is_own(self, name: str, origin: JSON) -> bool:
         if name not in self._own:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.units import POSITIONS
 from descry.errors import InputError
 from descry.io.dvc_lock import in_order
 from descry.provenance.audit.answers import Topics
@@ -103,6 +104,8 @@ def _contents(
         "judge": [lambda: held(project.judgements, answers, "judge")],
         "label": [partial(contents.labels, project, params, scratch)],
     }
+    if project.units == POSITIONS:
+        checks["tokens"] = [partial(contents.tokens, project, params, scratch)]
     if sample:
         drawn = sample, seed
         some = partial(samples.some_activations, project, params, scratch, *drawn)

@@ -18,6 +18,7 @@ from descry.annotators.threshold import find_offsets, typical
 from descry.corpus.files import review_files
 from descry.corpus.readers import read_reviews
 from descry.corpus.splits import sentence_id
+from descry.corpus.units import POSITIONS, SENTENCES, text_ids
 from descry.io.hashing import JSON
 from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
@@ -29,6 +30,7 @@ from descry.stages import describe
 from descry.stages.cluster import read_edits
 from descry.stages.exemplars import select_exemplars
 from descry.stages.label import label_neurons
+from descry.stages.tokens import find_tokens
 from descry.workflow.params import Params
 
 OFFSET = 1e-3  # how far what is taken off log-odds may be from what it is computed to be
@@ -36,7 +38,7 @@ OFFSET = 1e-3  # how far what is taken off log-odds may be from what it is compu
 
 def corpus(project: Project, params: Params) -> Link:
     """Every sentence stands where its row says, and its id is the hash of its text."""
-    table = project.corpus.select(["id", "text", "source", "line"])
+    table = project.read("corpus.parquet", ["id", "text", "source", "line"])
     rows = {(row["source"], row["line"]): row for row in table.to_pylist()}
     checked = f"{len(table)} sentences by the lines they were read from"
     for row in rows.values():
@@ -58,11 +60,12 @@ def candidates(
     project: Project, topics: Topics, cache: PromptCache, answers: CachedAnswers
 ) -> Link:
     """Every raw descriptor is what the cached answer says, and none is left out."""
-    table, texts = project.candidates, project.corpus
+    table, texts = project.candidates, project.standing
     checked = f"{len(table)} raw descriptors by the cached answers"
     fault = _examples(project, texts["text"].to_pylist(), topics, cache)
     if fault is None:
-        pairs = zip_longest(_expected(texts["id"].to_pylist(), topics, answers), table.to_pylist())
+        expected = _expected(texts["id"].to_pylist(), texts["text"].to_pylist(), topics, answers)
+        pairs = zip_longest(expected, table.to_pylist())
         fault = next((_mention(want, has) for want, has in pairs if want != has), None)
     return Link("describe", checked, fault)
 
@@ -97,11 +100,13 @@ def _template(project: Project, made: JSON) -> Path | None:
     return None if path is None else project.place(path)
 
 
-def _expected(ids: list[str], topics: Topics, answers: CachedAnswers) -> Iterator[dict[str, str]]:
+def _expected(
+    ids: list[str], texts: list[str], topics: Topics, answers: CachedAnswers
+) -> Iterator[dict[str, str]]:
     """The rows of candidates.parquet as the cached answers have them."""
     for name in topics.who:
-        for sentence in ids:
-            key, response = answers.topics.get((name, sentence), ("", None))
+        for sentence, text in zip(ids, text_ids(ids, texts), strict=True):
+            key, response = answers.topics.get((name, text), ("", None))
             for phrase in topics.phrases(response):
                 yield {"id": sentence, "annotator": name, "phrase": phrase, "key": key}
 
@@ -194,8 +199,23 @@ def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
     """The sets are the highest activations."""
     found = scratch / "exemplars.h5"
     inputs = {stage: project.result(stage) for stage in ("corpus", "activations")}
-    select_exemplars(params.exemplars, **inputs, exemplars=found)
-    return _recomputed("exemplars", [project.result("exemplars")], [found])
+    results = [project.result("exemplars")]
+    if project.units == SENTENCES:
+        select_exemplars(params.exemplars, **inputs, exemplars=found)
+        return _recomputed("exemplars", results, [found])
+    positions, copy = scratch / POSITIONS, project.path("untrained.h5")
+    select_exemplars(
+        params.exemplars, **inputs, untrained=copy, exemplars=found, positions=positions
+    )
+    return _recomputed("exemplars", [*results, project.path(POSITIONS)], [found, positions])
+
+
+def tokens(project: Project, params: Params, scratch: Path) -> Link:
+    """The words at peaks are what positions and their sets make them."""
+    found = scratch / "tokens.parquet"
+    inputs = {stage: project.result(stage) for stage in ("corpus", "exemplars")}
+    find_tokens(params.tokens, **inputs, positions=project.path(POSITIONS), tokens=found)
+    return _recomputed("tokens", [project.path(found.name)], [found])
 
 
 def labels(project: Project, params: Params, scratch: Path) -> Link:
@@ -203,7 +223,7 @@ def labels(project: Project, params: Params, scratch: Path) -> Link:
     names = ("labels.parquet", "composed.parquet", "neurons.json")
     expected = [project.path(name) for name in names]
     found = [scratch / path.name for path in expected]
-    inputs = {stage: project.result(stage) for stage in ("corpus", "exemplars")}
+    inputs = {"corpus": project.path(project.units), "exemplars": project.result("exemplars")}
     outputs = dict(zip(("labels", "composed", "neurons"), found, strict=True))
     answers = project.result("annotate")
     label_neurons(params.label, **inputs, annotations=answers, **outputs)

@@ -16,6 +16,7 @@ from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompt, p2
 from descry.corpus.splits import draw
+from descry.corpus.units import POSITIONS
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
 from descry.io.parquet import table_provenance, write_table
@@ -56,17 +57,34 @@ def some_activations(
     project: Project, params: Params, scratch: Path, number: int, seed: int
 ) -> Link:
     """The activations of some sentences, by the stage itself on these alone."""
-    table = project.corpus
+    table = project.read("corpus.parquet")
     rows = drawn(table["id"].to_pylist(), number, seed)
     few, found = scratch / "few.parquet", scratch / "few.h5"
     write_table(few, table.take(rows), table_provenance(table))
-    section = params.activations.model_copy(update={"store": "matrix"})
+    section = params.activations.model_copy(update={"store": "matrix", "unit": "sentence"})
     extract_activations(section, corpus=few, activations=found, progress=lambda *_: None)
+    checked = f"activations of {len(rows)} sentences, by the model"
     with reading_hdf5(found, "activations") as file:
         values = file[DATA][:].astype(np.float64)
-    checked = f"activations of {len(rows)} sentences, by the model"
+        if project.units == POSITIONS:
+            rows, places = _positions(project, rows, file["start"][:])
+            values = values[places]
+            checked = f"{checked}: {len(rows)} positions"
     bound = TOLERANCE[params.activations.dtype]
     return Link("activations", checked, _apart(project, rows, values, bound))
+
+
+def _positions(
+    project: Project, sentences: Sequence[int], start: np.ndarray
+) -> tuple[list[int], np.ndarray]:
+    """The rows of positions in some sentences, and their places among those sentences' tokens.
+
+    Args:
+        start: int [sentences], where the tokens of each begin.
+    """
+    of, token = (project.corpus[name].to_numpy() for name in ("sentence", "token"))
+    rows = np.flatnonzero(np.isin(of, sentences))
+    return rows.tolist(), start[np.searchsorted(sentences, of[rows])] + token[rows]
 
 
 def _apart(project: Project, rows: Sequence[int], values: np.ndarray, bound: float) -> str | None:
@@ -108,8 +126,8 @@ def some_topics(
     project: Project, params: Params, topics: Topics, cache: PromptCache, number: int, seed: int
 ) -> Link:
     """Some answers to p1, asked again of the first annotator."""
-    rows = drawn(project.corpus["id"].to_pylist(), number, seed)
-    texts = project.sentences(rows)["text"].to_pylist()
+    table = project.standing
+    texts = table.take(drawn(table["id"].to_pylist(), number, seed))["text"].to_pylist()
     spec = params.describe.annotators[0].model_dump()
     worker = create(spec, "p1", max_descriptors=topics.limits[0])
 

@@ -7,10 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from descry.activations.exemplar_files import Shown, read_exemplars, read_shown, read_silent
+from descry.activations.exemplar_files import (
+    QUANTILES,
+    Shown,
+    read_exemplars,
+    read_quantiles,
+    read_shown,
+    read_silent,
+)
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import Annotations
 from descry.corpus.splits import HALVES, SPLITS
+from descry.corpus.units import POSITIONS, of_sentences
 from descry.errors import InputError
 from descry.evaluation.gold import read_gold
 from descry.io.csv_rows import Row
@@ -24,7 +32,7 @@ from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.labelled import over, table_pack
 from descry.reporting.explorer.maps import layer_pack, map_pack
 from descry.reporting.explorer.neurons import SIZE as NEURONS
-from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack
+from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack, words_of_neurons
 from descry.reporting.explorer.packs import Pack, plain
 from descry.reporting.explorer.search_index import Index, index, word_packs
 from descry.reporting.explorer.sentences import SIZE as SENTENCES
@@ -34,7 +42,6 @@ from descry.run import Run
 
 SIMILAR, IN_SENTENCE, EXAMPLES = 8, 8, 10  # neurons of a neuron, of a sentence; of a descriptor
 _SAYS = {
-    "corpus": "corpus.parquet",
     "describe": "candidates.parquet",
     "cluster": "descriptors.json",
     "activations": "activations.h5",
@@ -66,7 +73,8 @@ class Contents:
     @cached_property
     def made(self) -> dict[str, JSON]:
         """What made each result, by stage in the order of the DAG."""
-        return {stage: self.run.provenance(name) for stage, name in _SAYS.items()}
+        corpus = {"corpus": of_sentences(self.run.provenance(self.run.units))}
+        return corpus | {stage: self.run.provenance(name) for stage, name in _SAYS.items()}
 
     @property
     def b(self) -> Annotations:
@@ -125,10 +133,30 @@ class Contents:
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
+        value |= {"unit": "token" if self._of_positions else "sentence"}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
         value |= {"pack": {"neurons": NEURONS, "sentences": SENTENCES}}
         value |= {"first_ids": ids[::SENTENCES], "words": first_words, "common": words.common}
         return value | {"exemplars_shown": self.number}
+
+    @property
+    def _of_positions(self) -> bool:
+        return self.run.units == POSITIONS
+
+    def _peaks(self) -> dict[int, JSON]:
+        """The words that neurons peak at and their positions at quantiles, by their numbers."""
+        if not self._of_positions:
+            return {}
+        neurons = self.tables[HIGHEST].neurons
+        rows, values = read_quantiles(self.run.path("exemplars.h5"))
+        words = words_of_neurons(self.run.tokens, neurons)
+        return {
+            n: {
+                "tokens": plain(words.get(n, [])),
+                "quantiles": plain([list(one) for one in zip(QUANTILES, *of, strict=True)]),
+            }
+            for n, of in enumerate(zip(rows.tolist(), values.tolist(), strict=True))
+        }
 
     def _title(self) -> str:
         if self.title is not None:
@@ -196,10 +224,12 @@ class Contents:
             trials.setdefault(row["neuron"], []).append(plain(row))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
-        known = trials, close, numbers, self._followed[1], run.fdr
+        known = trials, close, numbers, self._followed[1], run.fdr, self._peaks()
         yield from NeuronPages(neurons, self._shown, ends, *known).packs()
-        rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
-        yield from graph_packs(graphs, rows)
+        ids = run.corpus["id"].to_pylist()
+        # Graphs are of sentences: of a sentence's positions any leads there.
+        rows = {sentence.partition(":")[0]: row for row, sentence in enumerate(ids)}
+        yield from graph_packs(graphs, rows, partly=self._of_positions)
         yield shown_pack(self._shown, HALVES)
 
     def _of_sentences(self) -> Iterator[Pack]:

@@ -30,42 +30,48 @@ def by_number(records: Sequence[Record], neurons: Neurons) -> dict[int, Record]:
     return dict(zip(numbers, records, strict=True))
 
 
-def graph_packs(records: Mapping[int, Record], rows: Mapping[str, int]) -> Iterator[Pack]:
+def graph_packs(
+    records: Mapping[int, Record], rows: Mapping[str, int], *, partly: bool = False
+) -> Iterator[Pack]:
     """The graphs of the same neurons as in a pack of neurons.
 
     Args:
         records: by the number of the neuron; where graphs have pages of their own, of the page.
         rows: of the corpus by sentence id.
+        partly: sentences that have no row are left out.
 
     Raises:
         InputError: a graph was made of a sentence that is not in the corpus.
     """
     parts: dict[int, dict[str, JSON]] = defaultdict(dict)
     for number, record in sorted(records.items()):
-        parts[number // SIZE][str(number)] = _graph(record, rows)
+        parts[number // SIZE][str(number)] = _graph(record, rows, partly)
     return (Pack(f"graphs-{part}", value) for part, value in parts.items())
 
 
-def _graph(record: Record, rows: Mapping[str, int]) -> JSON:
+def _graph(record: Record, rows: Mapping[str, int], partly: bool) -> JSON:
     nodes = [
         {"parent": node.parent, "side": node.side, "text": word_of(node.token, record.words)}
         | {"importance": node.importance, "activation": node.activation, "end": node.end}
         for node in placed(record.graph)
     ]
-    if absent := {*record.train, *record.held} - rows.keys():
+    absent = {*record.train, *record.held} - rows.keys()
+    if absent and not partly:
         raise InputError(
             f"{record.name}: its graph is of sentence {min(absent)}, which is not in the corpus:"
             " run `descry stage graphs` again"
         )
-    train = [rows[sentence] for sentence in record.train]
+    train = [rows.get(sentence) for sentence in record.train]
     scores = {name: score._asdict() for name, score in record.scores.items()}
     number = record.scores["graph"].number
     value = {"nodes": nodes, "highest": record.graph.highest, "number": number, "scores": scores}
     value |= {"learnt": record.learnt}
-    value |= {"train": train, "held": [rows[sentence] for sentence in record.held]}
+    held = [rows[sentence] for sentence in record.held if sentence in rows]
+    value |= {"train": [row for row in train if row is not None], "held": held}
     value |= {"fires": len(record.fires), "shown": record.fires[:_SHOWN]}
     texts = zip(train, record.tokens, strict=False)  # none where a sentence has one activation
-    return plain(value | {"tokens": [_read(row, tokens) for row, tokens in texts]})
+    read = [_read(row, tokens) for row, tokens in texts if row is not None]
+    return plain(value | {"tokens": read})
 
 
 def _read(row: int, tokens: Tokens) -> JSON:

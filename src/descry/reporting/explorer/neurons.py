@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.activations.exemplar_files import Shown
+from descry.activations.top_k import HIGHEST
 from descry.corpus.splits import SPLITS
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
-from descry.labels.results import Labels, SplitLabels
+from descry.labels.results import REPLICATED, Labels, SplitLabels
 from descry.models.neurons import Neurons
 from descry.reporting.explorer.labelled import flat
 from descry.reporting.explorer.packs import Pack, numbers, plain, slices
@@ -27,6 +28,8 @@ _SINGLE = 8  # digits of an activation: those of float32
 _OF_FORMULA = ("split", "formula", "iou", "other_iou", "other_single", "other_null")
 _GOLD = ("gold", "gold_low", "gold_high")
 _OF_LABEL = ("f1", "iou", "auroc", "average_precision", "pearson", "cosine", *_GOLD)
+_OF_WORD = ("word", "count", "expected", "p", "q", "assigned")
+_WORDS = 12  # shown of a neuron
 ByNeuron = Mapping[int, list[Row]]
 
 
@@ -91,6 +94,7 @@ class NeuronPages:
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
         fdr: at which a label is significant.
+        peaks: with unit `token`, the words that each peaks at, and its positions at quantiles.
     """
 
     neurons: Neurons
@@ -101,6 +105,7 @@ class NeuronPages:
     graphs: frozenset[int]
     follows: Sequence[JSON]
     fdr: float
+    peaks: Mapping[int, JSON]
 
     def packs(self) -> Iterator[Pack]:
         """`SIZE` neurons in each."""
@@ -121,6 +126,7 @@ class NeuronPages:
                 "graph": n in self.graphs,
                 "follows": self.follows[n],
             }
+            | self.peaks.get(n, {})
             for place, n in enumerate(range(span.start, span.stop))
         ]
 
@@ -136,6 +142,28 @@ class NeuronPages:
             }
             for n, labels in enumerate(_labels(of.labels, span, self.fdr), start=span.start)
         ]
+
+
+def words_of_neurons(tokens: pa.Table, neurons: Neurons) -> ByNeuron:
+    """The words that each neuron peaks at, the surest first, by the neurons' numbers.
+
+    A row a word: word, count, expected, p, q, assigned in the whole corpus; `halves`, how many of
+    the halves have p < .05.
+    """
+    rows = tokens.filter(pc.equal(tokens["end"], HIGHEST))
+    sure = pc.and_(pc.not_equal(rows["split"], "all"), pc.less(rows["p"], REPLICATED))
+    by_half = rows.filter(sure).group_by(["layer", "neuron", "word"]).aggregate([([], "count_all")])
+    keys = zip(*(by_half[name].to_pylist() for name in by_half.column_names), strict=True)
+    halves = {(layer, neuron, word): number for layer, neuron, word, number in keys}
+    whole = rows.filter(pc.equal(rows["split"], "all"))
+    places = {layer: row for row, layer in enumerate(neurons.layers)}
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in whole.select(["layer", "neuron", *_OF_WORD]).to_pylist():
+        layer, neuron = row.pop("layer"), row.pop("neuron")
+        words = found[places[layer] * neurons.width + neuron]
+        if len(words) < _WORDS:
+            words.append(row | {"halves": halves.get((layer, neuron, row["word"]), 0)})
+    return found
 
 
 def _pairs(rows: np.ndarray, activations: np.ndarray, span: slice) -> list[list[JSON]]:

@@ -15,6 +15,8 @@ from descry.reporting.explorer.packs import Pack, plain, slices, whole_numbers
 SIZE = 64  # sentences of a pack
 _COLUMNS = ["id", "text", "summary", "category", "overall", "split", "source", "line"]
 
+_OF_POSITION = ["word", "token", "frequency"]
+
 
 @dataclass(frozen=True)
 class SentenceIndex:
@@ -85,7 +87,8 @@ def sentence_packs(
         most: neurons of a sentence.
         cut: int [sentences], tokens that the target has not seen.
     """
-    table = corpus.select(_COLUMNS)
+    own = [name for name in _OF_POSITION if name in corpus.column_names]
+    table = corpus.select([*_COLUMNS, *own])
     for number, rows in enumerate(slices(len(table), SIZE)):
         columns = {
             "asked": b.asked[rows].tolist(),

@@ -61,6 +61,21 @@ descry.marked = (text, words) => {
   });
 };
 
+/** What is labelled, in words: sentences, or positions in them. */
+descry.unit = () => (descry.run.unit === "token" ? "position" : "sentence");
+
+/** A sentence's text with its hits; of a position, the words around it, its own word in a mark. */
+descry.shown = ({ text }, words = []) => {
+  const parts = descry.run.unit === "token" ? text.split(/[«»]/) : [];
+  if (parts.length !== 3) return descry.marked(text, words);
+  const [before, word, behind] = parts;
+  return [
+    descry.marked(before, words),
+    descry.h("mark", { class: "peak" }, word),
+    descry.marked(behind, words),
+  ];
+};
+
 /** A section with a heading, and an id to link to. */
 descry.section = (id, title, ...children) => {
   const { h } = descry;

@@ -155,6 +155,77 @@
     );
   }
 
+  /** The words that it peaks at, beside words as frequent. */
+  function tokens({ tokens: rows }) {
+    if (descry.run.unit !== "token") return null;
+    const title = (text, hint) => h("th", { scope: "col", class: "number", title: hint }, text);
+    const about =
+      "The words at its positions that are over-represented there, held against words about as frequent in the corpus.";
+    return descry.section(
+      "tokens",
+      "Words it peaks at",
+      h("p", {}, rows.length ? about : "No word is at two of its positions."),
+      rows.length
+        ? descry.framed(
+            "Words it peaks at",
+            {},
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                h("th", { scope: "col" }, "word"),
+                title("positions", "of its exemplars at this word"),
+                title("expected", "where positions fall by lot on words as frequent"),
+                title("p", "one-sided, of the whole corpus"),
+                title("q", "false discovery rate over all neurons and words"),
+                title("halves", "in how many of the two halves p < 0.05"),
+              ),
+            ),
+            h(
+              "tbody",
+              {},
+              rows.map((row) =>
+                h(
+                  "tr",
+                  { class: row.assigned ? "assigned" : "quiet" },
+                  h("th", { scope: "row" }, row.word, row.assigned ? h("b", {}, " ✓") : null),
+                  h("td", { class: "number" }, descry.count(row.count)),
+                  h("td", { class: "number" }, descry.number(row.expected, 2)),
+                  h("td", { class: "number" }, descry.small(row.p)),
+                  h("td", { class: "number" }, descry.small(row.q)),
+                  h("td", { class: "number" }, descry.count(row.halves)),
+                ),
+              ),
+            ),
+          )
+        : null,
+    );
+  }
+
+  /** Positions of the sample from its lowest activations to its highest. */
+  function quantiles({ quantiles: rows, distribution }, words) {
+    if (descry.run.unit !== "token") return null;
+    const whole = h(
+      "details",
+      { class: "lowest" },
+      h("summary", {}, h("h2", {}, "At quantiles")),
+      h("p", {}, "Of positions drawn from all, those at quantiles of its activations."),
+    );
+    return descry.readWhenOpened(whole, async () => {
+      const sentences = await descry.sentences(rows.map(([, row]) => row));
+      return h(
+        "ol",
+        { class: "exemplars" },
+        sentences.map((sentence, k) => [
+          h("h3", {}, `${descry.number(100 * rows[k][0], 1)}% are lower`),
+          descry.exemplar(sentence, { activation: rows[k][2], distribution, words }),
+        ]),
+      );
+    });
+  }
+
   function composedTable({ composed }) {
     if (!composed.length) return null;
     const number = (x) => h("td", { class: "number" }, descry.number(x, 3));
@@ -229,7 +300,7 @@
       h(
         "p",
         {},
-        `The sentences that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
+        `The ${descry.unit()}s that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
       ),
       h(
         "div",
@@ -360,6 +431,7 @@
           composedTable(neuron.ends.highest),
           trials(neuron),
         ),
+        tokens(neuron),
         follows(neuron),
         excites,
         graph,
@@ -392,6 +464,7 @@
             )
           : null,
         lowest(neuron, words),
+        quantiles(neuron, words),
         from,
       ],
     };

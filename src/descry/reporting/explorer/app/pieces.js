@@ -148,7 +148,7 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
       ),
       descry.cutMark(sentence),
     ),
-    h("blockquote", {}, descry.marked(sentence.text, words)),
+    h("blockquote", {}, descry.shown(sentence, words)),
     descry.answers(sentence, own),
   );
 };
@@ -158,7 +158,7 @@ descry.sentenceItem = (sentence, { own, words = [] }) => {
   const { h } = descry;
   const title = `${descry.category(sentence)}, ${sentence.id}`;
   const link = h("a", { href: descry.place(["sentence", sentence.id]) }, title);
-  const text = h("blockquote", {}, descry.marked(sentence.text, words));
+  const text = h("blockquote", {}, descry.shown(sentence, words));
   return h(
     "li",
     { class: "exemplar" },

@@ -5,7 +5,8 @@
 
   descry.sentencePage = async ([id]) => {
     const sentence = await descry.sentenceOf(id);
-    if (!sentence) return descry.absent(`There is no sentence ${id}.`);
+    if (!sentence) return descry.absent(`There is no ${descry.unit()} ${id}.`);
+    const title = descry.unit() === "position" ? "Position" : "Sentence";
     const table = await descry.tableOf("highest");
     const rows = sentence.neurons.map(([n, rank, activation]) => ({ n, rank, activation }));
     const columns = [
@@ -35,20 +36,25 @@
         ? null
         : `${sentence.overall} of 5`;
     return {
-      title: `Sentence ${id}`,
+      title: `${title} ${id}`,
       content: [
-        h("h1", {}, "Sentence ", h("code", {}, id)),
+        h("h1", {}, `${title} `, h("code", {}, id)),
         h(
           "blockquote",
           { class: "whole" },
           sentence.summary ? h("p", {}, h("b", {}, sentence.summary)) : null,
-          h("p", {}, sentence.text),
+          h("p", {}, descry.shown(sentence)),
           sentence.cut ? h("p", {}, descry.cutMark(sentence)) : null,
         ),
         descry.facts([
           ["category", descry.category(sentence)],
           ["rating", score],
           ["half", sentence.split],
+          ["word", sentence.word ?? null],
+          [
+            "how often the corpus has it",
+            sentence.frequency === undefined ? null : descry.count(sentence.frequency),
+          ],
           [
             "source",
             sentence.line === null ? sentence.source : `${sentence.source}, line ${sentence.line}`,

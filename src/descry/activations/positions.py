@@ -1,0 +1,153 @@
+"""Positions: single tokens of sentences, where a position, not a sentence, is what is explained.
+
+A position is known by one number, its code: `sentence * STRIDE + token`, with the sentence's row in
+the corpus and the token's place among the sentence's tokens, special ones included. Codes are in
+the order of sentences and, within one, of tokens.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from descry.activations.streaming import Arrays, StreamingStats
+from descry.activations.top_k import HIGHEST, LOWEST, NOBODY
+from descry.corpus.splits import HALVES, draw
+
+STRIDE = 2**20  # more tokens than any sentence has
+SAMPLE = "sample"  # group of a state: positions that stand for all, and their activations
+
+
+def codes(sentences: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Positions by sentences and tokens, int of one shape: int64."""
+    return np.asarray(sentences.astype(np.int64) * STRIDE + tokens)
+
+
+def sentence_of(positions: np.ndarray) -> np.ndarray:
+    """The sentence of each position."""
+    return np.asarray(positions // STRIDE)
+
+
+def token_of(positions: np.ndarray) -> np.ndarray:
+    """The token of each position."""
+    return np.asarray(positions % STRIDE)
+
+
+def located(positions: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """The rows of positions in a table of positions: int32, NOBODY where there is none.
+
+    Args:
+        positions: int64, any shape: codes, or NOBODY.
+        table: int64 [rows], codes, ascending; it has all of the positions.
+    """
+    rows = np.searchsorted(table, positions)
+    return np.where(positions == NOBODY, NOBODY, rows).astype(np.int32)
+
+
+def sampled(sentences: Iterator[tuple[str, range]], number: int, seed: int) -> np.ndarray:
+    """Positions that stand for all, as if drawn by lot: int64 [number], ascending.
+
+    A position's lot depends on the seed, its sentence and its place alone.
+
+    Args:
+        sentences: the id of each sentence, and the places of its tokens that can be drawn.
+        number: of positions (all, if there are fewer).
+    """
+    held, lots, cut = [np.zeros(0, np.int64)], [np.zeros(0)], 1.0
+    for row, (name, places) in enumerate(sentences):
+        lot = np.random.default_rng([*draw(seed, f"position:{name}")]).random(len(places))
+        kept = np.flatnonzero(lot < cut)
+        held.append(row * STRIDE + places.start + kept)
+        lots.append(lot[kept])
+        if len(held) > number:  # let go of those that cannot win any more
+            held, lots = _lowest(held, lots, number)
+            cut = float(lots[0].max(initial=0.0)) if len(lots[0]) == number else 1.0
+    return np.sort(_lowest(held, lots, number)[0][0])
+
+
+def _lowest(
+    held: list[np.ndarray], lots: list[np.ndarray], number: int
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    every, lot = np.concatenate(held), np.concatenate(lots)
+    chosen = np.sort(np.argsort(lot, kind="stable")[:number])
+    return [every[chosen]], [lot[chosen]]
+
+
+class BlockPeaks(NamedTuple):
+    """The strongest positions of a block's sentences, and its positions of the sample.
+
+    Attributes:
+        highest, lowest: float32 [sentences, number, neurons of all layers], as `Peaks` has them.
+        highest_at, lowest_at: int32 of the same shape, places of tokens.
+        sample: int64 [positions], codes; ascending within a sentence.
+        values: float32 [positions, neurons], their activations.
+    """
+
+    highest: np.ndarray
+    highest_at: np.ndarray
+    lowest: np.ndarray
+    lowest_at: np.ndarray
+    sample: np.ndarray
+    values: np.ndarray
+
+
+class PositionStats(StreamingStats):
+    """Leaders among positions, and what `StreamingStats` has of the sentences' highest ones.
+
+    Attributes:
+        sample: int64 [positions], codes, ascending.
+        values: float32 [positions, neurons], their activations, NaN until they come.
+    """
+
+    def __init__(self, neurons: int, keep: int, sample: np.ndarray) -> None:
+        super().__init__(neurons, keep, "int64")
+        self.sample = sample
+        self.values = np.full((len(sample), neurons), np.nan, dtype=np.float32)
+
+    def add_peaks(
+        self, peaks: BlockPeaks, rows: np.ndarray, halves: np.ndarray, tokens: np.ndarray
+    ) -> None:
+        """Take in the positions of ever higher sentences.
+
+        Args:
+            rows, halves, tokens: of the sentences, as `add` takes them.
+        """
+        # A sentence may have no token of its own, of characters that the tokenizer drops.
+        some = np.flatnonzero(np.isfinite(peaks.highest[:, 0]).all(axis=1))
+        self.take_sentences(peaks.highest[some, 0], rows, tokens)
+        for half in HALVES:
+            chosen = np.flatnonzero(halves == half)
+            for end, sign in ((HIGHEST, 1), (LOWEST, -1)):
+                values, at = (
+                    of[chosen].reshape(-1, of.shape[2])
+                    for of in (getattr(peaks, end), getattr(peaks, f"{end}_at"))
+                )
+                owner = np.repeat(rows[chosen], peaks.highest.shape[1])
+                self.leaders[half, end].add(sign * values, codes(owner[:, None], at))
+        self.values[np.searchsorted(self.sample, peaks.sample)] = peaks.values
+
+    def state(self) -> Arrays:
+        """All statistics and the sample, as arrays by name."""
+        sample = {"position": self.sample, "activation": self.values}
+        return super().state() | {f"{SAMPLE}/{name}": of for name, of in sample.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from the arrays that `state` gave."""
+        super().restore(state)
+        self._take_sample(state)
+
+    def join(self, state: Mapping[str, Any]) -> None:
+        """Take in the state of another shard, of other sentences."""
+        super().join(state)
+        self._take_sample(state)
+
+    def _take_sample(self, state: Mapping[str, Any]) -> None:
+        values = state[f"{SAMPLE}/activation"][:]
+        known = ~np.isnan(values[:, 0])
+        self.values[known] = values[known]
+
+
+def places_of(sample: np.ndarray, rows: Sequence[int]) -> list[np.ndarray]:
+    """The tokens of each of some sentences that are in a sample: int [any] each."""
+    ends = np.searchsorted(sample, (np.asarray(rows, dtype=np.int64)[:, None] + [0, 1]) * STRIDE)
+    return [token_of(sample[first:stop]) for first, stop in ends]

@@ -1,0 +1,45 @@
+"""What is labelled: sentences, or positions in them.
+
+Its table is corpus.parquet, or with unit `token` positions.parquet, which has the columns of the
+corpus and more. Not all positions are in it: those of a sample, marked, stand for all.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from descry.corpus.splits import sentence_id
+from descry.io.hashing import JSON
+from descry.io.parquet import read_table
+
+SENTENCES, POSITIONS = "corpus.parquet", "positions.parquet"
+SAMPLED = "sampled"  # column of positions.parquet
+STANDS_FOR = {"stands_for": "corpus"}  # in the record of positions.parquet
+
+
+def stand_for_all(units: Path) -> np.ndarray | None:
+    """The rows that stand for all: bool [rows]; None where every row does."""
+    import pyarrow.parquet as pq
+
+    if SAMPLED not in pq.read_schema(units).names:
+        return None
+    return np.array(read_table(units, "corpus", [SAMPLED])[SAMPLED].to_pylist(), dtype=bool)
+
+
+def text_ids(ids: list[str], texts: list[str]) -> list[str]:
+    """What the prompt cache knows rows by: the hash of their texts, which is a sentence's own id.
+
+    Positions in sentences that are alike around them have one text, and share their answers.
+    """
+    of_positions = any(":" in name for name in ids[:1])
+    return [sentence_id(text) for text in texts] if of_positions else ids
+
+
+def language(made: JSON) -> str:
+    """The language of the texts, by what made a table of units."""
+    return str(of_sentences(made)["params"]["language"])
+
+
+def of_sentences(made: JSON) -> JSON:
+    """What made the sentences, by what made a table of units."""
+    return made.get("of", made)
