@@ -140,6 +140,10 @@ def section_of(folder: Path | None, dtype: str = "float32", **changed: Any) -> d
     """The section `activations` of params."""
     return {
         "target": target_of(folder),
+        "unit": "sentence",
+        "peaks": 1,
+        "sample": 100,
+        "seed": 0,
         "site": "ffn_output",
         "position": "cls",
         "sinks": None,
@@ -157,7 +161,7 @@ def section_of(folder: Path | None, dtype: str = "float32", **changed: Any) -> d
 
 def exemplar_section() -> dict[str, Any]:
     """The section `exemplars` of params, as the stage takes it."""
-    return {"top_percent": TOP_PERCENT, "min_size": 1, "lowest": False}
+    return {"top_percent": TOP_PERCENT, "min_size": 1, "window": 12, "lowest": False}
 
 
 def exemplar_rows(path: Path) -> np.ndarray:

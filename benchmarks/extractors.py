@@ -181,7 +181,7 @@ def exemplars(job: Job) -> Work:
 
     params = Exemplars.model_validate(job["section"])
     files = {name: Path(job[name]) for name in ("corpus", "activations")}
-    return lambda: select_exemplars(params, **files, exemplars=Path(job["output"]))
+    return lambda: select_exemplars(params, None, **files, exemplars=Path(job["output"]))
 
 
 def argsort(job: Job) -> Work:

@@ -349,7 +349,7 @@ def write_exemplars(study: Study, matrix: Path) -> Path:
     path = matrix.with_suffix(".exemplars.h5")
     section = Exemplars(**study.params["exemplars"])
     files = {"corpus": study.held.corpus, "activations": matrix}
-    select_exemplars(section, **files, exemplars=path)
+    select_exemplars(section, None, **files, exemplars=path)
     return path
 
 

@@ -45,6 +45,10 @@ def section(folder, **changes):
     """What params.yaml would say of a model in a folder."""
     told = {
         "target": {"model": str(folder), "revision": contents_sha256(folder)},
+        "unit": "sentence",
+        "peaks": 1,
+        "sample": 100,
+        "seed": 0,
         "site": "ffn_output",
         "position": "last",
         "sinks": None,

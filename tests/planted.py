@@ -222,8 +222,10 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
 
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
-    params = Exemplars(top_percent=top_percent, min_size=min_size, lowest=lowest)
-    return select_exemplars(params, corpus=CORPUS, activations=ACTIVATIONS, exemplars=EXEMPLARS)
+    params = Exemplars(top_percent=top_percent, min_size=min_size, window=5, lowest=lowest)
+    return select_exemplars(
+        params, None, corpus=CORPUS, activations=ACTIVATIONS, exemplars=EXEMPLARS
+    )
 
 
 NO_EXTRACTION = Activations.model_construct(target=Model.model_construct())  # nobody looks at it
@@ -239,8 +241,8 @@ def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):
     table, kept = read_table(CORPUS, "corpus"), RESULTS / "random.h5"
     noise = np.random.default_rng(seed).normal(size=(len(table), len(layers), WIDTH))
     write_activations(table, noise.astype(np.float32), layers, kept)
-    params = Exemplars(top_percent=10.0, min_size=3, lowest=lowest)
-    select_exemplars(params, corpus=CORPUS, activations=kept, exemplars=UNTRAINED)
+    params = Exemplars(top_percent=10.0, min_size=3, window=5, lowest=lowest)
+    select_exemplars(params, None, corpus=CORPUS, activations=kept, exemplars=UNTRAINED)
     kept.unlink()
 
 

@@ -24,10 +24,10 @@ def selected(folder, model, name, **changes):
     corpus = write_corpus(folder / "corpus.parquet", sentences(SENTENCES))
     told = section(model, site="ffn_hidden", **changes)
     compute(corpus, folder / f"{name}.activations.h5", told)
-    how = {"top_percent": 10.0, "min_size": 3, "lowest": True}
+    how = {"top_percent": 10.0, "min_size": 3, "window": 5, "lowest": True}
     output = folder / f"{name}.h5"
     files = {"corpus": corpus, "activations": folder / f"{name}.activations.h5"}
-    counts = select_exemplars(Exemplars(**how), **files, exemplars=output)
+    counts = select_exemplars(Exemplars(**how), None, **files, exemplars=output)
     return output, counts
 
 

@@ -393,9 +393,11 @@ class Study:
                 file.create_dataset(name, data=values)
 
     def run(self, activations=None, lowest=True, top_percent=10.0, min_size=5):
-        section = {"top_percent": top_percent, "min_size": min_size, "lowest": lowest}
+        section = {"top_percent": top_percent, "min_size": min_size, "window": 5, "lowest": lowest}
         files = {"corpus": self.corpus, "activations": activations or self.matrix}
-        return stage.select_exemplars(stage.Exemplars(**section), **files, exemplars=self.output)
+        return stage.select_exemplars(
+            stage.Exemplars(**section), None, **files, exemplars=self.output
+        )
 
     def datasets(self):
         """All of the result, by name: type, shape and bytes."""

@@ -16,7 +16,7 @@ from descry.stages.activations import extract_activations
 from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.stages.untrained import Untrained, select_untrained_exemplars
 
-SELECTION = {"top_percent": 10.0, "min_size": 3, "lowest": True}
+SELECTION = {"top_percent": 10.0, "min_size": 3, "window": 5, "lowest": True}
 NAMES = ["bert", "gpt2", "t5"]  # an encoder, a decoder, and one with both
 
 
@@ -57,7 +57,7 @@ def run(corpus, output, told, seed=0, enabled=True, **selection):
 
 def selected(corpus, activations, exemplars):
     files = {"corpus": corpus, "activations": activations, "exemplars": exemplars}
-    return select_exemplars(Exemplars(**SELECTION), **files)
+    return select_exemplars(Exemplars(**SELECTION), None, **files)
 
 
 def matrices(state):

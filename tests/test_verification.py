@@ -448,9 +448,9 @@ def model(tmp_path, monkeypatch):
     tiny.make("bert", Path("model"))
     told = section(Path("model")) | {"position": "cls"}
     compute(CORPUS, RESULTS / "activations.h5", told)
-    chosen = Exemplars(top_percent=10.0, min_size=3, lowest=False)
+    chosen = Exemplars(top_percent=10.0, min_size=3, window=5, lowest=False)
     files = {name: RESULTS / f"{name}.h5" for name in ("activations", "exemplars")}
-    select_exemplars(chosen, corpus=CORPUS, **files)
+    select_exemplars(chosen, None, corpus=CORPUS, **files)
     return Path("model")
 
 

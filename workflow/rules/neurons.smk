@@ -55,6 +55,7 @@ rule exemplars:
     params:
         stage=arguments("exemplars"),
         exemplars=wiring.section("exemplars"),
+        activations=wiring.section("activations"),
     shell:
         STAGE
 

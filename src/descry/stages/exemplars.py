@@ -48,6 +48,7 @@ from descry.io.readable import MalformedError
 from descry.io.section import Count, Section
 from descry.models.checkpoints import Checkpoint
 from descry.models.hooked_model import position_tokenizer
+from descry.stages.activations import Activations
 
 if TYPE_CHECKING:
     import h5py
@@ -83,6 +84,7 @@ class Exemplars(Section):
 
 def select_exemplars(
     params: Exemplars,
+    extraction: Activations,
     *,
     corpus: Path,
     activations: Path,
@@ -105,6 +107,7 @@ def select_exemplars(
     sample at `QUANTILES` of each neuron's activations. Without `positions`, rows are codes.
 
     Args:
+        extraction: the section of the activations, whose tokenizer shows positions.
         untrained: the sets of the untrained copy, whose rows are codes: read with unit `token`.
         positions: to write (see `position_table`).
         made: what made the file, where it is not just this stage from these files.
@@ -142,7 +145,9 @@ def select_exemplars(
             of_copy = read_positions(untrained) if untrained else sample[:0]
             table = np.unique(np.concatenate([sample, of_sets, of_copy]))
             tokens = tokens[sentence_of(table)]
-            _show_positions(positions, corpus, origin, table, sample, params.window, made)
+            tokenizer, before = position_tokenizer(Checkpoint(**extraction.target.model_dump()))
+            how = tokenizer, before, table, sample, params.window
+            write_positions(positions, corpus, *how, made)
         file = stack.enter_context(writing_hdf5(exemplars, made))
         file.create_dataset(TOKENS, data=tokens)
         file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
@@ -194,19 +199,6 @@ def _at_quantiles(
     chosen = order[ranks].T
     yield f"{QUANTILE_GROUP}/row", source[f"{SAMPLE}/position"][:][chosen]
     yield f"{QUANTILE_GROUP}/activation", np.take_along_axis(values.T, chosen, axis=1)
-
-
-def _show_positions(
-    path: Path,
-    corpus: Path,
-    origin: JSON,
-    table: np.ndarray,
-    sample: np.ndarray,
-    width: int,
-    made: JSON,
-) -> None:
-    tokenizer, before = position_tokenizer(Checkpoint(**origin["params"]["target"]))
-    write_positions(path, corpus, tokenizer, before, table, sample, width, made)
 
 
 def _without(distribution: Distribution, rows: np.ndarray) -> Iterator[str]:

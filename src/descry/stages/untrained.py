@@ -51,7 +51,7 @@ def select_untrained_exemplars(
     recorded = {name: section.model_dump() for name, section in sections.items()}
     made = provenance("exemplars", recorded, [corpus], OF_EXEMPLARS)
     counts = select_exemplars(
-        selection, corpus=corpus, activations=kept, exemplars=untrained, made=made
+        selection, extraction, corpus=corpus, activations=kept, exemplars=untrained, made=made
     )
     kept.unlink()
     return counts | {name: seen[name] for name in ("most tokens", "sentences cut")}

@@ -74,7 +74,7 @@ def sweep(
     _refuse_positions(run)
     with tempfile.TemporaryDirectory(prefix="descry-sweep-") as scratch:
         folder = Path(scratch)
-        sets = _exemplars(sizes, run, folder)
+        sets = _exemplars(params, sizes, run, folder)
         for threshold in clusterings or [None]:
             b = run.annotations
             if threshold is not None:
@@ -94,11 +94,14 @@ def _refuse_positions(run: Run) -> None:
         )
 
 
-def _exemplars(sizes: dict[float, Exemplars], run: Run, folder: Path) -> dict[float, Path]:
+def _exemplars(
+    params: Params, sizes: dict[float, Exemplars], run: Run, folder: Path
+) -> dict[float, Path]:
     corpus, activations = run.path("corpus.parquet"), run.path("activations.h5")
     paths = {percent: folder / f"{percent:g}.h5" for percent in sizes}
     for percent, section in sizes.items():
-        select_exemplars(section, corpus=corpus, activations=activations, exemplars=paths[percent])
+        files = {"corpus": corpus, "activations": activations, "exemplars": paths[percent]}
+        select_exemplars(section, params.activations, **files)
     return paths
 
 

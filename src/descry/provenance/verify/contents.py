@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
@@ -200,13 +201,12 @@ def exemplar_sets(project: Project, params: Params, scratch: Path) -> Link:
     found = scratch / "exemplars.h5"
     inputs = {stage: project.result(stage) for stage in ("corpus", "activations")}
     results = [project.result("exemplars")]
+    how = partial(select_exemplars, params.exemplars, params.activations, exemplars=found)
     if project.units == SENTENCES:
-        select_exemplars(params.exemplars, **inputs, exemplars=found)
+        how(**inputs)
         return _recomputed("exemplars", results, [found])
     positions, copy = scratch / POSITIONS, project.path("untrained.h5")
-    select_exemplars(
-        params.exemplars, **inputs, untrained=copy, exemplars=found, positions=positions
-    )
+    how(**inputs, untrained=copy, positions=positions)
     return _recomputed("exemplars", [*results, project.path(POSITIONS)], [found, positions])
 
 
