@@ -15,6 +15,7 @@ from descry.activations.top_k import HIGHEST, LOWEST, NOBODY
 from descry.corpus.splits import HALVES, draw
 
 STRIDE = 2**20  # more tokens than any sentence has
+_COLUMNS = 256  # neurons that are read together
 SAMPLE = "sample"  # group of a state: positions that stand for all, and their activations
 
 
@@ -145,6 +146,26 @@ class PositionStats(StreamingStats):
         values = state[f"{SAMPLE}/activation"][:]
         known = ~np.isnan(values[:, 0])
         self.values[known] = values[known]
+
+
+class SampleMatrix:
+    """The activations of a sample of positions, as if a matrix [positions, layers, neurons].
+
+    Args:
+        state: of `PositionStats`.
+        layers: how many.
+    """
+
+    def __init__(self, state: Mapping[str, Any], layers: int) -> None:
+        self._data = state[f"{SAMPLE}/activation"]
+        positions, every = self._data.shape
+        self.shape, self.dtype = (positions, layers, every // layers), self._data.dtype
+        self.chunks = positions, 1, min(_COLUMNS, self.shape[2])
+
+    def __getitem__(self, place: tuple[slice, int, slice]) -> np.ndarray:
+        rows, layer, columns = place
+        first = layer * self.shape[2]
+        return np.asarray(self._data[rows, first + columns.start : first + columns.stop])
 
 
 def places_of(sample: np.ndarray, rows: Sequence[int]) -> list[np.ndarray]:

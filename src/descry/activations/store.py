@@ -222,10 +222,13 @@ def read_column(path: Path, layer: int, neuron: int) -> np.ndarray:
     return found
 
 
-def neuron_blocks(data: "h5py.Dataset", most: int) -> Iterator[tuple[int, slice]]:
+def neuron_blocks(data: Any, most: int) -> Iterator[tuple[int, slice]]:
     """Layer and columns of blocks of neurons that take up to `most` bytes over all rows.
 
     A block is whole chunks, or an even part of one.
+
+    Args:
+        data: a dataset, or what has shape, dtype and chunks like one: [rows, layers, neurons].
     """
     rows, layers, neurons = data.shape
     column = rows * data.dtype.itemsize

@@ -310,7 +310,8 @@ def writing_annotations(
     import h5py
 
     with writing_hdf5(path, {}) as file:
-        file.create_dataset("id", data=np.fromiter(ids, dtype="S16", count=len(ids)))
+        width = max(map(len, ids), default=1)
+        file.create_dataset("id", data=np.fromiter(ids, dtype=f"S{width}", count=len(ids)))
         names = np.array([name.encode() for name in descriptors], dtype=object)
         file.create_dataset("descriptor", data=names, dtype=h5py.string_dtype("utf-8"))
         file.create_dataset("asked", data=asked)

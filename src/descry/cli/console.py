@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
@@ -165,11 +166,15 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             continue
         console().print(_labels(neuron, neuron.name + of))
         if run.units == POSITIONS:
-            console().print(_words(neuron, rows))
+            words = neuron.tokens
+            shown = _words(words.slice(0, rows)) if len(words) else "no word is at two positions"
+            console().print(shown)
         if neuron.end == HIGHEST and run.has("confounders.parquet"):
             console().print(_follows(neuron))
         console().print(_sentences(neuron, rows, cut))
-    told = f"activations of {len(run.corpus)} sentences: {spread(neuron.distribution)}"
+    number = int(neuron.distribution["counts"].sum())
+    of = "the highest of each" if run.units == POSITIONS else "activations"
+    told = f"{of} of {number} sentences: {spread(neuron.distribution)}"
     console().print(told)
 
 
@@ -201,12 +206,12 @@ def _labels(neuron: Neuron, title: str) -> Table:
     return table
 
 
-def _words(neuron: Neuron, rows: int) -> Table:
+def _words(words: pa.Table) -> Table:
     """The words that it peaks at."""
     table = Table(title="words it peaks at", title_justify="left")
     for column in ("word", "positions", "expected", "p", "q", ""):
         table.add_column(column, justify="left" if column in ("word", "") else "right")
-    for row in neuron.tokens.slice(0, rows).to_pylist():
+    for row in words.to_pylist():
         numbers = str(row["count"]), fixed(row["expected"], 2), small(row["p"]), small(row["q"])
         table.add_row(plain(row["word"]), *numbers, "sure" if row["assigned"] else "")
     return table

@@ -81,6 +81,7 @@ def _share(text: str, kind: Callable[[str], bool]) -> float:
 def in_words(names: Sequence[str]) -> str:
     """What sentences are alike in, of which these are the names: "length in words and category"."""
     told = {WORDS: "length in words", TOKENS: "length in tokens"}
+    told |= {"frequency": "frequency of the word", "sentence_words": "length of the sentence"}
     told |= {name: f"share of {name}" for name in SHARES}
     return " and ".join(told.get(name, name) for name in names)
 

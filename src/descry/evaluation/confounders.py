@@ -23,6 +23,8 @@ from descry.models.neurons import Neurons
 if TYPE_CHECKING:
     import h5py
 
+    from descry.activations.positions import SampleMatrix
+
 CONFOUNDERS = pa.schema(
     {
         "layer": pa.int16(),
@@ -42,12 +44,13 @@ _CELLS = 2**22  # numbers held at a time: 32 MB
 
 
 def confounders(
-    data: "h5py.Dataset | None",
+    data: "h5py.Dataset | SampleMatrix | None",
     neurons: Neurons,
     sets: np.ndarray,
     strata: Strata,
     covariates: Mapping[str, np.ndarray],
     memory: int,
+    standing: np.ndarray | None = None,
 ) -> pa.Table:
     """A row a neuron and covariate, of the columns `CONFOUNDERS`.
 
@@ -59,15 +62,19 @@ def confounders(
     that is most frequent among the exemplars, which `value` names.
 
     Args:
-        data: activations [sentences, layers, neurons]; None where they are not stored: then there
-            is no rho.
+        data: activations [sentences, layers, neurons], of those that stand for all; None where
+            they are not stored: then there is no rho.
         sets: of the whole corpus, int [neurons, size], -1 behind the end of a smaller set.
         strata: of the whole corpus.
         memory: bytes of activations held at a time.
+        standing: bool [sentences], those that stand for all; None: every one.
     """
+    whole = np.ones(len(strata.of), dtype=bool) if standing is None else standing
+    pool = Strata(np.where(whole, strata.of, -1).astype(np.int32), strata.names)
+    of_all = {name: values[whole] for name, values in covariates.items()}
     rho = {name: np.full(len(neurons), np.nan) for name in covariates}
     if data is not None:
-        for span, found in _correlations(data, covariates, memory):
+        for span, found in _correlations(data, of_all, memory):
             for name, values in found.items():
                 rho[name][span] = values
     places = np.arange(len(neurons))
@@ -80,9 +87,9 @@ def confounders(
             "covariate": pa.array([name] * len(places)),
             "value": pa.nulls(len(places), pa.string()),
             "rho": rho[name],
-            "rho_chance": np.full(len(places), chance_level(values)),
+            "rho_chance": np.full(len(places), chance_level(of_all[name])),
         }
-        columns |= (_medians if _is_number(values) else _shares)(values, sets, strata)
+        columns |= (_medians if _is_number(values) else _shares)(values, sets, strata, pool, whole)
         arrays = {
             key: pa.array(column, CONFOUNDERS.field(key).type, from_pandas=True)
             for key, column in columns.items()
@@ -96,7 +103,7 @@ def _is_number(values: np.ndarray) -> bool:
 
 
 def _correlations(
-    data: "h5py.Dataset", covariates: Mapping[str, np.ndarray], memory: int
+    data: "h5py.Dataset | SampleMatrix", covariates: Mapping[str, np.ndarray], memory: int
 ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
     """Some neurons, counted over all layers, and their correlation with each covariate."""
     threads = cores()
@@ -164,8 +171,15 @@ def chance_level(values: np.ndarray) -> float:
     return float(np.sqrt(reach / (reach + number - groups)))
 
 
-def _medians(values: np.ndarray, sets: np.ndarray, strata: Strata) -> dict[str, np.ndarray]:
-    """Medians of a number: float64 [neurons] each."""
+def _medians(
+    values: np.ndarray, sets: np.ndarray, strata: Strata, pool: Strata, standing: np.ndarray
+) -> dict[str, Any]:
+    """Medians of a number: float64 [neurons] each.
+
+    Args:
+        pool: the strata of those that stand for all, -1 for others.
+        standing: bool [sentences], which these are.
+    """
     members = np.where(sets >= 0, values[sets], np.nan)
     known = ~np.isnan(members)
     ranked = np.sort(members, axis=1)  # what is unknown comes last
@@ -177,52 +191,56 @@ def _medians(values: np.ndarray, sets: np.ndarray, strata: Strata) -> dict[str, 
     ]
     return {
         "exemplars": np.where(number > 0, (pair[0] + pair[1]) / 2, np.nan),
-        "matched": _matched_medians(values, sets, strata),
-        "corpus": np.full(len(sets), np.nanmedian(values) if (values == values).any() else np.nan),
+        "matched": _matched_medians(values, sets, strata, pool),
+        "corpus": np.full(len(sets), _median(values[standing])),
     }
 
 
-def _matched_medians(values: np.ndarray, sets: np.ndarray, strata: Strata) -> np.ndarray:
+def _matched_medians(
+    values: np.ndarray, sets: np.ndarray, strata: Strata, pool: Strata
+) -> np.ndarray:
     """The median among sentences of which each stratum counts as among a neuron's exemplars."""
-    weights = _weights(sets, strata)
+    weights = _weights(sets, strata, pool)
     order = np.argsort(values, kind="stable")
-    order = order[~np.isnan(values[order]) & (strata.of[order] >= 0)]
+    order = order[~np.isnan(values[order]) & (pool.of[order] >= 0)]
     found = np.full(len(sets), np.nan)
     step = max(1, _CELLS // max(1, len(order)))
     for start in range(0, len(sets) if len(order) else 0, step):
         block = slice(start, start + step)
-        summed = np.cumsum(weights[block][:, strata.of[order]], axis=1)
+        summed = np.cumsum(weights[block][:, pool.of[order]], axis=1)
         at = (summed >= summed[:, -1:] / 2).argmax(axis=1)
         found[block] = np.where(summed[:, -1] > 0, values[order[at]], np.nan)
     return found
 
 
-def _weights(sets: np.ndarray, strata: Strata) -> np.ndarray:
+def _weights(sets: np.ndarray, strata: Strata, pool: Strata) -> np.ndarray:
     """Exemplars for each sentence of a stratum: float64 [neurons, strata]."""
     number = len(strata.names)
     cells = np.arange(len(sets))[:, None] * number + strata.of[sets]
     counts = np.bincount(cells[sets >= 0], minlength=len(sets) * number)
-    return ratio(counts.reshape(len(sets), number), strata.sizes)
+    return ratio(counts.reshape(len(sets), number), pool.sizes)
 
 
-def _shares(values: np.ndarray, sets: np.ndarray, strata: Strata) -> dict[str, Any]:
+def _shares(
+    values: np.ndarray, sets: np.ndarray, strata: Strata, pool: Strata, standing: np.ndarray
+) -> dict[str, Any]:
     """Of each neuron the value that is most frequent among its exemplars, and its shares."""
     names, code = np.unique(values, return_inverse=True)
     cells = np.arange(len(sets))[:, None] * len(names) + code[sets]
     counts = np.bincount(cells[sets >= 0], minlength=len(sets) * len(names))
     counts = counts.reshape(len(sets), len(names))
     most, size = counts.argmax(axis=1), counts.sum(axis=1)
-    inside = strata.of >= 0
-    cells = strata.of[inside] * len(names) + code[inside]
+    inside = pool.of >= 0
+    cells = pool.of[inside] * len(names) + code[inside]
     of_strata = np.bincount(cells, minlength=len(strata.names) * len(names))
     of_strata = of_strata.reshape(len(strata.names), len(names))
-    matched = np.nan_to_num(_weights(sets, strata)) @ of_strata
+    matched = np.nan_to_num(_weights(sets, strata, pool)) @ of_strata
     rows = np.arange(len(sets))
     return {
         "value": np.where(size > 0, names[most].astype(object), None),
         "exemplars": ratio(counts[rows, most], size),
         "matched": ratio(matched[rows, most], size),
-        "corpus": np.bincount(code, minlength=len(names))[most] / len(values),
+        "corpus": np.bincount(code[standing], minlength=len(names))[most] / standing.sum(),
     }
 
 

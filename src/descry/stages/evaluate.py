@@ -19,6 +19,7 @@ from descry.activations.exemplar_files import (
     read_tokens,
 )
 from descry.activations.nan_stats import mean
+from descry.activations.positions import SAMPLE, SampleMatrix
 from descry.activations.store import DATA, neuron_blocks
 from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
@@ -26,6 +27,7 @@ from descry.annotators.annotations import Annotations, read_annotations, read_ju
 from descry.annotators.yes_share import in_percent, one_sided
 from descry.corpus.covariates import covariates
 from descry.corpus.splits import HALVES, split_rows
+from descry.corpus.units import stand_for_all
 from descry.errors import InputError
 from descry.evaluation.agreement import (
     Agreement,
@@ -233,12 +235,14 @@ def evaluate_labels(
             "target_sentences": int(np.count_nonzero(cut.tokens)),
             "annotator_sentences": int(np.count_nonzero(b.cut)),
         }
-        strata = matching.strata(of_sentences, rows["all"], everything)
+        standing = stand_for_all(corpus)
+        alike = everything if standing is None else standing
+        strata = matching.strata(of_sentences, rows["all"], alike)
         looked_at = covariates(corpus, None, tokens)
-        table = _confounders(activations, exemplars, strata, looked_at)
+        table = _confounders(activations, exemplars, strata, looked_at, standing)
         value["confounders"] = by_layer(table)
         if has_exemplars(copy):
-            followed_by_copy = by_layer(_confounders(None, copy, strata, looked_at))
+            followed_by_copy = by_layer(_confounders(None, copy, strata, looked_at, standing))
             for name, of_copy in followed_by_copy.items():
                 value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
         write_table(followed, table, made)
@@ -286,14 +290,21 @@ def _sets(exemplars: Path, split: str, end: str) -> np.ndarray:
 
 
 def _confounders(
-    activations: Path | None, exemplars: Path, strata: Strata, looked_at: dict[str, np.ndarray]
+    activations: Path | None,
+    exemplars: Path,
+    strata: Strata,
+    looked_at: dict[str, np.ndarray],
+    standing: np.ndarray | None,
 ) -> pa.Table:
     """What the neurons of some exemplars follow; activations are of the same neurons."""
     sets = read_exemplars(exemplars, "all")
-    told = read_neurons(exemplars), sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY
+    neurons = read_neurons(exemplars)
+    told = neurons, sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY, standing
     if activations is None:
         return confounders(None, *told)
     with reading_hdf5(activations, "activations") as file:
+        if SAMPLE in file:
+            return confounders(SampleMatrix(file, len(neurons.layers)), *told)
         return confounders(file.get(DATA), *told)
 
 

@@ -198,12 +198,14 @@ def rule_files(stage: str) -> list[str]:
     """Files of a stage's rule in the current folder's Snakefile, as NAME=PATH; none without one.
 
     Raises:
-        InputError: params.yaml is not in order.
+        InputError: params.yaml is not in order, or has no such stage.
     """
     if not Path("Snakefile").is_file():
         return []
-    (rule,) = (rule for rule in _rules() if rule.name == stage)
-    return _named(rule.input, rule.output)
+    for rule in _rules():
+        if rule.name == stage:
+            return _named(rule.input, rule.output)
+    raise InputError(f"stage {stage}: only with activations.unit token in params.yaml")
 
 
 def _kinds(section: Any) -> Iterator[str]:

@@ -66,7 +66,7 @@
           "tr",
           {},
           h("td", {}),
-          h("th", { scope: "colgroup", colspan: 6 }, "all sentences"),
+          h("th", { scope: "colgroup", colspan: 6 }, `all ${descry.unit()}s`),
           HALVES.map((name) => h("th", { scope: "colgroup", colspan: 3 }, `${name} half`)),
         ),
         h(
@@ -77,7 +77,7 @@
           head(
             "expected",
             strata
-              ? `how many random sentences of the same ${strata} would`
+              ? `how many random ${descry.unit()}s of the same ${strata} would`
               : "how many random sentences would",
           ),
           head("f(c)", "share among the exemplars"),
@@ -114,8 +114,8 @@
         {},
         "How its activation goes with what is no topic. ",
         strata
-          ? `Labels are tested among sentences of the same ${strata}: what only follows ${strata} is no label.`
-          : "Labels are tested among all sentences: any of this can make one.",
+          ? `Labels are tested among ${descry.unit()}s of the same ${strata}: what only follows ${strata} is no label.`
+          : `Labels are tested among all ${descry.unit()}s: any of this can make one.`,
       ),
       descry.framed(
         "What it follows",
@@ -315,7 +315,7 @@
       "details",
       { class: "lowest" },
       h("summary", {}, h("h2", {}, "Lowest activations")),
-      h("p", {}, "The sentences at the other end."),
+      h("p", {}, `The ${descry.unit()}s at the other end.`),
     );
     const { distribution, sets } = neuron;
     return descry.readWhenOpened(whole, () => list(sets.lowest, { distribution, words }));
