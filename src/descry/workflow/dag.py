@@ -180,7 +180,7 @@ def arguments(stage: str) -> "Callable[[Wildcards, InputFiles, OutputFiles], lis
 def _named(input: "InputFiles", output: "OutputFiles") -> list[str]:
     """A job's files as NAME=PATH, without what it only waits for; several outputs as a folder."""
     read = [(name, _several(paths)) for name, paths in input.items() if name not in _UNREAD]
-    made = [(name, _several(paths)) for name, paths in output.items()]
+    made = [(name, _several(paths)) for name, paths in output.items() if paths]
     made = [(name, paths if len(paths) == 1 else [_folder(paths)]) for name, paths in made]
     return [f"{name}={path}" for name, paths in [*read, *made] for path in paths]
 
