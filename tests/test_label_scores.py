@@ -31,7 +31,7 @@ from descry.annotators.annotations import read_annotations
 from descry.corpus.splits import HALVES, split_rows
 from descry.evaluation.influence import GROUPS
 from descry.evaluation.label_scores import METRICS as NAMES
-from descry.evaluation.label_scores import Chosen, beside_null
+from descry.evaluation.label_scores import Chosen, HeldOutScores, beside_null
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance
 from descry.labels.results import read_labels
@@ -218,3 +218,33 @@ def test_of_a_run_without_labels_no_score_is_defined(run):
     run_evaluate()
     assert scored() == []
     assert {(row["value"], row["defined"]) for row in read_csv(ALIGNMENT)} == {("", "0")}
+
+
+def test_a_sample_of_all_sentences_gives_what_all_activations_give(run):
+    labels, rows = read_labels(LABELS, HIGHEST), halves()
+    b = read_annotations(ANNOTATIONS).only(labels.descriptors)
+    sets = {half: read_exemplars(EXEMPLARS, half) for half in HALVES}
+    sets = {half: found.reshape(-1, found.shape[2]) for half, found in sets.items()}
+    with h5py.File(ACTIVATIONS) as file:
+        data = file["activations"][:]
+    values, every = data.reshape(len(data), -1), slice(0, len(labels.neurons))
+    whole, part, half = (HeldOutScores(labels, HIGHEST, sets, b, rows, 0) for _ in range(3))
+    whole.add(every, values)
+    part.add(every, None)
+    part.add_sample(every, values, np.ones(len(values), dtype=bool))
+    for one, other in zip(part.means(), whole.means(), strict=True):
+        assert one == pytest.approx(other, nan_ok=True)
+    assert part.table(b.answer).equals(whole.table(b.answer))
+    some = np.arange(len(values)) % 3 > 0
+    half.add(every, None)
+    half.add_sample(every, values[some], some)
+    found = {(row["layer"], row["neuron"], row["descriptor"], row["chosen"]): row["auroc"]
+             for row in half.table(b.answer).to_pylist()}  # fmt: skip
+    for (layer, neuron, descriptor, chosen), auroc in found.items():
+        other = rows[OTHER[chosen]][some[rows[OTHER[chosen]]]]
+        yes = b.answer[other, labels.descriptors.index(descriptor)]
+        row = labels.neurons.layers.index(layer)
+        known = yes >= 0
+        if len(set(yes[known])) == 2:
+            expected = sk.roc_auc_score(yes[known] == 1, data[other, row, neuron][known])
+            assert auroc == pytest.approx(expected)

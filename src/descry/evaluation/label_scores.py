@@ -29,6 +29,7 @@ from descry.labels.assignment import asked_sets
 from descry.labels.results import Labels
 
 METRICS = tuple(field.name for field in fields(Alignment))
+_BY_ACTIVATION = slice(2, None)  # of METRICS: those behind F1 and IoU
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,30 @@ class HeldOutScores:
             kinds = align(*of_span, own), align(*of_span, others), expected(*of_span, own)
             half.scores[:, :, labels] = [astuple(kind) for kind in kinds]
             half.influence[:, labels] = grouped_influence(*of_span, own)
+
+    def add_sample(self, span: slice, values: np.ndarray, sampled: np.ndarray) -> None:
+        """Score the labels of some neurons by their activations in a sample of the sentences.
+
+        After `add` without activations, to what is then not known: AUROC and all behind it.
+
+        Args:
+            values: float32 [sentences of the sample, neurons].
+            sampled: bool [sentences of the corpus], which these are.
+        """
+        sign = np.float32(1 if self._end == HIGHEST else -1)
+        place = np.cumsum(sampled) - 1
+        for half in self._halves:
+            labels = half.within(span)
+            some = np.flatnonzero(sampled[half.rows])
+            columns = transposed(values[place[half.rows[some]]]) * sign
+            nowhere = np.full((columns.shape[0], 1), -1)
+            of_span = columns, nowhere, half.answers[some]
+            neurons = half.neurons[labels] - span.start
+            own, others = (neurons, half.descriptors[labels]), (neurons, half.others[labels])
+            kinds = align(*of_span, own), align(*of_span, others), expected(*of_span, own)
+            half.scores[:, _BY_ACTIVATION, labels] = [astuple(kind)[2:] for kind in kinds]
+            reach = grouped_influence(*of_span, own)
+            half.influence[_BY_ACTIVATION, labels] = reach[_BY_ACTIVATION]
 
     def means(self) -> list[Row]:
         """A row a half and metric: value, low, high, null, corrected, defined.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -62,9 +62,6 @@ from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
 from descry.models.kinship import kinship
 from descry.models.neurons import chosen_places
-
-if TYPE_CHECKING:
-    import h5py
 
 BRIEF = {  # name: labels held against, score, and what of it
     "halves_jaccard": ("halves", "jaccard", "value"),
@@ -128,7 +125,7 @@ def evaluate_labels(
     """
     with at_rows(untrained, corpus) as copy:
         sentences = read_table(corpus, "corpus")
-        rows = split_rows(sentences["split"].to_pylist())
+        rows, standing = split_rows(sentences["split"].to_pylist()), stand_for_all(corpus)
         label_table = read_table(labels, "label", ["end", "descriptor"])
         labelled = table_provenance(label_table)
         rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
@@ -188,7 +185,9 @@ def evaluate_labels(
                 name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
                 for name, answers in known.items()
             }
-            held_out = _held_out(activations, exemplars, own, end, study.b, rows, params.seed)
+            held_out = _held_out(
+                activations, exemplars, own, end, study.b, rows, params.seed, standing
+            )
             every_label.append(held_out.table(truth["gold"]))
             aligned += held_out.means()
         inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
@@ -235,7 +234,6 @@ def evaluate_labels(
             "target_sentences": int(np.count_nonzero(cut.tokens)),
             "annotator_sentences": int(np.count_nonzero(b.cut)),
         }
-        standing = stand_for_all(corpus)
         alike = everything if standing is None else standing
         strata = matching.strata(of_sentences, rows["all"], alike)
         looked_at = covariates(corpus, None, tokens)
@@ -316,6 +314,7 @@ def _held_out(
     b: Annotations,
     rows: dict[str, np.ndarray],
     seed: int,
+    standing: np.ndarray | None,
 ) -> HeldOutScores:
     """Score the labels of each half on the other, some neurons at a time."""
     sets = {half: _sets(exemplars, half, end) for half in HALVES}
@@ -324,8 +323,9 @@ def _held_out(
     with reading_hdf5(activations, "activations") as file:
         if DATA not in file:
             scores.add(slice(0, len(labels.neurons)), None)
+        if DATA not in file and SAMPLE not in file:
             return scores
-        data: h5py.Dataset = file[DATA]
+        data: Any = file[DATA] if DATA in file else SampleMatrix(file, len(labels.neurons.layers))
 
         def read() -> Iterator[tuple[slice, np.ndarray]]:
             for layer, columns in neuron_blocks(data, MEMORY // (3 * (threads + 2))):
@@ -334,7 +334,14 @@ def _held_out(
                 if scores.wants(span):
                     yield span, data[:, layer, columns].astype(np.float32, copy=False)
 
-        for _ in map_ahead(lambda block: scores.add(*block), read(), threads):
+        def add(block: tuple[slice, np.ndarray]) -> None:
+            if DATA in file:
+                scores.add(*block)
+            else:
+                assert standing is not None
+                scores.add_sample(*block, standing)
+
+        for _ in map_ahead(add, read(), threads):
             pass  # `scores` keeps what is found
     return scores
 
