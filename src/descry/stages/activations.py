@@ -22,9 +22,10 @@ from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.devices import lacks_bfloat16
+from descry.models.dictionaries.dictionary import Dictionary
 from descry.models.hooked_model import HookedModel
 from descry.models.kinship import made_from
-from descry.models.spec import Model, Site
+from descry.models.spec import Model, Pinned, Site
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens", "sinks")
@@ -39,6 +40,7 @@ class Activations(Section):
     position: Literal["cls", "last", "mean", "max", "tokens"]
     sinks: Seed | None
     layers: Annotated[list[Seed], Field(min_length=1)] | None
+    dictionary: Pinned | None
     dtype: Literal["float32", "bfloat16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     max_tokens: Annotated[int, Field(ge=8)]
@@ -86,6 +88,7 @@ def extract_activations(
         InputError: the model has no such site, an unfinished file is another's, or a full disk.
     """
     checkpoint, block = Checkpoint(**params.target.model_dump()), params.block
+    dictionary = Dictionary(**params.dictionary.model_dump()) if params.dictionary else None
     model = HookedModel(
         checkpoint,
         site=params.site,
@@ -96,6 +99,7 @@ def extract_activations(
         max_tokens=params.max_tokens,
         sinks=params.sinks,
         untrained=untrained,
+        dictionary=dictionary,
     )
     section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
@@ -108,15 +112,19 @@ def extract_activations(
         "layers": model.layers,
         "max_tokens": model.max_tokens,
         "sinks": model.sinks if params.position in ("mean", "max") else 0,
+        **({"dictionary": dictionary.record(model.coders)} if dictionary else {}),
     }
     sentences = row_count(corpus, "corpus")
     counts: dict[str, Any] = {"sentences": sentences, "layers": len(model.layers)}
-    counts |= {"neurons": model.neurons, "most tokens": model.max_tokens, "sentences cut": 0}
+    counts |= {f"{model.kind}s": model.neurons, "most tokens": model.max_tokens, "sentences cut": 0}
     if model.max_tokens < params.max_tokens:
         all_of_it = f"(all that the model takes, not {params.max_tokens})"
         counts["most tokens"] = f"{model.max_tokens} {all_of_it}"
+    warnings = list(dict.fromkeys(one.doubt for one in model.coders.values() if one.doubt))
     if params.dtype == "bfloat16" and not parts and lacks_bfloat16(model.device):
-        counts["warnings"] = ["this processor has no bfloat16: activations.dtype float32 is faster"]
+        warnings.append("this processor has no bfloat16: activations.dtype float32 is faster")
+    if warnings:
+        counts["warnings"] = warnings
     tokens = token_rows(corpus, model, block) if params.position == "tokens" else None
     rows = len(tokens.datasets["token"]) if tokens else sentences
     sizes = np.diff([*range(0, rows, block), rows])

@@ -100,8 +100,10 @@ def select_exemplars(
         source = stack.enter_context(reading_hdf5(activations, "activations"))
         if made is None:
             made = provenance("exemplars", params.model_dump(), [corpus, activations], PACKAGES)
-        file = stack.enter_context(writing_hdf5(exemplars, made))
         origin = _origin(source)
+        if "dictionary" in origin:
+            made = made | {"dictionary": origin["dictionary"]}
+        file = stack.enter_context(writing_hdf5(exemplars, made))
         _check(origin, activations, made["inputs"][recorded(corpus)])
         if DATA in source:
             neurons = source[DATA].shape[2]
