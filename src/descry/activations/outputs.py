@@ -10,13 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from descry.activations.extraction import Block
 from descry.activations.store import DATA, TOKENS, WRITTEN, Layout, Writer, begin, refuse_another
-from descry.activations.streaming import StreamingStats
+from descry.activations.streaming import RunningStats, SparseStats
 from descry.io.atomic import part_of
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5, writing_hdf5
@@ -28,11 +28,15 @@ SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 class Output(Protocol):
     """A file that takes in blocks of activations, in ascending order of their numbers."""
 
+    @property
+    def sparse(self) -> bool:
+        """Whether it takes `Firings`; else float [rows, layers, neurons]."""
+
     def wants(self, number: int) -> bool:
         """Whether a block is still to be computed."""
 
-    def add(self, block: Block, values: np.ndarray) -> None:
-        """Take in the activations of a wanted block, float [rows, layers, neurons]."""
+    def add(self, block: Block, values: Any) -> None:
+        """Take in the activations of a wanted block."""
 
     def gather(self, parts: Sequence[Path]) -> None:
         """Take in the files of all shards, in the order of the shards.
@@ -74,6 +78,7 @@ class _Matrix:
     block: int
     shard: Shard
     of_tokens: bool
+    sparse: bool = False
 
     def wants(self, number: int) -> bool:
         return self.shard.has(number) and not self.writer.written[number // self.shard.number]
@@ -100,7 +105,7 @@ def stats_output(
     path: Path,
     made: JSON,
     names: Mapping[str, str],
-    stats: StreamingStats,
+    stats: RunningStats[Any],
     block: int,
     shard: Shard,
 ) -> Iterator[Output]:
@@ -135,7 +140,7 @@ class _Stats:
 
     unfinished: Path
     made: JSON
-    stats: StreamingStats
+    stats: RunningStats[Any]
     block: int
     shard: Shard
     saved: float = field(default_factory=time.monotonic)
@@ -144,11 +149,15 @@ class _Stats:
         if number < self.stats.next:
             return False
         # Every shard needs the first block, which lays out the bins.
-        return self.shard.has(number) or (number == 0 and self.stats.distribution is None)
+        return self.shard.has(number) or (number == 0 and not self.stats.laid_out)
 
-    def add(self, block: Block, values: np.ndarray) -> None:
-        flat = values.reshape(block.rows, -1)
-        if self.stats.distribution is None:
+    @property
+    def sparse(self) -> bool:
+        return isinstance(self.stats, SparseStats)
+
+    def add(self, block: Block, values: Any) -> None:
+        flat = values if self.sparse else values.reshape(block.rows, -1)
+        if not self.stats.laid_out:
             self.stats.lay_out(flat)
         if not self.shard.has(block.number):
             return

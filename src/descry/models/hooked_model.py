@@ -172,6 +172,11 @@ class HookedModel:
         )
 
     @property
+    def sparse(self) -> bool:
+        """Whether activations are 0 for most texts, and never below."""
+        return any(coder.sparse for coder in self.coders.values())
+
+    @property
     def kind(self) -> str:
         """What its activations are of: neuron, latent or direction."""
         return next((coder.kind for coder in self.coders.values()), "neuron")

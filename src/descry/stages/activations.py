@@ -8,10 +8,17 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from descry.activations.extraction import Block, TokenRows, extract, sentence_blocks, token_rows
+from descry.activations.extraction import (
+    Block,
+    TokenRows,
+    extract,
+    extract_firings,
+    sentence_blocks,
+    token_rows,
+)
 from descry.activations.outputs import Output, matrix_output, stats_output
 from descry.activations.store import TOKENS, Layout
-from descry.activations.streaming import StreamingStats
+from descry.activations.streaming import SparseStats, StreamingStats
 from descry.activations.truncation import read_cut
 from descry.io.hashing import JSON
 from descry.io.hdf5 import writing_hdf5
@@ -140,7 +147,8 @@ def extract_activations(
         opened = matrix_output(activations, made, names, layout, index, shard)
         kept = params.store_dtype
     else:
-        stats = StreamingStats(shape[0] * shape[1], params.keep)
+        kind = SparseStats if model.sparse else StreamingStats
+        stats = kind(shape[0] * shape[1], params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"
     with opened as file:
         if parts:
@@ -152,7 +160,11 @@ def extract_activations(
                 else sentence_blocks(corpus, model, block, file.wants)
             )
             texts = [len(part.tokens) for part in tokens.blocks] if tokens else sizes.tolist()
-            computed = extract(model, blocks, params.batch_tokens, kept)
+            computed: Iterator[tuple[Block, Any]] = (
+                extract_firings(model, blocks, params.batch_tokens)
+                if file.sparse
+                else extract(model, blocks, params.batch_tokens, kept)
+            )
             _write(file, computed, {number: texts[number] for number in own}, progress)
     counts["sentences cut"] = int(np.count_nonzero(read_cut(activations).tokens))
     return counts
@@ -160,7 +172,7 @@ def extract_activations(
 
 def _write(
     file: Output,
-    computed: Iterator[tuple[Block, np.ndarray]],
+    computed: Iterator[tuple[Block, Any]],
     texts: dict[int, int],
     progress: Progress,
 ) -> None:
@@ -172,7 +184,7 @@ def _write(
     total = sum(texts.values())
     done = total - sum(number for block, number in texts.items() if file.wants(block))
 
-    def write(found: tuple[Block, np.ndarray]) -> int:
+    def write(found: tuple[Block, Any]) -> int:
         file.add(*found)
         return texts.get(found[0].number, 0)
 
