@@ -31,7 +31,7 @@ Position = Literal["cls", "last", "mean", "max", "tokens"]
 Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
 Keep = Callable[["torch.Tensor", int], "torch.Tensor"]  # of the value of a call, by its number
 PROBE = 3, 11  # texts and tokens that go through first: numbers by which axes are told apart
-_LATENTS = 2**22  # values of latents at a time: how many tokens an encoder takes together
+_LATENTS = 2**21  # values of latents at a time: how many texts an encoder takes together
 _NOISE = 1e-2  # of the largest value: less is another order of additions, in bfloat16 too
 
 
@@ -258,13 +258,18 @@ class HookedModel:
         if encode is None or self.position in ("cls", "last"):  # one token of a text: no other is
             kept = _pool(self.position, real, lengths, self.sinks)(value)
             return kept if encode is None else encode(kept)
+        counted = real if self.position == "tokens" else _counted(real, lengths, self.sinks)
         size = max(1, _LATENTS // (value.shape[1] * self.neurons))
-        found = []
+        found: list[torch.Tensor] = []
         for start in range(0, len(value), size):
             some = slice(start, start + size)
-            keep = _pool(self.position, real[some], lengths[some], self.sinks)
-            found.append(keep(encode(value[some])))
-        return torch.cat(found)
+            latents = encode(value[some][counted[some]])
+            if self.position == "tokens":
+                found.append(latents)
+                continue
+            for own in torch.split(latents, counted[some].sum(1).tolist()):
+                found.append(own.mean(0) if self.position == "mean" else own.amax(0))
+        return torch.cat(found) if self.position == "tokens" else torch.stack(found)
 
     def _forward(self, ids: "torch.Tensor", real: "torch.Tensor", capture: _Capture) -> None:
         import torch
@@ -361,9 +366,8 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     import torch
 
     rows = torch.arange(len(lengths), device=lengths.device)
-    first = torch.where(lengths > sinks, sinks, 0)
-    counted = real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
-    left_out, number = ~counted[:, :, None], (lengths - first)[:, None]
+    counted = _counted(real, lengths, sinks)
+    left_out, number = ~counted[:, :, None], counted.sum(1)[:, None]
     reduce: dict[str, Reduce] = {
         "cls": lambda value: value[:, 0].clone(),  # no view: Falcon adds to what it put out
         "last": lambda value: value[rows, lengths - 1],
@@ -373,6 +377,14 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     }
     keep = reduce[position]
     return lambda value: keep(value).float()
+
+
+def _counted(real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> "torch.Tensor":
+    """The tokens that mean and max are of: bool [texts, tokens]; `sinks` as `_pool` takes it."""
+    import torch
+
+    first = torch.where(lengths > sinks, sinks, 0)
+    return real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
 
 
 def _load(

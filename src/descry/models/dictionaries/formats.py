@@ -153,7 +153,7 @@ def _saelens(config: Mapping[str, JSON], file: Path, model: str | None) -> Coder
         rescaled=bool(config.get("rescale_acts_by_decoder_norm", False))
         and (activation == "topk" or THRESHOLD_OF_ALL in found),
         hook=Hook(
-            about.get("hook_name", about.get("hook_point")),
+            about.get("hook_name") or about.get("hook_point") or None,
             about.get("model_name") or model,
             about.get("hook_layer", about.get("hook_point_layer")),
         ),
