@@ -10,14 +10,17 @@ import torch
 from dictionaries import LATENTS, WIDTH, by_hand, weights, write_saelens, write_sparsify
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from miniature import ROOT
 from safetensors.torch import load_file, save_file
 
 from descry.errors import InputError
-from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 from descry.models.dictionaries.dictionary import Dictionary, dictionary_sha256
 from descry.models.dictionaries.encoder import Encoder, highest
 from descry.models.dictionaries.formats import read_coder
 from descry.models.hooked_model import HookedModel
+from descry.workflow.params import load
+from descry.workflow.pinning import pin_models
 
 VALUES = np.random.default_rng(1).normal(size=(64, WIDTH)).astype(np.float32)
 NEAR = {"rtol": 1e-5, "atol": 1e-5}
@@ -421,3 +424,21 @@ def test_no_dictionary_at_all(tmp_path, what):
         place.mkdir()
     with pytest.raises(InputError, match=r"no such file or folder$|no \.safetensors file in it$"):
         dictionary_sha256(place)
+
+
+def test_pin_writes_the_hash_of_a_dictionary_beside_that_of_a_model(tmp_path, monkeypatch):
+    place = write_saelens(tmp_path / "sae")
+    model = tiny.make("bert", tmp_path / "bert")
+    text = (ROOT / "presets/sample.yaml").read_text()
+    before, after = text.split("  dictionary:", 1)
+    named = f"    path: {place} # trained by hand\n    revision: unpinned"
+    whole = f"{before}  dictionary:\n{named}\n{after.split(chr(10), 1)[1]}"
+    target = whole.replace(f"    model: {MINILM}\n", f"    model: {model}\n")
+    target = target.replace(f"    revision: {MINILM_COMMIT}", "    revision: unpinned")
+    file = tmp_path / "params.yaml"
+    file.write_text(target)
+    pin_models(file)
+    found = load(file).activations
+    assert found.dictionary.revision == dictionary_sha256(place)
+    assert found.target.revision == contents_sha256(model)
+    assert f"path: {place} # trained by hand" in file.read_text()

@@ -24,7 +24,10 @@ from descry.io.hdf5 import reading_hdf5
 from descry.io.sharding import Shard
 from descry.models.checkpoints import contents_sha256
 from descry.models.dictionaries.dictionary import dictionary_sha256
+from descry.models.neurons import whose
 from descry.models.spec import Pinned
+from descry.reporting.explorer import overview
+from descry.run import Run
 from descry.stages.activations import extract_activations
 from descry.stages.exemplars import Exemplars, select_exemplars
 
@@ -256,3 +259,16 @@ def test_the_record_says_which_dictionary(study, tmp_path):
     assert said["sha256"] == dictionary_sha256(study[4])
     assert (said["name"], said["kind"], said["latents"]) == ("sae", "latent", 64)
     assert said["layers"]["0"]["hook"] == SITE
+
+
+def test_what_is_shown_says_whose_latents_they_are(study, tmp_path, capsys):
+    """As far as exemplars.h5 alone says it: a run's other files are of other stages."""
+    exemplars, _, _ = made(study, tmp_path / "results", "exemplars")
+    run = Run(exemplars.parent)
+    assert (run.kind, run.dictionary["latents"]) == ("latent", 64)
+    said = whose(run.dictionary)
+    assert said == f"sae (SAELens jumprelu, sha256 {dictionary_sha256(study[4])[:12]})"
+    told = overview.target(run.provenance("activations.h5"), 64)
+    assert (told["kind"], told["dictionary"]) == ("latent", said)
+    with reading_hdf5(exemplars, "exemplars") as file:
+        assert file["all/row"].compression == "gzip"  # mostly gaps

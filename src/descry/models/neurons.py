@@ -66,6 +66,12 @@ def same_neurons(one: JSON, other: JSON) -> bool:
     return (None in sites or sites[0] == sites[1]) and dictionaries[0] == dictionaries[1]
 
 
+def whose(dictionary: JSON) -> str:
+    """A dictionary in words, from its record: "sae (SAELens topk, sha256 0a1b2c3d4e5f)"."""
+    said = {f"{one['format']} {one['architecture']}" for one in dictionary["layers"].values()}
+    return f"{dictionary['name']} ({', '.join(sorted(said))}, sha256 {dictionary['sha256'][:12]})"
+
+
 Choice = list[str] | int | None
 
 

@@ -206,7 +206,6 @@ class Dictionary:
             "name": self.name,
             "sha256": self.revision,
             "kind": first.kind,
-            "format": first.format,
             "latents": first.latents,
             "width": first.width,
             "layers": {str(layer): coder.record() for layer, coder in chosen.items()},
