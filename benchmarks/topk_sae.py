@@ -83,9 +83,12 @@ def train(
 ) -> TopKSAE:
     """Train on values float32 [tokens, width], in the order of a seed.
 
+    One thread computes: so the weights do not depend on the number of cores.
+
     Args:
         batch: tokens of a step.
     """
+    torch.set_num_threads(1)
     lots = torch.Generator().manual_seed(seed)
     raw = torch.tensor(values)
     scale = float(raw.shape[1] ** 0.5 / raw.norm(dim=1).mean())  # to a mean norm of sqrt(width)
@@ -134,4 +137,5 @@ def _top(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 def _decoded(values: torch.Tensor, places: torch.Tensor, decoder: torch.Tensor) -> torch.Tensor:
     """What latents [tokens, any] at their places give: [tokens, width]."""
-    return torch.nn.functional.embedding_bag(places, decoder, per_sample_weights=values, mode="sum")
+    latents = values.new_zeros(len(values), len(decoder)).scatter(1, places, values)
+    return latents @ decoder

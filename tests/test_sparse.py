@@ -272,3 +272,19 @@ def test_what_is_shown_says_whose_latents_they_are(study, tmp_path, capsys):
     assert (told["kind"], told["dictionary"]) == ("latent", said)
     with reading_hdf5(exemplars, "exemplars") as file:
         assert file["all/row"].compression == "gzip"  # mostly gaps
+
+
+def test_a_latent_has_a_graph_of_tokens(study):
+    _, model, texts, _, place = study
+    graph = descry.explain_neuron(
+        texts[:300],
+        "L0:0",
+        model,
+        site=SITE,
+        dictionary=place,
+        augment=None,
+        device="cpu",
+        max_tokens=64,
+    )
+    first = str(graph).splitlines()[1]
+    assert WORD in first

@@ -741,6 +741,7 @@ def explain_neuron(
     model: Model = MINILM,
     *,
     site: str = "ffn_hidden",
+    dictionary: str | Path | None = None,
     position: Position = "tokens",
     bos: bool = True,
     augment: Literal["embeddings"] | None = "embeddings",
@@ -757,7 +758,8 @@ def explain_neuron(
 
     Args:
         neuron: such as "L5:50", or (layer, index), both counted from 0.
-        model, site, dtype, device, max_tokens, batch_tokens: as `extract_activations` takes them.
+        model, site, dictionary, dtype, device, max_tokens, batch_tokens: as `extract_activations`
+            takes them.
         position: `tokens`, each of which has an activation; or where a text has its one.
         bos: put the start token before a text where the tokenizer puts none, as decoders want it.
         augment: try other words from the model's own embeddings; None for none.
@@ -785,7 +787,10 @@ def explain_neuron(
     """
     told, (layer, index) = _texts(texts), _place(neuron)
     how = {"site": site, "layers": [layer], "dtype": dtype, "device": device}
-    with _hooked(model, position=position, max_tokens=max_tokens, **how) as hooked:
+    whose = _dictionary(dictionary)
+    with _hooked(
+        model, position=position, max_tokens=max_tokens, dictionary=whose, **how
+    ) as hooked:
         if not 0 <= index < hooked.neurons:
             raise InputError(f"neuron: layer {layer} has neurons 0 to {hooked.neurons - 1}")
         subject = LayerNeurons(hooked, bos=bos, batch_tokens=batch_tokens)
