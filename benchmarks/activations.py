@@ -148,6 +148,7 @@ def section_of(folder: Path | None, dtype: str = "float32", **changed: Any) -> d
         "position": "cls",
         "sinks": None,
         "layers": None,
+        "dictionary": None,
         "dtype": dtype,
         "device": "cpu",
         "max_tokens": MAX_TOKENS,

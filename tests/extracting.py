@@ -53,6 +53,7 @@ def section(folder, **changes):
         "position": "last",
         "sinks": None,
         "layers": None,
+        "dictionary": None,
         "dtype": "float32",
         "device": "cpu",
         "max_tokens": 64,

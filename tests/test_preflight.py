@@ -48,6 +48,16 @@ def test_the_shipped_params_have_nothing_wrong():
             "activations.target: a/b is unpinned: run `descry pin`",
         ),
         (
+            {"activations": {"dictionary": {"path": "an/sae", "revision": "unpinned"}}},
+            "activations",
+            "activations.dictionary: an/sae is unpinned: run `descry pin`",
+        ),
+        (
+            {"activations": {"dictionary": {"path": "an/sae", "revision": "0" * 64}}},
+            "activations",
+            "activations.dictionary.path: an/sae: no such folder or file",
+        ),
+        (
             {"cluster": {"embedder": {"model": "models/nope", "revision": "0" * 64}}},
             "cluster",
             "cluster.embedder.model: models/nope: no such folder",

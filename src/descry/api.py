@@ -40,6 +40,7 @@ from descry.labels.random_labels import random_labels
 from descry.labels.rules import Rule, RuleName
 from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.dictionaries.dictionary import Dictionary, dictionary_sha256
 from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Neurons
 from descry.n2g.build import firing_rows, make_records
@@ -81,7 +82,7 @@ _MIN_MASS = 0.1  # probability of Yes and No together: the embedded annotator's 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Activations:
-    """The activations of texts.
+    """The activations of texts, of neurons or of a dictionary's latents.
 
     `np.asarray` gives `values`; `activations["L5:50"]` is one neuron's, float32 [rows].
 
@@ -91,12 +92,14 @@ class Activations:
         layers: of the model, counted from 0.
         cut: int32 [texts], how many tokens of each text the model has not seen.
         start: int64 [texts + 1]: the rows of text i are `start[i]:start[i + 1]`.
+        kind: what has them: neuron, latent or direction.
     """
 
     values: np.ndarray
     layers: tuple[int, ...]
     cut: np.ndarray
     start: np.ndarray
+    kind: str = "neuron"
 
     @property
     def names(self) -> list[str]:
@@ -116,7 +119,8 @@ class Activations:
     def __repr__(self) -> str:
         rows, layers, neurons = self.values.shape
         texts = "" if rows == len(self.cut) else f" of {len(self.cut)} texts"
-        return f"<Activations: {rows} rows{texts}, {layers} layers of {neurons} neurons>"
+        of = f"{layers} layer{'s' * (layers != 1)} of {neurons} {self.kind}s"
+        return f"<Activations: {rows} rows{texts}, {of}>"
 
 
 def extract_activations(
@@ -127,6 +131,7 @@ def extract_activations(
     position: Position = "cls",
     sinks: int | None = None,
     layers: Sequence[int] | None = None,
+    dictionary: str | Path | None = None,
     dtype: str = "float32",
     device: str = "auto",
     max_tokens: int = 256,
@@ -146,7 +151,10 @@ def extract_activations(
             `tokens` each token has its own, special tokens around the text included.
         sinks: tokens at a text's beginning that mean and max leave out; None: 1 in decoders, where
             the first token sees nothing but itself, else 0.
-        layers: None for all.
+        layers: None for all; with a dictionary, those that it says it is of.
+        dictionary: whose latents take the place of neurons: a folder of SAELens or of sparsify, a
+            safetensors file with a matrix [directions, width], or a folder with one of these for
+            each layer (docs/dictionaries.md).
         dtype: of the model's arithmetic: float32, bfloat16, float16.
         device: auto (a GPU where there is one), cpu, cuda, cuda:1, mps.
         max_tokens: that the model sees of a text, special tokens included; what is beyond is cut.
@@ -154,7 +162,7 @@ def extract_activations(
 
     Raises:
         InputError: no texts, a model that cannot be loaded, a site or layer that it does not have,
-            no room in memory, or an activation that is not finite.
+            a dictionary of another one, no room in memory, or an activation that is not finite.
 
     Example:
         >>> import descry
@@ -168,7 +176,10 @@ def extract_activations(
     told = _texts(texts)
     parts = [told[first : first + _BLOCK] for first in range(0, len(told), _BLOCK)]
     how = {"site": site, "layers": layers, "dtype": dtype, "device": device, "sinks": sinks}
-    with _hooked(model, position=position, max_tokens=max_tokens, **how) as hooked:
+    whose = _dictionary(dictionary)
+    with _hooked(
+        model, position=position, max_tokens=max_tokens, dictionary=whose, **how
+    ) as hooked:
 
         def rows(tokens: Sequence[Sequence[int]]) -> list[int]:
             return [len(ids) if position == "tokens" else 1 for ids in tokens]
@@ -191,7 +202,10 @@ def extract_activations(
             cut.append(one.cut)
             starts.append(done + np.append(one.places[1:], one.rows))
             done += one.rows
-    return Activations(values, tuple(hooked.layers), np.concatenate(cut), np.concatenate(starts))
+        kind = hooked.kind
+    return Activations(
+        values, tuple(hooked.layers), np.concatenate(cut), np.concatenate(starts), kind
+    )
 
 
 def top_k(
@@ -727,6 +741,7 @@ def explain_neuron(
     model: Model = MINILM,
     *,
     site: str = "ffn_hidden",
+    dictionary: str | Path | None = None,
     position: Position = "tokens",
     bos: bool = True,
     augment: Literal["embeddings"] | None = "embeddings",
@@ -743,7 +758,8 @@ def explain_neuron(
 
     Args:
         neuron: such as "L5:50", or (layer, index), both counted from 0.
-        model, site, dtype, device, max_tokens, batch_tokens: as `extract_activations` takes them.
+        model, site, dictionary, dtype, device, max_tokens, batch_tokens: as `extract_activations`
+            takes them.
         position: `tokens`, each of which has an activation; or where a text has its one.
         bos: put the start token before a text where the tokenizer puts none, as decoders want it.
         augment: try other words from the model's own embeddings; None for none.
@@ -771,7 +787,10 @@ def explain_neuron(
     """
     told, (layer, index) = _texts(texts), _place(neuron)
     how = {"site": site, "layers": [layer], "dtype": dtype, "device": device}
-    with _hooked(model, position=position, max_tokens=max_tokens, **how) as hooked:
+    whose = _dictionary(dictionary)
+    with _hooked(
+        model, position=position, max_tokens=max_tokens, dictionary=whose, **how
+    ) as hooked:
         if not 0 <= index < hooked.neurons:
             raise InputError(f"neuron: layer {layer} has neurons 0 to {hooked.neurons - 1}")
         subject = LayerNeurons(hooked, bos=bos, batch_tokens=batch_tokens)
@@ -818,7 +837,8 @@ def _hooked(model: Model, *, max_tokens: int, **how: Any) -> Iterator[HookedMode
         yield HookedModel(_checkpoint(model), max_tokens=most, **how)
         return
     network, tokenizer = model
-    told = {name: how[name] for name in ("site", "position", "layers", "sinks") if name in how}
+    named = ("site", "position", "layers", "sinks", "dictionary")
+    told = {name: how[name] for name in named if name in how}
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
     try:
@@ -841,6 +861,11 @@ def _checkpoint(model: str | Path) -> Checkpoint:
     from descry.workflow.pinning import pinned
 
     return Checkpoint(**pinned({"model": str(model), "revision": "unpinned"}))
+
+
+def _dictionary(place: str | Path | None) -> Dictionary | None:
+    """The dictionary at a place, as it is now."""
+    return None if place is None else Dictionary(str(place), dictionary_sha256(Path(place)))
 
 
 def _texts(texts: Sequence[str], name: str = "texts") -> list[str]:

@@ -43,7 +43,7 @@ from descry.labels.results import (
     read_labels,
     surest,
 )
-from descry.models.neurons import Neurons
+from descry.models.neurons import Neurons, same_neurons
 
 if TYPE_CHECKING:
     from descry.n2g.search import Entry
@@ -332,6 +332,18 @@ class Run:
         return Neuron(self, *self.neurons.find(name), end)
 
     @cached_property
+    def dictionary(self) -> JSON | None:
+        """Whose latents the neurons are: name, sha256, kind, latents, width, and each layer's
+        architecture and hook. None where they are the model's own.
+        """
+        return self.provenance("exemplars.h5").get("dictionary")
+
+    @property
+    def kind(self) -> str:
+        """What its neurons are: neuron; or latent or direction, of `dictionary`."""
+        return str(self.dictionary["kind"]) if self.dictionary else "neuron"
+
+    @cached_property
     def descriptors(self) -> dict[str, "Descriptor"]:
         """The descriptors by name, those with the most mentions first."""
         return {entry["name"]: Descriptor(self, entry) for entry in self.clusters["descriptors"]}
@@ -346,7 +358,7 @@ class Run:
     def _repr_html_(self) -> str:
         labels, sentences = self.surest, row_count(self.path(self.units), "corpus")
         labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
-        every = f"{sentences:,} sentences, {len(self.neurons):,} neurons"
+        every = f"{sentences:,} sentences, {len(self.neurons):,} {self.kind}s"
         title = f"{self.results}: {every}, {labelled:,} with a label; the surest labels"
         rows = [
             (f"L{one['layer']}:{one['neuron']}", *_told(one))
@@ -558,8 +570,8 @@ class Neuron:
         """
         from descry.n2g.search import read_graphs
 
-        site = self.run.provenance("graphs.parquet").get("site")
-        if site not in (None, self.run.provenance("activations.h5").get("site")):
+        made, ours = (self.run.provenance(f) for f in ("graphs.parquet", "activations.h5"))
+        if not same_neurons(made, ours):
             return None
         if not len(self.run.read("graphs.parquet", ["neuron"], self._rows)):
             return None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from descry.activations.positions import BlockPeaks, codes, places_of, sampled
+from descry.activations.sparse import Firings
 from descry.activations.store import TOKENS
 from descry.errors import InputError
 from descry.io.parquet import read_blocks
@@ -212,6 +213,25 @@ class _Begun:
     block: Block
     plan: deque[np.ndarray]
     values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    firings: list[Firings] = field(default_factory=list)
+
+
+def extract_firings(
+    model: HookedModel, blocks: Iterable[Block], batch_tokens: int
+) -> Iterator[tuple[Block, Firings]]:
+    """The activations above 0 of each block, of all layers one after the other.
+
+    As `extract`, without a place for those that are 0: a block of a large dictionary's latents
+    would be gigabytes.
+
+    Raises:
+        InputError: as `extract`.
+    """
+    for current, rows, found in _batches(model, blocks, batch_tokens, "float32"):
+        flat = found.reshape(len(found), -1)
+        current.firings.append(Firings.of(flat, rows, current.block.rows))
+        if not current.plan:
+            yield current.block, Firings.joined(current.firings)
 
 
 def extract(
@@ -228,6 +248,22 @@ def extract(
     Raises:
         InputError: an activation is not finite, or too large for `dtype`, or memory is short.
     """
+    for current, rows, found in _batches(model, blocks, batch_tokens, dtype):
+        if not current.values.size:
+            shape = current.block.rows, *found.shape[1:]
+            current.values = np.zeros(shape, dtype=dtype)
+        current.values[rows] = found
+        if not current.plan:
+            yield current.block, current.values
+
+
+def _batches(
+    model: HookedModel, blocks: Iterable[Block], batch_tokens: int, dtype: str
+) -> Iterator[tuple[_Begun, np.ndarray, np.ndarray]]:
+    """The values of each batch, float32 [any, layers, neurons], and their rows in its block.
+
+    The last batch of a block leaves it with no plan.
+    """
     begun: deque[_Begun] = deque()
 
     def batches() -> Iterator[list[Sequence[int]]]:
@@ -242,27 +278,19 @@ def extract(
         for found in in_parallel(model.activations, batches(), model.device, together=2):
             _check(found, model, dtype)
             current = begun[0]
-            if not current.values.size:
-                shape = current.block.rows, *found.shape[1:]
-                current.values = np.zeros(shape, dtype=dtype)
-            _place(current, found)
+            texts = current.plan.popleft()
             if not current.plan:
                 begun.popleft()
-                yield current.block, current.values
+            yield current, _rows(current.block, texts, len(found)), found
 
 
-def _place(current: _Begun, found: np.ndarray) -> None:
-    """Put a batch's values into the rows of its texts."""
-    block = current.block
-    texts = current.plan.popleft()
-    if len(found) == len(texts):
-        current.values[block.places[texts]] = found
-        return
-    lengths = [len(block.tokens[text]) for text in texts]
-    ends = np.cumsum(lengths)
-    for text, end, length in zip(texts, ends, lengths, strict=True):
-        first = block.places[text]
-        current.values[first : first + length] = found[end - length : end]
+def _rows(block: Block, texts: np.ndarray, number: int) -> np.ndarray:
+    """The rows in a block of the values of some texts: one a text, or one a token."""
+    first: np.ndarray = block.places[texts]
+    if number == len(texts):
+        return first
+    spans = [first[k] + np.arange(len(block.tokens[text])) for k, text in enumerate(texts)]
+    return np.concatenate(spans)
 
 
 def _check(found: np.ndarray, model: HookedModel, dtype: str) -> None:

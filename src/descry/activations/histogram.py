@@ -73,7 +73,7 @@ class Distribution:
         sums = np.zeros(self.sums.shape)
         for start in range(0, len(block), _ROWS):
             self._take(block[start : start + _ROWS], sums)
-        self.sums += np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT))
+        self.sums += exact(sums)
         self.number += len(block)
         lowest, highest = block.min(axis=0), block.max(axis=0)
         self._reach(lowest, highest, (block == lowest).sum(axis=0), (block == highest).sum(axis=0))
@@ -111,31 +111,18 @@ class Distribution:
 
         Skewness and kurtosis of a neuron that never changes are NaN.
         """
-        m1, m2, m3, m4 = (self.sums / (max(self.number, 1) << _UNIT)).astype(np.float64)
-        variance = np.maximum(m2 - m1**2, 0)
-        third = m3 - 3 * m1 * m2 + 2 * m1**3
-        fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
-        spread = np.where(variance > 1e-12 * np.maximum(m2, 1e-30), variance, np.nan)
-        found = {
-            "mean": self.middle + m1,
-            "deviation": np.sqrt(variance),
-            "skewness": third / spread**1.5,
-            "kurtosis": fourth / spread**2 - 3,
-        }
-        return {name: values.astype(np.float32) for name, values in found.items()}
+        return moments(self.middle, self.sums, self.number)
 
     def state(self) -> dict[str, np.ndarray]:
         """The whole distribution, as arrays by name."""
-        return {name: np.asarray(v) for name, v in vars(self).items()} | {
-            "sums": _packed(self.sums)
-        }
+        return {name: np.asarray(v) for name, v in vars(self).items()} | {"sums": packed(self.sums)}
 
     @classmethod
     def restored(cls, state: Mapping[str, np.ndarray]) -> "Distribution":
         """The distribution whose `state` these arrays are."""
         values: dict[str, Any] = {item.name: state[item.name] for item in fields(cls)}
-        unpacked = {"number": int(values["number"]), "sums": _unpacked(values["sums"])}
-        return cls(**values | unpacked)
+        plain = {"number": int(values["number"]), "sums": unpacked(values["sums"])}
+        return cls(**values | plain)
 
     def part(self, neurons: slice) -> "Distribution":
         """The distribution of some neurons."""
@@ -157,13 +144,40 @@ def _at(
     return np.asarray(sum(np.where(value == found, number, 0) for value, number in (one, other)))
 
 
-def _packed(numbers: np.ndarray) -> np.ndarray:
+def moments(middle: np.ndarray, sums: np.ndarray, number: int) -> dict[str, np.ndarray]:
+    """Mean, standard deviation, skewness and excess kurtosis by name, float32 [neurons].
+
+    Args:
+        middle: float [neurons], what powers are taken about.
+        sums: whole numbers [POWERS, neurons], of the powers, as `exact` gives them.
+        number: of sentences.
+    """
+    m1, m2, m3, m4 = (sums / (max(number, 1) << _UNIT)).astype(np.float64)
+    variance = np.maximum(m2 - m1**2, 0)
+    third = m3 - 3 * m1 * m2 + 2 * m1**3
+    fourth = m4 - 4 * m1 * m3 + 6 * m1**2 * m2 - 3 * m1**4
+    spread = np.where(variance > 1e-12 * np.maximum(m2, 1e-30), variance, np.nan)
+    found = {
+        "mean": middle + m1,
+        "deviation": np.sqrt(variance),
+        "skewness": third / spread**1.5,
+        "kurtosis": fourth / spread**2 - 3,
+    }
+    return {name: values.astype(np.float32) for name, values in found.items()}
+
+
+def exact(sums: np.ndarray) -> np.ndarray:
+    """Floats as whole numbers of the unit in which blocks are added up."""
+    return np.asarray(np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT)))
+
+
+def packed(numbers: np.ndarray) -> np.ndarray:
     """Whole numbers as bytes: uint8 [*, _BYTES]."""
     data = b"".join(n.to_bytes(_BYTES, "little", signed=True) for n in numbers.ravel().tolist())
     return np.frombuffer(data, dtype=np.uint8).reshape(*numbers.shape, _BYTES)
 
 
-def _unpacked(data: np.ndarray) -> np.ndarray:
+def unpacked(data: np.ndarray) -> np.ndarray:
     """The whole numbers that gave these bytes."""
     rows = data.reshape(-1, _BYTES)
     found = np.empty(len(rows), dtype=object)

@@ -15,9 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from descry.activations.extraction import Block
-from descry.activations.positions import BlockPeaks, PositionStats
 from descry.activations.store import DATA, TOKENS, WRITTEN, Layout, Writer, begin, refuse_another
-from descry.activations.streaming import StreamingStats
+from descry.activations.streaming import RunningStats, SparseStats
 from descry.io.atomic import part_of
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5, writing_hdf5
@@ -29,6 +28,10 @@ SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 class Output(Protocol):
     """A file that takes in blocks of activations, in ascending order of their numbers."""
 
+    @property
+    def sparse(self) -> bool:
+        """Whether it takes `Firings`; else float [rows, layers, neurons]."""
+
     def wants(self, number: int) -> bool:
         """Whether a block is still to be computed."""
 
@@ -36,7 +39,7 @@ class Output(Protocol):
         """Take in the activations of a wanted block.
 
         Args:
-            values: float [rows, layers, neurons], or the `BlockPeaks` of a file of positions.
+            values: float [rows, layers, neurons], `Firings`, or the `BlockPeaks` of positions.
         """
 
     def gather(self, parts: Sequence[Path]) -> None:
@@ -79,6 +82,7 @@ class _Matrix:
     block: int
     shard: Shard
     of_tokens: bool
+    sparse: bool = False
 
     def wants(self, number: int) -> bool:
         return self.shard.has(number) and not self.writer.written[number // self.shard.number]
@@ -105,7 +109,7 @@ def stats_output(
     path: Path,
     made: JSON,
     names: Mapping[str, str],
-    stats: StreamingStats,
+    stats: RunningStats[Any],
     block: int,
     shard: Shard,
 ) -> Iterator[Output]:
@@ -140,7 +144,7 @@ class _Stats:
 
     unfinished: Path
     made: JSON
-    stats: StreamingStats
+    stats: RunningStats[Any]
     block: int
     shard: Shard
     saved: float = field(default_factory=time.monotonic)
@@ -149,18 +153,21 @@ class _Stats:
         if number < self.stats.next:
             return False
         # Every shard needs the first block, which lays out the bins.
-        return self.shard.has(number) or (number == 0 and self.stats.distribution is None)
+        return self.shard.has(number) or (number == 0 and not self.stats.laid_out)
+
+    @property
+    def sparse(self) -> bool:
+        return isinstance(self.stats, SparseStats)
 
     def add(self, block: Block, values: Any) -> None:
-        of_positions = isinstance(values, BlockPeaks)
-        flat = values.highest[:, 0] if of_positions else values.reshape(block.rows, -1)
-        if self.stats.distribution is None:
-            self.stats.lay_out(flat)
+        if isinstance(values, np.ndarray):
+            values = values.reshape(block.rows, -1)
+        if not self.stats.laid_out:
+            self.stats.lay_out(values)
         if not self.shard.has(block.number):
             return
         rows = block.number * self.block + np.arange(block.rows, dtype=np.int32)
-        add = self.stats.add_peaks if isinstance(self.stats, PositionStats) else self.stats.add
-        add(values if of_positions else flat, rows, block.halves, block.length)
+        self.stats.add(values, rows, block.halves, block.length)
         self.stats.next = block.number + 1
         if time.monotonic() - self.saved > SAVE:
             self.save(self.unfinished, {})

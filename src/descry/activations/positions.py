@@ -105,47 +105,49 @@ class PositionStats(StreamingStats):
         self.sample = sample
         self.values = np.full((len(sample), neurons), np.nan, dtype=np.float32)
 
-    def add_peaks(
-        self, peaks: BlockPeaks, rows: np.ndarray, halves: np.ndarray, tokens: np.ndarray
-    ) -> None:
-        """Take in the positions of ever higher sentences.
+    def lay_out(self, first: BlockPeaks) -> None:
+        """Lay out the bins by the highest positions of the first block of all."""
+        super().lay_out(_known(first))
 
-        Args:
-            rows, halves, tokens: of the sentences, as `add` takes them.
-        """
-        # A sentence may have no token of its own, of characters that the tokenizer drops.
-        some = np.flatnonzero(np.isfinite(peaks.highest[:, 0]).all(axis=1))
-        self.take_sentences(peaks.highest[some, 0], rows, tokens)
+    def _take(self, block: BlockPeaks, rows: np.ndarray, halves: np.ndarray) -> None:
+        assert self.distribution
+        self.distribution.add(_known(block))
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
             for end, sign in ((HIGHEST, 1), (LOWEST, -1)):
                 values, at = (
                     of[chosen].reshape(-1, of.shape[2])
-                    for of in (getattr(peaks, end), getattr(peaks, f"{end}_at"))
+                    for of in (getattr(block, end), getattr(block, f"{end}_at"))
                 )
-                owner = np.repeat(rows[chosen], peaks.highest.shape[1])
+                owner = np.repeat(rows[chosen], block.highest.shape[1])
                 self.leaders[half, end].add(sign * values, codes(owner[:, None], at))
-        self.values[np.searchsorted(self.sample, peaks.sample)] = peaks.values
+        self.values[np.searchsorted(self.sample, block.sample)] = block.values
 
-    def state(self) -> Arrays:
-        """All statistics and the sample, as arrays by name."""
+    def _state(self) -> Arrays:
         sample = {"position": self.sample, "activation": self.values}
-        return super().state() | {f"{SAMPLE}/{name}": of for name, of in sample.items()}
+        return super()._state() | {f"{SAMPLE}/{name}": of for name, of in sample.items()}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the arrays that `state` gave."""
-        super().restore(state)
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        super()._restore(state)
         self._take_sample(state)
 
-    def join(self, state: Mapping[str, Any]) -> None:
-        """Take in the state of another shard, of other sentences."""
-        super().join(state)
+    def _join(self, state: Mapping[str, Any]) -> None:
+        super()._join(state)
         self._take_sample(state)
 
     def _take_sample(self, state: Mapping[str, Any]) -> None:
         values = state[f"{SAMPLE}/activation"][:]
         known = ~np.isnan(values[:, 0])
         self.values[known] = values[known]
+
+
+def _known(block: BlockPeaks) -> np.ndarray:
+    """The highest position of each sentence that has one: float32 [any, neurons].
+
+    A sentence of characters that the tokenizer drops has none.
+    """
+    highest = block.highest[:, 0]
+    return np.asarray(highest[np.isfinite(highest).all(axis=1)])
 
 
 class SampleMatrix:

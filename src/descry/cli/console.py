@@ -36,6 +36,7 @@ from descry.io.number_format import fixed, small
 from descry.io.sanitize import printable
 from descry.io.tree import Node
 from descry.labels.results import verdict
+from descry.models.neurons import whose
 from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
 from descry.workflow.garbage import Garbage
@@ -60,16 +61,18 @@ def show_table(results: Path, rows: int) -> None:
     labels, made = run.surest, run.provenance("labels.parquet")
     out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
     warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
-    _warn(warnings, made)
+    _warn(warnings, made, run.kind)
     if run.has("annotations.h5") and (words := _settled(run.provenance("annotations.h5"))):
         out.print(words)
     labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
     both = pc.sum(labels["replicated"]).as_py() or 0
+    if run.dictionary:
+        out.print(plain(f"{run.kind}s of the dictionary {whose(run.dictionary)}"))
     table = Table(
-        title=f"{labelled:,} of {len(run.neurons):,} neurons have a label; both halves confirm"
+        title=f"{labelled:,} of {len(run.neurons):,} {run.kind}s have a label; both halves confirm"
         f" {both:,} of the {len(labels):,} labels; the surest {min(rows, len(labels))}"
     )
-    for column in ("neuron", "label"):
+    for column in (run.kind, "label"):
         table.add_column(column)
     tested = "within strata" if run.strata else "mid-p"
     for column in ("exemplars", "expected", f"q {tested}", "q among all", "both halves"):
@@ -143,14 +146,14 @@ _SCORES = [
 ]
 
 
-def _warn(warnings: Iterable[str], made: JSON) -> None:
+def _warn(warnings: Iterable[str], made: JSON, kind: str) -> None:
     """What speaks against the labels, and how many neurons have no exemplars, and why."""
     for words in warnings:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     without = made.get("without_exemplars", {}).get(HIGHEST, {})
     if without:
         why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
-        console().print(f"neurons without exemplars: {why}", soft_wrap=True)
+        console().print(f"{kind}s without exemplars: {why}", soft_wrap=True)
 
 
 def show_neuron(results: Path, name: str, rows: int) -> None:
@@ -158,6 +161,8 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
     run = Run(results)
     # activations.h5 is large: it may have been left where it was made.
     cut = run.cut if run.has("activations.h5") else None
+    if run.dictionary:
+        console().print(plain(f"{name}: a {run.kind} of {whose(run.dictionary)}"), soft_wrap=True)
     for neuron in (run.neuron(name, end) for end in run.ends):
         of = "" if neuron.end == HIGHEST else f", {neuron.end} activations"
         if neuron.silent is not None:

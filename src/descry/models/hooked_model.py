@@ -18,7 +18,10 @@ from descry.io.hashing import canonical, sha256_text
 from descry.models.batching import quiet
 from descry.models.checkpoints import Checkpoint, loadable
 from descry.models.devices import pick_device
+from descry.models.dictionaries.coder import Coder
+from descry.models.dictionaries.dictionary import Dictionary, load_encoders
 from descry.models.hookpoints import find_site
+from descry.models.kinship import made_from
 from descry.models.special_tokens import special_as_text
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ if TYPE_CHECKING:
 Position = Literal["cls", "last", "mean", "max", "tokens"]
 Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
 Pool = Callable[["torch.Tensor"], Reduce]  # from the tokens that count, bool [texts, tokens]
+Keep = Callable[["torch.Tensor", int], "torch.Tensor"]  # of the value of a call, by its number
 PROBE = 3, 11  # texts and tokens that go through first: numbers by which axes are told apart
+_LATENTS = 2**21  # values of latents at a time: how many texts an encoder takes together
 _NOISE = 1e-2  # of the largest value: less is another order of additions, in bfloat16 too
 
 
@@ -56,7 +61,7 @@ class _Done(Exception):
 class _Capture:
     """What is kept of one forward pass."""
 
-    def __init__(self, wanted: Sequence[int] | None, keep: Reduce) -> None:
+    def __init__(self, wanted: Sequence[int] | None, keep: Keep) -> None:
         self.wanted, self.keep = wanted, keep
         self.calls = 0
         self.kept: list[torch.Tensor] = []
@@ -66,7 +71,7 @@ class _Capture:
         call = self.calls
         self.calls += 1
         if self.wanted is None or call in self.wanted:
-            self.kept.append(self.keep(value))
+            self.kept.append(self.keep(value, call))
         if self.wanted is not None and call == self.wanted[-1]:
             raise _Done
 
@@ -90,18 +95,21 @@ class HookedModel:
         max_tokens: int,
         sinks: int | None = None,
         untrained: int | None = None,
+        dictionary: Dictionary | None = None,
     ) -> None:
         """Load the model.
 
         Args:
+            dictionary: whose latents take the place of neurons, in its own order.
             sinks: tokens at the beginning of a text that mean and max leave out; None: 1 where a
                 token sees only those before it, else 0.
             untrained: the seed of random weights in the place of the trained ones.
         """
         self.name, self.position, self.dtype = checkpoint.model, position, dtype
+        self._names = [checkpoint.model, *made_from(checkpoint.folder)]
         self.device = pick_device(device)
         loaded = _load(checkpoint, dtype, self.device, untrained)
-        self._prepare(*loaded, site, layers, max_tokens, sinks)
+        self._prepare(*loaded, site, layers, max_tokens, sinks, dictionary)
 
     @classmethod
     def of(
@@ -114,6 +122,7 @@ class HookedModel:
         layers: Sequence[int] | None,
         max_tokens: int,
         sinks: int | None = None,
+        dictionary: Dictionary | None = None,
     ) -> "HookedModel":
         """Hook a model of the transformers library that is in memory.
 
@@ -122,12 +131,13 @@ class HookedModel:
         """
         hooked = cls.__new__(cls)
         hooked.name = getattr(model, "name_or_path", "") or type(model).__name__
+        hooked._names = [hooked.name]
         hooked.position, hooked.dtype = position, str(model.dtype).removeprefix("torch.")
         hooked.device = str(model.device)
         model = getattr(model, "base_model", model)
         if hasattr(model, "encoder") and hasattr(model, "decoder"):
             model = model.get_encoder()
-        hooked._prepare(deepcopy(tokenizer), model, site, layers, max_tokens, sinks)
+        hooked._prepare(deepcopy(tokenizer), model, site, layers, max_tokens, sinks, dictionary)
         return hooked
 
     def _prepare(
@@ -138,6 +148,7 @@ class HookedModel:
         layers: Sequence[int] | None,
         max_tokens: int,
         sinks: int | None,
+        dictionary: Dictionary | None,
     ) -> None:
         """Hook the model, and see how it numbers, pads and lays out tokens."""
         self.tokenizer, self.model = tokenizer, model
@@ -150,14 +161,44 @@ class HookedModel:
         self._hook(site)
         try:
             widths = self._probe()
-            self.layers = _chosen(layers, widths, self.name)
+            self.coders = self._coders(dictionary, layers, widths)
+            self.layers = _chosen(list(self.coders) or layers, widths, self.name)
+            self._encoders = load_encoders(self.coders, self.device)
             # The first token of a decoder sees itself alone: it says nothing of its text, and many
             # models park attention on it, with values of thousands (Xiao et al. 2024).
             self.sinks = sinks if sinks is not None else int(self._causal)
         except BaseException:
             self.remove_hooks()
             raise
-        self.neurons = widths[self.layers[0]]
+        first = self.layers[0]
+        self.neurons = self.coders[first].latents if self.coders else widths[first]
+
+    def _coders(
+        self, dictionary: Dictionary | None, layers: Sequence[int] | None, widths: Sequence[int]
+    ) -> dict[int, Coder]:
+        """The encoders of the layers meant; none without a dictionary."""
+        if dictionary is None:
+            return {}
+        if layers is not None:
+            _chosen(layers, widths, self.name)
+        return dictionary.fitted(
+            layers,
+            site=self._site,
+            found=self._found,
+            paths=[path for path, _ in self.model.named_modules() if path],
+            widths=widths,
+            names=self._names,
+        )
+
+    @property
+    def sparse(self) -> bool:
+        """Whether activations are 0 for most texts, and never below."""
+        return any(coder.sparse for coder in self.coders.values())
+
+    @property
+    def kind(self) -> str:
+        """What its activations are of: neuron, latent or direction."""
+        return next((coder.kind for coder in self.coders.values()), "neuron")
 
     def remove_hooks(self) -> None:
         """Leave the model as it was: nothing can be computed afterwards."""
@@ -247,11 +288,17 @@ class HookedModel:
         real = torch.arange(shape[1]) < lengths[:, None]
         ids[real] = torch.tensor([token for row in batch for token in row])
         ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
-        if pool is None:
-            keep = _pool(self.position, real, lengths, self.sinks)
-        else:
-            keep = pool(self._counted(real, lengths))
-        capture = _Capture(self.layers, lambda value: keep(self._by_token(value, shape)))
+
+        def keep(value: torch.Tensor, layer: int) -> torch.Tensor:
+            value = self._by_token(value, shape)
+            if pool is None:
+                return self._rows(value, layer, real, lengths)
+            encode = self._encoders.get(layer)
+            if encode is not None:
+                value = encode(value.flatten(0, 1)).reshape(*shape, -1)
+            return pool(self._own(real, lengths))(value)
+
+        capture = _Capture(self.layers, keep)
         self._forward(ids, real, capture)
         return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
 
@@ -263,7 +310,7 @@ class HookedModel:
         first, stop = len(self.before), len(tokens) - len(self.behind)
         return range(self.sinks if first < self.sinks < stop else first, stop)
 
-    def _counted(self, real: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+    def _own(self, real: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
         """The tokens of `own_places`: bool [texts, tokens]."""
         import torch
 
@@ -271,6 +318,29 @@ class HookedModel:
         first, stop = len(self.before), (lengths - len(self.behind))[:, None]
         sinks = torch.where((stop > self.sinks), max(first, self.sinks), first)
         return real & (place >= sinks) & (place < stop)
+
+    def _rows(
+        self, value: "torch.Tensor", layer: int, real: "torch.Tensor", lengths: "torch.Tensor"
+    ) -> "torch.Tensor":
+        """Values [texts, tokens, width] as float32 [rows, neurons], or latents of them."""
+        import torch
+
+        encode = self._encoders.get(layer)
+        if encode is None or self.position in ("cls", "last"):  # one token of a text: no other is
+            kept = _pool(self.position, real, lengths, self.sinks)(value)
+            return kept if encode is None else encode(kept)
+        counted = real if self.position == "tokens" else _counted(real, lengths, self.sinks)
+        size = max(1, _LATENTS // (value.shape[1] * self.neurons))
+        found: list[torch.Tensor] = []
+        for start in range(0, len(value), size):
+            some = slice(start, start + size)
+            latents = encode(value[some][counted[some]])
+            if self.position == "tokens":
+                found.append(latents)
+                continue
+            for own in torch.split(latents, counted[some].sum(1).tolist()):
+                found.append(own.mean(0) if self.position == "mean" else own.amax(0))
+        return torch.cat(found) if self.position == "tokens" else torch.stack(found)
 
     def _forward(self, ids: "torch.Tensor", real: "torch.Tensor", capture: _Capture) -> None:
         import torch
@@ -302,7 +372,7 @@ class HookedModel:
     def _hook(self, site: str) -> None:
         modules = dict(self.model.named_modules())
         found = find_site(list(filter(None, modules)), site)
-        self._site, self._hooks = site, []
+        self._site, self._found, self._hooks = site, found, []
         for path in found.paths:
             if found.input:
                 hook = modules[path].register_forward_pre_hook(
@@ -320,7 +390,7 @@ class HookedModel:
         """
         import torch
 
-        capture = _Capture(None, lambda value: value.clone())
+        capture = _Capture(None, lambda value, _: value.clone())
         ids = torch.full(PROBE, self.padding, device=self.device)
         real = torch.ones_like(ids, dtype=torch.bool)
         real[:, -3:] = False
@@ -367,9 +437,8 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     import torch
 
     rows = torch.arange(len(lengths), device=lengths.device)
-    first = torch.where(lengths > sinks, sinks, 0)
-    counted = real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
-    left_out, number = ~counted[:, :, None], (lengths - first)[:, None]
+    counted = _counted(real, lengths, sinks)
+    left_out, number = ~counted[:, :, None], counted.sum(1)[:, None]
     reduce: dict[str, Reduce] = {
         "cls": lambda value: value[:, 0].clone(),  # no view: Falcon adds to what it put out
         "last": lambda value: value[rows, lengths - 1],
@@ -379,6 +448,14 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     }
     keep = reduce[position]
     return lambda value: keep(value).float()
+
+
+def _counted(real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> "torch.Tensor":
+    """The tokens that mean and max are of: bool [texts, tokens]; `sinks` as `_pool` takes it."""
+    import torch
+
+    first = torch.where(lengths > sinks, sinks, 0)
+    return real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
 
 
 def _strongest(number: int, single: Sequence[tuple[int, int]]) -> Pool:

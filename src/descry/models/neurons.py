@@ -7,6 +7,7 @@ import numpy as np
 
 from descry.corpus.splits import draw
 from descry.errors import InputError
+from descry.io.hashing import JSON
 
 _NUMBER = "0|[1-9][0-9]{0,8}"
 
@@ -52,6 +53,23 @@ class Neurons:
         if layer not in self.layers or index >= self.width:
             raise InputError(f"{name}: no such neuron: {known}")
         return self.layers.index(layer), index
+
+
+def same_neurons(one: JSON, other: JSON) -> bool:
+    """Whether two results are of neurons at one site, or of one dictionary's latents there.
+
+    Args:
+        one, other: what made each; a site that is not said is taken to be the same.
+    """
+    sites = one.get("site"), other.get("site")
+    dictionaries = [(made.get("dictionary") or {}).get("sha256") for made in (one, other)]
+    return (None in sites or sites[0] == sites[1]) and dictionaries[0] == dictionaries[1]
+
+
+def whose(dictionary: JSON) -> str:
+    """A dictionary in words, from its record: "sae (SAELens topk, sha256 0a1b2c3d4e5f)"."""
+    said = {f"{one['format']} {one['architecture']}" for one in dictionary["layers"].values()}
+    return f"{dictionary['name']} ({', '.join(sorted(said))}, sha256 {dictionary['sha256'][:12]})"
 
 
 Choice = list[str] | int | None

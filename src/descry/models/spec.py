@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from descry.io.section import Section
+from descry.io.section import Place, Section
 
 Revision = Annotated[str, Field(pattern=r"^([0-9a-f]{40}|[0-9a-f]{64}|unpinned)$")]
 NeuronNames = Annotated[
@@ -15,6 +15,13 @@ Site = Annotated[
     str,
     Field(pattern=r"^(ffn_output|ffn_hidden|attention_output|residual|\w+(\.(\w+|\*))+(:input)?)$"),
 ]
+
+
+class Pinned(Section):
+    """A file or folder of the user's, by the sha256 of its contents."""
+
+    path: Place
+    revision: Revision
 
 
 class Model(Section):

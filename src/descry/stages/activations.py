@@ -13,6 +13,7 @@ from descry.activations.extraction import (
     TokenRows,
     draw_sample,
     extract,
+    extract_firings,
     extract_peaks,
     sentence_blocks,
     token_rows,
@@ -20,7 +21,7 @@ from descry.activations.extraction import (
 from descry.activations.outputs import Output, matrix_output, stats_output
 from descry.activations.positions import PositionStats
 from descry.activations.store import TOKENS, Layout
-from descry.activations.streaming import StreamingStats
+from descry.activations.streaming import RunningStats, SparseStats, StreamingStats
 from descry.activations.truncation import read_cut
 from descry.io.hashing import JSON
 from descry.io.hdf5 import writing_hdf5
@@ -31,9 +32,10 @@ from descry.io.section import Count, Section, Seed, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.devices import lacks_bfloat16
+from descry.models.dictionaries.dictionary import Dictionary
 from descry.models.hooked_model import HookedModel
 from descry.models.kinship import made_from
-from descry.models.spec import Model, Site
+from descry.models.spec import Model, Pinned, Site
 
 PACKAGES = ["h5py", "numpy", "tokenizers", "torch", "transformers"]
 _NAMES = ("weights", "tokenizer", "site", "position", "layers", "max_tokens", "sinks")
@@ -52,6 +54,7 @@ class Activations(Section):
     position: Literal["cls", "last", "mean", "max", "tokens"]
     sinks: Seed | None
     layers: Annotated[list[Seed], Field(min_length=1)] | None
+    dictionary: Pinned | None
     dtype: Literal["float32", "bfloat16"]
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
     max_tokens: Annotated[int, Field(ge=8)]
@@ -107,6 +110,7 @@ def extract_activations(
         InputError: the model has no such site, an unfinished file is another's, or a full disk.
     """
     checkpoint, block = Checkpoint(**params.target.model_dump()), params.block
+    dictionary = Dictionary(**params.dictionary.model_dump()) if params.dictionary else None
     model = HookedModel(
         checkpoint,
         site=params.site,
@@ -117,6 +121,7 @@ def extract_activations(
         max_tokens=params.max_tokens,
         sinks=params.sinks,
         untrained=untrained,
+        dictionary=dictionary,
     )
     section = params.model_dump() | ({} if untrained is None else {"untrained": untrained})
     made = provenance("activations", section, [corpus], PACKAGES) | {
@@ -129,15 +134,19 @@ def extract_activations(
         "layers": model.layers,
         "max_tokens": model.max_tokens,
         "sinks": model.sinks if params.position in ("mean", "max") else 0,
+        **({"dictionary": dictionary.record(model.coders)} if dictionary else {}),
     }
     sentences = row_count(corpus, "corpus")
     counts: dict[str, Any] = {"sentences": sentences, "layers": len(model.layers)}
-    counts |= {"neurons": model.neurons, "most tokens": model.max_tokens, "sentences cut": 0}
+    counts |= {f"{model.kind}s": model.neurons, "most tokens": model.max_tokens, "sentences cut": 0}
     if model.max_tokens < params.max_tokens:
         all_of_it = f"(all that the model takes, not {params.max_tokens})"
         counts["most tokens"] = f"{model.max_tokens} {all_of_it}"
+    warnings = list(dict.fromkeys(one.doubt for one in model.coders.values() if one.doubt))
     if params.dtype == "bfloat16" and not parts and lacks_bfloat16(model.device):
-        counts["warnings"] = ["this processor has no bfloat16: activations.dtype float32 is faster"]
+        warnings.append("this processor has no bfloat16: activations.dtype float32 is faster")
+    if warnings:
+        counts["warnings"] = warnings
     of_positions = params.unit == "token"
     every_token = params.position == "tokens" and not of_positions
     tokens = token_rows(corpus, model, block) if every_token else None
@@ -155,14 +164,14 @@ def extract_activations(
         opened = matrix_output(activations, made, names, layout, index, shard)
         kept = params.store_dtype
     else:
-        number = shape[0] * shape[1]
-        sample = np.zeros(0, dtype=np.int64)
+        number, sample = shape[0] * shape[1], np.zeros(0, dtype=np.int64)
+        stats: RunningStats[Any]
         if of_positions:
             sample = draw_sample(corpus, model, params.sample, params.seed)
             counts |= {"sampled positions": len(sample)}
-            stats: StreamingStats = PositionStats(number, params.keep, sample)
+            stats = PositionStats(number, params.keep, sample)
         else:
-            stats = StreamingStats(number, params.keep)
+            stats = (SparseStats if model.sparse else StreamingStats)(number, params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"
     with opened as file:
         if parts:
@@ -177,6 +186,8 @@ def extract_activations(
             computed: Iterator[tuple[Block, Any]]
             if of_positions:
                 computed = extract_peaks(model, blocks, params.batch_tokens, params.peaks, sample)
+            elif file.sparse:
+                computed = extract_firings(model, blocks, params.batch_tokens)
             else:
                 computed = extract(model, blocks, params.batch_tokens, kept)
             _write(file, computed, {number: texts[number] for number in own}, progress)

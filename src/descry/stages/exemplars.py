@@ -20,8 +20,14 @@ from descry.activations.exemplar_files import (
 from descry.activations.histogram import Distribution
 from descry.activations.position_table import write_positions
 from descry.activations.positions import SAMPLE, located, sentence_of
+from descry.activations.sparse import Firings, SparseDistribution
 from descry.activations.store import DATA, TOKENS, neuron_blocks, transposed
-from descry.activations.streaming import read_distribution, read_leaders
+from descry.activations.streaming import (
+    has_lowest,
+    kept_leaders,
+    read_distribution,
+    read_leaders,
+)
 from descry.activations.top_k import (
     BOTTOM,
     ENDS,
@@ -55,6 +61,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ["h5py", "numpy"]
 MEMORY = 2**29  # bytes of activations held at a time, whatever the number of cores
+CHUNK = 2**18  # bytes of a packed dataset that are read together
+_HELD = 32  # bytes of a leader while sets are made of it
 _SMALLER = "smaller sets"
 Found = tuple[np.ndarray, np.ndarray]  # rows and values [neurons, any]; those of lowest negated
 Leading = dict[tuple[str, str], Found]  # by half and end
@@ -70,7 +78,7 @@ class Part(NamedTuple):
     columns: slice
     leading: Leading
     bottom: Found
-    distribution: Distribution
+    distribution: Distribution | SparseDistribution
 
 
 class Exemplars(Section):
@@ -98,9 +106,9 @@ def select_exemplars(
     Datasets of a group: `row` int32 [layer, neuron, exemplar], the rows of the corpus, highest
     activation first, -1 behind the end of a smaller set; `activation` float32 of the same shape,
     NaN there. With `lowest`, group `lowest` has the same for the lowest, lowest first. Group
-    `bottom` always has the ten lowest of the whole corpus, to look at. Group `distribution` holds
-    `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers of the model they are,
-    and `tokens` int32 [sentence] how many tokens each sentence has.
+    `bottom` has the ten lowest of the whole corpus, to look at; none of latents. Group
+    `distribution` holds `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers
+    of the model they are, and `tokens` int32 [sentence] how many tokens each sentence has.
 
     With unit `token` the sets are of positions, and rows are those of `positions`: the positions of
     all sets, of the untrained copy's, and of the sample. Group `quantiles` has the positions of the
@@ -128,13 +136,16 @@ def select_exemplars(
         read = [corpus, activations, *([untrained] if untrained else [])]
         if made is None:
             made = provenance("exemplars", params.model_dump(), read, PACKAGES)
+        if "dictionary" in origin:
+            made = made | {"dictionary": origin["dictionary"]}
         _check(origin, activations, made["inputs"][recorded(corpus)])
         neurons = _width(source, origin)
 
         def parts() -> Iterator[Part]:
             if DATA in source:
                 block = origin["params"]["block"]
-                return _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block)
+                sparse = origin.get("dictionary", {}).get("kind") == "latent"
+                return _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block, sparse)
             return _of_state(source, neurons, splits, sizes["all"], ends)
 
         tokens = dataset(source, TOKENS, (None,), "iu")[:]
@@ -161,7 +172,7 @@ def select_exemplars(
                 if table is not None and name.endswith("/row"):
                     values = located(values, table)
                 if name not in file:
-                    file.create_dataset(name, shape + values.shape[1:], values.dtype)
+                    _create(file, name, shape + values.shape[1:], values, "dictionary" in origin)
                 file[name][part.layer, part.columns] = values
                 if name == "all/row":
                     without.update(_without(part.distribution, values))
@@ -175,7 +186,7 @@ def _width(source: "h5py.File", origin: JSON) -> int:
     """How many neurons a layer has."""
     if DATA in source:
         return int(source[DATA].shape[2])
-    return len(read_distribution(source).low) // len(origin["layers"])
+    return len(read_distribution(source).counts) // len(origin["layers"])
 
 
 def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
@@ -201,7 +212,17 @@ def _at_quantiles(
     yield f"{QUANTILE_GROUP}/activation", np.take_along_axis(values.T, chosen, axis=1)
 
 
-def _without(distribution: Distribution, rows: np.ndarray) -> Iterator[str]:
+def _create(
+    file: "h5py.File", name: str, shape: tuple[int, ...], values: np.ndarray, packed: bool
+) -> None:
+    """A dataset that values of some neurons go into; of latents, which have many gaps, packed."""
+    row = int(values[:1].nbytes)
+    chunks = 1, max(1, min(shape[1], CHUNK // max(1, row))), *shape[2:]
+    how = {"chunks": chunks, "compression": "gzip", "shuffle": True} if packed else {}
+    file.create_dataset(name, shape, values.dtype, **how)
+
+
+def _without(distribution: Distribution | SparseDistribution, rows: np.ndarray) -> Iterator[str]:
     """Why neurons have no set in the whole corpus, and which have a smaller one."""
     sizes = np.count_nonzero(rows != NOBODY, axis=1)
     why = reasons(distribution.summary(), distribution.number, rows.shape[1], HIGHEST)
@@ -233,6 +254,7 @@ def _of_matrix(
     size: int,
     ends: Sequence[str],
     slab: int,
+    sparse: bool,
 ) -> Iterator[Part]:
     """Read blocks of neurons over all sentences, and select in as many threads as cores."""
     threads = cores()
@@ -246,9 +268,7 @@ def _of_matrix(
     def select(block: tuple[int, slice, np.ndarray]) -> Part:
         layer, columns, values = block[0], block[1], block[2].astype(np.float32, copy=False)
         # Slab by slab in the order of rows: sums as those of a running state, to the last digit.
-        distribution = Distribution.around(values[:slab])
-        for start in range(0, len(values), slab):
-            distribution.add(values[start : start + slab])
+        distribution = _distribution(values, slab, sparse)
         columns_first = transposed(values)
         leading: Leading = {}
         for half in HALVES:
@@ -256,9 +276,24 @@ def _of_matrix(
             for end in ends:
                 rows, found = leaders(part if end == HIGHEST else -part, size)
                 leading[half, end] = splits[half].astype(np.int32)[rows], found
-        return Part(layer, columns, leading, bottom(columns_first, BOTTOM + 1), distribution)
+        some = _no_bottom(len(columns_first)) if sparse else bottom(columns_first, BOTTOM + 1)
+        return Part(layer, columns, leading, some, distribution)
 
     return map_ahead(select, read(), threads)
+
+
+def _distribution(values: np.ndarray, slab: int, sparse: bool) -> Distribution | SparseDistribution:
+    """That of activations [sentences, neurons], taken in slab by slab."""
+    slabs = (values[start : start + slab] for start in range(0, len(values), slab))
+    if sparse:
+        found = SparseDistribution.of(values.shape[1])
+        for part in slabs:
+            found.add(Firings.of(part, np.arange(len(part)), len(part)))
+        return found
+    around = Distribution.around(values[:slab])
+    for part in slabs:
+        around.add(part)
+    return around
 
 
 def _of_state(
@@ -269,7 +304,7 @@ def _of_state(
     ends: Sequence[str],
 ) -> Iterator[Part]:
     """Leaders and distributions that were kept while the activations went by."""
-    width = read_leaders(state, HALVES[0], HIGHEST)[0].shape[1]
+    width = kept_leaders(state)
     keep = width - 1
     if keep < min(size, max(len(splits[half]) for half in HALVES)):
         raise InputError(
@@ -277,16 +312,35 @@ def _of_state(
             " (activations.keep): raise the one or lower the other"
         )
     whole = read_distribution(state)
-    both = {*ends, LOWEST}
-    kept = {(half, end): read_leaders(state, half, end) for half in HALVES for end in both}
-    for layer in range(len(whole.low) // neurons):
-        span = slice(layer * neurons, (layer + 1) * neurons)
-        leading: Leading = {}
-        for (half, end), (rows, values) in kept.items():
-            places = min(width, len(splits[half]))
-            leading[half, end] = rows[span, :places], values[span, :places]
-        lowest = merged([leading[half, LOWEST] for half in HALVES], BOTTOM + 1)
-        yield Part(layer, slice(0, neurons), leading, lowest, whole.part(span))
+    both = {*ends, LOWEST} if has_lowest(state) else {HIGHEST}
+    if absent := {*ends} - both:
+        raise InputError(
+            f"exemplars.lowest: with activations.store exemplars no {min(absent)} activations of"
+            " latents are kept, which are 0 for most: set it to false, or store to matrix"
+        )
+    step = min(neurons, max(1, MEMORY // (_HELD * width * len(both) * len(HALVES))))
+    for layer in range(len(whole.counts) // neurons):
+        for start in range(0, neurons, step):
+            columns = slice(start, min(start + step, neurons))
+            span = slice(layer * neurons + columns.start, layer * neurons + columns.stop)
+            leading: Leading = {}
+            for half in HALVES:
+                places = min(width, len(splits[half]))
+                for end in both:
+                    rows, values = read_leaders(state, half, end, span)
+                    leading[half, end] = rows[:, :places], values[:, :places]
+            lowest = (
+                merged([leading[half, LOWEST] for half in HALVES], BOTTOM + 1)
+                if LOWEST in both
+                else _no_bottom(columns.stop - columns.start)
+            )
+            yield Part(layer, columns, leading, lowest, whole.part(span))
+
+
+def _no_bottom(neurons: int) -> Found:
+    """Of latents, which are 0 at the bottom, on most sentences alike."""
+    shape = neurons, BOTTOM + 1
+    return np.full(shape, NOBODY, np.int32), np.zeros(shape, np.float32)
 
 
 def _results(

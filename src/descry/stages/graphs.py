@@ -19,6 +19,7 @@ from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
 from descry.models.checkpoints import Checkpoint, quantized
+from descry.models.dictionaries.dictionary import Dictionary
 from descry.models.hooked_model import HookedModel
 from descry.models.neurons import Neurons, choose
 from descry.models.spec import Model, NeuronNames, Site
@@ -126,7 +127,8 @@ def graph_neurons(
     batch_tokens, settings = extraction.batch_tokens, params.settings
     site = params.site or extraction.site
     told = extraction.model_dump(include=_TARGET) | {"site": site}
-    target = HookedModel(checkpoint, position=params.position, **told)
+    dictionary = _dictionary(params, extraction)
+    target = HookedModel(checkpoint, position=params.position, dictionary=dictionary, **told)
     recorded = {"graphs": params.model_dump(), "activations": extraction.model_dump()}
     made = provenance("graphs", recorded, [corpus], PACKAGES) | {
         "weights": checkpoint.weights,
@@ -138,6 +140,7 @@ def graph_neurons(
         "method": params.method,
         "layers": target.layers,
         "neurons": target.neurons,
+        **({"dictionary": dictionary.record(target.coders)} if dictionary else {}),
     }
     how = params.used_augment
     told_of = how.model_dump() if isinstance(how, Model) else how
@@ -165,6 +168,12 @@ def graph_neurons(
     counts = _write(graphs, scores, job.with_firing(records), made)
     unfinished.clear()
     return counts | {"sentences cut": job.sentences.cut}
+
+
+def _dictionary(params: Graphs, extraction: "Activations") -> Dictionary | None:
+    """Whose latents have graphs: the activations', unless graphs have a site of their own."""
+    pinned = extraction.dictionary if params.site is None else None
+    return Dictionary(**pinned.model_dump()) if pinned else None
 
 
 def _write(

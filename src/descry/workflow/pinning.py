@@ -13,18 +13,19 @@ from descry.errors import InputError
 from descry.io.atomic import write_text
 from descry.io.hashing import canonical
 from descry.models.checkpoints import contents_sha256, is_local
+from descry.models.dictionaries.dictionary import dictionary_sha256
 from descry.workflow.params import load
 
 _UNPINNED = re.compile(
-    r"(?P<model>model:[ ]*(?P<name>\S+)[^\n]*\n[ ]*revision:[ ]*)unpinned\b", re.MULTILINE
+    r"(?P<model>(model|path):[ ]*(?P<name>\S+)[^\n]*\n[ ]*revision:[ ]*)unpinned\b", re.MULTILINE
 )
 
 
 def pin_models(path: Path) -> dict[str, str]:
     """Write the present revision of every unpinned model into a params file; keep its comments.
 
-    That is the commit of a hub model, the hash of a local folder's contents or of a GGUF file, or
-    the model name that a server reports.
+    That is the commit of a hub model, the hash of a local folder's contents, of a GGUF file or of a
+    dictionary, or the model name that a server reports.
 
     Returns:
         {model: revision} of those written.
@@ -34,14 +35,14 @@ def pin_models(path: Path) -> dict[str, str]:
     """
     found: dict[str, list[str]] = {}  # by model name, in the order of the file
     for spec in _unpinned(load(path).model_dump()):
-        found.setdefault(spec["model"], []).append(_revision(spec))
+        found.setdefault(spec.get("model") or spec["path"], []).append(_revision(spec))
     text = path.read_text(encoding="utf-8")
     places = Counter(_name(place) for place in _UNPINNED.finditer(text))
     for name, revisions in found.items():
         # A place with a YAML anchor stands for several models; then all must be one.
         if not places[name] or (places[name] != len(revisions) and len(set(revisions)) > 1):
             raise InputError(
-                f"{path}: {name}: write `model: {name}`, and `revision: unpinned` in the line below"
+                f"{path}: {name}: write `revision: unpinned` in the line below that of its name"
             )
     left = {name: iter(revisions) for name, revisions in found.items()}
 
@@ -85,6 +86,8 @@ def _unpinned(value: Any) -> Iterator[dict[str, Any]]:
 def _revision(spec: dict[str, Any]) -> str:
     if spec.get("kind") == "openai":
         return reported_model(spec)
+    if "path" in spec:
+        return dictionary_sha256(Path(spec["path"]))
     place = Path(spec["model"])
     return contents_sha256(place) if is_local(place) else _commit(spec["model"])
 

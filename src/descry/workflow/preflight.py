@@ -90,11 +90,11 @@ def check_made(results: Path, name: str) -> None:
 
 
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The models and annotators in a section, by dotted key."""
+    """The models, annotators and dictionaries in a section, by dotted key."""
     if isinstance(value, list):
         value = dict(enumerate(value))
     if isinstance(value, dict):
-        if "model" in value:
+        if "model" in value or {"path", "revision"} <= value.keys():
             yield key, value
         for name, part in value.items():
             yield from _models(part, f"{key}.{name}")
@@ -111,11 +111,12 @@ def _check_template(name: str, section: dict[str, Any]) -> None:
 
 
 def _check_model(key: str, spec: dict[str, Any]) -> None:
-    model, revision = spec["model"], spec["revision"]
+    named = "model" if "model" in spec else "path"
+    model, revision = spec[named], spec["revision"]
     if revision == "unpinned":
         raise InputError(f"params.yaml: {key}: {model} is unpinned: run `descry pin`")
     if len(revision) == 64 and spec.get("kind") != "openai" and not Path(model).exists():
-        raise InputError(f"params.yaml: {key}.model: {model}: no such folder or file")
+        raise InputError(f"params.yaml: {key}.{named}: {model}: no such folder or file")
     variable = spec.get("api_key_env")
     if variable and not os.environ.get(variable, "").strip():
         raise InputError(

@@ -49,7 +49,7 @@ def audit(project: Project, name: str, rows: int, given: int) -> Audit:
     wanted = {label.descriptor for neuron in neurons for label in neuron.labels}
     found = clusters(project, wanted, rows, given)
     made, head = project.made, project.head
-    told = ("weights", "quantization", "site", "position", "sinks")
+    told = ("weights", "quantization", "site", "position", "sinks", "dictionary")
     of_model = {key: made["activations"][key] for key in told if key in made["activations"]}
     spread = neurons[0].distribution
     return Audit(

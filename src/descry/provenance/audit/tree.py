@@ -13,6 +13,7 @@ from descry.io.nested import flat
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
 from descry.labels.results import Numbers
+from descry.models.neurons import whose
 from descry.provenance.audit.changes import Changes, LabelChange
 from descry.provenance.audit.evidence import (
     Answer,
@@ -35,8 +36,10 @@ def tree(audit: Audit) -> Node:
     target = audit.target
     quantized = f", quantised as {target['quantization']}" if "quantization" in target else ""
     left_out = " without its first tokens" if target.get("sinks") else ""
+    made_by = target.get("dictionary")
+    of = f"the {made_by['kind']}s of {whose(made_by)}, over " if made_by else ""
     top = Node(
-        f"{audit.neuron} of {target['model']} @ {target['revision']}"
+        f"{audit.neuron} of {of}{target['model']} @ {target['revision']}"
         f" (weights sha256 {target['weights']}{quantized}), {target['site']} at"
         f" {target['position']}{left_out}"
     )

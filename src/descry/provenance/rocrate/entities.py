@@ -18,6 +18,7 @@ from descry.annotators.human.annotator import HUMAN
 from descry.io.dvc_lock import Locked
 from descry.io.hashing import JSON, canonical, sha256_text
 from descry.io.provenance import versions
+from descry.models.neurons import whose
 from descry.provenance.rocrate.sources import (
     ANSWERS,
     WORKFLOW,
@@ -310,6 +311,8 @@ class Description:
         name = _local("model", target["model"])
         told = ("weights", "quantization", "tokenizer", "site", "position", "sinks")
         known = {k: made[k] for k in told if k in made}
+        if dictionary := made.get("dictionary"):
+            known["dictionary"] = whose(dictionary)
         about = "The model whose neurons are explained; the hash of its weights is a sha256."
         return [
             self.crate.get(name)

@@ -26,6 +26,7 @@ from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
 from descry.io.number_format import places
 from descry.labels.results import Labels
+from descry.models.neurons import same_neurons
 from descry.n2g.tables import Record, read_records
 from descry.reporting.explorer import overview
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
@@ -162,7 +163,7 @@ class Contents:
         if self.title is not None:
             return self.title
         model = self.made["activations"]["params"]["target"]["model"].rstrip("/")
-        return f"What the neurons of {model.rpartition('/')[2]} respond to"
+        return f"What the {self.run.kind}s of {model.rpartition('/')[2]} respond to"
 
     def _sizes(self) -> dict[str, int]:
         """Of the exemplar sets by split."""
@@ -194,8 +195,8 @@ class Contents:
     @property
     def _graphs_apart(self) -> bool:
         """Whether graphs are of neurons at another site than labels, with pages of their own."""
-        site = self.made["activations"].get("site")
-        return bool(self._graphs) and self.made["graphs"].get("site", site) != site
+        made, ours = self.made["graphs"], self.made["activations"]
+        return bool(self._graphs) and not same_neurons(made, ours)
 
     def _of_labels(self) -> Iterator[Pack]:
         for end, table in self.tables.items():

@@ -15,7 +15,7 @@ from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
 from descry.labels.results import Labels
-from descry.models.neurons import Neurons
+from descry.models.neurons import Neurons, whose
 from descry.reporting.explorer.packs import plain
 from descry.reporting.ordering import alike
 
@@ -29,6 +29,8 @@ def target(made: JSON, width: int) -> JSON:
     value = {name: params["target"][name] for name in ("model", "revision")}
     value |= {name: made[name] for name in ("weights", "site", "position", "layers", "tokenizer")}
     value |= {"quantization": made.get("quantization"), "sinks": made["sinks"]}
+    if dictionary := made.get("dictionary"):
+        value |= {"kind": dictionary["kind"], "dictionary": whose(dictionary)}
     return value | {"width": width, "dtype": params["dtype"]}
 
 

@@ -215,7 +215,7 @@
     return {
       title: "Map",
       content: [
-        h("h1", {}, "Map of the neurons"),
+        h("h1", {}, `Map of the ${descry.kind()}s`),
         h("p", {}, "Which descriptors are at home in which layer. A cell opens its neurons."),
         h(
           "p",

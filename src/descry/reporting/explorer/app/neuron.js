@@ -415,6 +415,9 @@
           h("h1", {}, descry.neuronName(n)),
           beside(1, "The neuron after"),
         ),
+        ...(run.target.dictionary
+          ? [h("p", {}, `A ${descry.kind()} of ${run.target.dictionary} at ${run.target.site}.`)]
+          : []),
         h(
           "p",
           { class: "lead" },

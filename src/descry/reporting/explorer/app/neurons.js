@@ -171,7 +171,7 @@
       const among = found?.marks
         ? ` The words are in ${descry.some(found.count, "sentence")}.`
         : "";
-      told.textContent = `${descry.some(rows.length, "neuron")}.${among}${common}`;
+      told.textContent = `${descry.some(rows.length, descry.kind())}.${among}${common}`;
       holder.dataset.asked = chosen.q;
     }
 

@@ -20,16 +20,16 @@
       h(
         "p",
         { class: "lead" },
-        `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} neurons of `,
-        h("b", {}, target.model),
-        ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for a neuron, and the answers of `,
+        `${descry.count(labelled.highest)} of ${descry.count(run.neurons)} ${descry.kind()}s of `,
+        h("b", {}, target.dictionary ? `${target.dictionary} on ${target.model}` : target.model),
+        ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for a ${descry.kind()}, and the answers of `,
         h("b", {}, run.annotator.name),
         ".",
       ),
       h(
         "p",
         {},
-        `A neuron's exemplars are the ${rule.top_percent}% of sentences that excite it most; its labels are ${bar}. The same is done on two halves of the sentences apart, so that one half can be held against the other.`,
+        `A ${descry.kind()}'s exemplars are the ${rule.top_percent}% of sentences that excite it most; its labels are ${bar}. The same is done on two halves of the sentences apart, so that one half can be held against the other.`,
       ),
     ];
   }
@@ -480,8 +480,9 @@
         ],
         [
           "Target",
-          `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} neurons, ${target.site} at position ${target.position}${target.sinks ? ` without the first ${descry.some(target.sinks, "token")}` : ""}, ${target.dtype}`,
+          `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} ${descry.kind()}s, ${target.site} at position ${target.position}${target.sinks ? ` without the first ${descry.some(target.sinks, "token")}` : ""}, ${target.dtype}`,
         ],
+        ["Dictionary", target.dictionary ?? null],
         [
           "Sentences cut",
           target.cut

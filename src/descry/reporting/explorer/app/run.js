@@ -9,6 +9,9 @@ descry.open = async () => {
   descry.run = run;
 };
 
+/** What the neurons are: neurons, or latents or directions of a dictionary. */
+descry.kind = () => descry.run.target.kind ?? "neuron";
+
 /** What the sentences have in common that labels are tested among: "length in words", or nothing. */
 descry.strata = () => descry.run.rule.alike;
 

@@ -1,0 +1,1 @@
+"""Dictionaries on top of a model's sites: sparse autoencoders, transcoders, directions."""
