@@ -4,6 +4,7 @@ Tokenising, computing and using the results overlap. The batches of a block depe
 the token budget alone, so a block has the same values whatever was computed before it.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -186,18 +187,23 @@ def extract_peaks(
     advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
     with within_memory(model.name, advice):
         for found in in_parallel(run, batches(), model.device, together=2):
-            ends = np.concatenate([found.highest[:, 0], found.lowest[:, 0]])
+            ends = np.concatenate([found.highest[:, :1], found.lowest[:, :1]], axis=1)
+            ends = ends.reshape(-1, *ends.shape[2:])
             _check(ends[~np.isinf(ends).all(axis=(1, 2))], model, "float32")
             block, plan, single = begun[0]
             texts = plan.popleft()
-            fields = [part.reshape(len(texts), number, -1) for part in found[:4]]
+            width = math.prod(found.single.shape[1:])
+            fields = [part.reshape(len(texts), part.shape[1], width) for part in found[:4]]
             if not arrays:
-                shape = len(block.tokens), number, fields[0].shape[2]
-                arrays = [np.empty(shape, dtype=part.dtype) for part in fields]
+                sizes = [(len(block.tokens), *part.shape[1:]) for part in fields]
+                arrays = [
+                    np.empty(size, dtype=part.dtype)
+                    for size, part in zip(sizes, fields, strict=True)
+                ]
             for array, part in zip(arrays, fields, strict=True):
                 array[texts] = part
             own = [codes(np.full(len(single[t]), block.first + t), single[t]) for t in texts]
-            drawn.append((np.concatenate(own), found.single.reshape(len(found.single), -1)))
+            drawn.append((np.concatenate(own), found.single.reshape(len(found.single), width)))
             if not plan:
                 begun.popleft()
                 high, high_at, low, low_at = arrays

@@ -100,8 +100,17 @@ class PositionStats(StreamingStats):
         values: float32 [positions, neurons], their activations, NaN until they come.
     """
 
-    def __init__(self, neurons: int, keep: int, sample: np.ndarray) -> None:
+    def __init__(self, neurons: int, keep: int, sample: np.ndarray, sparse: bool = False) -> None:
+        """Begin with none.
+
+        Args:
+            sparse: whether activations are 0 at the bottom: then no lowest are kept.
+        """
         super().__init__(neurons, keep, "int64")
+        if sparse:
+            self.leaders = {
+                (h, end): kept for (h, end), kept in self.leaders.items() if end == HIGHEST
+            }
         self.sample = sample
         self.values = np.full((len(sample), neurons), np.nan, dtype=np.float32)
 
@@ -115,6 +124,8 @@ class PositionStats(StreamingStats):
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
             for end, sign in ((HIGHEST, 1), (LOWEST, -1)):
+                if (half, end) not in self.leaders:
+                    continue
                 values, at = (
                     of[chosen].reshape(-1, of.shape[2])
                     for of in (getattr(block, end), getattr(block, f"{end}_at"))

@@ -22,7 +22,8 @@ HIGHEST, LOWEST = "highest", "lowest"
 ENDS = (HIGHEST, LOWEST)  # of a neuron's activations
 NOBODY = -1  # the row of a place that is not taken
 BOTTOM = 10  # sentences with the lowest activation that are kept of every neuron
-_SLAB = 1024  # rows that are taken in at a time, at least
+_SLAB = 1024  # rows that are taken in at a time
+_WAITING = 2**22  # activations of all neurons that wait, at most about
 _RUN = 256  # rows of which the lowest activation is looked at first
 _LAST_DIGITS = 8 * float(np.finfo(np.float32).eps)  # of an activation, which mean nothing
 NEVER, FEW, SHARED, TIED = "never change", "fire on too few", "share their highest", "tied"
@@ -231,7 +232,8 @@ class TopK:
         Args:
             dtype: of the rows.
         """
-        self.size, self.slab = size, max(size, _SLAB)
+        # What waits is held for every neuron: of many neurons less of it.
+        self.size, self.slab = size, max(size, min(_SLAB, _WAITING // neurons))
         self.rows = np.full((neurons, size + self.slab), NOBODY, dtype=dtype)
         self.values = np.full(self.rows.shape, -np.inf, dtype=np.float32)
         self.fill = np.zeros(neurons, dtype=np.int64)

@@ -43,7 +43,8 @@ class Peaks(NamedTuple):
         highest: float32 [texts, number, layers, neurons], the highest first; -inf where a text has
             fewer tokens that count.
         highest_at: int32 of the same shape, the places of those tokens among the text's.
-        lowest, lowest_at: likewise, the lowest first; inf where there are fewer.
+        lowest, lowest_at: likewise, the lowest first; inf where there are fewer. Empty of latents,
+            which are 0 at the bottom.
         single: float32 [tokens, layers, neurons].
     """
 
@@ -263,16 +264,18 @@ class HookedModel:
         groups = [list(range(len(batch)))]
         if self._padding_counts:
             groups = [np.flatnonzero(lengths == one).tolist() for one in np.unique(lengths)]
-        fields: list[list[np.ndarray]] = [[] for _ in Peaks._fields[:-1]]
+        number_of = number, 0 if self.sparse else number
+        sizes = [number_of[0]] * 2 + [number_of[1]] * 2
+        fields: list[list[np.ndarray]] = [[] for _ in sizes]
         alone = [np.empty(0)] * len(batch)
         for rows in groups:
             places = [(text, token) for text, row in enumerate(rows) for token in single[row]]
-            found = self._computed([batch[row] for row in rows], _strongest(number, places))
-            size = len(rows) * number
-            for start, field in zip(range(0, 4 * size, size), fields, strict=True):
-                field.append(found[start : start + size].reshape(-1, number, *found.shape[1:]))
+            found = self._computed([batch[row] for row in rows], _strongest(*number_of, places))
+            parts = np.split(found, np.cumsum([len(rows) * size for size in sizes]))
+            for size, part, field in zip(sizes, parts, fields, strict=False):
+                field.append(part.reshape(len(rows), size, *found.shape[1:]))
             ends = np.cumsum([len(single[row]) for row in rows])[:-1]
-            for row, own in zip(rows, np.split(found[4 * size :], ends), strict=True):
+            for row, own in zip(rows, np.split(parts[-1], ends), strict=True):
                 alone[row] = own
         order = np.argsort(np.concatenate(groups), kind="stable")
         high, high_at, low, low_at = (np.concatenate(field)[order] for field in fields)
@@ -458,12 +461,13 @@ def _counted(real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> "torc
     return real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
 
 
-def _strongest(number: int, single: Sequence[tuple[int, int]]) -> Pool:
+def _strongest(number: int, lowest: int, single: Sequence[tuple[int, int]]) -> Pool:
     """The strongest tokens of each text, and single ones, as rows of one tensor.
 
     The rows are those of the fields of `Peaks`, one field after the other, text by text.
 
     Args:
+        number, lowest: of the highest and of the lowest tokens of a text.
         single: text and place of each single token.
     """
     import torch
@@ -485,8 +489,11 @@ def _strongest(number: int, single: Sequence[tuple[int, int]]) -> Pool:
         def keep(value: "torch.Tensor") -> "torch.Tensor":
             value = value.float()
             high, high_at = extreme(value)
-            low, low_at = extreme(-value)
-            rows = [part.flatten(0, 1) for part in (high, high_at.float(), -low, low_at.float())]
+            parts = [high, high_at.float()]
+            if lowest:
+                low, low_at = extreme(-value)
+                parts += [-low, low_at.float()]
+            rows = [part.flatten(0, 1) for part in parts]
             return torch.cat([*rows, value[texts.to(value.device), tokens.to(value.device)]])
 
         return keep

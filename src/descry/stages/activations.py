@@ -169,7 +169,7 @@ def extract_activations(
         if of_positions:
             sample = draw_sample(corpus, model, params.sample, params.seed)
             counts |= {"sampled positions": len(sample)}
-            stats = PositionStats(number, params.keep, sample)
+            stats = PositionStats(number, params.keep, sample, model.sparse)
         else:
             stats = (SparseStats if model.sparse else StreamingStats)(number, params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"
