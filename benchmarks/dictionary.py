@@ -18,7 +18,6 @@ other neurons or latents.
 
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -247,21 +246,30 @@ def speed(
                 ids = plain.tokenize(texts)
                 plan = plan_batches([len(one) for one in ids], batch_tokens)
                 batches = [[ids[row] for row in some] for some in plan]
-                seconds: dict[str, list[float]] = {name: [] for name in ways}
+                taken: dict[str, list[np.ndarray]] = {name: [] for name in ways}
                 for _ in range(rounds):
                     for name, way in ways.items():
-                        start = time.perf_counter()
+                        start = clocks()
                         computed(way, batches)
-                        seconds[name].append(time.perf_counter() - start)
-                pairs = zip(*seconds.values(), strict=True)
+                        taken[name].append(clocks() - start)
+                plainly, with_latents = (np.array(found) for found in taken.values())
+                (wall, cpu), (wall_with, cpu_with) = (
+                    np.median(found, axis=0).tolist() for found in (plainly, with_latents)
+                )
+                ratio, of_cpu = np.median(with_latents / plainly, axis=0).tolist()
                 rows.append(
                     {"layer": layer, "of": depth, "position": position, "width": plain.neurons}
-                    | {name: statistics.median(found) for name, found in seconds.items()}
-                    | {"ratio": statistics.median(with_ / without for without, with_ in pairs)}
+                    | {"plain": wall, "latents": wall_with, "ratio": ratio}
+                    | {"plain, CPU": cpu, "latents, CPU": cpu_with, "ratio of CPU": of_cpu}
                 )
                 print(rows[-1], file=sys.stderr, flush=True)
     tokens = sum(map(len, ids))
     report("speed", rows, json_file, model=checkpoint.name, latents=latents, k=k, tokens=tokens)
+
+
+def clocks() -> np.ndarray:
+    """Seconds on the wall, and of this process on all cores."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def hooked_layers(checkpoint: Checkpoint, dtype: str) -> list[int]:
