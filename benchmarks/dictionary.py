@@ -109,6 +109,7 @@ def labels(
     position: str = "max",
     percent: float = PERCENT,
     seed: int = 0,
+    sae: Annotated[Path | None, typer.Option(help="one that was trained, in --work")] = None,
     work: Annotated[Path | None, typer.Option(help="keep the files here")] = None,
     json_file: Json = None,
 ) -> None:
@@ -121,18 +122,22 @@ def labels(
     learnt, held = (tokens_of(every, texts[rows].tolist()) for rows in halves.values())
     start = time.perf_counter()
     width = learnt.shape[1]
-    sae = train(learnt, latents=expansion * width, k=k, epochs=epochs, batch=batch, seed=seed)
+    how_long = {"epochs": epochs, "batch": batch, "seed": seed}
+    trained = (
+        TopKSAE.load(sae) if sae else train(learnt, latents=expansion * width, k=k, **how_long)
+    )
     taken = time.perf_counter() - start
-    by_lot = sae.shuffled(seed)
-    learning = {"latents": expansion * width, "k": k, "tokens": len(learnt), "seconds": taken}
-    learning["explained, seen"], _ = sae.explained(learnt)
-    learning["explained, held out"], learning["latents that fire"] = sae.explained(held)
+    by_lot = trained.shuffled(seed)
+    learning = {"latents": trained.encoder.shape[1], "k": trained.k, "tokens": len(learnt)}
+    learning |= {} if sae else {"seconds": taken}
+    learning["explained, seen"], _ = trained.explained(learnt)
+    learning["explained, held out"], learning["latents that fire"] = trained.explained(held)
     report("training", [learning], None)
     rows = []
     with folder_for(work) as folder:
         named = f"blocks.{layer}.hook_resid_post"
         places = {
-            "latents": sae.save(folder / "sae", model=checkpoint.model, hook=named),
+            "latents": trained.save(folder / "sae", model=checkpoint.model, hook=named),
             "latents by lot": by_lot.save(folder / "lot", model=checkpoint.model, hook=named),
             "neurons": None,
         }
