@@ -18,7 +18,6 @@ other neurons or latents.
 
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -110,6 +109,7 @@ def labels(
     position: str = "max",
     percent: float = PERCENT,
     seed: int = 0,
+    sae: Annotated[Path | None, typer.Option(help="one that was trained, in --work")] = None,
     work: Annotated[Path | None, typer.Option(help="keep the files here")] = None,
     json_file: Json = None,
 ) -> None:
@@ -122,18 +122,22 @@ def labels(
     learnt, held = (tokens_of(every, texts[rows].tolist()) for rows in halves.values())
     start = time.perf_counter()
     width = learnt.shape[1]
-    sae = train(learnt, latents=expansion * width, k=k, epochs=epochs, batch=batch, seed=seed)
+    how_long = {"epochs": epochs, "batch": batch, "seed": seed}
+    trained = (
+        TopKSAE.load(sae) if sae else train(learnt, latents=expansion * width, k=k, **how_long)
+    )
     taken = time.perf_counter() - start
-    by_lot = sae.shuffled(seed)
-    learning = {"latents": expansion * width, "k": k, "tokens": len(learnt), "seconds": taken}
-    learning["explained, seen"], _ = sae.explained(learnt)
-    learning["explained, held out"], learning["latents that fire"] = sae.explained(held)
+    by_lot = trained.shuffled(seed)
+    learning = {"latents": trained.encoder.shape[1], "k": trained.k, "tokens": len(learnt)}
+    learning |= {} if sae else {"seconds": taken}
+    learning["explained, seen"], _ = trained.explained(learnt)
+    learning["explained, held out"], learning["latents that fire"] = trained.explained(held)
     report("training", [learning], None)
     rows = []
     with folder_for(work) as folder:
         named = f"blocks.{layer}.hook_resid_post"
         places = {
-            "latents": sae.save(folder / "sae", model=checkpoint.model, hook=named),
+            "latents": trained.save(folder / "sae", model=checkpoint.model, hook=named),
             "latents by lot": by_lot.save(folder / "lot", model=checkpoint.model, hook=named),
             "neurons": None,
         }
@@ -247,21 +251,30 @@ def speed(
                 ids = plain.tokenize(texts)
                 plan = plan_batches([len(one) for one in ids], batch_tokens)
                 batches = [[ids[row] for row in some] for some in plan]
-                seconds: dict[str, list[float]] = {name: [] for name in ways}
+                taken: dict[str, list[np.ndarray]] = {name: [] for name in ways}
                 for _ in range(rounds):
                     for name, way in ways.items():
-                        start = time.perf_counter()
+                        start = clocks()
                         computed(way, batches)
-                        seconds[name].append(time.perf_counter() - start)
-                pairs = zip(*seconds.values(), strict=True)
+                        taken[name].append(clocks() - start)
+                plainly, with_latents = (np.array(found) for found in taken.values())
+                (wall, cpu), (wall_with, cpu_with) = (
+                    np.median(found, axis=0).tolist() for found in (plainly, with_latents)
+                )
+                ratio, of_cpu = np.median(with_latents / plainly, axis=0).tolist()
                 rows.append(
                     {"layer": layer, "of": depth, "position": position, "width": plain.neurons}
-                    | {name: statistics.median(found) for name, found in seconds.items()}
-                    | {"ratio": statistics.median(with_ / without for without, with_ in pairs)}
+                    | {"plain": wall, "latents": wall_with, "ratio": ratio}
+                    | {"plain, CPU": cpu, "latents, CPU": cpu_with, "ratio of CPU": of_cpu}
                 )
                 print(rows[-1], file=sys.stderr, flush=True)
     tokens = sum(map(len, ids))
     report("speed", rows, json_file, model=checkpoint.name, latents=latents, k=k, tokens=tokens)
+
+
+def clocks() -> np.ndarray:
+    """Seconds on the wall, and of this process on all cores."""
+    return np.array([time.perf_counter(), time.process_time()])
 
 
 def hooked_layers(checkpoint: Checkpoint, dtype: str) -> list[int]:

@@ -56,6 +56,16 @@ class TopKSAE:
         save_file(tensors, folder / "sae_weights.safetensors")
         return folder
 
+    @classmethod
+    def load(cls, folder: Path) -> "TopKSAE":
+        """One that `save` wrote."""
+        from safetensors.torch import load_file
+
+        found = load_file(folder / "sae_weights.safetensors")
+        config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+        names = "W_enc", "b_enc", "W_dec", "b_dec"
+        return cls(*(found[name] for name in names), config["k"])
+
     def explained(self, values: np.ndarray) -> tuple[float, float]:
         """Share of the variance of values [tokens, width] that it gives back, and of its latents
         the share that fires on any.

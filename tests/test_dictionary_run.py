@@ -10,6 +10,7 @@ from miniature import SNAKEMAKE, check_out
 
 from descry.models.checkpoints import MINILM
 from descry.models.dictionaries.dictionary import dictionary_sha256
+from descry.provenance.diff.files import unpacked
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +39,7 @@ def test_a_run_of_latents_from_params_to_the_page(tmp_path):
     assert re.search(r"of 768 latents have a label", said)
     assert "L3:5: a latent of sae (SAELens topk" in repo.sh("descry show L3:5")
     assert "L3:5 of the latents of sae (SAELens topk" in repo.sh("descry audit L3:5 --rows 1")
-    page = (repo.path / "results/report/data/run.js").read_text()
+    _, page = unpacked(repo.path / "results/report/data/run.js")
     assert '"kind":"latent"' in page and "What the latents of all-MiniLM-L6-v2" in page
     repo.sh("descry verify")
     made = json.loads((repo.path / "results/metrics.json").read_text())

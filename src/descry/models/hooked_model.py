@@ -107,9 +107,9 @@ class HookedModel:
             untrained: the seed of random weights in the place of the trained ones.
         """
         self.name, self.position, self.dtype = checkpoint.model, position, dtype
-        self._names = [checkpoint.model, *made_from(checkpoint.folder)]
         self.device = pick_device(device)
         loaded = _load(checkpoint, dtype, self.device, untrained)
+        self._names = [checkpoint.model, *made_from(checkpoint.folder)]
         self._prepare(*loaded, site, layers, max_tokens, sinks, dictionary)
 
     @classmethod

@@ -234,7 +234,9 @@ def changed(stage: str, section: _S, changes: list[str]) -> _S:
         if not sign or not isinstance(inner, dict):
             raise InputError(f"--set {change}: not of the form key=value, such as site=ffn_hidden")
         inner[key] = yaml_value(text, f"--set {change}")
-        if key == "model" and not any(c.startswith(f"{'.'.join(outer)}.revision") for c in changes):
+        if key in ("model", "path") and not any(
+            c.startswith(f"{'.'.join(outer)}.revision") for c in changes
+        ):
             inner["revision"] = "unpinned"
     found = parse(stage, values, "--set")
     assert isinstance(found, type(section))
