@@ -12,10 +12,10 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = [
     "corpus", "describe", "cluster", "activations", "exemplars", "untrained",
-    "graphs", "annotate", "judge", "label", "evaluate", "score", "figures", "report",
+    "graphs", "annotate", "judge", "label", "writes", "evaluate", "score", "figures", "report",
 ]  # fmt: skip
 SNAKEMAKE, DVC = "snakemake --cores all", "dvc repro"
-AFTER_LABEL = {"label", "evaluate", "score", "figures", "report"}
+AFTER_LABEL = {"label", "writes", "evaluate", "score", "figures", "report"}
 PARAMS = {
     "cluster.min_size": 2,
     "cluster.min_mentions": 4,

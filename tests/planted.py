@@ -43,6 +43,7 @@ from descry.stages.label import Label, label_neurons
 from descry.stages.report import Report, write_report
 from descry.stages.score import Score, score_descriptions
 from descry.stages.untrained import Untrained, select_untrained_exemplars
+from descry.stages.writes import Writes, find_writes
 
 # Written to steer a terminal (escapes, markup, links) or a browser: to which <image> is <img>, and
 # reading leaves it, as no tag of HTML.
@@ -103,6 +104,7 @@ GRAPHS, GRAPH_SCORES = RESULTS / "graphs.parquet", RESULTS / "graphs.csv"
 LABELS = RESULTS / "labels.parquet"
 COMPOSED = RESULTS / "composed.parquet"
 NEURONS = RESULTS / "neurons.json"
+WRITES = RESULTS / "writes.parquet"
 METRICS = RESULTS / "metrics.json"
 CURVES = RESULTS / "curves.csv"
 NULLS = RESULTS / "nulls.csv"
@@ -261,6 +263,15 @@ def run_graphs():
     graph_neurons(none, NO_EXTRACTION, **files, progress=lambda *_: None)
 
 
+def run_writes(extraction=NO_EXTRACTION, **changes):
+    """Not enabled, unless an extraction is given."""
+    section = {"enabled": extraction is not NO_EXTRACTION, "top": 5, "draws": 20, "seed": 0}
+    params = Writes(**section | {"fdr": 0.05} | changes)
+    inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "labels": LABELS}
+    files = inputs | {"exemplars": EXEMPLARS, "writes": WRITES}
+    return find_writes(params, extraction, **files, progress=lambda *_: None)
+
+
 class Toy(stand_ins.Scripted):
     """An annotator that says Yes to the reviews with a topic's word, and to all of BROAD."""
 
@@ -397,6 +408,7 @@ def run_report(**changes):
         exemplars=EXEMPLARS,
         labels=LABELS,
         composed=COMPOSED,
+        writes=WRITES,
         metrics=METRICS,
         curves=CURVES,
         nulls=NULLS,
@@ -451,6 +463,7 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_graphs()
     run_judge(None)
     run_label()
+    run_writes()
     run_evaluate()
     run_no_score()
     run_report()

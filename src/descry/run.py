@@ -61,6 +61,7 @@ FILES = {
     "labels.parquet": "label",
     "composed.parquet": "label",
     "neurons.json": "label",
+    "writes.parquet": "writes",
     "metrics.json": "evaluate",
     "curves.csv": "evaluate",
     "nulls.csv": "evaluate",
@@ -209,6 +210,20 @@ class Run:
     def label_scores(self) -> pa.Table:
         """label_scores.parquet: how well each label predicts the activations of its neuron."""
         return self.read("label_scores.parquet")
+
+    @cached_property
+    def writes(self) -> pa.Table:
+        """writes.parquet, a row a neuron: writes, score, p, q, promoted_token, promoted_z, ...
+
+        No row where neurons have no output weights, or the model has no head: `writes_nothing`.
+        """
+        return self.read("writes.parquet")
+
+    @property
+    def writes_nothing(self) -> str | None:
+        """Why nobody can say what the neurons write; None where writes.parquet does."""
+        why = self.provenance("writes.parquet").get("undefined")
+        return None if why is None else str(why)
 
     @cached_property
     def confounders(self) -> pa.Table:
@@ -442,6 +457,12 @@ class Neuron:
         return self.run.read("confounders.parquet", where=self._rows).drop_columns(
             ["layer", "neuron"]
         )
+
+    @cached_property
+    def writes(self) -> Row | None:
+        """Its row of writes.parquet: writes, score, p, q, promoted_token, ...; None without one."""
+        rows = self.run.read("writes.parquet", where=self._rows).to_pylist()
+        return rows[0] if rows else None
 
     @cached_property
     def sets(self) -> NeuronExemplars:

@@ -62,6 +62,7 @@ rule report:
         exemplars="results/exemplars.h5",
         labels="results/labels.parquet",
         composed="results/composed.parquet",
+        writes="results/writes.parquet",
         metrics="results/metrics.json",
         curves="results/curves.csv",
         nulls="results/nulls.csv",

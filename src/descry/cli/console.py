@@ -34,6 +34,7 @@ from descry.io.number_format import fixed, small
 from descry.io.sanitize import printable
 from descry.io.tree import Node
 from descry.labels.results import verdict
+from descry.n2g.render import readable
 from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
 from descry.workflow.garbage import Garbage
@@ -165,6 +166,8 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
         console().print(_labels(neuron, neuron.name + of))
         if neuron.end == HIGHEST and run.has("confounders.parquet"):
             console().print(_follows(neuron))
+        if neuron.end == HIGHEST and run.has("writes.parquet"):
+            console().print(_writes(neuron), soft_wrap=True)
         console().print(_sentences(neuron, rows, cut))
     told = f"activations of {len(run.corpus)} sentences: {spread(neuron.distribution)}"
     console().print(told)
@@ -206,6 +209,33 @@ def _follows(neuron: Neuron) -> Table:
     for row in neuron.confounders.to_pylist():
         rho, chance = fixed(row["rho"], 2), fixed(row["rho_chance"], 2)
         table.add_row(plain(row["covariate"]), rho, chance, *map(plain, told(row)))
+    return table
+
+
+def _writes(neuron: Neuron) -> Table | Text:
+    """The tokens that it promotes and suppresses, where they are beyond chance."""
+    row = neuron.writes
+    if row is None:
+        return plain(f"what it writes: {neuron.run.writes_nothing}")
+    chance = (
+        f"its furthest token is {fixed(row['score'], 1)} deviations out, of permutations"
+        f" {fixed(row['score_null'], 1)} (q {small(row['q'])}; among mixtures of neurons"
+        f" {small(row['q_mixed'])})"
+    )
+    if not row["writes"]:
+        return plain(f"what it writes: nothing beyond chance: {chance}")
+    table = Table(title=f"what it writes: {chance}", title_justify="left")
+    for column in ("", "tokens, with deviations"):
+        table.add_column(column)
+    for way in ("promoted", "suppressed"):
+        pairs = zip(row[f"{way}_token"], row[f"{way}_z"], strict=True)
+        said = "  ".join(f"{readable(token)} {fixed(abs(z), 1)}" for token, z in pairs)
+        table.add_row(way, plain(said or "nothing beyond chance"))
+    for what in ("exemplars", "labels"):
+        own, other, p = (row[f"{what}_{name}"] for name in ("own", "other", "p"))
+        if own is not None:
+            said = f"{fixed(own, 2)}, of another neuron {fixed(other, 2)} (p {small(p)})"
+            table.add_row(f"promoted words in its {what}", said)
     return table
 
 

@@ -32,6 +32,7 @@ from descry.stages.label import Label
 from descry.stages.report import Report
 from descry.stages.score import Score
 from descry.stages.untrained import Untrained
+from descry.stages.writes import Writes
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -66,6 +67,7 @@ class Params(Section):
     graphs: Graphs
     judge: Judge
     label: Label
+    writes: Writes
     evaluate: Evaluate
     score: Score
     figures: Figures

@@ -28,6 +28,7 @@ STAGES = {  # the function of each stage's module
     "annotate": "annotate_sentences",
     "judge": "judge_sentences",
     "label": "label_neurons",
+    "writes": "find_writes",
     "evaluate": "evaluate_labels",
     "score": "score_descriptions",
     "figures": "draw_figures",

@@ -20,6 +20,7 @@ from descry.io.number_format import places
 from descry.labels.results import Labels
 from descry.n2g.tables import Record, read_records
 from descry.reporting.explorer import overview
+from descry.reporting.explorer import writes as of_writes
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.labelled import over, table_pack
 from descry.reporting.explorer.maps import layer_pack, map_pack
@@ -43,6 +44,7 @@ _SAYS = {
     "annotate": "annotations.h5",
     "judge": "judgements.h5",
     "label": "labels.parquet",
+    "writes": "writes.parquet",
     "evaluate": "metrics.json",
     "score": "scores.json",
 }  # the result that says what each stage did
@@ -123,6 +125,7 @@ class Contents:
         value |= {name: plain(run.rows(f"{name}.csv")) for name in ("curves", "nulls", "alignment")}
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
+        value |= {"writes": plain(of_writes.whole(run.writes, made["writes"]))}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
@@ -196,7 +199,8 @@ class Contents:
             trials.setdefault(row["neuron"], []).append(plain(row))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
-        known = trials, close, numbers, self._followed[1], run.fdr
+        written = of_writes.by_neuron(run.writes, neurons)
+        known = trials, close, numbers, self._followed[1], written, run.fdr
         yield from NeuronPages(neurons, self._shown, ends, *known).packs()
         rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
         yield from graph_packs(graphs, rows)

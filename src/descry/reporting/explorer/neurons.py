@@ -90,6 +90,7 @@ class NeuronPages:
         graphs: numbers of the neurons that have a graph.
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
+        writes: what each writes.
         fdr: at which a label is significant.
     """
 
@@ -100,6 +101,7 @@ class NeuronPages:
     similar: Sequence[Sequence[tuple[int, float]]]
     graphs: frozenset[int]
     follows: Sequence[JSON]
+    writes: Sequence[JSON]
     fdr: float
 
     def packs(self) -> Iterator[Pack]:
@@ -120,6 +122,7 @@ class NeuronPages:
                 "similar": plain([list(one) for one in self.similar[n]]),
                 "graph": n in self.graphs,
                 "follows": self.follows[n],
+                "writes": self.writes[n],
             }
             for place, n in enumerate(range(span.start, span.stop))
         ]
