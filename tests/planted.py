@@ -38,6 +38,7 @@ from descry.stages.corpus import Corpus, build_corpus
 from descry.stages.evaluate import Evaluate, evaluate_labels
 from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.stages.graphs import Graphs, graph_neurons
+from descry.stages.interventions import Interventions, intervene
 from descry.stages.judge import Judge, judge_sentences
 from descry.stages.label import Label, label_neurons
 from descry.stages.report import Report, write_report
@@ -113,6 +114,7 @@ SCORED = RESULTS / "label_scores.parquet"
 FOLLOWED = RESULTS / "confounders.parquet"
 BRIEF = RESULTS / "summary.yaml"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
+EFFECTS, EFFECT_TABLE = RESULTS / "interventions.json", RESULTS / "interventions.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
@@ -270,6 +272,15 @@ def run_writes(extraction=NO_EXTRACTION, **changes):
     inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "labels": LABELS}
     files = inputs | {"exemplars": EXEMPLARS, "writes": WRITES}
     return find_writes(params, extraction, **files, progress=lambda *_: None)
+
+
+def run_interventions(extraction=NO_EXTRACTION, **changes):
+    """Not enabled, unless an extraction is given."""
+    section = {"enabled": extraction is not NO_EXTRACTION, "neurons": None, "others": 2}
+    params = Interventions(**section | {"sentences": 4, "raised": 3.0, "seed": 0} | changes)
+    inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "annotations": ANNOTATIONS}
+    files = inputs | {"labels": LABELS, "metrics": EFFECTS, "effects": EFFECT_TABLE}
+    return intervene(params, extraction, **files, progress=lambda *_: None)
 
 
 class Toy(stand_ins.Scripted):
@@ -466,6 +477,7 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_writes()
     run_evaluate()
     run_no_score()
+    run_interventions()
     run_report()
     store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
 

@@ -72,12 +72,14 @@ FILES = {
     "label_scores.parquet": "evaluate",
     "scores.json": "score",
     "scores.csv": "score",
+    "interventions.json": "interventions",
+    "interventions.csv": "interventions",
 }  # the results by their names, and the stages that make them
 _TELLING = (".parquet", ".h5", ".json")  # results that say what made them
 _HASHED = 2**25  # bytes of a file that is hashed to see whether others were made of it
 _TEXTS = {
     "against", "score", "end", "chosen", "descriptor", "first", "second", "layer", "predictor",
-    "neuron", "scorer", "description", "other", "undefined",
+    "neuron", "scorer", "description", "other", "undefined", "intervention", "kind",
 }  # fmt: skip
 _SHOWN = 10  # rows of a table in a notebook
 
@@ -255,6 +257,12 @@ class Run:
     def scores(self) -> dict[str, JSON]:
         """scores.json as nested plain values: how well descriptions tell a neuron's sentences."""
         whole = read_json(self.path("scores.json"), "score")
+        return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
+    def interventions(self) -> dict[str, JSON]:
+        """interventions.json as nested plain values: what labelled neurons change at the output."""
+        whole = read_json(self.path("interventions.json"), "interventions")
         return {key: value for key, value in whole.items() if key != "made"}
 
     @cached_property

@@ -96,7 +96,7 @@ def read_writers(headed: Headed, site: str) -> Writers:
     modules = dict(headed.model.base_model.named_modules())
     found = find_site(list(filter(None, modules)), site)
     for path in found.paths:
-        if _weights(modules[path]) is None:
+        if output_weights(modules[path]) is None:
             raise InputError(f"{site}: {path} is no linear layer: its input has no output weights")
     calls = _trace(headed)
     unembedding = _unembedding(headed, calls)
@@ -123,7 +123,7 @@ def _trace(headed: Headed) -> list[_Call]:
     ids %= headed.model.get_input_embeddings().weight.shape[0]
     hooks = []
     for module in headed.model.modules():
-        if _weights(module) is not None or _is_norm(module):
+        if output_weights(module) is not None or _is_norm(module):
             hooks.append(module.register_forward_hook(take))
     try:
         with torch.inference_mode():
@@ -172,7 +172,7 @@ def _unembedding(headed: Headed, calls: list[_Call]) -> Unembedding:
 
 def _before(call: _Call, rows: np.ndarray) -> np.ndarray:
     """Rows over what a call makes, as rows over what it is given: float32 [rows, width]."""
-    weights = _weights(call.module)
+    weights = output_weights(call.module)
     if weights is not None:
         return np.asarray(rows @ weights.T)
     gain, centres = _gain(call)
@@ -182,7 +182,7 @@ def _before(call: _Call, rows: np.ndarray) -> np.ndarray:
 
 def _written(call: _Call, calls: Sequence[_Call]) -> np.ndarray:
     """What the input neurons of a linear layer write: float32 [neurons, width]."""
-    weights = _weights(call.module)
+    weights = output_weights(call.module)
     assert weights is not None
     for behind in calls:
         if _is_norm(behind.module) and behind.given is call.made:
@@ -193,8 +193,8 @@ def _written(call: _Call, calls: Sequence[_Call]) -> np.ndarray:
     return np.ascontiguousarray(weights, dtype=np.float32)
 
 
-def _weights(module: Any) -> np.ndarray | None:
-    """The weights of a linear layer, [in, out]; None of another module."""
+def output_weights(module: Any) -> np.ndarray | None:
+    """What each input of a linear layer writes: float32 [in, out]; None of another module."""
     import torch
 
     if isinstance(module, torch.nn.Linear):

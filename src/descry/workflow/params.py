@@ -27,6 +27,7 @@ from descry.stages.evaluate import Evaluate
 from descry.stages.exemplars import Exemplars
 from descry.stages.figures import Figures
 from descry.stages.graphs import Graphs
+from descry.stages.interventions import Interventions
 from descry.stages.judge import Judge
 from descry.stages.label import Label
 from descry.stages.report import Report
@@ -70,6 +71,7 @@ class Params(Section):
     writes: Writes
     evaluate: Evaluate
     score: Score
+    interventions: Interventions
     figures: Figures
     report: Report
     shards: Shards

@@ -31,6 +31,7 @@ STAGES = {  # the function of each stage's module
     "writes": "find_writes",
     "evaluate": "evaluate_labels",
     "score": "score_descriptions",
+    "interventions": "intervene",
     "figures": "draw_figures",
     "report": "write_report",
 }
