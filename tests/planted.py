@@ -430,6 +430,8 @@ def run_report(**changes):
         scored=SCORED,
         scores=SCORES,
         trials=SCORE_TABLE,
+        interventions=EFFECTS,
+        effects=EFFECT_TABLE,
         graphs=GRAPHS,
         graph_scores=GRAPH_SCORES,
         gold=GOLD,

@@ -473,6 +473,12 @@ class Neuron:
         return rows[0] if rows else None
 
     @cached_property
+    def interventions(self) -> list[Row]:
+        """Its rows of interventions.csv: descriptor, intervention, kind, distance, towards, ..."""
+        rows = self.run.rows("interventions.csv")
+        return [row for row in rows if row["neuron"] == self.name]
+
+    @cached_property
     def sets(self) -> NeuronExemplars:
         """Rows of the corpus and activations of its set, and the distribution, as arrays."""
         path = self.run.path("exemplars.h5")

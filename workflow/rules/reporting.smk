@@ -73,6 +73,8 @@ rule report:
         scored="results/label_scores.parquet",
         scores="results/scores.json",
         trials="results/scores.csv",
+        interventions="results/interventions.json",
+        effects="results/interventions.csv",
         graphs="results/graphs.parquet",
         graph_scores="results/graphs.csv",
         gold=wiring.user_files("evaluate", "gold"),

@@ -168,6 +168,8 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             console().print(_follows(neuron))
         if neuron.end == HIGHEST and run.has("writes.parquet"):
             console().print(_writes(neuron), soft_wrap=True)
+        if neuron.end == HIGHEST and run.has("interventions.csv") and neuron.interventions:
+            console().print(_changes(neuron))
         console().print(_sentences(neuron, rows, cut))
     told = f"activations of {len(run.corpus)} sentences: {spread(neuron.distribution)}"
     console().print(told)
@@ -237,6 +239,23 @@ def _writes(neuron: Neuron) -> Table | Text:
             said = f"{fixed(own, 2)}, of another neuron {fixed(other, 2)} (p {small(p)})"
             table.add_row(f"promoted words in its {what}", said)
     return table
+
+
+def _changes(neuron: Neuron) -> Table:
+    """What it changes at the output when it is set to its mean, or raised."""
+    measures = neuron.run.interventions["measures"]
+    rows = neuron.interventions
+    table = Table(title=plain(f"what it changes, as {rows[0]['descriptor']}"), title_justify="left")
+    for column in ("", "sentences", *measures.values()):
+        table.add_column(f"{column} (other neurons)" if column in measures.values() else column)
+    for row in rows:
+        pairs = [(row[name], row[f"{name}_others"]) for name in measures]
+        said = [f"{value:.2g} ({others:.2g})" for value, others in pairs]
+        table.add_row(row["intervention"], _KINDS[row["kind"]], *said)
+    return table
+
+
+_KINDS = {"label": "of the label", "other": "others"}
 
 
 def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:

@@ -41,6 +41,8 @@ def write_report(
     scored: Path,
     scores: Path,
     trials: Path,
+    interventions: Path,
+    effects: Path,
     graphs: Path,
     graph_scores: Path,
     gold: Path | None = None,
@@ -52,6 +54,7 @@ def write_report(
         clusters: descriptors.json.
         descriptors: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
+        effects: interventions.csv.
         report: the folder, replaced as a whole.
 
     Raises:
@@ -78,6 +81,8 @@ def write_report(
         "label_scores.parquet": scored,
         "scores.json": scores,
         "scores.csv": trials,
+        "interventions.json": interventions,
+        "interventions.csv": effects,
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
     }

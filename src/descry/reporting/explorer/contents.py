@@ -47,6 +47,7 @@ _SAYS = {
     "writes": "writes.parquet",
     "evaluate": "metrics.json",
     "score": "scores.json",
+    "interventions": "interventions.json",
 }  # the result that says what each stage did
 
 
@@ -126,6 +127,7 @@ class Contents:
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
         value |= {"writes": plain(of_writes.whole(run.writes, made["writes"]))}
+        value |= {"interventions": plain(run.interventions)}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
@@ -194,17 +196,22 @@ class Contents:
             )
             for end, table in self.tables.items()
         }
-        trials: dict[str, list[Row]] = {}
-        for row in run.rows("scores.csv"):
-            trials.setdefault(row["neuron"], []).append(plain(row))
+        trials, changes = (self._by_name(name) for name in ("scores.csv", "interventions.csv"))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
         written = of_writes.by_neuron(run.writes, neurons)
-        known = trials, close, numbers, self._followed[1], written, run.fdr
+        known = trials, close, numbers, self._followed[1], written, changes, run.fdr
         yield from NeuronPages(neurons, self._shown, ends, *known).packs()
         rows = {sentence: row for row, sentence in enumerate(run.corpus["id"].to_pylist())}
         yield from graph_packs(graphs, rows)
         yield shown_pack(self._shown, HALVES)
+
+    def _by_name(self, table: str) -> dict[str, list[Row]]:
+        """The rows of a CSV by the neuron's name."""
+        found: dict[str, list[Row]] = {}
+        for row in self.run.rows(table):
+            found.setdefault(row["neuron"], []).append(plain(row))
+        return found
 
     def _of_sentences(self) -> Iterator[Pack]:
         run, spread = self.run, self._shown.distribution

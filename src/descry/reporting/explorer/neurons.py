@@ -91,6 +91,7 @@ class NeuronPages:
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
         writes: what each writes.
+        changes: rows of interventions.csv by the neuron's name.
         fdr: at which a label is significant.
     """
 
@@ -102,6 +103,7 @@ class NeuronPages:
     graphs: frozenset[int]
     follows: Sequence[JSON]
     writes: Sequence[JSON]
+    changes: Mapping[str, list[Row]]
     fdr: float
 
     def packs(self) -> Iterator[Pack]:
@@ -118,14 +120,18 @@ class NeuronPages:
                 "sets": {name: values[place] for name, values in sets.items()},
                 "distribution": {name: values[place] for name, values in spread.items()},
                 "ends": {end: values[place] for end, values in ends.items()},
-                "trials": self.trials.get(self.neurons.name(*divmod(n, self.neurons.width)), []),
+                "trials": self.trials.get(self._name(n), []),
                 "similar": plain([list(one) for one in self.similar[n]]),
                 "graph": n in self.graphs,
                 "follows": self.follows[n],
                 "writes": self.writes[n],
+                "changes": self.changes.get(self._name(n), []),
             }
             for place, n in enumerate(range(span.start, span.stop))
         ]
+
+    def _name(self, n: int) -> str:
+        return self.neurons.name(*divmod(n, self.neurons.width))
 
     def _of_end(self, of: OfEnd, span: slice) -> list[JSON]:
         place = {name: column for column, name in enumerate(of.labels.descriptors)}

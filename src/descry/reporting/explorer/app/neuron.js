@@ -204,6 +204,34 @@
     );
   }
 
+  /** What changes at the model's output when the neuron is set to its mean, or raised. */
+  function changes({ changes: rows }) {
+    const { measures, undefined: why } = descry.run.interventions;
+    if (why || !rows.length) return null;
+    const kinds = { label: "of the label", other: "others" };
+    return descry.section(
+      "changes",
+      "What it changes",
+      h(
+        "p",
+        {},
+        `Set to its mean over tokens (ablated), or raised, at every token of sentences that did not choose its label ${rows[0].descriptor}; in brackets the same of other neurons of the layer that write about as much.`,
+      ),
+      descry.plainTable("Changes at the output", {
+        columns: ["intervention", "sentences", ...Object.values(measures)],
+        rows: rows.map((row) => [
+          row.intervention,
+          `${row.sentences} ${kinds[row.kind]}`,
+          ...Object.keys(measures).map((name) =>
+            row[name] === null
+              ? "–"
+              : `${row[name].toPrecision(2)} (${row[`${name}_others`].toPrecision(2)})`,
+          ),
+        ]),
+      }),
+    );
+  }
+
   function composedTable({ composed }) {
     if (!composed.length) return null;
     const number = (x) => h("td", { class: "number" }, descry.number(x, 3));
@@ -411,6 +439,7 @@
         ),
         follows(neuron),
         writes(neuron),
+        changes(neuron),
         excites,
         graph,
         h(
