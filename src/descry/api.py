@@ -718,10 +718,18 @@ def writes(
             width.
 
     Example:
-        >>> import descry
-        >>> found = descry.writes("models/SmolLM2-135M-Instruct.Q4_1.gguf", layers=[29])
-        >>> found.filter(found["writes"]).num_rows
-        583
+        >>> import descry, tokenizers, torch, transformers
+        >>> words = "the a cup of tea was cold and we all drank it hot with milk".split()
+        >>> model = tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, "a")
+        >>> tokenizer = transformers.PreTrainedTokenizerFast(
+        ...     tokenizer_object=tokenizers.Tokenizer(model))
+        >>> sizes = {"vocab_size": len(words), "n_embd": 32, "n_layer": 1, "n_head": 2}
+        >>> seeded = torch.manual_seed(0)
+        >>> model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
+        >>> tea = model.lm_head.weight[words.index("tea")].detach().numpy()
+        >>> found = descry.writes((model.eval(), tokenizer), vectors=tea[None], draws=200)
+        >>> found["promoted_token"][0].as_py(), found["p"][0].as_py() < 0.01
+        (['tea'], True)
     """
     top, draws = _at_least(1, top=top), _at_least(1, draws=draws)
     headed = headed_of(*model) if isinstance(model, tuple) else _headed(model)
