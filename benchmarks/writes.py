@@ -31,7 +31,8 @@ from activations import Json, Row, folder_for, report
 
 from descry.errors import InputError
 from descry.evaluation.writes import Lens, layer_writes, rates
-from descry.io.json_files import read_json
+from descry.io.csv_rows import defined
+from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.heads import load_headed
@@ -82,7 +83,8 @@ def main(
         if some:
             report(part, some, None)
     if target:
-        report("writes", rows, target, run=run.name, draws=draws, neurons=neurons)
+        options = {"draws": draws, "neurons": neurons, "sentences": sentences, "others": others}
+        write_json(target, defined({"options": options | {"raised": raised}, "rows": rows}))
 
 
 def written(study: Study, draws: int, random: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """What an edit of a neuron changes at a model's output, and whether it is more than of others.
 
-Two numbers of an edited row against the unedited one beside it (models/intervention.py):
+Two numbers of an edited row against the unedited one beside it (models/intervention.py), both in
+thousandths, since one neuron changes little:
 
 - *distance*, how far the output moves: with a head the Kullback-Leibler divergence of the edited
   distribution over tokens from the unedited one, in nats; without one 1 less the cosine of the two
@@ -74,8 +75,9 @@ class Distribution:
     def __init__(self, hooked: HookedModel, model: Any, masked: bool) -> None:
         self.hooked, self.model, self.masked = hooked, model, masked
         which = "masked" if masked else "next"
-        self.distance = f"KL divergence of the {which}-token distribution, nats"
-        self.towards = f"change of log P({which} token begins a word of the descriptor), nats"
+        self.distance = f"KL divergence of the {which}-token distribution, thousandths of a nat"
+        word = f"{which} token begins a word of the descriptor"
+        self.towards = f"change of log P({word}), thousandths of a nat"
 
     def aim(self, phrases: Sequence[str]) -> "torch.Tensor":
         """The first tokens of the words."""
@@ -119,8 +121,8 @@ class Embedding:
         texts: sentences whose mean embedding is taken off a descriptor's.
     """
 
-    distance = "1 - cosine of the sentence embeddings"
-    towards = "change of the sentence embedding along the descriptor's direction"
+    distance = "1 - cosine of the sentence embeddings, thousandths"
+    towards = "change of the sentence embedding along the descriptor's direction, thousandths"
 
     def __init__(self, hooked: HookedModel, texts: Sequence[str]) -> None:
         self.hooked = hooked
@@ -164,8 +166,8 @@ def _forward(model: Any, hooked: HookedModel, tokens: Sequence[int], edits: Sequ
 
 
 def _pairs(distance: "torch.Tensor", towards: "torch.Tensor") -> np.ndarray:
-    both = (one.double().cpu().numpy() for one in (distance, towards))
-    return np.stack(list(both), axis=1)
+    both = [one.double().cpu().numpy() for one in (distance, towards)]
+    return 1000 * np.stack(both, axis=1)
 
 
 def measured(
