@@ -17,6 +17,7 @@ is told.
 """
 
 import time
+from collections.abc import Iterator
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,7 @@ from descry.stages.interventions import KINDS, MEASURES, WAYS, Interventions, in
 from descry.stages.writes import Writes, find_writes
 from descry.workflow.params import Params, load
 
+Part = tuple[str, list[Row]]
 EXAMPLES, SHOWN = 10, 6  # neurons, and tokens of each
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -74,20 +76,19 @@ def main(
     target = json_file and json_file.absolute()
     with folder_for(None) as folder, chdir(run):
         study = Study(load(Path("params.yaml")), folder)
-        rows += written(study, draws, random)
-        rows += effects(study, neurons, sentences, others, raised)
-    for part in ("layers", "examples", "read", "effects"):
-        some = [
-            {k: v for k, v in row.items() if k != "part"} for row in rows if row["part"] == part
-        ]
-        if some:
-            report(part, some, None)
+        for some in (
+            written(study, draws, random),
+            effects(study, neurons, sentences, others, raised),
+        ):
+            for part, own in some:
+                report(part, own, None)
+                rows += [{"part": part, **row} for row in own]
     if target:
         options = {"draws": draws, "neurons": neurons, "sentences": sentences, "others": others}
         write_json(target, defined({"options": options | {"raised": raised}, "rows": rows}))
 
 
-def written(study: Study, draws: int, random: int) -> list[Row]:
+def written(study: Study, draws: int, random: int) -> Iterator[Part]:
     section = Writes(enabled=True, top=10, draws=draws, fdr=0.05, seed=0)
     files = study.files("corpus", "descriptors", "labels", "exemplars")
     path, start = study.folder / "writes.parquet", time.process_time()
@@ -97,23 +98,23 @@ def written(study: Study, draws: int, random: int) -> list[Row]:
     made = table_provenance(table)
     if why := made.get("undefined"):
         print(f"what neurons write: {why}")
-        return []
+        return
     print(f"{made['how']}; {made['tokens']:,} tokens; {seconds:,.0f} CPU-seconds")
-    rows = []
+    layers = []
     for layer in pc.unique(table["layer"]).to_pylist():
         own = table.filter(pc.equal(table["layer"], layer))
-        rows.append({"part": "layers", "layer": layer, **shares(own), **first_tokens(own)})
-    rows.append({"part": "layers", "layer": "all", **shares(table), **first_tokens(table)})
-    rows += at_random(study, draws, random)
-    rows += examples(table)
+        layers.append({"layer": layer, **shares(own), **first_tokens(own)})
+    layers.append({"layer": "all", **shares(table), **first_tokens(table)})
+    yield "layers", layers + at_random(study, draws, random)
+    yield "examples", examples(table)
+    read = []
     for what in ("exemplars", "labels"):
         known = table.filter(pc.is_valid(table[f"{what}_own"]))
         if len(known):
             said = {name: mean(known[f"{what}_{name}"]) for name in ("own", "other")}
             below = mean(pc.less_equal(known[f"{what}_p"], 0.05).cast(pa.float64()))
-            one = {"part": "read", "in its": what, "neurons": len(known)}
-            rows.append(one | said | {"p <= .05": below})
-    return rows
+            read.append({"in its": what, "neurons": len(known)} | said | {"p <= .05": below})
+    yield "read", read
 
 
 def shares(table: pa.Table, fdr: float = 0.05) -> Row:
@@ -164,7 +165,7 @@ def at_random(study: Study, draws: int, number: int) -> list[Row]:
     q, q_mixed = rates(found)
     score = np.concatenate([one.told.score for one in found])
     permuted = np.concatenate([one.score_null for one in found])
-    row = {"part": "layers", "layer": f"random weights ({number})", "neurons": len(q)}
+    row = {"layer": f"random weights ({number})", "neurons": len(q)}
     row |= {"beyond permuted": float(np.mean(q <= 0.05))}
     row |= {"beyond mixed": float(np.mean(q_mixed <= 0.05))}
     row |= {"write": float(np.mean((q <= 0.05) & (q_mixed <= 0.05)))}
@@ -176,7 +177,7 @@ def examples(table: pa.Table) -> list[Row]:
     places = np.random.default_rng(0).permutation(len(own))[:EXAMPLES]
     rows = []
     for one in own.take(np.sort(places)).to_pylist():
-        row: Row = {"part": "examples", "neuron": f"L{one['layer']}:{one['neuron']}"}
+        row: Row = {"neuron": f"L{one['layer']}:{one['neuron']}"}
         for way in WHERE:
             tokens = zip(one[f"{way}_token"][:SHOWN], one[f"{way}_z"], strict=False)
             row[way] = "  ".join(f"{readable(token)} {abs(z):.1f}" for token, z in tokens)
@@ -184,7 +185,9 @@ def examples(table: pa.Table) -> list[Row]:
     return rows
 
 
-def effects(study: Study, neurons: int, sentences: int, others: int, raised: float) -> list[Row]:
+def effects(
+    study: Study, neurons: int, sentences: int, others: int, raised: float
+) -> Iterator[Part]:
     section = {"enabled": True, "neurons": neurons, "others": others, "sentences": sentences}
     params = Interventions(**section, raised=raised, seed=0)
     files = study.files("corpus", "descriptors", "annotations", "labels")
@@ -194,12 +197,17 @@ def effects(study: Study, neurons: int, sentences: int, others: int, raised: flo
     told = read_json(made["metrics"], "interventions")
     print(f"{told['neurons']} labelled neurons; {time.process_time() - start:,.0f} CPU-seconds")
     print("; ".join(f"{name}: {words}" for name, words in told["measures"].items()))
-    return [
-        {"part": "effects", "": way, "sentences": kind, "measure": name} | told[way][kind][name]
-        for way in WAYS
-        for kind in (*KINDS, "difference")
-        for name in MEASURES
-    ]
+    names = ("value", "others", "low", "high", "neurons")
+    yield (
+        "effects",
+        [
+            {"": way, "of sentences": kind, "measure": measure}
+            | {name: told[way][kind][measure][name] for name in names}
+            for way in WAYS
+            for kind in (*KINDS, "difference")
+            for measure in MEASURES
+        ],
+    )
 
 
 def mean(column: Any) -> float:

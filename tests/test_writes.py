@@ -10,14 +10,17 @@ import pytest
 import tiny
 import torch
 from planted import (
+    DESCRIPTORS,
     EXEMPLARS,
     HOSTILE,
+    LABELS,
     LAYERS,
     RESULTS,
     TOPICS,
     WIDTH,
     WRITES,
     printed,
+    run_exemplars,
     run_report,
     run_writes,
 )
@@ -386,6 +389,22 @@ def test_tokens_are_shown_visibly(run, tmp_path, capsys):
     show_neuron(RESULTS, "L1:2", rows=1)
     assert "what it writes: neurons of site residual are coordinates" in printed(capsys)
     assert "coordinates" in run_report()["run"]["writes"]["undefined"]
+
+
+def test_files_of_different_runs_are_refused(run, tmp_path):
+    llama(tmp_path / "llama")
+    table = read_table(LABELS, "label")
+    made = table_provenance(table)
+    rows = table.to_pylist()
+    for row in rows:
+        row["descriptor"] = f"no {row['descriptor']}"
+    write_table(LABELS, pa.Table.from_pylist(rows, table.schema), made)
+    with pytest.raises(InputError, match=f"{LABELS}: not of {DESCRIPTORS}: run `descry stage lab"):
+        run_writes(extraction(tmp_path / "llama"))
+    write_table(LABELS, table, made)
+    run_exemplars(top_percent=20.0)
+    with pytest.raises(InputError, match=f"{LABELS}: made of another exemplars.h5"):
+        run_writes(extraction(tmp_path / "llama"))
 
 
 # Verified, and in Python

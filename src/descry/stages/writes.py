@@ -17,6 +17,8 @@ from descry.evaluation.writes import LayerWrites, Lens, Told, layer_writes, writ
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance
+from descry.io.provenance import recorded as recorded_as
+from descry.io.read_provenance import provenance_of
 from descry.io.section import Count, Section, Seed, Threshold
 from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.devices import pick_device
@@ -106,6 +108,11 @@ def find_writes(
         "tokens": len(lens.tokens),
         "bounds": {str(layer): one.bound for layer, one in layers.items()},
     }
+    of_label = provenance_of(labels, "label")["inputs"]
+    if of_label.get(recorded_as(exemplars)) not in (None, made["inputs"][recorded_as(exemplars)]):
+        raise InputError(
+            f"{labels}: made of another {exemplars.name}: run `descry stage label` again"
+        )
     words = _Words(corpus, descriptors, labels, exemplars, neurons)
     table = _with_words(writes_table(layers, lens, params.fdr), words)
     write_table(writes, table, made)
@@ -162,28 +169,30 @@ class _Words:
         self.sets = read_exemplars(exemplars, "all", HIGHEST)
         if self.sets.max(initial=-1) >= len(texts):
             raise InputError(f"{exemplars}: made of another {corpus.name}")
-        self.labels: dict[int, list[list[set[str]]]] = {}
         assigned = (
             (pc.field("end") == HIGHEST) & (pc.field("split") == "all") & pc.field("assigned")
         )
-        self.labels = {layer: [[] for _ in range(neurons.width)] for layer in neurons.layers}
-        for one in read_table(
-            labels, "label", ["layer", "neuron", "descriptor"], assigned
-        ).to_pylist():
-            if one["descriptor"] not in in_phrases:
-                raise InputError(
-                    f"{labels}: has {one['descriptor']!r}, not of {descriptors}: run `descry stage"
-                    " label`"
-                )
-            self.labels[one["layer"]][one["neuron"]].append(in_phrases[one["descriptor"]])
         self.neurons = neurons
+        self.labels = {
+            layer: [set[str]() for _ in range(neurons.width)] for layer in neurons.layers
+        }
+        columns = ["layer", "neuron", "descriptor"]
+        for one in read_table(labels, "label", columns, assigned).to_pylist():
+            layer, index, name = (one[column] for column in columns)
+            for known, other in (
+                (layer in self.labels, exemplars),
+                (name in in_phrases, descriptors),
+            ):
+                if not known:
+                    raise InputError(f"{labels}: not of {other}: run `descry stage label` again")
+            self.labels[layer][index] |= in_phrases[name]
 
     def in_common(self, row: int, promoted: Sequence[Sequence[str]]) -> dict[str, InCommon]:
         """What the neurons of a layer's row write and read."""
         written = words_written(promoted, self.columns)
         writes = np.array([any(map(as_word, own)) for own in promoted])
         own = self.labels[self.neurons.layers[row]]
-        labels = _marked([set().union(*sets) for sets in own], self.columns)
+        labels = _marked(own, self.columns)
         return {
             "exemplars": in_common(written, self._read(row), writes),
             "labels": in_common(written, labels, writes),
