@@ -430,7 +430,7 @@
               `${descry.some(found.neurons, "labelled neuron")} set to their mean over tokens, or raised, on sentences that did not choose the label: means over neurons, beside other neurons of the layer that write about as much, and 95% of the difference.`,
             ),
             descry.plainTable("Changes at the output", {
-              columns: ["", "sentences", "measure", "value", "others", "low", "high", "it"],
+              columns: ["intervention", "sentences", "measure", "value", "others", "low", "high", "verdict"],
               rows,
             }),
           ]
