@@ -38,11 +38,13 @@ from descry.stages.corpus import Corpus, build_corpus
 from descry.stages.evaluate import Evaluate, evaluate_labels
 from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.stages.graphs import Graphs, graph_neurons
+from descry.stages.interventions import Interventions, intervene
 from descry.stages.judge import Judge, judge_sentences
 from descry.stages.label import Label, label_neurons
 from descry.stages.report import Report, write_report
 from descry.stages.score import Score, score_descriptions
 from descry.stages.untrained import Untrained, select_untrained_exemplars
+from descry.stages.writes import Writes, find_writes
 
 # Written to steer a terminal (escapes, markup, links) or a browser: to which <image> is <img>, and
 # reading leaves it, as no tag of HTML.
@@ -103,6 +105,7 @@ GRAPHS, GRAPH_SCORES = RESULTS / "graphs.parquet", RESULTS / "graphs.csv"
 LABELS = RESULTS / "labels.parquet"
 COMPOSED = RESULTS / "composed.parquet"
 NEURONS = RESULTS / "neurons.json"
+WRITES = RESULTS / "writes.parquet"
 METRICS = RESULTS / "metrics.json"
 CURVES = RESULTS / "curves.csv"
 NULLS = RESULTS / "nulls.csv"
@@ -111,6 +114,7 @@ SCORED = RESULTS / "label_scores.parquet"
 FOLLOWED = RESULTS / "confounders.parquet"
 BRIEF = RESULTS / "summary.yaml"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
+EFFECTS, EFFECT_TABLE = RESULTS / "interventions.json", RESULTS / "interventions.csv"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
@@ -263,6 +267,24 @@ def run_graphs():
     graph_neurons(none, NO_EXTRACTION, **files, progress=lambda *_: None)
 
 
+def run_writes(extraction=NO_EXTRACTION, **changes):
+    """Not enabled, unless an extraction is given."""
+    section = {"enabled": extraction is not NO_EXTRACTION, "top": 5, "draws": 20, "seed": 0}
+    params = Writes(**section | {"fdr": 0.05} | changes)
+    inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "labels": LABELS}
+    files = inputs | {"exemplars": EXEMPLARS, "writes": WRITES}
+    return find_writes(params, extraction, **files, progress=lambda *_: None)
+
+
+def run_interventions(extraction=NO_EXTRACTION, **changes):
+    """Not enabled, unless an extraction is given."""
+    section = {"enabled": extraction is not NO_EXTRACTION, "neurons": None, "others": 2}
+    params = Interventions(**section | {"sentences": 4, "raised": 3.0, "seed": 0} | changes)
+    inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "annotations": ANNOTATIONS}
+    files = inputs | {"labels": LABELS, "metrics": EFFECTS, "effects": EFFECT_TABLE}
+    return intervene(params, extraction, **files, progress=lambda *_: None)
+
+
 class Toy(stand_ins.Scripted):
     """An annotator that says Yes to the reviews with a topic's word, and to all of BROAD."""
 
@@ -399,6 +421,7 @@ def run_report(**changes):
         exemplars=EXEMPLARS,
         labels=LABELS,
         composed=COMPOSED,
+        writes=WRITES,
         metrics=METRICS,
         curves=CURVES,
         nulls=NULLS,
@@ -409,6 +432,8 @@ def run_report(**changes):
         scored=SCORED,
         scores=SCORES,
         trials=SCORE_TABLE,
+        interventions=EFFECTS,
+        effects=EFFECT_TABLE,
         graphs=GRAPHS,
         graph_scores=GRAPH_SCORES,
         gold=GOLD,
@@ -453,8 +478,10 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_graphs()
     run_judge(None)
     run_label()
+    run_writes()
     run_evaluate()
     run_no_score()
+    run_interventions()
     run_report()
     store(Toy(), p2([HOSTILE_REVIEW], [HOSTILE])[0], log_probabilities(True))
 

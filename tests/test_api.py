@@ -101,6 +101,7 @@ def defaults(name):
         ("assign_labels", "label", {"covariates", "parts"}),
         ("compose_labels", "label", {"length"}),
         ("explain_neuron", "graphs", {"model", "settings", "site", "dtype", "device"}),
+        ("writes", "writes", {"site", "vectors"}),
     ],
 )
 def test_the_defaults_are_those_of_the_shipped_params(name, stage, others):

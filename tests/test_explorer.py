@@ -9,6 +9,7 @@ from pathlib import Path as File
 
 import numpy as np
 import planted
+import pyarrow as pa
 import pytest
 from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 
@@ -17,13 +18,14 @@ from descry.corpus.splits import sentence_id
 from descry.io.csv_rows import write_csv
 from descry.io.json_files import read_json, write_json
 from descry.io.number_format import fixed, places, small
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance
 from descry.n2g.graph import make_graph
 from descry.n2g.paths import TURN, Path, Step
 from descry.n2g.scoring import Score
 from descry.n2g.tables import COLUMNS, PREDICTORS, Record, Tokens, layer_rows, write_records
 from descry.reporting.explorer.packs import numbers
+from descry.stages.interventions import COLUMNS as INTERVENED
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -64,9 +66,42 @@ def write_graph():
     write_csv(planted.GRAPH_SCORES, layer_rows([record]), COLUMNS)
 
 
+def write_writes():
+    """L0:0 promotes a token that would leave the page; the others write nothing beyond chance."""
+    table = read_table(planted.WRITES, "writes")
+    rows = [
+        {"layer": layer, "neuron": neuron, "writes": (layer, neuron) == (0, 0)}
+        | dict.fromkeys(("score", "score_null", "kurtosis", "kurtosis_null"), 4.0)
+        | dict.fromkeys(("p", "q", "p_mixed", "q_mixed"), 0.001)
+        | {"promoted_token": [WORDS[4], "Ġtea"], "promoted_id": [4, 7], "promoted_z": [9.5, 6.25]}
+        | {"suppressed_token": [], "suppressed_id": [], "suppressed_z": []}
+        | {"exemplars_own": 0.5, "exemplars_other": 0.25, "exemplars_p": 0.125}
+        for layer in range(planted.LAYERS)
+        for neuron in range(planted.WIDTH)
+    ]
+    params = {"writes": {"fdr": 0.05, "top": 5, "draws": 5}}
+    made = provenance("writes", params, [CORPUS], []) | {"how": "logit lens: folded"}
+    write_table(planted.WRITES, pa.Table.from_pylist(rows, table.schema), made)
+
+
+def write_interventions():
+    """L0:0 alone was edited."""
+    names = ("distance", "towards")
+    said = {"value": 2.5, "others": 1.5, "difference": 1.0, "low": 0.5, "high": 1.5, "neurons": 1}
+    kinds = {kind: dict.fromkeys(names, said) for kind in ("label", "other", "difference")}
+    told = {"made": provenance("interventions", {}, [CORPUS], []), "neurons": 1}
+    told |= {"measures": {"distance": "KL, thousandths", "towards": "log P, thousandths"}}
+    write_json(planted.EFFECTS, told | {"ablated": kinds, "raised": kinds})
+    row = dict.fromkeys(INTERVENED, 2.5) | {"neuron": "L0:0", "descriptor": HOSTILE}
+    row |= {"intervention": "raised", "kind": "label", "sentences": 4, "towards": math.nan}
+    write_csv(planted.EFFECT_TABLE, [row], INTERVENED)
+
+
 def build():
     planted.build()
     write_graph()
+    write_writes()
+    write_interventions()
     run_report()
 
 
@@ -676,3 +711,20 @@ def test_vendored_files_are_those_that_were_published(site):
     assert {path.name for path in folder.iterdir()} == {"d3.min.js", "plot.min.js", "LICENSES.txt"}
     licences = (folder / "LICENSES.txt").read_text(encoding="utf-8")
     assert "D3" in licences and "Observable Plot" in licences and "ISC" in licences
+
+
+def test_a_neurons_page_says_what_it_writes_and_changes(visit):
+    tab = visit.open("#/neuron/L0:0")
+    block = tab.locator("section[aria-labelledby=writes]").inner_text()
+    assert "<img␣src=x␣onerror=alert(1)> 9.5" in block and "␣tea 6.3" in block
+    assert "None beyond chance." in block and "0.50; in another neuron's 0.25 (p 0.125)" in block
+    assert tab.locator("main img").count() == 0
+    changes = tab.locator("section[aria-labelledby=changes]").inner_text()
+    assert HOSTILE.replace("\x1b", "") in changes.replace("\x1b", "")
+    assert "KL, thousandths" in changes and "2.5 (2.5)" in changes and "–" in changes
+    tab = visit.open("#/neuron/L1:3")
+    block = tab.locator("section[aria-labelledby=writes]").inner_text()
+    assert "Nothing beyond chance. Its furthest token is 4.0 deviations" in block
+    assert tab.locator("section[aria-labelledby=changes]").count() == 0
+    whole = visit.open().locator("section[aria-labelledby=written]").inner_text()
+    assert "1 of 16 neurons promote or suppress tokens" in whole and "KL, thousandths" in whole

@@ -33,6 +33,8 @@ CHANGES = {  # a parameter: another value, and the stages behind it
     "untrained.seed": (1, {"untrained", "evaluate", "figures", "report"}),
     "graphs.seed": (1, {"graphs", "report"}),
     "label.threshold": (0.3, AFTER_LABEL),
+    "writes.seed": (1, {"writes", "report"}),
+    "interventions.seed": (1, {"interventions", "report"}),
     "figures.dpi": (100, {"figures"}),
     "report.title": ("Another title", {"report"}),
 }

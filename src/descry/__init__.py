@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from descry.api import key_phrases as key_phrases
     from descry.api import score_labels as score_labels
     from descry.api import top_k as top_k
+    from descry.api import writes as writes
     from descry.errors import InputError as InputError
     from descry.provenance.audit.project import open as open
     from descry.run import Descriptor as Descriptor
@@ -44,6 +45,7 @@ _LAZY = {
     "Run": "descry.run",
     "score_labels": "descry.api",
     "top_k": "descry.api",
+    "writes": "descry.api",
 }
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.evaluation.alignment import Alignment, align
 from descry.evaluation.chance import Chance, by_chance
+from descry.evaluation.writes import Lens, layer_writes, writes_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.tree import Node
 from descry.labels.assignment import Frequency, SetCounter, has_set
@@ -40,9 +41,12 @@ from descry.labels.random_labels import random_labels
 from descry.labels.rules import Rule, RuleName
 from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
+from descry.models.devices import pick_device
 from descry.models.dictionaries.dictionary import Dictionary, dictionary_sha256
+from descry.models.heads import Headed, headed_of, load_headed
 from descry.models.hooked_model import HookedModel, Position
 from descry.models.neurons import Neurons
+from descry.models.unembedding import read_unembedding, read_writers
 from descry.n2g.build import firing_rows, make_records
 from descry.n2g.explain import Settings
 from descry.n2g.graph import Graph
@@ -52,6 +56,9 @@ from descry.n2g.scoring import Score
 from descry.n2g.substitutes import make_augmenter
 from descry.n2g.texts import BLOCK, read
 from descry.n2g.top_texts import leading_rows
+
+if TYPE_CHECKING:
+    import pyarrow
 
 Model = str | Path | tuple[Any, Any]  # a name, a folder, or a model and its tokenizer
 Descriptors = Sequence[str] | Sequence[Descriptor] | Mapping[str, Sequence[str]]
@@ -686,6 +693,81 @@ def score_labels(
     return align(transposed(columns), rows, answers.matrix, (neurons, labels.columns[places]))
 
 
+def writes(
+    model: Model,
+    *,
+    site: str = "ffn_hidden",
+    layers: Sequence[int] | None = None,
+    vectors: np.ndarray | Mapping[int, np.ndarray] | None = None,
+    top: int = 10,
+    draws: int = 5,
+    fdr: float = 0.05,
+    seed: int = 0,
+    device: str = "auto",
+) -> "pyarrow.Table":
+    """The tokens that neurons, or directions of the residual stream, promote and suppress.
+
+    By the logit lens, beside permutations of their weights and mixtures of a layer's directions
+    (evaluation/writes.py says how). p is at least 1 / (directions of the layer x draws + 1): few
+    directions want many draws.
+
+    Args:
+        model: as `extract_activations` takes it, with its language-model head; in memory, of
+            AutoModelForCausalLM or AutoModelForMaskedLM.
+        site: whose neurons; what goes into a linear layer that writes into the residual stream.
+        layers: some, counted from 0; None for all.
+        vectors: directions in the place of neurons, such as the decoder of a dictionary: float
+            [directions, width], or such arrays by layer. `site` and `layers` are not looked at.
+        top: tokens each way.
+        draws: of each null, for every direction.
+        fdr: the false discovery rate at which a direction is said to write.
+
+    Returns:
+        A row a direction: layer, neuron, writes, score, score_null, kurtosis, kurtosis_null, p, q,
+        p_mixed, q_mixed, promoted_token, promoted_id, promoted_z, suppressed_token, ...; tokens are
+        those beyond what 95% of the layer's permuted directions have.
+
+    Raises:
+        InputError: the model has no head, no such site or layer, or the vectors are of another
+            width.
+
+    Example:
+        >>> import descry, tokenizers, torch, transformers
+        >>> words = "the a cup of tea was cold and we all drank it hot with milk".split()
+        >>> model = tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, "a")
+        >>> tokenizer = transformers.PreTrainedTokenizerFast(
+        ...     tokenizer_object=tokenizers.Tokenizer(model))
+        >>> sizes = {"vocab_size": len(words), "n_embd": 32, "n_layer": 1, "n_head": 2}
+        >>> seeded = torch.manual_seed(0)
+        >>> model = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
+        >>> tea = model.lm_head.weight[words.index("tea")].detach().numpy()
+        >>> found = descry.writes((model.eval(), tokenizer), vectors=tea[None], draws=200)
+        >>> found["promoted_token"][0].as_py(), found["p"][0].as_py() < 0.01
+        (['tea'], True)
+    """
+    top, draws = _at_least(1, top=top), _at_least(1, draws=draws)
+    headed = headed_of(*model) if isinstance(model, tuple) else _headed(model)
+    if vectors is None:
+        writers = read_writers(headed, site)
+        unembedding = writers.unembedding
+        every = dict(enumerate(writers.vectors))
+        asked = list(every) if layers is None else sorted(set(layers))
+        if absent := set(asked) - every.keys():
+            raise InputError(f"layers: there is no layer {min(absent)}: 0 to {len(every) - 1}")
+        chosen = {layer: every[layer] for layer in asked}
+    else:
+        unembedding = read_unembedding(headed)
+        width = unembedding.matrix.shape[1]
+        given = vectors if isinstance(vectors, Mapping) else {0: vectors}
+        chosen = {layer: _vectors(one, width) for layer, one in given.items()}
+    lens = Lens(unembedding.matrix, pick_device(device))
+    found = {
+        layer: layer_writes(one, lens, top=top, draws=draws, seed=[seed, layer])
+        for layer, one in chosen.items()
+    }
+    return writes_table(found, unembedding, _share(fdr=fdr))
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Explanation:
     """What excites one neuron, as a graph of tokens. `str` is the graph as a tree.
@@ -850,6 +932,20 @@ def _hooked(model: Model, *, max_tokens: int, **how: Any) -> Iterator[HookedMode
     finally:
         for module, training in modes:
             module.training = training
+
+
+def _headed(model: str | Path) -> Headed:
+    return load_headed(_checkpoint(model), "float32", "cpu")
+
+
+def _vectors(values: np.ndarray, width: int) -> np.ndarray:
+    """Directions of the residual stream as float32 [directions, width]."""
+    found = np.asarray(values)
+    if found.ndim != 2 or not len(found) or found.shape[1] != width:
+        raise InputError(f"vectors: of shape {found.shape}, not [directions, {width}]")
+    if not np.issubdtype(found.dtype, np.floating) or not np.isfinite(found).all():
+        raise InputError("vectors: not float, or NaN or infinite somewhere")
+    return np.array(found, dtype=np.float32)
 
 
 def _checkpoint(model: str | Path) -> Checkpoint:

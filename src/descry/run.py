@@ -64,6 +64,7 @@ FILES = {
     "labels.parquet": "label",
     "composed.parquet": "label",
     "neurons.json": "label",
+    "writes.parquet": "writes",
     "metrics.json": "evaluate",
     "curves.csv": "evaluate",
     "nulls.csv": "evaluate",
@@ -74,13 +75,15 @@ FILES = {
     "label_scores.parquet": "evaluate",
     "scores.json": "score",
     "scores.csv": "score",
+    "interventions.json": "interventions",
+    "interventions.csv": "interventions",
 }  # the results by their names, and the stages that make them
 UNTRAINED = "untrained.h5"
 _TELLING = (".parquet", ".h5", ".json")  # results that say what made them
 _HASHED = 2**25  # bytes of a file that is hashed to see whether others were made of it
 _TEXTS = {
     "against", "score", "end", "chosen", "descriptor", "first", "second", "layer", "predictor",
-    "neuron", "scorer", "description", "other", "undefined",
+    "neuron", "scorer", "description", "other", "undefined", "intervention", "kind",
 }  # fmt: skip
 _SHOWN = 10  # rows of a table in a notebook
 
@@ -240,6 +243,20 @@ class Run:
         return self.read("label_scores.parquet")
 
     @cached_property
+    def writes(self) -> pa.Table:
+        """writes.parquet, a row a neuron: writes, score, p, q, promoted_token, promoted_z, ...
+
+        No row where neurons have no output weights, or the model has no head: `writes_nothing`.
+        """
+        return self.read("writes.parquet")
+
+    @property
+    def writes_nothing(self) -> str | None:
+        """Why nobody can say what the neurons write; None where writes.parquet does."""
+        why = self.provenance("writes.parquet").get("undefined")
+        return None if why is None else str(why)
+
+    @cached_property
     def confounders(self) -> pa.Table:
         """confounders.parquet, a row a neuron and covariate: rho, rho_chance, exemplars, ..."""
         return self.read("confounders.parquet")
@@ -269,6 +286,12 @@ class Run:
     def scores(self) -> dict[str, JSON]:
         """scores.json as nested plain values: how well descriptions tell a neuron's sentences."""
         whole = read_json(self.path("scores.json"), "score")
+        return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
+    def interventions(self) -> dict[str, JSON]:
+        """interventions.json as nested plain values: what labelled neurons change at the output."""
+        whole = read_json(self.path("interventions.json"), "interventions")
         return {key: value for key, value in whole.items() if key != "made"}
 
     @cached_property
@@ -496,6 +519,18 @@ class Neuron:
         of = (pc.field("end") == self.end) & (pc.field("split") == "all")
         found = self.run.read("tokens.parquet", where=self._rows & of)
         return found.drop_columns(["end", "split", "layer", "neuron"])
+
+    @cached_property
+    def writes(self) -> Row | None:
+        """Its row of writes.parquet: writes, score, p, q, promoted_token, ...; None without one."""
+        rows = self.run.read("writes.parquet", where=self._rows).to_pylist()
+        return rows[0] if rows else None
+
+    @cached_property
+    def interventions(self) -> list[Row]:
+        """Its rows of interventions.csv: descriptor, intervention, kind, distance, towards, ..."""
+        rows = self.run.rows("interventions.csv")
+        return [row for row in rows if row["neuron"] == self.name]
 
     @cached_property
     def sets(self) -> NeuronExemplars:

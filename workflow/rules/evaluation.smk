@@ -56,3 +56,27 @@ rule score:
         score=wiring.section("score"),
     shell:
         STAGE
+
+
+rule interventions:
+    """What labelled neurons change at the model's output, beside other neurons."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        annotations="results/annotations.h5",
+        labels="results/labels.parquet",
+        code=wiring.code("interventions"),
+    output:
+        metrics="results/interventions.json",
+        effects="results/interventions.csv",
+    log:
+        "logs/interventions.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("interventions"),
+        interventions=wiring.section("interventions"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE

@@ -102,6 +102,29 @@ rule untrained:
         STAGE
 
 
+rule writes:
+    """The tokens that neurons promote and suppress, and whether they read them."""
+    input:
+        corpus="results/corpus.parquet",
+        descriptors="results/descriptors.json",
+        labels="results/labels.parquet",
+        exemplars="results/exemplars.h5",
+        code=wiring.code("writes"),
+    output:
+        writes="results/writes.parquet",
+    log:
+        "logs/writes.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("writes"),
+        writes=wiring.section("writes"),
+        activations=wiring.section("activations"),
+    shell:
+        STAGE
+
+
 rule graphs_shard:
     """Graphs of some neurons; shard 0: the texts that excite each neuron most."""
     input:

@@ -37,6 +37,7 @@ from descry.io.sanitize import printable
 from descry.io.tree import Node
 from descry.labels.results import verdict
 from descry.models.neurons import whose
+from descry.n2g.render import readable
 from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
 from descry.workflow.garbage import Garbage
@@ -176,6 +177,10 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             console().print(shown)
         if neuron.end == HIGHEST and run.has("confounders.parquet"):
             console().print(_follows(neuron))
+        if neuron.end == HIGHEST and run.has("writes.parquet"):
+            console().print(_writes(neuron), soft_wrap=True)
+        if neuron.end == HIGHEST and run.has("interventions.csv") and neuron.interventions:
+            console().print(_changes(neuron))
         console().print(_sentences(neuron, rows, cut))
     number = int(neuron.distribution["counts"].sum())
     of = "the highest of each" if run.units == POSITIONS else "activations"
@@ -231,6 +236,50 @@ def _follows(neuron: Neuron) -> Table:
         rho, chance = fixed(row["rho"], 2), fixed(row["rho_chance"], 2)
         table.add_row(plain(row["covariate"]), rho, chance, *map(plain, told(row)))
     return table
+
+
+def _writes(neuron: Neuron) -> Table | Text:
+    """The tokens that it promotes and suppresses, where they are beyond chance."""
+    row = neuron.writes
+    if row is None:
+        return plain(f"what it writes: {neuron.run.writes_nothing}")
+    chance = (
+        f"its furthest token is {fixed(row['score'], 1)} deviations out, of permutations"
+        f" {fixed(row['score_null'], 1)} (q {small(row['q'])}; among mixtures of neurons"
+        f" {small(row['q_mixed'])})"
+    )
+    if not row["writes"]:
+        return plain(f"what it writes: nothing beyond chance: {chance}")
+    table = Table(title=f"what it writes: {chance}", title_justify="left")
+    for column in ("", "tokens, with deviations"):
+        table.add_column(column)
+    for way in ("promoted", "suppressed"):
+        pairs = zip(row[f"{way}_token"], row[f"{way}_z"], strict=True)
+        said = "  ".join(f"{readable(token)} {fixed(abs(z), 1)}" for token, z in pairs)
+        table.add_row(way, plain(said or "nothing beyond chance"))
+    for what in ("exemplars", "labels"):
+        own, other, p = (row[f"{what}_{name}"] for name in ("own", "other", "p"))
+        if own is not None:
+            said = f"{fixed(own, 2)}, of another neuron {fixed(other, 2)} (p {small(p)})"
+            table.add_row(f"promoted words in its {what}", said)
+    return table
+
+
+def _changes(neuron: Neuron) -> Table:
+    """What it changes at the output when it is set to its mean, or raised."""
+    measures = neuron.run.interventions["measures"]
+    rows = neuron.interventions
+    table = Table(title=plain(f"what it changes, as {rows[0]['descriptor']}"), title_justify="left")
+    for column in ("", "sentences", *measures.values()):
+        table.add_column(f"{column} (other neurons)" if column in measures.values() else column)
+    for row in rows:
+        pairs = [(row[name], row[f"{name}_others"]) for name in measures]
+        said = [f"{value:.2g} ({others:.2g})" for value, others in pairs]
+        table.add_row(row["intervention"], _KINDS[row["kind"]], *said)
+    return table
+
+
+_KINDS = {"label": "of the label", "other": "others"}
 
 
 def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:

@@ -82,7 +82,13 @@ _CAPTURE: ContextVar[_Capture | None] = ContextVar("capture", default=None)
 
 
 class HookedModel:
-    """A model's neurons at one site and position."""
+    """A model's neurons at one site and position.
+
+    Attributes:
+        found_site: the modules that are hooked.
+        tokens_first: whether their values have tokens before texts, as in XLNet.
+        sinks: tokens at the beginning of a text that mean and max leave out.
+    """
 
     def __init__(
         self,
@@ -185,7 +191,7 @@ class HookedModel:
         return dictionary.fitted(
             layers,
             site=self._site,
-            found=self._found,
+            found=self.found_site,
             paths=[path for path, _ in self.model.named_modules() if path],
             widths=widths,
             names=self._names,
@@ -363,7 +369,7 @@ class HookedModel:
         Raises:
             InputError: they are not one row a token.
         """
-        if self._tokens_first:
+        if self.tokens_first:
             value = value.transpose(0, 1)
         # OPT lays the tokens of all texts in one row.
         if value.shape[:2] != shape and value.shape[:-1] != (shape[0] * shape[1],):
@@ -374,8 +380,8 @@ class HookedModel:
 
     def _hook(self, site: str) -> None:
         modules = dict(self.model.named_modules())
-        found = find_site(list(filter(None, modules)), site)
-        self._site, self._found, self._hooks = site, found, []
+        self.found_site = found = find_site(list(filter(None, modules)), site)
+        self._site, self._hooks = site, []
         for path in found.paths:
             if found.input:
                 hook = modules[path].register_forward_pre_hook(
@@ -403,7 +409,7 @@ class HookedModel:
         self._forward(ids, real, capture)
         if not capture.kept:
             raise InputError(f"activations.site {self._site}: {self.name} has it, never runs it")
-        self._tokens_first = capture.kept[0].shape[:2] == PROBE[::-1]
+        self.tokens_first = capture.kept[0].shape[:2] == PROBE[::-1]
         values = [self._by_token(value, PROBE)[:, :-3] for value in capture.kept]
         self._padding_counts = any(_differ(one, two) for one, two, _ in values)
         self._causal = not any(_differ(one[:-1], two[:-1]) for one, _, two in values)

@@ -30,6 +30,7 @@ def write_report(
     exemplars: Path,
     labels: Path,
     composed: Path,
+    writes: Path,
     metrics: Path,
     curves: Path,
     nulls: Path,
@@ -40,6 +41,8 @@ def write_report(
     scored: Path,
     scores: Path,
     trials: Path,
+    interventions: Path,
+    effects: Path,
     graphs: Path,
     graph_scores: Path,
     gold: Path | None = None,
@@ -52,6 +55,7 @@ def write_report(
         clusters: descriptors.json.
         descriptors: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
+        effects: interventions.csv.
         report: the folder, replaced as a whole.
 
     Raises:
@@ -67,6 +71,7 @@ def write_report(
         "exemplars.h5": exemplars,
         "labels.parquet": labels,
         "composed.parquet": composed,
+        "writes.parquet": writes,
         "metrics.json": metrics,
         "curves.csv": curves,
         "nulls.csv": nulls,
@@ -77,6 +82,8 @@ def write_report(
         "label_scores.parquet": scored,
         "scores.json": scores,
         "scores.csv": trials,
+        "interventions.json": interventions,
+        "interventions.csv": effects,
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
     } | ({"tokens.parquet": tokens} if tokens else {})

@@ -27,12 +27,14 @@ from descry.stages.evaluate import Evaluate
 from descry.stages.exemplars import Exemplars
 from descry.stages.figures import Figures
 from descry.stages.graphs import Graphs
+from descry.stages.interventions import Interventions
 from descry.stages.judge import Judge
 from descry.stages.label import Label
 from descry.stages.report import Report
 from descry.stages.score import Score
 from descry.stages.tokens import Tokens
 from descry.stages.untrained import Untrained
+from descry.stages.writes import Writes
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -68,8 +70,10 @@ class Params(Section):
     graphs: Graphs
     judge: Judge
     label: Label
+    writes: Writes
     evaluate: Evaluate
     score: Score
+    interventions: Interventions
     figures: Figures
     report: Report
     shards: Shards

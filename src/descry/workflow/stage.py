@@ -29,8 +29,10 @@ STAGES = {  # the function of each stage's module
     "annotate": "annotate_sentences",
     "judge": "judge_sentences",
     "label": "label_neurons",
+    "writes": "find_writes",
     "evaluate": "evaluate_labels",
     "score": "score_descriptions",
+    "interventions": "intervene",
     "figures": "draw_figures",
     "report": "write_report",
 }

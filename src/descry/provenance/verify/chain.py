@@ -112,5 +112,6 @@ def _contents(
         again = partial(samples.some_topics, project, params, topics, cache, *drawn)
         checks["describe"].append(again)
         checks["activations"].append(some)
+        checks["writes"] = [partial(samples.some_writes, project, params, *drawn)]
         checks["annotate"].append(partial(samples.some_verdicts, project, params, cache, *drawn))
     return checks

@@ -17,10 +17,13 @@ from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompt, p2
 from descry.corpus.splits import draw
 from descry.corpus.units import POSITIONS
+from descry.evaluation.writes import Lens
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
 from descry.io.parquet import table_provenance, write_table
 from descry.models.checkpoints import Checkpoint
+from descry.models.heads import load_headed
+from descry.models.unembedding import read_writers
 from descry.provenance.audit.answers import Topics
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
@@ -31,6 +34,7 @@ from descry.workflow.params import Params
 # How far an activation may be from the recorded one, in deviations of its neuron: last digits
 # depend on the batch, and in bfloat16 those are the third.
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.1}
+LOGITS = 1e-3  # how far a token's deviations may be, of the recorded ones
 ODDS = 0.25  # how far log-odds may be from those recorded
 
 
@@ -120,6 +124,33 @@ def _recorded(project: Project, rows: Sequence[int]) -> np.ndarray:
         layer, index, rank = np.nonzero(kept == row)
         found[i, layer, index] = values[layer, index, rank]
     return found
+
+
+def some_writes(project: Project, params: Params, number: int, seed: int) -> Link:
+    """The tokens that some neurons promote and suppress, by the model's weights."""
+    table = project.read("writes.parquet")
+    if why := project.writes_nothing:
+        return Link("writes", f"nothing: {why}")
+    rows = table.to_pylist()
+    chosen = drawn([f"L{one['layer']}:{one['neuron']}" for one in rows], number, seed)
+    target = Checkpoint(**params.activations.target.model_dump())
+    writers = read_writers(load_headed(target, "float32", "cpu"), params.activations.site)
+    some = [rows[place] for place in chosen]
+    vectors = np.stack([writers.vectors[one["layer"]][one["neuron"]] for one in some])
+    told = Lens(writers.unembedding.matrix).furthest(vectors, params.writes.top)
+    checked = f"what {len(some)} neurons write, by the model's weights"
+    bounds = project.provenance("writes.parquet")["bounds"]
+    for one, score, up, down in zip(some, told.score, told.up, told.down, strict=True):
+        bound = bounds[str(one["layer"])]
+        for name, has, now in (
+            ("its furthest token", [one["score"]], [score]),
+            ("what it promotes", one["promoted_z"], up[up > bound]),
+            ("what it suppresses", one["suppressed_z"], down[down < -bound]),
+        ):
+            if len(has) != len(now) or not np.allclose(has, now, rtol=LOGITS, equal_nan=True):
+                fault = f"writes.parquet: {name} of L{one['layer']}:{one['neuron']} is another"
+                return Link("writes", checked, fault)
+    return Link("writes", checked)
 
 
 def some_topics(

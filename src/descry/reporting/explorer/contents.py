@@ -29,6 +29,7 @@ from descry.labels.results import Labels
 from descry.models.neurons import same_neurons
 from descry.n2g.tables import Record, read_records
 from descry.reporting.explorer import overview
+from descry.reporting.explorer import writes as of_writes
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.labelled import over, table_pack
 from descry.reporting.explorer.maps import layer_pack, map_pack
@@ -51,8 +52,10 @@ _SAYS = {
     "annotate": "annotations.h5",
     "judge": "judgements.h5",
     "label": "labels.parquet",
+    "writes": "writes.parquet",
     "evaluate": "metrics.json",
     "score": "scores.json",
+    "interventions": "interventions.json",
 }  # the result that says what each stage did
 
 
@@ -132,6 +135,8 @@ class Contents:
         value |= {name: plain(run.rows(f"{name}.csv")) for name in ("curves", "nulls", "alignment")}
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
+        value |= {"writes": plain(of_writes.whole(run.writes, made["writes"]))}
+        value |= {"interventions": plain(run.interventions)}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
         value |= {"unit": "token" if self._of_positions else "sentence"}
@@ -220,18 +225,24 @@ class Contents:
             )
             for end, table in self.tables.items()
         }
-        trials: dict[str, list[Row]] = {}
-        for row in run.rows("scores.csv"):
-            trials.setdefault(row["neuron"], []).append(plain(row))
+        trials, changes = (self._by_name(name) for name in ("scores.csv", "interventions.csv"))
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
-        known = trials, close, numbers, self._followed[1], run.fdr, self._peaks()
+        written = of_writes.by_neuron(run.writes, neurons)
+        known = trials, close, numbers, self._followed[1], written, changes, run.fdr, self._peaks()
         yield from NeuronPages(neurons, self._shown, ends, *known).packs()
         ids = run.corpus["id"].to_pylist()
         # Graphs are of sentences: of a sentence's positions any leads there.
         rows = {sentence.partition(":")[0]: row for row, sentence in enumerate(ids)}
         yield from graph_packs(graphs, rows, partly=self._of_positions)
         yield shown_pack(self._shown, HALVES)
+
+    def _by_name(self, table: str) -> dict[str, list[Row]]:
+        """The rows of a CSV by the neuron's name."""
+        found: dict[str, list[Row]] = {}
+        for row in self.run.rows(table):
+            found.setdefault(row["neuron"], []).append(plain(row))
+        return found
 
     def _of_sentences(self) -> Iterator[Pack]:
         run, spread = self.run, self._shown.distribution

@@ -93,6 +93,8 @@ class NeuronPages:
         graphs: numbers of the neurons that have a graph.
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
+        writes: what each writes.
+        changes: rows of interventions.csv by the neuron's name.
         fdr: at which a label is significant.
         peaks: with unit `token`, the words that each peaks at, and its positions at quantiles.
     """
@@ -104,6 +106,8 @@ class NeuronPages:
     similar: Sequence[Sequence[tuple[int, float]]]
     graphs: frozenset[int]
     follows: Sequence[JSON]
+    writes: Sequence[JSON]
+    changes: Mapping[str, list[Row]]
     fdr: float
     peaks: Mapping[int, JSON]
 
@@ -121,14 +125,19 @@ class NeuronPages:
                 "sets": {name: values[place] for name, values in sets.items()},
                 "distribution": {name: values[place] for name, values in spread.items()},
                 "ends": {end: values[place] for end, values in ends.items()},
-                "trials": self.trials.get(self.neurons.name(*divmod(n, self.neurons.width)), []),
+                "trials": self.trials.get(self._name(n), []),
                 "similar": plain([list(one) for one in self.similar[n]]),
                 "graph": n in self.graphs,
                 "follows": self.follows[n],
+                "writes": self.writes[n],
+                "changes": self.changes.get(self._name(n), []),
             }
             | self.peaks.get(n, {})
             for place, n in enumerate(range(span.start, span.stop))
         ]
+
+    def _name(self, n: int) -> str:
+        return self.neurons.name(*divmod(n, self.neurons.width))
 
     def _of_end(self, of: OfEnd, span: slice) -> list[JSON]:
         place = {name: column for column, name in enumerate(of.labels.descriptors)}

@@ -226,6 +226,83 @@
     });
   }
 
+  /** The tokens that the neuron promotes and suppresses, where they are beyond chance. */
+  function writes({ writes: own }) {
+    const { undefined: why, how, fdr } = descry.run.writes;
+    const title = "What it writes";
+    if (why) return descry.section("writes", title, h("p", { class: "quiet" }, `Not known: ${why}.`));
+    if (!own) return null;
+    const number = (x, digits) => descry.number(x, digits);
+    const chance = `Its furthest token is ${number(own.score, 1)} deviations of its logits out; with its output weights permuted, ${number(own.score_null, 1)} (q ${descry.small(own.q)}; among mixtures of the layer's neurons ${descry.small(own.q_mixed)}). Kurtosis of its logits ${number(own.kurtosis, 1)}, permuted ${number(own.kurtosis_null, 1)}.`;
+    if (!own.writes)
+      return descry.section("writes", title, h("p", {}, `Nothing beyond chance. ${chance}`));
+    const list = (tokens) =>
+      tokens.length
+        ? h(
+            "ul",
+            { class: "written" },
+            tokens.map(([token, z]) =>
+              h("li", {}, h("code", {}, token), h("span", { class: "amount" }, ` ${number(z, 1)}`)),
+            ),
+          )
+        : h("p", { class: "quiet" }, "None beyond chance.");
+    const shared = (what, words) => {
+      const [mine, other, p] = own[what];
+      return mine === null
+        ? null
+        : h(
+            "p",
+            {},
+            `Of the words that it promotes, ${words}: ${number(mine, 2)}; in another neuron's ${number(other, 2)} (p ${descry.small(p)}).`,
+          );
+    };
+    return descry.section(
+      "writes",
+      title,
+      h(
+        "p",
+        {},
+        `Tokens whose logits its output weights raise and lower, at a false discovery rate of ${fdr}, with their deviations (${how}). ${chance}`,
+      ),
+      h(
+        "div",
+        { class: "halves" },
+        h("div", {}, h("h3", {}, "promoted"), list(own.promoted)),
+        h("div", {}, h("h3", {}, "suppressed"), list(own.suppressed)),
+      ),
+      shared("exemplars", "share of its exemplars that have them"),
+      shared("labels", "share among the words of its labels"),
+    );
+  }
+
+  /** What changes at the model's output when the neuron is set to its mean, or raised. */
+  function changes({ changes: rows }) {
+    const { measures, undefined: why } = descry.run.interventions;
+    if (why || !rows.length) return null;
+    const kinds = { label: "of the label", other: "others" };
+    return descry.section(
+      "changes",
+      "What it changes",
+      h(
+        "p",
+        {},
+        `Set to its mean over tokens (ablated), or raised, at every token of sentences that did not choose its label ${rows[0].descriptor}; in brackets the same of other neurons of the layer that write about as much.`,
+      ),
+      descry.plainTable("Changes at the output", {
+        columns: ["intervention", "sentences", ...Object.values(measures)],
+        rows: rows.map((row) => [
+          row.intervention,
+          `${row.sentences} ${kinds[row.kind]}`,
+          ...Object.keys(measures).map((name) =>
+            row[name] === null
+              ? "–"
+              : `${row[name].toPrecision(2)} (${row[`${name}_others`].toPrecision(2)})`,
+          ),
+        ]),
+      }),
+    );
+  }
+
   function composedTable({ composed }) {
     if (!composed.length) return null;
     const number = (x) => h("td", { class: "number" }, descry.number(x, 3));
@@ -436,6 +513,8 @@
         ),
         tokens(neuron),
         follows(neuron),
+        writes(neuron),
+        changes(neuron),
         excites,
         graph,
         h(

@@ -396,6 +396,48 @@
     ];
   }
 
+  /** What neurons write, and what the labelled ones change at the output. */
+  function written({ writes, interventions: found, neurons }) {
+    const told = writes.undefined
+      ? `What neurons write is not known: ${writes.undefined}.`
+      : `${descry.count(writes.write)} of ${descry.some(neurons, "neuron")} promote or suppress tokens beyond permuted weights and mixtures of neurons, at a false discovery rate of ${writes.fdr}.`;
+    const kinds = { label: "of the label", other: "others", difference: "difference of the two" };
+    const rows = (found.undefined ? [] : ["ablated", "raised"]).flatMap((way) =>
+      Object.entries(kinds).flatMap(([kind, words]) =>
+        Object.entries(found[way][kind])
+          .filter(([, one]) => one.neurons)
+          .map(([measure, one]) => [
+            way,
+            words,
+            found.measures[measure],
+            one.value,
+            one.others,
+            one.low,
+            one.high,
+            one.verdict,
+          ]),
+      ),
+    );
+    return descry.section(
+      "written",
+      "What neurons write and change",
+      h("p", {}, told),
+      rows.length
+        ? [
+            h(
+              "p",
+              {},
+              `${descry.some(found.neurons, "labelled neuron")} set to their mean over tokens, or raised, on sentences that did not choose the label: means over neurons, beside other neurons of the layer that write about as much, and 95% of the difference.`,
+            ),
+            descry.plainTable("Changes at the output", {
+              columns: ["intervention", "sentences", "measure", "value", "others", "low", "high", "verdict"],
+              rows,
+            }),
+          ]
+        : null,
+    );
+  }
+
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
     const { held, pages } = found;
@@ -552,6 +594,7 @@
         descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
         descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
         checked(made.metrics),
+        written(made),
         graphs(made),
         run(made),
       ],

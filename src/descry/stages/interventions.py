@@ -1,0 +1,279 @@
+"""Stage interventions: what labelled neurons change at the output -> interventions.json, .csv."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from descry.annotators.annotations import Annotations, read_annotations
+from descry.corpus.splits import CALIBRATION, VALIDATION, draw, split_rows
+from descry.errors import InputError
+from descry.evaluation.effects import (
+    Beside,
+    Distribution,
+    Embedding,
+    Outcome,
+    Trial,
+    beside,
+    measured,
+    others_like,
+    token_spread,
+)
+from descry.io.csv_rows import Row, defined, write_csv
+from descry.io.hashing import JSON
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table
+from descry.io.provenance import provenance
+from descry.io.section import Count, Section, Seed
+from descry.labels.results import Labels, read_labels
+from descry.models.checkpoints import Checkpoint, quantized
+from descry.models.devices import pick_device
+from descry.models.heads import NoHeadError, load_headed
+from descry.models.hooked_model import HookedModel
+from descry.models.intervention import Edit, editable
+from descry.models.spec import NeuronNames
+from descry.models.unembedding import output_weights
+
+if TYPE_CHECKING:
+    from descry.stages.activations import Activations  # not its code, as in stage graphs
+
+PACKAGES = ["h5py", "numpy", "pyarrow", "tokenizers", "torch", "transformers"]
+WAYS = ("ablated", "raised")
+KINDS = ("label", "other")  # sentences of the label, and others
+MEASURES = ("distance", "towards")
+COLUMNS = ["neuron", "descriptor", "intervention", "kind", "sentences"]
+COLUMNS += [f"{name}{whose}" for name in MEASURES for whose in ("", "_others")]
+_SPREAD = 200  # sentences whose tokens give the neurons' means and deviations
+Progress = Callable[[str, int, int], None]
+
+
+class Interventions(Section):
+    """What labelled neurons change at the output (evaluation/effects.py)."""
+
+    enabled: bool
+    neurons: NeuronNames | Count | None
+    others: Count
+    sentences: Annotated[int, Field(ge=2)]
+    raised: Annotated[float, Field(gt=0)]
+    seed: Seed
+
+
+class _Subject(NamedTuple):
+    """A labelled neuron, the others of its layer, and the sentences of each kind (rows)."""
+
+    name: str
+    layer: int
+    descriptor: str
+    indices: list[int]  # its own first
+    sentences: dict[str, list[int]]
+
+
+def intervene(
+    params: Interventions,
+    extraction: "Activations",
+    *,
+    corpus: Path,
+    descriptors: Path,
+    annotations: Path,
+    labels: Path,
+    metrics: Path,
+    effects: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Set labelled neurons to their means, and raise them, and see what it does to the output.
+
+    A neuron has the surest of its labels of the calibration half; its sentences are of the other
+    half, some that the annotator said Yes of and some others. Beside it stand other neurons of the
+    layer without that label that write about as much. Of each neuron, intervention and kind of
+    sentences `effects` has a row: how many sentences, distance and towards, and the means of the
+    others. `metrics` has, for either kind and for the difference of the two, the means over
+    neurons and the interval of how much they are above the others'.
+
+    Raises:
+        InputError: files of different runs, or a neuron that there is not.
+    """
+    recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
+    if not params.enabled:
+        made = provenance("interventions", recorded, [], PACKAGES)
+        write_json(metrics, {"made": made, "undefined": "not enabled (interventions.enabled)"})
+        write_csv(effects, [], COLUMNS)
+        return {"neurons": 0}
+    table, b = read_labels(labels), read_annotations(annotations)
+    sentences = read_table(corpus, "corpus", ["id", "text", "split"])
+    texts, ids = sentences["text"].to_pylist(), sentences["id"].to_pylist()
+    if b.ids != ids:
+        raise InputError(f"{annotations}: made of another {corpus.name}")
+    held = split_rows(sentences["split"].to_pylist())[VALIDATION]
+    phrases = {
+        entry["name"]: [entry["name"], *entry["phrases"]]
+        for entry in read_json(descriptors, "cluster")["descriptors"]
+    }
+    checkpoint = Checkpoint(**extraction.target.model_dump())
+    lots = sorted(held.tolist(), key=lambda row: draw(params.seed, f"spread:{ids[row]}"))
+    some = [texts[row] for row in lots[:_SPREAD]]
+    hooked, outcome = _loaded(checkpoint, extraction, some)
+    mean, deviation = token_spread(hooked, some)
+    size = deviation * _lengths(hooked, deviation.shape)
+    subjects = _subjects(params, table, b, held, ids, size)
+    aims = {one.descriptor: outcome.aim(phrases[one.descriptor]) for one in subjects}
+    trials, place = list[Trial](), list[tuple[int, str]]()
+    for number, one in enumerate(subjects):
+        row = table.neurons.layers.index(one.layer)
+        edits = [Edit(one.layer, i, 0.0, float(mean[row, i])) for i in one.indices]
+        raised = params.raised * deviation[row]
+        edits += [Edit(one.layer, i, 1.0, float(raised[i])) for i in one.indices]
+        for kind in KINDS:
+            rows = [texts[row] for row in one.sentences[kind]]
+            for tokens in hooked.tokenize(rows):
+                trials.append(Trial(tokens, edits, aims[one.descriptor]))
+                place.append((number, kind))
+    with editable(hooked):
+        found = measured(
+            outcome, trials, hooked.device, lambda n: progress("sentences", n, len(trials))
+        )
+    means = _means(subjects, place, found)
+    made = provenance(
+        "interventions", recorded, [corpus, descriptors, annotations, labels], PACKAGES
+    )
+    made |= {"weights": checkpoint.weights, **quantized(checkpoint)}
+    told = _summary(means, params.seed)
+    value: JSON = {"made": made, "neurons": len(subjects)}
+    value |= {"measures": {"distance": outcome.distance, "towards": outcome.towards}}
+    write_json(metrics, defined(value | {way: _as_json(of) for way, of in told.items()}))
+    write_csv(effects, _rows(subjects, means), COLUMNS)
+    return _counts(subjects, told)
+
+
+def _loaded(
+    checkpoint: Checkpoint, extraction: "Activations", some: Sequence[str]
+) -> tuple[HookedModel, Outcome]:
+    """The model in float32, and what is read at its output."""
+    told: dict[str, Any] = extraction.model_dump(include={"site", "layers", "max_tokens", "sinks"})
+    told["position"] = "tokens"
+    try:
+        headed = load_headed(checkpoint, "float32", pick_device(extraction.device))
+    except NoHeadError:
+        device = extraction.device
+        hooked = HookedModel(checkpoint, dtype="float32", device=device, **told)
+        return hooked, Embedding(hooked, some)
+    hooked = HookedModel.of(headed.model, headed.tokenizer, **told)
+    return hooked, Distribution(hooked, headed.model, headed.masked)
+
+
+def _lengths(hooked: HookedModel, shape: tuple[int, ...]) -> np.ndarray:
+    """The length of each neuron's output weights, [layers, neurons]; 1 where it has none."""
+    found = np.ones(shape)
+    paths = hooked.found_site.paths
+    if hooked.found_site.input:
+        for row, layer in enumerate(hooked.layers):
+            # Layers that share a module are as many calls of the one.
+            module = hooked.model.get_submodule(paths[min(layer, len(paths) - 1)])
+            weights = output_weights(module)
+            if weights is not None:
+                found[row] = np.linalg.norm(weights, axis=1)
+    return found
+
+
+def _subjects(
+    params: Interventions,
+    table: Labels,
+    b: Annotations,
+    held: np.ndarray,
+    ids: list[str],
+    size: np.ndarray,
+) -> list[_Subject]:
+    """The neurons that are tried out, layer by layer."""
+    half, every = table.splits[CALIBRATION], table.neurons
+    labelled = [every.name(*place) for place in np.argwhere(half.assigned.any(axis=2)).tolist()]
+    chosen = params.neurons
+    if not isinstance(chosen, list):
+        chosen = sorted(labelled, key=lambda name: draw(params.seed, f"neuron:{name}"))[:chosen]
+    found = []
+    for row, index in sorted({every.find(name) for name in chosen}):
+        own = np.flatnonzero(half.assigned[row, index])
+        if not len(own):
+            continue
+        column = int(own[np.argmin(np.nan_to_num(half.p[row, index, own], nan=1.0))])
+        name, descriptor = every.name(row, index), table.descriptors[column]
+        yes, answered = b.yes(descriptor), b.answered(descriptor)
+        kinds = {"label": held[yes[held]], "other": held[(answered & ~yes)[held]]}
+        sentences = {
+            kind: sorted(rows.tolist(), key=lambda one: draw(params.seed, f"{name}:{ids[one]}"))
+            for kind, rows in kinds.items()
+        }
+        lots = [draw(params.seed, f"{name}:{other}") for other in range(every.width)]
+        without = ~half.assigned[row, :, column]
+        others = others_like(index, size[row], without, params.others, lots)
+        some = {kind: rows[: params.sentences] for kind, rows in sentences.items()}
+        if others and all(some.values()):
+            layer = every.layers[row]
+            found.append(_Subject(name, layer, descriptor, [index, *others], some))
+    return found
+
+
+Means = np.ndarray  # float64 [subjects, ways, kinds, whose (own, others), measures]
+
+
+def _means(
+    subjects: Sequence[_Subject], place: Sequence[tuple[int, str]], found: Sequence[np.ndarray]
+) -> Means:
+    """The mean effects over sentences, of each neuron and of its others."""
+    means = np.full((len(subjects), len(WAYS), len(KINDS), 2, len(MEASURES)), np.nan)
+    for number in range(len(subjects)):
+        for k, kind in enumerate(KINDS):
+            own = [one for one, at in zip(found, place, strict=True) if at == (number, kind)]
+            over = np.mean(own, axis=0).reshape(len(WAYS), -1, len(MEASURES))
+            means[number, :, k, 0] = over[:, 0]
+            means[number, :, k, 1] = over[:, 1:].mean(axis=1)
+    return means
+
+
+Told = dict[str, dict[str, dict[str, Beside]]]  # by intervention, kind of sentences and measure
+
+
+def _summary(means: Means, seed: int) -> Told:
+    told: Told = {}
+    for w, way in enumerate(WAYS):
+        kinds = {kind: means[:, w, k] for k, kind in enumerate(KINDS)}
+        kinds["difference"] = kinds["label"] - kinds["other"]
+        told[way] = {
+            kind: {
+                name: beside(values[:, 0, m], values[:, 1, m], seed)
+                for m, name in enumerate(MEASURES)
+            }
+            for kind, values in kinds.items()
+        }
+    return told
+
+
+def _as_json(kinds: dict[str, dict[str, Beside]]) -> JSON:
+    return {
+        kind: {name: one._asdict() | {"verdict": one.verdict} for name, one in found.items()}
+        for kind, found in kinds.items()
+    }
+
+
+def _rows(subjects: Sequence[_Subject], means: Means) -> list[Row]:
+    rows = []
+    for number, one in enumerate(subjects):
+        for w, way in enumerate(WAYS):
+            for k, kind in enumerate(KINDS):
+                said = (one.name, one.descriptor, way, kind, len(one.sentences[kind]))
+                values = means[number, w, k].T.ravel()  # of each measure own, then others
+                rows.append(dict(zip(COLUMNS, (*said, *values.tolist()), strict=True)))
+    return rows
+
+
+def _counts(subjects: Sequence[_Subject], told: Told) -> dict[str, Any]:
+    """What the terminal shows."""
+    counts: dict[str, Any] = {"neurons": len(subjects)}
+    for way, kinds in told.items():
+        for name, one in kinds["label"].items():
+            if one.neurons:
+                span = f"{one.low:.2g} to {one.high:.2g}"
+                counts[f"{way}, sentences of the label: {name} (other neurons; 95% of the gap)"] = (
+                    f"{one.value:.2g} ({one.others:.2g}; {span}): {one.verdict}"
+                )
+    return counts
