@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, kstest
 from tiny import make
 
 from descry.activations.exemplar_files import QUANTILES, at_rows, read_exemplars, read_quantiles
-from descry.activations.position_table import LEFT, RIGHT, windows
+from descry.activations.position_table import windows
 from descry.activations.positions import (
     SAMPLE,
     STRIDE,
@@ -22,6 +22,7 @@ from descry.activations.positions import (
     token_of,
 )
 from descry.corpus.splits import HALVES
+from descry.corpus.units import LEFT, RIGHT
 from descry.errors import InputError
 from descry.io.hdf5 import reading_hdf5
 from descry.io.parquet import read_table, write_table

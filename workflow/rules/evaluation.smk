@@ -61,7 +61,7 @@ rule score:
 rule interventions:
     """What labelled neurons change at the model's output, beside other neurons."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         descriptors="results/descriptors.json",
         annotations="results/annotations.h5",
         labels="results/labels.parquet",

@@ -105,7 +105,7 @@ rule untrained:
 rule writes:
     """The tokens that neurons promote and suppress, and whether they read them."""
     input:
-        corpus="results/corpus.parquet",
+        corpus=wiring.units,
         descriptors="results/descriptors.json",
         labels="results/labels.parquet",
         exemplars="results/exemplars.h5",

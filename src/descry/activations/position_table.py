@@ -16,13 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from descry.activations.positions import STRIDE, sentence_of, token_of
-from descry.corpus.units import STANDS_FOR, language
+from descry.corpus.units import LEFT, RIGHT, STANDS_FOR, language
 from descry.corpus.words import WITHOUT_BLANKS, words_of
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.parquet import read_blocks, read_table, table_provenance, write_batches
 
-LEFT, RIGHT = "«", "»"  # around the word of a position
 _BLOCK = 1024  # sentences at a time
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 _MARKS = str.maketrans({LEFT: "‹", RIGHT: "›"})

@@ -13,6 +13,7 @@ from descry.io.hashing import JSON
 from descry.io.parquet import read_table
 
 SENTENCES, POSITIONS = "corpus.parquet", "positions.parquet"
+LEFT, RIGHT = "«", "»"  # around the word of a position
 SAMPLED = "sampled"  # column of positions.parquet
 STANDS_FOR = {"stands_for": "corpus"}  # in the record of positions.parquet
 
@@ -24,6 +25,14 @@ def stand_for_all(units: Path) -> np.ndarray | None:
     if SAMPLED not in pq.read_schema(units).names:
         return None
     return np.array(read_table(units, "corpus", [SAMPLED])[SAMPLED].to_pylist(), dtype=bool)
+
+
+def plain_texts(texts: list[str], units: Path) -> list[str]:
+    """Texts of units as a model reads them: those of positions without the marks."""
+    if stand_for_all(units) is None:
+        return texts
+    marks = str.maketrans("", "", LEFT + RIGHT)
+    return [text.translate(marks) for text in texts]
 
 
 def text_ids(ids: list[str], texts: list[str]) -> list[str]:

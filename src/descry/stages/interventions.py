@@ -9,6 +9,7 @@ from pydantic import Field
 
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.corpus.splits import CALIBRATION, VALIDATION, draw, split_rows
+from descry.corpus.units import plain_texts
 from descry.errors import InputError
 from descry.evaluation.effects import (
     Beside,
@@ -95,14 +96,17 @@ def intervene(
         InputError: files of different runs, or a neuron that there is not.
     """
     recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
-    if not params.enabled:
+    why = None if params.enabled else "not enabled (interventions.enabled)"
+    if extraction.dictionary is not None:
+        why = "a dictionary's latents are not edited, a site's own neurons are"
+    if why is not None:
         made = provenance("interventions", recorded, [], PACKAGES)
-        write_json(metrics, {"made": made, "undefined": "not enabled (interventions.enabled)"})
+        write_json(metrics, {"made": made, "undefined": why})
         write_csv(effects, [], COLUMNS)
         return {"neurons": 0}
     table, b = read_labels(labels), read_annotations(annotations)
     sentences = read_table(corpus, "corpus", ["id", "text", "split"])
-    texts, ids = sentences["text"].to_pylist(), sentences["id"].to_pylist()
+    texts, ids = plain_texts(sentences["text"].to_pylist(), corpus), sentences["id"].to_pylist()
     if b.ids != ids:
         raise InputError(f"{annotations}: made of another {corpus.name}")
     held = split_rows(sentences["split"].to_pylist())[VALIDATION]

@@ -22,9 +22,18 @@ from descry.io.read_provenance import provenance_of
 from descry.io.section import Count, Section, Seed, Threshold
 from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.devices import pick_device
-from descry.models.heads import NoHeadError, load_headed
+from descry.models.dictionaries.dictionary import Dictionary
+from descry.models.dictionaries.encoder import written
+from descry.models.heads import Headed, NoHeadError, load_headed
+from descry.models.hooked_model import HookedModel
 from descry.models.neurons import Neurons
-from descry.models.unembedding import Unembedding, read_writers, without_weights
+from descry.models.unembedding import (
+    Unembedding,
+    Writers,
+    read_unembedding,
+    read_writers,
+    without_weights,
+)
 from descry.n2g.render import bare
 
 if TYPE_CHECKING:
@@ -78,12 +87,14 @@ def find_writes(
         InputError: files of different runs, or a model that cannot be loaded.
     """
     recorded = {"writes": params.model_dump(), "activations": extraction.model_dump()}
-    why = without_weights(extraction.site) if params.enabled else "not enabled (writes.enabled)"
+    of_site = extraction.dictionary is None
+    why = without_weights(extraction.site) if of_site else None
+    why = why if params.enabled else "not enabled (writes.enabled)"
     if why is None:
         checkpoint = Checkpoint(**extraction.target.model_dump())
         try:
             headed = load_headed(checkpoint, "float32", "cpu")
-            found = read_writers(headed, extraction.site)
+            found = writers_of(headed, checkpoint, extraction)
         except NoHeadError as error:
             why = str(error)
     if why is not None:
@@ -91,7 +102,9 @@ def find_writes(
         write_table(writes, _with_no_row(), made)
         return {"neurons": 0, "why": why}
     neurons, lens = read_neurons(exemplars), found.unembedding
-    vectors = [found.vectors[layer] for layer in neurons.layers if layer < len(found.vectors)]
+    vectors = found.vectors
+    if of_site:
+        vectors = [vectors[layer] for layer in neurons.layers if layer < len(vectors)]
     if [len(one) for one in vectors] != [neurons.width] * len(neurons.layers):
         raise InputError(f"{exemplars}: not of the neurons of {checkpoint.name} at this site")
     on_device, layers = Lens(lens.matrix, pick_device(extraction.device)), dict[int, LayerWrites]()
@@ -117,6 +130,18 @@ def find_writes(
     table = _with_words(writes_table(layers, lens, params.fdr), words)
     write_table(writes, table, made)
     return _counts(params, table)
+
+
+def writers_of(headed: Headed, checkpoint: Checkpoint, extraction: "Activations") -> Writers:
+    """The output weights of every layer's neurons; of a dictionary, of the layers that it has."""
+    if extraction.dictionary is None:
+        return read_writers(headed, extraction.site)
+    told: dict[str, Any] = extraction.model_dump(include={"site", "layers", "max_tokens"})
+    dictionary = Dictionary(**extraction.dictionary.model_dump())
+    told |= {"position": "tokens", "dtype": "float32", "device": "cpu"}
+    hooked = HookedModel(checkpoint, **told, dictionary=dictionary)
+    hooked.remove_hooks()
+    return Writers([written(coder) for coder in hooked.coders.values()], read_unembedding(headed))
 
 
 def _with_no_row() -> pa.Table:

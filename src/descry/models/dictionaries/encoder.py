@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from descry.errors import InputError
 from descry.models.dictionaries.coder import Coder
 from descry.models.dictionaries.formats import THRESHOLD_OF_ALL, opened
@@ -117,6 +119,26 @@ class Encoder:
         if not found.isfinite().all():
             raise InputError(f"{coder.file}: {name}: NaN or infinite somewhere")
         return found.to(self._device)
+
+
+def written(coder: Coder) -> np.ndarray:
+    """What each latent or direction adds to the values: float32 [latents, width].
+
+    The rows of the decoder; a direction is its own. But for the scale of a normalisation.
+
+    Raises:
+        InputError: the file has no decoder, or one of another shape.
+    """
+    name = coder.weight if coder.format == "directions" else "W_dec"
+    with opened(coder.file) as tensors:
+        if name not in set(tensors.keys()):
+            raise InputError(f"{coder.file}: {name}: no such tensor, which says what latents write")
+        found = tensors.get_tensor(name).float()
+    if coder.format == "directions" and not coder.latents_first:
+        found = found.T
+    if found.ndim != 2 or len(found) != coder.latents:
+        raise InputError(f"{coder.file}: {name}: of shape {[*found.shape]}")
+    return np.ascontiguousarray(found.numpy())
 
 
 def highest(values: "torch.Tensor", k: int) -> "torch.Tensor":

@@ -23,12 +23,12 @@ from descry.io.hdf5 import reading_hdf5
 from descry.io.parquet import table_provenance, write_table
 from descry.models.checkpoints import Checkpoint
 from descry.models.heads import load_headed
-from descry.models.unembedding import read_writers
 from descry.provenance.audit.answers import Topics
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
 from descry.stages.activations import extract_activations
 from descry.stages.annotate import NEAR_TIE
+from descry.stages.writes import writers_of
 from descry.workflow.params import Params
 
 # How far an activation may be from the recorded one, in deviations of its neuron: last digits
@@ -134,9 +134,13 @@ def some_writes(project: Project, params: Params, number: int, seed: int) -> Lin
     rows = table.to_pylist()
     chosen = drawn([f"L{one['layer']}:{one['neuron']}" for one in rows], number, seed)
     target = Checkpoint(**params.activations.target.model_dump())
-    writers = read_writers(load_headed(target, "float32", "cpu"), params.activations.site)
+    writers = writers_of(load_headed(target, "float32", "cpu"), target, params.activations)
     some = [rows[place] for place in chosen]
-    vectors = np.stack([writers.vectors[one["layer"]][one["neuron"]] for one in some])
+    layers = list(range(len(writers.vectors)))
+    if params.activations.dictionary is not None:
+        layers = list(project.neurons.layers)
+    places = [(layers.index(one["layer"]), one["neuron"]) for one in some]
+    vectors = np.stack([writers.vectors[row][neuron] for row, neuron in places])
     told = Lens(writers.unembedding.matrix).furthest(vectors, params.writes.top)
     checked = f"what {len(some)} neurons write, by the model's weights"
     bounds = project.provenance("writes.parquet")["bounds"]
