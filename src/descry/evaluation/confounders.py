@@ -199,10 +199,7 @@ def _matched_medians(values: np.ndarray, sets: np.ndarray, strata: Strata) -> np
 
 def _weights(sets: np.ndarray, strata: Strata) -> np.ndarray:
     """Exemplars for each sentence of a stratum: float64 [neurons, strata]."""
-    number = len(strata.names)
-    cells = np.arange(len(sets))[:, None] * number + strata.of[sets]
-    counts = np.bincount(cells[sets >= 0], minlength=len(sets) * number)
-    return ratio(counts.reshape(len(sets), number), strata.sizes)
+    return ratio(strata.count(sets), strata.sizes)
 
 
 def _shares(values: np.ndarray, sets: np.ndarray, strata: Strata) -> dict[str, Any]:

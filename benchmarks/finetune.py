@@ -1,0 +1,256 @@
+"""Which neurons of a model change their labels when it is fine-tuned, and is it more than chance.
+
+all-MiniLM-L6-v2 is trained for some minutes to tell the stars of the sample's reviews from its
+[CLS] vector. Held-out reviews say whether it learnt that. Three trainings stand beside each other:
+`stars`, `stars, another seed` (another order of the reviews and another head), and `permuted stars`
+(the same stars, dealt to other reviews: there is nothing to learn but to remember). Each model, and
+the one that was not trained, sees the same corpus and the same annotations; `descry diff` says what
+came of it. All of it twice: labelled by the answers of the shipped annotator, which is the model
+before training, and by those of one that has no model (`words`), as labels that go with the
+training may go because the annotator errs as the model before did.
+
+    python benchmarks/finetune.py --work FOLDER --json out.json
+
+What is in FOLDER is taken up again: trained models, and results that are whole.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+import yaml
+from activations import ROOT, Json, Row, Work, folder_for, report
+
+from descry.io.atomic import atomic_folder
+from descry.io.json_files import read_json, write_json
+from descry.io.parquet import read_table
+from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
+from descry.workflow.dag import rule_files
+from descry.workflow.params import load
+
+UNTRAINED = "before"
+TRAININGS = {  # seed of the training, and whether the stars are dealt anew
+    "stars": (0, False),
+    "stars, another seed": (1, False),
+    "permuted stars": (0, True),
+}
+PAIRS = [
+    (UNTRAINED, "stars"),
+    (UNTRAINED, "stars, another seed"),
+    (UNTRAINED, "permuted stars"),
+    ("stars", "stars, another seed"),
+]
+ANNOTATORS = {"embedded": None, "words": {"kind": "words"}}
+HELD_OUT = 0.2  # of the reviews
+SPLIT_SEED = 0  # draws them, the same for every training
+BATCH, MAX_TOKENS, RATE, WARM = 16, 128, 5e-5, 0.1
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+
+
+@app.command(help=__doc__.splitlines()[0])
+def main(
+    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    work: Work = None,
+    json_file: Json = None,
+) -> None:
+    """Train, run the stages for every model, compare."""
+    rows: list[Row] = []
+    with folder_for(work) as folder:
+        folder = folder.resolve()
+        base = folder / "runs" / UNTRAINED
+        stages(base, ["corpus", "describe", "cluster", "activations", "exemplars"])
+        annotated = {name: annotate(base, name, who) for name, who in ANNOTATORS.items()}
+        for name, (seed, dealt) in TRAININGS.items():
+            rows.append(trained(folder, name, epochs, seed, dealt) | {"training": name})
+        for name in (UNTRAINED, *TRAININGS):
+            for who, answers in annotated.items():
+                label(folder, name, who, answers)
+        report("finetune: learnt", rows, None, epochs=epochs)
+        found = [*compared(folder)]
+        rows += found
+        report("finetune", found, None, epochs=epochs)
+    if json_file:
+        write_json(json_file, {"epochs": epochs, "rows": rows})
+
+
+# Stages
+
+
+def stages(folder: Path, names: list[str], **changes: dict[str, Any]) -> None:
+    """Run stages in a folder with the shipped params, but for what is changed; not those done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    params = load(ROOT / "params.yaml").model_dump()
+    for section, values in changes.items():
+        params[section] |= values
+    (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+    if not (folder / "data").exists():
+        (folder / "data").symlink_to(ROOT / "data")
+    cache = ["--cache", str(folder.parent / "cache")]
+    for name in names:
+        with chdir(ROOT):
+            files = rule_files(name)
+        made = [word.partition("=")[2] for word in files if "=results/" in word]
+        if (folder / made[-1]).exists():
+            continue
+        print(f"{folder.name}: {name}", file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "descry", "stage", name, *files, *cache]
+        subprocess.run(command, cwd=folder, check=True, stdout=sys.stderr)
+
+
+def annotate(base: Path, name: str, who: dict[str, Any] | None) -> Path:
+    """annotations.h5 by one annotator."""
+    folder = base.parent / f"answers by {name}"
+    share(
+        base, folder, ["corpus.parquet", "descriptors.json", "exemplars.h5", "candidates.parquet"]
+    )
+    changes = {} if who is None else {"annotate": {"annotator": who}, "judge": {"annotator": None}}
+    stages(folder, ["annotate"], **changes)
+    return folder / "results/annotations.h5"
+
+
+def share(source: Path, folder: Path, names: list[str]) -> None:
+    """The same results in another folder."""
+    (folder / "results").mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (folder / "results" / name).exists():
+            (folder / "results" / name).symlink_to(source / "results" / name)
+
+
+def label(folder: Path, name: str, who: str, answers: Path) -> None:
+    """Labels of a model by the answers of one annotator."""
+    base, own = folder / "runs" / UNTRAINED, folder / "runs" / name
+    common = ["corpus.parquet", "candidates.parquet", "descriptors.json"]
+    target = {}
+    if name != UNTRAINED:
+        share(base, own, common)
+        place = folder / "models" / name
+        target = {"target": {"model": str(place), "revision": contents_sha256(place)}}
+    stages(own, ["activations", "exemplars"], activations=target)
+    labelled = run_of(folder, name, who)
+    share(own, labelled, [*common, "activations.h5", "exemplars.h5"])
+    share(answers.parent.parent, labelled, ["annotations.h5"])
+    stages(labelled, ["label"], activations=target)
+
+
+def run_of(folder: Path, name: str, who: str) -> Path:
+    return folder / "runs" / f"{name} by {who}"
+
+
+# Training
+
+
+def trained(folder: Path, name: str, epochs: int, seed: int, dealt: bool) -> Row:
+    """Fine-tune a copy of the model; its accuracy on held-out reviews beside the majority's."""
+    place = folder / "models" / name
+    told = folder / "models" / f"{name}.json"
+    if not told.exists():
+        table = read_table(folder / "runs" / UNTRAINED / "results/corpus.parquet", "corpus")
+        known = np.flatnonzero(table["overall"].is_valid())
+        stars = np.array([int(table["overall"][int(row)].as_py()) - 1 for row in known])
+        texts = [table["text"][int(row)].as_py() for row in known]
+        parts = np.random.default_rng(SPLIT_SEED).permutation(len(known))
+        held, train = np.split(parts, [round(HELD_OUT * len(known))])
+        learnt = stars.copy()
+        if dealt:
+            learnt[train] = np.random.default_rng(seed).permutation(stars[train])
+        start = time.monotonic()
+        model, said = fine_tune(texts, learnt, train, held, epochs, seed)
+        row = {
+            "reviews": len(train),
+            "held out": len(held),
+            "accuracy": float((said[held] == stars[held]).mean()),
+            "majority": float((stars[held] == np.bincount(stars[train]).argmax()).mean()),
+            "off by": float(np.abs(said[held] - stars[held]).mean()),
+            "on what it was trained on": float((said[train] == learnt[train]).mean()),
+            "seconds": time.monotonic() - start,
+        }
+        with atomic_folder(place) as part:
+            save(model, part)
+        write_json(told, row)
+    return read_json(told, "finetune")
+
+
+def save(model: Any, folder: Path) -> None:
+    """The weights as safetensors, with the tokenizer and settings of the model that was trained."""
+    origin = Checkpoint(MINILM, MINILM_COMMIT).folder
+    for file in sorted(origin.glob("*.json")) + sorted(origin.glob("*.txt")):
+        if file.name != "modules.json":  # a BERT alone: no pooling of sentences
+            shutil.copyfile(file, folder / file.name)
+    model.save_pretrained(folder, safe_serialization=True)
+
+
+def fine_tune(
+    texts: list[str], stars: np.ndarray, train: np.ndarray, held: np.ndarray, epochs: int, seed: int
+) -> tuple[Any, np.ndarray]:
+    """Train model and head together; the trained model, and the stars it gives every text."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    origin = Checkpoint(MINILM, MINILM_COMMIT).folder
+    words = AutoTokenizer.from_pretrained(origin)
+    model = AutoModel.from_pretrained(origin, add_pooling_layer=False)
+    head = torch.nn.Linear(model.config.hidden_size, 5)
+    weights = [*model.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.01)
+    order = np.random.default_rng(seed)
+    batches = [part for _ in range(epochs) for part in cut(order.permutation(train))]
+    warm = WARM * len(batches)
+
+    def rate(step: int) -> float:
+        left = (len(batches) - step) / (len(batches) - warm)
+        return min((step + 1) / warm, left)
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+    def logits(rows: np.ndarray) -> Any:
+        own = [texts[row] for row in rows]
+        read = words(own, padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        return head(model(**read).last_hidden_state[:, 0])
+
+    model.train()
+    for number, rows in enumerate(batches):
+        loss = torch.nn.functional.cross_entropy(logits(rows), torch.from_numpy(stars[rows]))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        optimizer.step()
+        schedule.step()
+        if number % 30 == 0:
+            print(f"batch {number} of {len(batches)}: {loss:.3f}", file=sys.stderr, flush=True)
+    model.eval()
+    with torch.inference_mode():
+        said = [logits(rows).argmax(dim=1).numpy() for rows in cut(np.arange(len(texts)))]
+    return model, np.concatenate(said)
+
+
+def cut(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + BATCH] for start in range(0, len(rows), BATCH)]
+
+
+# Comparison
+
+
+def compared(folder: Path) -> Iterator[Row]:
+    """A row for each pair of models and annotator."""
+    import descry
+
+    for who in ANNOTATORS:
+        for first, second in PAIRS:
+            found = descry.diff(run_of(folder, first, who), run_of(folder, second, who))
+            yield {"annotator": who, "first": first, "second": second} | found.summary
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    app()
