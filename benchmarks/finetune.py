@@ -51,14 +51,14 @@ PAIRS = [
 ANNOTATORS = {"embedded": None, "words": {"kind": "words"}}
 HELD_OUT = 0.2  # of the reviews
 SPLIT_SEED = 0  # draws them, the same for every training
-BATCH, MAX_TOKENS, RATE, WARM = 16, 128, 5e-5, 0.1
+BATCH, MAX_TOKENS, RATE, WARM = 16, 128, 1e-4, 0.1
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command(help=__doc__.splitlines()[0])
 def main(
-    epochs: Annotated[int, typer.Option(min=1)] = 3,
+    epochs: Annotated[int, typer.Option(min=1)] = 2,
     work: Work = None,
     json_file: Json = None,
 ) -> None:
@@ -191,20 +191,30 @@ def save(model: Any, folder: Path) -> None:
 def fine_tune(
     texts: list[str], stars: np.ndarray, train: np.ndarray, held: np.ndarray, epochs: int, seed: int
 ) -> tuple[Any, np.ndarray]:
-    """Train model and head together; the trained model, and the stars it gives every text."""
+    """Train model and head together, but for the embeddings of words.
+
+    One thread: several would differ in the last digits, and wait for each other on a busy machine.
+
+    Returns:
+        the trained model, and the stars it gives every text.
+    """
     import torch
     from transformers import AutoModel, AutoTokenizer
 
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)
     origin = Checkpoint(MINILM, MINILM_COMMIT).folder
     words = AutoTokenizer.from_pretrained(origin)
     model = AutoModel.from_pretrained(origin, add_pooling_layer=False)
     head = torch.nn.Linear(model.config.hidden_size, 5)
-    weights = [*model.parameters(), *head.parameters()]
+    model.embeddings.requires_grad_(False)
+    weights = [w for w in (*model.parameters(), *head.parameters()) if w.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=RATE, weight_decay=0.01)
     order = np.random.default_rng(seed)
-    batches = [part for _ in range(epochs) for part in cut(order.permutation(train))]
+    length = np.array(
+        [len(words(text, truncation=True, max_length=MAX_TOKENS)["input_ids"]) for text in texts]
+    )
+    batches = [part for _ in range(epochs) for part in alike(order, train, length)]
     warm = WARM * len(batches)
 
     def rate(step: int) -> float:
@@ -230,8 +240,20 @@ def fine_tune(
             print(f"batch {number} of {len(batches)}: {loss:.3f}", file=sys.stderr, flush=True)
     model.eval()
     with torch.inference_mode():
-        said = [logits(rows).argmax(dim=1).numpy() for rows in cut(np.arange(len(texts)))]
-    return model, np.concatenate(said)
+        said = [
+            logits(rows).argmax(dim=1).numpy() for rows in cut(np.argsort(length, kind="stable"))
+        ]
+    stars_of = np.empty(len(texts), dtype=int)
+    stars_of[np.argsort(length, kind="stable")] = np.concatenate(said)
+    return model, stars_of
+
+
+def alike(rng: np.random.Generator, rows: np.ndarray, length: np.ndarray) -> list[np.ndarray]:
+    """Batches of texts of similar length, in random order: little is padded."""
+    batches = []
+    for some in np.array_split(rng.permutation(rows), max(1, len(rows) // (20 * BATCH))):
+        batches += cut(some[np.argsort(length[some], kind="stable")])
+    return [batches[place] for place in rng.permutation(len(batches))]
 
 
 def cut(rows: np.ndarray) -> list[np.ndarray]:
