@@ -14,6 +14,7 @@ training may go because the annotator errs as the model before did.
 What is in FOLDER is taken up again: trained models, and results that are whole.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -30,7 +31,7 @@ import yaml
 from activations import ROOT, Json, Row, Work, folder_for, report
 
 from descry.io.atomic import atomic_folder
-from descry.io.json_files import read_json, write_json
+from descry.io.json_files import write_json
 from descry.io.parquet import read_table
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 from descry.workflow.dag import rule_files
@@ -138,7 +139,7 @@ def label(folder: Path, name: str, who: str, answers: Path) -> None:
     labelled = run_of(folder, name, who)
     share(own, labelled, [*common, "activations.h5", "exemplars.h5"])
     share(answers.parent.parent, labelled, ["annotations.h5"])
-    stages(labelled, ["label"], activations=target)
+    stages(labelled, ["label"], activations=target, label={"compose": 0})  # no formulas
 
 
 def run_of(folder: Path, name: str, who: str) -> Path:
@@ -176,7 +177,8 @@ def trained(folder: Path, name: str, epochs: int, seed: int, dealt: bool) -> Row
         with atomic_folder(place) as part:
             save(model, part)
         write_json(told, row)
-    return read_json(told, "finetune")
+    found: Row = json.loads(told.read_text(encoding="utf-8"))
+    return found
 
 
 def save(model: Any, folder: Path) -> None:

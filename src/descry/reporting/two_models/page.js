@@ -146,7 +146,7 @@
         ascending: true,
         show: (row) => h("a", { href: `#${row.name}`, class: "neuron" }, row.name),
       },
-      { title: "its pair", of: (row) => row.other, ascending: true, show: (row) => (row.matched === false ? `${row.other} (no match)` : row.other) },
+      { title: "its pair", of: (row) => row.other, ascending: true, show: (row) => (row.matched === false ? `${row.other} (not correlated)` : row.other) },
       { title: "labels", wide: true, show: (row) => (row.labels.length ? row.labels.map(chip) : h("span", { class: "quiet" }, "none")) },
       { title: "correlation", number: true, hint: "rank correlation within strata", of: (row) => row.rho_within, show: (row) => share(row.rho_within) },
       { title: "exemplars", number: true, hint: "share of its exemplars that the pair has, too", of: (row) => row.exemplars, show: (row) => share(row.exemplars) },
@@ -176,7 +176,7 @@
       ["lost", "lost a label"],
       ["gained", "gained a label"],
       ["kept", "kept a label"],
-      ["unmatched", "no match"],
+      ["unmatched", "not correlated"],
     ];
     const select = h(
       "select",
@@ -261,7 +261,7 @@
       { title: "kind", show: (row) => (row.kind === "parameter" && !row.matters ? "changes no label" : row.kind) },
     ];
     return descry.section(
-      "made",
+      "differences",
       "What differs in how the runs were made",
       descry.table(columns, diff.differences, { caption: "differences", empty: "Nothing." }),
     );

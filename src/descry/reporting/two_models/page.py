@@ -14,6 +14,7 @@ _SCRIPTS = (  # of the explorer, then the page's own
     *(APP / name for name in ("packs.js", "elements.js", "table.js", "pieces.js")),
     _HERE / "page.js",
 )
+_STYLES = APP / "explorer.css", _HERE / "page.css"
 
 
 def write_page(path: Path, value: JSON) -> None:
@@ -25,7 +26,7 @@ def write_page(path: Path, value: JSON) -> None:
         value: all that the page shows.
     """
     script = "\n".join(file.read_text(encoding="utf-8") for file in _SCRIPTS)
-    style = (APP / "explorer.css").read_text(encoding="utf-8")
+    style = "".join(file.read_text(encoding="utf-8") for file in _STYLES)
     parts = {
         "script_hash": _hash(script),
         "style_hash": _hash(style),
