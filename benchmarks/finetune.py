@@ -31,9 +31,11 @@ import yaml
 from activations import ROOT, Json, Row, Work, folder_for, report
 
 from descry.io.atomic import atomic_folder
+from descry.io.csv_rows import defined
 from descry.io.json_files import write_json
 from descry.io.parquet import read_table
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
+from descry.two_models.label_overlap import BEYOND, COMPARISONS
 from descry.workflow.dag import rule_files
 from descry.workflow.params import load
 
@@ -53,6 +55,11 @@ ANNOTATORS = {"embedded": None, "words": {"kind": "words"}}
 HELD_OUT = 0.2  # of the reviews
 SPLIT_SEED = 0  # draws them, the same for every training
 BATCH, MAX_TOKENS, RATE, WARM = 16, 128, 1e-4, 0.1
+
+_COUNTS = ("first", "second", "kept", "kept_chance", "lost", "lost_changed", "gained")
+_COUNTS += ("gained_changed", "both_halves", "contradicted", "exemplars", "rho_within")
+_OF_LAYER = ("layer", "kept", "lost", "lost_changed", "gained", "gained_changed", "both_halves")
+_OF_LAYER += ("contradicted", "exemplars", "exemplars_matched", "rho_within", "best", "beyond")
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -75,12 +82,17 @@ def main(
         for name in (UNTRAINED, *TRAININGS):
             for who, answers in annotated.items():
                 label(folder, name, who, answers)
-        report("finetune: learnt", rows, None, epochs=epochs)
-        found = [*compared(folder)]
+        report("finetune: what was learnt", rows, None)
+        for who in ANNOTATORS:
+            found = [*compared(folder, who)]
+            rows += found
+            report(f"finetune: labels by {who}", [*map(shown, found)], None)
+            report(f"finetune: layers, labels by {who}", [*by_layer(found)], None)
+        found = [matched(folder, *pair) for pair in PAIRS]
         rows += found
-        report("finetune", found, None, epochs=epochs)
+        report("finetune: found by what they do", found, None)
     if json_file:
-        write_json(json_file, {"epochs": epochs, "rows": rows})
+        write_json(json_file, defined({"epochs": epochs, "rows": rows}))
 
 
 # Stages
@@ -265,14 +277,45 @@ def cut(rows: np.ndarray) -> list[np.ndarray]:
 # Comparison
 
 
-def compared(folder: Path) -> Iterator[Row]:
-    """A row for each pair of models and annotator."""
+def compared(folder: Path, who: str) -> Iterator[Row]:
+    """A row for each pair of models: the summary, and that of each layer."""
     import descry
 
-    for who in ANNOTATORS:
-        for first, second in PAIRS:
-            found = descry.diff(run_of(folder, first, who), run_of(folder, second, who))
-            yield {"annotator": who, "first": first, "second": second} | found.summary
+    for first, second in PAIRS:
+        found = descry.diff(run_of(folder, first, who), run_of(folder, second, who))
+        names = {"annotator": who, "models": f"{first} -> {second}"}
+        yield names | found.summary | {"layers": found.layers.to_pylist()}
+
+
+def matched(folder: Path, first: str, second: str) -> Row:
+    """Share of the neurons that correlation matches with themselves, among layer and model."""
+    import descry
+
+    row: Row = {"models": f"{first} -> {second}"}
+    for among in ("layer", "all"):
+        pair = (run_of(folder, name, "embedded") for name in (first, second))
+        found = descry.diff(*pair, match="correlation", among=among).matches
+        own = found.second == np.arange(len(found.second))
+        row |= {
+            f"itself, among {among}": own.mean(),
+            f"matched, among {among}": found.matched.sum(),
+        }
+    return row
+
+
+def shown(row: Row) -> Row:
+    """What is printed of a comparison."""
+    spans = {
+        name: f"{row[name]:.3f} ({row[f'{name}_low']:.3f} to {row[f'{name}_high']:.3f})"
+        for name in (*COMPARISONS, BEYOND)
+    }
+    return {name: row[name] for name in ("models", *_COUNTS)} | spans | {"p": row["changes_p"]}
+
+
+def by_layer(rows: list[Row]) -> Iterator[Row]:
+    for row in rows:
+        for layer in row["layers"]:
+            yield {"models": row["models"]} | {name: layer[name] for name in _OF_LAYER}
 
 
 if __name__ == "__main__":

@@ -92,9 +92,14 @@ def _by(rows: list[Row], key: str, further: tuple[str, ...]) -> Table:
     for column in (*counts, *shares):
         table.add_column(column.replace("_", " "), justify="right")
     for row in rows:
-        numbers = [f"{row[name]:,}" for name in counts] + [fixed(row[name], 2) for name in shares]
+        numbers = [f"{row[name]:,}" for name in counts]
+        numbers += [_share(row[name]) for name in shares]
         table.add_row(plain(str(row[key])), *numbers)
     return table
+
+
+def _share(value: float) -> str:
+    return fixed(value, 2) if value == value else "–"
 
 
 def _labels(found: Diff, rows: int) -> Table:
