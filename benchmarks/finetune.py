@@ -5,9 +5,10 @@ all-MiniLM-L6-v2 is trained for some minutes to tell the stars of the sample's r
 `stars`, `stars, another seed` (another order of the reviews and another head), and `permuted stars`
 (the same stars, dealt to other reviews: there is nothing to learn but to remember). Each model, and
 the one that was not trained, sees the same corpus and the same annotations; `descry diff` says what
-came of it. All of it twice: labelled by the answers of the shipped annotator, which is the model
-before training, and by those of one that has no model (`words`), as labels that go with the
-training may go because the annotator errs as the model before did.
+came of it. All of it three times: labelled by the answers of the shipped annotator, which is the
+model before training; by those of one that has no model (`words`), as labels that go with the
+training may go because the annotator errs as the model before did; and by the shipped one's among
+sentences of as many stars, too, as topics go with stars, and so with neurons that follow them.
 
     python benchmarks/finetune.py --work FOLDER --json out.json
 
@@ -20,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -52,6 +54,11 @@ PAIRS = [
     ("stars", "stars, another seed"),
 ]
 ANNOTATORS = {"embedded": None, "words": {"kind": "words"}}
+LABELS: dict[str, tuple[str, dict[str, Any]]] = {  # whose answers, and parameters of stage label
+    "embedded": ("embedded", {}),
+    "words": ("words", {}),
+    "embedded, stars matched": ("embedded", {"strata": ["words", "overall"]}),
+}
 HELD_OUT = 0.2  # of the reviews
 SPLIT_SEED = 0  # draws them, the same for every training
 BATCH, MAX_TOKENS, RATE, WARM = 16, 128, 1e-4, 0.1
@@ -80,14 +87,17 @@ def main(
         for name, (seed, dealt) in TRAININGS.items():
             rows.append(trained(folder, name, epochs, seed, dealt) | {"training": name})
         for name in (UNTRAINED, *TRAININGS):
-            for who, answers in annotated.items():
-                label(folder, name, who, answers)
+            for who, (annotator, rule) in LABELS.items():
+                label(folder, name, who, annotated[annotator], rule)
         report("finetune: what was learnt", rows, None)
-        for who in ANNOTATORS:
+        for who in LABELS:
             found = [*compared(folder, who)]
             rows += found
             report(f"finetune: labels by {who}", [*map(shown, found)], None)
             report(f"finetune: layers, labels by {who}", [*by_layer(found)], None)
+            found = [again(folder, who)]
+            rows += found
+            report(f"finetune: changes that another seed makes again, labels by {who}", found, None)
         found = [matched(folder, *pair) for pair in PAIRS]
         rows += found
         report("finetune: found by what they do", found, None)
@@ -138,7 +148,7 @@ def share(source: Path, folder: Path, names: list[str]) -> None:
             (folder / "results" / name).symlink_to(source / "results" / name)
 
 
-def label(folder: Path, name: str, who: str, answers: Path) -> None:
+def label(folder: Path, name: str, who: str, answers: Path, rule: dict[str, Any]) -> None:
     """Labels of a model by the answers of one annotator."""
     base, own = folder / "runs" / UNTRAINED, folder / "runs" / name
     common = ["corpus.parquet", "candidates.parquet", "descriptors.json"]
@@ -151,7 +161,7 @@ def label(folder: Path, name: str, who: str, answers: Path) -> None:
     labelled = run_of(folder, name, who)
     share(own, labelled, [*common, "activations.h5", "exemplars.h5"])
     share(answers.parent.parent, labelled, ["annotations.h5"])
-    stages(labelled, ["label"], activations=target, label={"compose": 0})  # no formulas
+    stages(labelled, ["label"], activations=target, label={"compose": 0} | rule)  # no formulas
 
 
 def run_of(folder: Path, name: str, who: str) -> Path:
@@ -287,6 +297,40 @@ def compared(folder: Path, who: str) -> Iterator[Row]:
         yield names | found.summary | {"layers": found.layers.to_pylist()}
 
 
+def again(folder: Path, who: str) -> Row:
+    """Lost and gained labels that two trainings have in common, and those by descriptor.
+
+    Beside them what chance gives: the second training's neurons exchanged within the layer.
+    """
+    import descry
+
+    row: Row = {"annotator": who}
+    seeds = ("stars", "stars, another seed")
+    tables = [
+        descry.diff(run_of(folder, UNTRAINED, who), run_of(folder, name, who)).labels.to_pylist()
+        for name in seeds
+    ]
+    for change in ("lost", "gained"):
+        first, second = (
+            {
+                (one["layer"], one["neuron"], one["descriptor"])
+                for one in table
+                if one["change"] == change and one["changed"]
+            }
+            for table in tables
+        )
+        cells = [Counter((layer, name) for layer, _, name in found) for found in (first, second)]
+        width = descry.open(run_of(folder, UNTRAINED, who)).neurons.width
+        row[f"{change}, first"], row[f"{change}, second"] = len(first), len(second)
+        row[f"{change} in both"] = len(first & second)
+        row[f"{change} by chance"] = sum(n * cells[1][cell] for cell, n in cells[0].items()) / width
+        of = [Counter(name for _, _, name in found) for found in (first, second)]
+        for number, names in enumerate(of, start=1):
+            most = ", ".join(f"{name} {n}" for name, n in names.most_common(4))
+            row[f"{change} most, {number}"] = most
+    return row
+
+
 def matched(folder: Path, first: str, second: str) -> Row:
     """Share of the neurons that correlation matches with themselves, among layer and model."""
     import descry
@@ -296,10 +340,8 @@ def matched(folder: Path, first: str, second: str) -> Row:
         pair = (run_of(folder, name, "embedded") for name in (first, second))
         found = descry.diff(*pair, match="correlation", among=among).matches
         own = found.second == np.arange(len(found.second))
-        row |= {
-            f"itself, among {among}": own.mean(),
-            f"matched, among {among}": found.matched.sum(),
-        }
+        row[f"itself, among {among}"] = float(own.mean())
+        row[f"matched, among {among}"] = int(found.matched.sum())
     return row
 
 

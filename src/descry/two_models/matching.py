@@ -194,12 +194,15 @@ def _correlations(
             f"match: {sizes[0]:,} x {sizes[1]:,} candidates are more than fit into memory: match"
             " within layers"
         )
+    from threadpoolctl import threadpool_limits
+
     found = np.empty((sizes[0], sizes[1]), dtype=np.float32)
     # A value and its ranks take 4 and up to 24 bytes: of a block of each model.
     most = memory // 14
-    for span, one in _ranked(data[0], rows[0], order, most):
-        for other_span, other in _ranked(data[1], rows[1], order, most):
-            found[span, other_span] = one @ other.T
+    with threadpool_limits(1):  # the last digits are not to depend on the number of threads
+        for span, one in _ranked(data[0], rows[0], order, most):
+            for other_span, other in _ranked(data[1], rows[1], order, most):
+                found[span, other_span] = one @ other.T
     return found
 
 
