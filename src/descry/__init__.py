@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from descry.run import Descriptor as Descriptor
     from descry.run import Neuron as Neuron
     from descry.run import Run as Run
+    from descry.two_models.diff import Diff as Diff
+    from descry.two_models.diff import diff as diff
 
 # Names and their modules. No name may be that of a package in this folder: importing anything from
 # the package puts it in the name's place.
@@ -34,6 +36,8 @@ _LAZY = {
     "cluster_phrases": "descry.api",
     "compose_labels": "descry.api",
     "Descriptor": "descry.run",
+    "Diff": "descry.two_models.diff",
+    "diff": "descry.two_models.diff",
     "enrichment": "descry.api",
     "explain_neuron": "descry.api",
     "extract_activations": "descry.api",

@@ -319,6 +319,54 @@ def compare(
 
 
 @app.command(rich_help_panel=LOOK)
+def diff(
+    first: Annotated[Path, typer.Argument(help="Results of a model.")],
+    second: Annotated[Path, typer.Argument(help="Of another, from the same corpus.")],
+    neuron: Annotated[
+        str | None, typer.Option(help="One neuron of the first, such as L5:24, and its sentences.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Page to write: a file .html, or a folder with CSV."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    match: Annotated[
+        str,
+        typer.Option(help="Which neuron is which: by index or correlation; auto: index if it can."),
+    ] = "auto",
+    across_layers: Annotated[
+        bool, typer.Option("--across-layers", help="Match by correlation among all layers.")
+    ] = False,
+    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
+    draws: Annotated[int, typer.Option(min=2, help="Of each interval and null.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a table, or sentences of a kind.")] = 10,
+) -> None:
+    """Which labels two models share: the same corpus, before and after fine-tuning, say."""
+    from descry.cli.console import show_lines
+    from descry.cli.console_diff import show_diff, show_pair
+    from descry.io.hashing import canonical
+    from descry.provenance.audit.evidence import as_json as plain
+    from descry.two_models.contents import write
+    from descry.two_models.diff import diff as compare_models
+
+    if neuron is not None and output is not None:
+        raise InputError("diff: --output is of all neurons: leave --neuron out")
+    among = "all" if across_layers else "layer"
+    how: dict[str, Any] = {"match": match, "among": among, "end": end}
+    found = compare_models(first, second, **how, draws=draws, seed=seed)
+    if output is not None:
+        write(found, output)
+        show_lines([f"written to {output}"])
+    if as_json:
+        print(canonical(found.as_json() if neuron is None else plain(found.neuron(neuron))))
+    elif neuron is not None:
+        show_pair(found, neuron, rows)
+    elif output is None:
+        show_diff(found, rows)
+
+
+@app.command(rich_help_panel=LOOK)
 def sweep(
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")] = Path(
         "sweep.csv"

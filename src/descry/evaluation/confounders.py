@@ -215,10 +215,7 @@ def _matched_medians(
 
 def _weights(sets: np.ndarray, strata: Strata, pool: Strata) -> np.ndarray:
     """Exemplars for each sentence of a stratum: float64 [neurons, strata]."""
-    number = len(strata.names)
-    cells = np.arange(len(sets))[:, None] * number + strata.of[sets]
-    counts = np.bincount(cells[sets >= 0], minlength=len(sets) * number)
-    return ratio(counts.reshape(len(sets), number), pool.sizes)
+    return ratio(strata.count(sets), pool.sizes)
 
 
 def _shares(

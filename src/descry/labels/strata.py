@@ -32,6 +32,17 @@ class Strata:
         """How many sentences each stratum has: int64 [strata]."""
         return np.bincount(self.of[self.of >= 0], minlength=len(self.names))
 
+    def count(self, sets: np.ndarray) -> np.ndarray:
+        """How many members of each stratum sets have: int64 [neurons, strata].
+
+        Args:
+            sets: int [neurons, size], rows of sentences, -1 behind the end of a smaller set.
+        """
+        number = len(self.names)
+        cells = np.arange(len(sets))[:, None] * number + self.of[sets]
+        counts = np.bincount(cells[sets >= 0], minlength=len(sets) * number)
+        return counts.reshape(len(sets), number)
+
 
 @dataclass(frozen=True)
 class Matching:

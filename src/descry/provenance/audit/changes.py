@@ -5,7 +5,7 @@ what differs only because its inputs do is a consequence. A stage whose outputs 
 that dvc.lock knows is the same had other answers or packages.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +101,7 @@ def changes(project: Project, first: str, second: str, neuron: str) -> Changes:
             neuron,
             one.name,
             two.name,
-            list(_labels(before, after)),
+            list(label_changes(before, after)),
             exemplars,
             causes,
             same,
@@ -109,8 +109,8 @@ def changes(project: Project, first: str, second: str, neuron: str) -> Changes:
 
 
 @dataclass(frozen=True)
-class _Neuron:
-    """A neuron in one version: its labels, exemplars and their answers.
+class State:
+    """A neuron in one version, or of one model: its labels, exemplars and their answers.
 
     Attributes:
         exemplars: ids of sentences, by end.
@@ -146,21 +146,33 @@ class _Version:
         folder = Path(self._stack.enter_context(TemporaryDirectory(prefix="descry-")))
         return _fetch(self.root, self.name, STAGES[stage], folder)
 
-    def neuron(self, name: str) -> _Neuron:
-        exemplars = self.result("exemplars")
-        neurons = read_neurons(exemplars)
-        row, index = neurons.find(name)
-        labels = neuron_labels(self.result("label"), neurons.layers[row], index)
-        sets = read_neuron_exemplars(exemplars, row, index, list(labels)).sets
-        ids = np.array(read_table(self.result("corpus"), "corpus", ["id"])["id"].to_pylist())
-        b = read_annotations(self.result("annotate"))
-        rows = np.unique(np.concatenate([found for found, _ in sets.values()]))
-        answers = {
-            (str(ids[row]), descriptor): int(b.answer[row, column])
-            for row in rows
-            for column, descriptor in enumerate(b.descriptors)
-        }
-        return _Neuron(labels, {end: ids[r].tolist() for end, (r, _) in sets.items()}, answers)
+    def neuron(self, name: str) -> State:
+        return read_state(name, self.result)
+
+
+def read_state(name: str, result: Callable[[str], Path]) -> State:
+    """Read a neuron out of results.
+
+    Args:
+        result: where the result of a stage on the way to the labels is.
+
+    Raises:
+        InputError: there is no such neuron, or a result cannot be had.
+    """
+    exemplars = result("exemplars")
+    neurons = read_neurons(exemplars)
+    row, index = neurons.find(name)
+    labels = neuron_labels(result("label"), neurons.layers[row], index)
+    sets = read_neuron_exemplars(exemplars, row, index, list(labels)).sets
+    ids = np.array(read_table(result("corpus"), "corpus", ["id"])["id"].to_pylist())
+    b = read_annotations(result("annotate"))
+    rows = np.unique(np.concatenate([found for found, _ in sets.values()]))
+    answers = {
+        (str(ids[row]), descriptor): int(b.answer[row, column])
+        for row in rows
+        for column, descriptor in enumerate(b.descriptors)
+    }
+    return State(labels, {end: ids[r].tolist() for end, (r, _) in sets.items()}, answers)
 
 
 def _fetch(root: Path, commit: str, name: str, folder: Path) -> Path:
@@ -179,8 +191,8 @@ def _fetch(root: Path, commit: str, name: str, folder: Path) -> Path:
     return path
 
 
-def _labels(before: _Neuron, after: _Neuron) -> Iterator[LabelChange]:
-    """The descriptors that are a label in one of the two versions."""
+def label_changes(before: State, after: State) -> Iterator[LabelChange]:
+    """The descriptors that are a label in one of two versions of a neuron."""
     for end in dict.fromkeys([*before.labels, *after.labels]):
         old, new = before.labels.get(end, {}), after.labels.get(end, {})
         for name in dict.fromkeys([*old, *new]):

@@ -268,7 +268,7 @@ def tree_of_changes(changes: Changes) -> Node:
     """The labels that came and went, and the causes."""
     top = Node(f"{changes.neuron}: {changes.first} -> {changes.second}")
     for label in changes.labels:
-        top.add(_label_change(label))
+        top.add(label_change(label))
     if not changes.labels:
         top.add("no label before or after")
     for end, (common, before, after) in changes.exemplars.items():
@@ -286,7 +286,8 @@ def tree_of_changes(changes: Changes) -> Node:
     return top
 
 
-def _label_change(label: LabelChange) -> str:
+def label_change(label: LabelChange) -> str:
+    """A descriptor before and after, in a line."""
     was, now = (_f_and_q(numbers) for numbers in (label.before, label.after))
     return (
         f"{_at_end(label.end)}{label.descriptor} {label.change}: {was} -> {now}; the annotator said"

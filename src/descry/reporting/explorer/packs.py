@@ -31,13 +31,17 @@ class Pack(NamedTuple):
 
 def script(pack: Pack) -> str:
     """The script that hands a pack to the page: the same bytes for the same value."""
+    return f'descry.take("{pack.name}","{packed(pack.value)}");\n'
+
+
+def packed(value: JSON) -> str:
+    """A value as base64 of gzipped JSON."""
     text = json.dumps(
-        pack.value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
+        value, ensure_ascii=False, allow_nan=False, check_circular=False, separators=(",", ":")
     )
     # Without a name or time. Filtered: what is short and alike in numbers by chance is no repeat.
     packing = zlib.compressobj(_LEVEL, wbits=_GZIP, strategy=zlib.Z_FILTERED)
-    packed = packing.compress(text.encode()) + packing.flush()
-    return f'descry.take("{pack.name}","{base64.b64encode(packed).decode("ascii")}");\n'
+    return base64.b64encode(packing.compress(text.encode()) + packing.flush()).decode("ascii")
 
 
 def numbers(values: np.ndarray, digits: int = DIGITS) -> list[Any]:

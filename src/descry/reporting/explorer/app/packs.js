@@ -51,5 +51,5 @@ const descry = (() => {
     if (use) use(text);
   }
 
-  return { load, take };
+  return { load, take, decoded };
 })();

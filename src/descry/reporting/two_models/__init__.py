@@ -1,0 +1,1 @@
+"""The page that holds two runs against each other: one file, in the style of the explorer."""

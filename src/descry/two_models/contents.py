@@ -1,0 +1,132 @@
+"""What the page has of two runs, and the folder of tables beside it."""
+
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.activations.exemplar_files import exemplar_group
+from descry.io.atomic import atomic_folder
+from descry.io.csv_rows import write_csv
+from descry.io.hashing import JSON
+from descry.io.hdf5 import reading_hdf5
+from descry.io.json_files import write_json
+from descry.reporting.explorer.packs import plain
+from descry.reporting.two_models.page import write_page
+from descry.run import Run
+from descry.two_models.diff import TABLES, Diff
+
+NEURONS, SENTENCES = 500, 5  # whose sentences the page has, and how many of each kind
+_PAGE = "index.html"
+
+
+def write(found: Diff, path: Path) -> dict[str, int]:
+    """Write the page to a file .html; or to any other name, as a folder with the tables beside it.
+
+    A folder has index.html, diff.json, and a CSV file of each table.
+    """
+    value = contents(found)
+    if path.suffix == ".html":
+        write_page(path, value)
+        return {"pages": 1}
+    with atomic_folder(path) as folder:
+        write_page(folder / _PAGE, value)
+        write_json(folder / "diff.json", found.as_json())
+        write_csv(folder / "summary.csv", [found.summary])
+        for name in TABLES:
+            table = getattr(found, name)
+            write_csv(folder / f"{name}.csv", table.to_pylist(), table.column_names)
+    return {"pages": 1, "tables": 1 + len(TABLES)}
+
+
+def contents(found: Diff) -> JSON:
+    """All that the page shows."""
+    value = found.as_json()
+    for side in ("first", "second"):
+        del value[side]  # where the results lie is nobody's affair
+    labels = [_renamed(row) for row in value["labels"]]
+    chosen = _chosen(found)
+    exemplars = {str(n): parts for n, parts in _exemplars(found, chosen)}
+    rows = sorted(
+        {item[0] for parts in exemplars.values() for _, _, items in parts for item in items}
+    )
+    names = found.pair.first.annotations.descriptors
+    value |= {
+        "labels": labels,
+        "names": list(found.pair.names),
+        "names_of": names,
+        "version": version("descry"),
+        "sentences_in_all": len(found.pair.strata.of),
+        "exemplars": exemplars,
+        "sentences": _sentences(found.pair.first, rows),
+    }
+    return value
+
+
+def _renamed(row: dict[str, Any]) -> dict[str, Any]:
+    return row | {"change_q": row["q"]}
+
+
+def _chosen(found: Diff) -> list[int]:
+    """The neurons whose label changed most surely, then those that share the fewest exemplars."""
+    width = found.pair.neurons[0].width
+    place = {layer: row for row, layer in enumerate(found.pair.neurons[0].layers)}
+    table = found.labels.select(["layer", "neuron"]).to_pylist()
+    labelled = [place[row["layer"]] * width + row["neuron"] for row in table]
+    share = np.array(found.neurons["exemplars"].to_pylist(), dtype=np.float64)
+    others = np.argsort(share, kind="stable")[: np.count_nonzero(~np.isnan(share))]
+    return list(dict.fromkeys([*labelled, *others.tolist()]))[:NEURONS]
+
+
+def _exemplars(found: Diff, chosen: list[int]) -> Iterator[tuple[int, list[JSON]]]:
+    """Of each neuron its exemplars: title, number, and the first of them with ranks and values."""
+    sets = [_sets(run, found.end) for run in found.pair.runs]
+    second = found.matches.second
+    for n in chosen:
+        ranks: list[dict[int, int]] = []
+        values: list[dict[int, float]] = []
+        for (rows, activations), own in zip(sets, (n, int(second[n])), strict=True):
+            members = rows[own][rows[own] >= 0].tolist()
+            ranks.append({row: rank for rank, row in enumerate(members, start=1)})
+            values.append(dict(zip(members, activations[own].tolist(), strict=False)))
+        kinds = {
+            "Exemplars of both": [row for row in ranks[0] if row in ranks[1]],
+            "Only of the first": [row for row in ranks[0] if row not in ranks[1]],
+            "Only of the second": [row for row in ranks[1] if row not in ranks[0]],
+        }
+        yield (
+            n,
+            [
+                [
+                    title,
+                    len(rows),
+                    plain(
+                        [
+                            [row, [of.get(row) for of in ranks], [of.get(row) for of in values]]
+                            for row in rows[:SENTENCES]
+                        ]
+                    ),
+                ]
+                for title, rows in kinds.items()
+            ],
+        )
+
+
+def _sets(run: Run, end: str) -> tuple[np.ndarray, np.ndarray]:
+    """Exemplars of the whole corpus and their activations, [neurons, size]."""
+    with reading_hdf5(run.path("exemplars.h5"), "exemplars") as file:
+        group = file[exemplar_group("all", end)]
+        rows, values = (group[name][:] for name in ("row", "activation"))
+    return rows.reshape(-1, rows.shape[2]), values.reshape(-1, values.shape[2])
+
+
+def _sentences(run: Run, rows: list[int]) -> dict[str, JSON]:
+    """By row the id, the text, and the places of the descriptors that it has."""
+    table = run.sentences(rows).select(["id", "text"]).to_pylist()
+    yes = run.annotations.at(np.array(rows, dtype=np.intp)) == 1
+    return {
+        str(row): [one["id"], one["text"], np.flatnonzero(said).tolist()]
+        for row, one, said in zip(rows, table, yes, strict=True)
+    }
