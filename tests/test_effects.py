@@ -89,6 +89,13 @@ def test_effects_on_a_masked_token(tmp_path):
     np.testing.assert_array_equal(found[2], 0)
 
 
+def test_a_tokenizer_without_a_mask_is_told(tmp_path):
+    model, hooked = model_of(tmp_path, "bert")
+    hooked.tokenizer.mask_token = None
+    with pytest.raises(InputError, match="its tokenizer has no token for a masked one"):
+        Distribution(hooked, model, masked=True)
+
+
 def test_effects_on_a_sentence_embedding(tmp_path):
     _, hooked = model_of(tmp_path, "bert")
     texts = ["great battery", "cheap and small", "this works"]

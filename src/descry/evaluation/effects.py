@@ -24,6 +24,7 @@ import numpy as np
 from descry.activations.nan_stats import ratio
 from descry.corpus.splits import draw
 from descry.corpus.words import WORD
+from descry.errors import InputError
 from descry.evaluation.reads_and_writes import as_word
 from descry.models.batching import in_parallel, plan_batches
 from descry.models.hooked_model import HookedModel
@@ -70,10 +71,15 @@ class Distribution:
     Args:
         model: with its head.
         masked: whether the head tells a masked token.
+
+    Raises:
+        InputError: it does, and the tokenizer has no token for a masked one.
     """
 
     def __init__(self, hooked: HookedModel, model: Any, masked: bool) -> None:
         self.hooked, self.model, self.masked = hooked, model, masked
+        if masked and hooked.tokenizer.mask_token_id is None:
+            raise InputError(f"{hooked.name}: its tokenizer has no token for a masked one")
         which = "masked" if masked else "next"
         self.distance = f"KL divergence of the {which}-token distribution, thousandths of a nat"
         word = f"{which} token begins a word of the descriptor"
