@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
+import dictionaries
 import numpy as np
 import planted
 import pytest
@@ -23,8 +24,9 @@ from descry.io.csv_rows import read_csv, write_csv
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.checkpoints import Checkpoint
+from descry.models.dictionaries.dictionary import dictionary_sha256
 from descry.models.hooked_model import HookedModel
-from descry.models.spec import Model
+from descry.models.spec import Model, Pinned
 from descry.n2g.build import firing_rows, make_records
 from descry.n2g.label_overlap import Held, Talk, held, talk
 from descry.n2g.paths import IGNORE, TURN
@@ -83,6 +85,21 @@ def table(folder):
 
 def contents(folder):
     return [(folder / name).read_bytes() for name in ("graphs.parquet", "graphs.csv")]
+
+
+def test_graphs_are_of_latents_where_they_have_no_site_of_their_own(corpus, model, tmp_path):
+    every = dictionaries.weights(width=32, latents=64)
+    hook = {"metadata": {"hook_name": "blocks.1.hook_resid_post"}, "d_in": 32, "d_sae": 64}
+    place = dictionaries.write_saelens(tmp_path / "sae", "topk", every, **hook)
+    pinned = Pinned(path=str(place), revision=dictionary_sha256(place))
+    latents = {"site": "residual", "dictionary": pinned}
+    asked = {"neurons": ["L1:63"], "method": "weighted"}  # a neuron of that name is not there
+    make(corpus, model, tmp_path, latents, **asked)
+    (record,), made = read_records(tmp_path / "graphs.parquet")
+    assert record.name == "L1:63"
+    assert made["dictionary"]["sha256"] == pinned.revision
+    with pytest.raises(InputError, match="L1:63: no such neuron: the neurons are L0:0 to L2:47"):
+        make(corpus, model, tmp_path, latents, **asked | {"site": "ffn_hidden"})
 
 
 # Parameters

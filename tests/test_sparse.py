@@ -18,7 +18,9 @@ from descry.activations import sparse
 from descry.activations.exemplar_files import read_exemplars, read_silent
 from descry.activations.histogram import BINS
 from descry.activations.sparse import Firings, SparseDistribution, SparseTopK, spread_leaders
+from descry.activations.streaming import SparseStats
 from descry.activations.top_k import NOBODY, leaders
+from descry.corpus.splits import HALVES
 from descry.errors import InputError
 from descry.io.hdf5 import reading_hdf5
 from descry.io.sharding import Shard
@@ -127,6 +129,28 @@ def test_neither_the_order_of_blocks_nor_that_of_shards_changes_a_digit(seed, or
     for first, second in ((one.state(), other.state()), (leading.state(), joined.state())):
         assert first.keys() == second.keys()
         assert all((first[name] == second[name]).all() for name in first)
+
+
+@pytest.mark.parametrize("stopped", range(4))
+def test_stopped_after_any_block_it_goes_on_as_if_it_had_not_been(stopped):
+    values = latents(0, 100)
+    halves = np.random.default_rng(1).choice(HALVES, 100)
+
+    def run(running, places):
+        for place in places:
+            rows = np.arange(25 * place, 25 * place + 25)
+            block = Firings.of(values[rows], np.arange(25), 25)
+            running.add(block, rows, halves[rows], rows + 1)
+            running.next = place + 1
+        return running
+
+    whole = run(SparseStats(NEURONS, 9), range(4)).state()
+    first = run(SparseStats(NEURONS, 9), range(stopped + 1)).state()
+    second = SparseStats(NEURONS, 9)
+    second.restore(first)
+    found = run(second, range(stopped + 1, 4)).state()
+    assert found.keys() == whole.keys()
+    assert all((found[name] == whole[name]).all() for name in whole)
 
 
 # The stages
