@@ -350,9 +350,10 @@ def test_the_command_prints_tables_or_json_and_the_same_every_time(first, second
     assert said.exit_code == 0 and "beyond halves" in said.output and "\x1b" not in said.output
     as_json = [cli(first, second, "--draws", 20, "--json").output for _ in range(2)]
     assert as_json[0] == as_json[1]
-    found = json.loads(as_json[0])
+    found = json.loads(as_json[0], parse_constant=pytest.fail)
     assert found["summary"]["lost"] == len([r for r in found["labels"] if r["change"] == "lost"])
-    one = json.loads(cli(first, second, "--draws", 20, "--json", "--neuron", "L0:0").output)
+    said = cli(first, second, "--draws", 20, "--json", "--neuron", "L0:0").output
+    one = json.loads(said, parse_constant=pytest.fail)  # no NaN, which is no JSON
     assert (one["first"], one["second"]) == ("L0:0", "L0:0") and one["sentences"]
     tree = cli(first, second, "--draws", 20, "--neuron", "L0:0", "--rows", 2)
     assert "only of the first: 5, 2 shown" in tree.output

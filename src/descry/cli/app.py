@@ -346,7 +346,6 @@ def diff(
     from descry.cli.console import show_lines
     from descry.cli.console_diff import show_diff, show_pair
     from descry.io.hashing import canonical
-    from descry.provenance.audit.evidence import as_json as plain
     from descry.two_models.contents import write
     from descry.two_models.diff import diff as compare_models
 
@@ -359,7 +358,7 @@ def diff(
         write(found, output)
         show_lines([f"written to {output}"])
     if as_json:
-        print(canonical(found.as_json() if neuron is None else plain(found.neuron(neuron))))
+        print(canonical((found if neuron is None else found.neuron(neuron)).as_json()))
     elif neuron is not None:
         show_pair(found, neuron, rows)
     elif output is None:

@@ -10,13 +10,16 @@ import numpy as np
 from descry.activations.exemplar_files import activation_places, read_neuron_exemplars
 from descry.activations.store import read_column
 from descry.io.csv_rows import Row
+from descry.io.hashing import JSON
 from descry.io.number_format import fixed, small
 from descry.io.tree import Node
 from descry.labels.results import Numbers
 from descry.provenance.audit.changes import LabelChange, label_changes, read_state
+from descry.provenance.audit.evidence import as_json
 from descry.provenance.audit.project import STAGES
 from descry.provenance.audit.tree import label_change
 from descry.provenance.diff.files import made_differently
+from descry.reporting.explorer.packs import plain
 from descry.run import Run
 from descry.two_models.pair import Pair
 
@@ -71,6 +74,10 @@ class NeuronDiff:
     def of(self, where: str) -> list[Sentence]:
         """The exemplars of both, of the first alone, or of the second alone."""
         return [one for one in self.sentences if one.where == where]
+
+    def as_json(self) -> JSON:
+        """All of it as plain values; undefined numbers are None."""
+        return plain(as_json(self))
 
 
 def neuron_diff(pair: Pair, at: Places, end: str, match: Row, numbers: list[Row]) -> NeuronDiff:
