@@ -84,6 +84,6 @@ def test_links_and_pictures_are_there():
 def test_what_the_readme_says_of_the_results_is_there(built):
     table = README.partition("| file in results/ |")[2].partition("\n\n")[0]
     names = re.findall(r"^\| ([a-z_]+\.[a-z0-9]+)", table, re.MULTILINE)
-    assert len(names) == 17
+    assert len(names) == 19
     for name in names:
         assert (built.path / "results" / name).is_file(), name
