@@ -183,7 +183,7 @@ def labelled(
     extract_activations(Activations(**section), **files, progress=lambda *_: None)
     selection = Exemplars(**params.exemplars.model_dump() | {"top_percent": percent})
     exemplars = folder / "exemplars.h5"
-    said = select_exemplars(selection, **files, exemplars=exemplars)
+    said = select_exemplars(selection, None, **files, exemplars=exemplars)
     made = {one: folder / f"{one}.parquet" for one in ("labels", "composed")}
     label_neurons(
         params.label.model_copy(update={"compose": 0}),
@@ -397,10 +397,11 @@ def sets(job: Said) -> None:
     from descry.stages.exemplars import Exemplars, select_exemplars
 
     folder = Path(job["folder"])
-    selection = Exemplars(top_percent=job["percent"], min_size=5, lowest=False)
+    selection = Exemplars(top_percent=job["percent"], min_size=5, window=12, lowest=False)
     names = "corpus.parquet", "activations.h5", "exemplars.h5"
     corpus, activations, exemplars = (folder / name for name in names)
-    said = select_exemplars(selection, corpus=corpus, activations=activations, exemplars=exemplars)
+    files = {"corpus": corpus, "activations": activations, "exemplars": exemplars}
+    said = select_exemplars(selection, None, **files)
     with h5py.File(exemplars) as file:
         assert len(file[TOKENS]) == job["sentences"]
     print(said, file=sys.stderr)
