@@ -232,7 +232,9 @@ def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
     )
 
 
-NO_EXTRACTION = Activations.model_construct(target=Model.model_construct())  # nobody looks at it
+NO_EXTRACTION = Activations.model_construct(  # nobody looks at it
+    target=Model.model_construct(), dictionary=None
+)
 
 
 def run_untrained(layers=tuple(range(LAYERS)), lowest=False, seed=None):

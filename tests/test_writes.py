@@ -315,7 +315,8 @@ def llama(folder, width=WIDTH):
 
 
 def extraction(folder, **changes):
-    told = {"site": "ffn_hidden", "position": "mean", "sinks": None}
+    told = {"unit": "sentence", "peaks": 1, "sample": 100, "seed": 0, "dictionary": None}
+    told |= {"site": "ffn_hidden", "position": "mean", "sinks": None}
     told |= {"layers": None, "dtype": "float32", "device": "cpu", "max_tokens": 64}
     told |= {"batch_tokens": 512, "block": 1024, "store": "matrix", "store_dtype": "float32"}
     if folder:

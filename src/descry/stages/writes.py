@@ -87,9 +87,11 @@ def find_writes(
         InputError: files of different runs, or a model that cannot be loaded.
     """
     recorded = {"writes": params.model_dump(), "activations": extraction.model_dump()}
-    of_site = extraction.dictionary is None
-    why = without_weights(extraction.site) if of_site else None
-    why = why if params.enabled else "not enabled (writes.enabled)"
+    why, of_site = None, extraction.dictionary is None
+    if not params.enabled:
+        why = "not enabled (writes.enabled)"
+    elif of_site:
+        why = without_weights(extraction.site)
     if why is None:
         checkpoint = Checkpoint(**extraction.target.model_dump())
         try:
