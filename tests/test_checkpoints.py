@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from huggingface_hub import constants
 from hypothesis import given
@@ -23,7 +24,6 @@ from descry.models.checkpoints import (
 from descry.models.devices import pick_device
 from descry.models.embedder import sentence_embedder
 from descry.models.special_tokens import special_as_text
-from tests import tiny
 
 MINILM_CHECKPOINT = Checkpoint(MINILM, MINILM_COMMIT)
 
