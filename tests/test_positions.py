@@ -366,8 +366,17 @@ def test_a_planted_word_is_found_and_a_frequent_one_is_none():
     assert not (found.neuron == 8).any()
 
 
-def test_words_at_peaks_of_a_model(study, tmp_path):
+def test_words_at_peaks_of_a_model(study, folder, tmp_path):
     files = {name: study[name] for name in ("corpus", "positions", "exemplars")}
+    # The model itself in the copy's place has as many words.
+    select_exemplars(
+        Exemplars(top_percent=20.0, min_size=3, window=3, lowest=False),
+        target(folder),
+        corpus=study["corpus"],
+        activations=study["activations"],
+        exemplars=tmp_path / "untrained.h5",
+    )
+    files["untrained"] = tmp_path / "untrained.h5"
     told = find_tokens(Tokens(min_count=2, fdr=0.01), **files, tokens=tmp_path / "tokens.parquet")
     table = read_table(tmp_path / "tokens.parquet", "tokens")
     assert told["words at peaks"] == sum(
@@ -375,6 +384,7 @@ def test_words_at_peaks_of_a_model(study, tmp_path):
         for row in table.to_pylist()
         if (row["end"], row["split"]) == ("highest", "all")
     )
+    assert told["of a copy with random weights"] == told["words at peaks"]
     shown = read_table(study["positions"], "corpus")["word"].to_pylist()
     sets = read_exemplars(study["exemplars"], "all")
     for row in table.to_pylist()[:50]:

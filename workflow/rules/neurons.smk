@@ -69,6 +69,7 @@ if wiring.of_positions("results/positions.parquet"):
             corpus="results/corpus.parquet",
             positions="results/positions.parquet",
             exemplars="results/exemplars.h5",
+            untrained="results/untrained.h5",
             code=wiring.code("tokens"),
         output:
             tokens="results/tokens.parquet",

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from descry.activations.exemplar_files import exemplar_blocks, read_ends, read_neurons
+from descry.activations.exemplar_files import (
+    at_rows,
+    exemplar_blocks,
+    has_exemplars,
+    read_ends,
+    read_neurons,
+)
 from descry.activations.position_table import word_counts
 from descry.activations.top_k import HIGHEST
 from descry.corpus.splits import CALIBRATION, SPLITS, VALIDATION
@@ -46,7 +52,13 @@ class Tokens(Section):
 
 
 def find_tokens(
-    params: Tokens, *, corpus: Path, positions: Path, exemplars: Path, tokens: Path
+    params: Tokens,
+    *,
+    corpus: Path,
+    positions: Path,
+    exemplars: Path,
+    untrained: Path | None = None,
+    tokens: Path,
 ) -> dict[str, object]:
     """Write the words at which a neuron has two positions or more.
 
@@ -54,11 +66,15 @@ def find_tokens(
     words as frequent, p and q (see `trigger_words`), `assigned` where q is below `fdr`. Words are
     in lower case.
 
+    A copy with random weights peaks at words, too: its embeddings tell them apart. How many it has
+    stands beside (`untrained` of what made the file).
+
     Returns:
         how many there are, and the share of those of the calibration half that the validation half
         confirms, beside what chance gives.
     """
-    made = provenance("tokens", params.model_dump(), [corpus, positions, exemplars], PACKAGES)
+    read = [corpus, positions, exemplars, *([untrained] if untrained else [])]
+    made = provenance("tokens", params.model_dump(), read, PACKAGES)
     sentences = read_table(corpus, "corpus", ["split"])
     written = language(table_provenance(sentences))
     counts = {split: _occurrences(corpus, written, split, sentences) for split in SPLITS}
@@ -68,19 +84,32 @@ def find_tokens(
     word_of = np.array([*(known.get(word.lower(), NO_WORD) for word in named), NO_WORD])
     neurons, told = read_neurons(exemplars), Counter[str]()
     found: dict[tuple[str, str], Pairs] = {}
+
+    def tested(path: Path, end: str, split: str) -> Pairs:
+        sets = np.concatenate(list(exemplar_blocks(path, split, end, MEMBERS)))
+        occurrences = np.array([counts[split][word] for word in known], dtype=np.int64)
+        return over_represented(word_of[sets], occurrences, params.min_count)
+
+    def sure(pairs: Pairs) -> np.ndarray:
+        return np.flatnonzero((pairs.q < params.fdr) & (pairs.count > 1))
+
     for end in read_ends(exemplars):
         for split in SPLITS:
-            sets = np.concatenate(list(exemplar_blocks(exemplars, split, end, MEMBERS)))
-            occurrences = np.array([counts[split][word] for word in known], dtype=np.int64)
-            found[end, split] = over_represented(word_of[sets], occurrences, params.min_count)
+            found[end, split] = tested(exemplars, end, split)
+    copied = None
+    if untrained is not None and has_exemplars(untrained):
+        with at_rows(untrained, positions) as copy:
+            copied = len(sure(tested(copy, HIGHEST, "all")))
+        made["untrained"] = {"words": copied}
     halves = {end: _confirmed(found, end, params.fdr) for end in read_ends(exemplars)}
     made["confirmed"] = halves
     words = list(known)
     write_batches(tokens, TOKENS, _tables(found, neurons, words, params.fdr), made)
     whole = found[HIGHEST, "all"]
-    sure = (whole.q < params.fdr) & (whole.count > 1)
-    told["neurons with words"] = len(np.unique(whole.neuron[sure]))
-    told["words at peaks"] = int(sure.sum())
+    told["neurons with words"] = len(np.unique(whole.neuron[sure(whole)]))
+    told["words at peaks"] = len(sure(whole))
+    if copied is not None:
+        told["of a copy with random weights"] = copied
     share: dict[str, Any] = halves[HIGHEST]
     if share["words"]:
         shown = f"{share['confirmed']:.3f} of {share['words']} (by chance {REPLICATED})"

@@ -214,7 +214,8 @@ def tokens(project: Project, params: Params, scratch: Path) -> Link:
     """The words at peaks are what positions and their sets make them."""
     found = scratch / "tokens.parquet"
     inputs = {stage: project.result(stage) for stage in ("corpus", "exemplars")}
-    find_tokens(params.tokens, **inputs, positions=project.path(POSITIONS), tokens=found)
+    inputs |= {"positions": project.path(POSITIONS), "untrained": project.path("untrained.h5")}
+    find_tokens(params.tokens, **inputs, tokens=found)
     return _recomputed("tokens", [project.path(found.name)], [found])
 
 

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 
 from descry.activations.exemplar_files import (
     QUANTILES,
@@ -140,6 +141,7 @@ class Contents:
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
         value |= {"unit": "token" if self._of_positions else "sentence"}
+        value |= {"words_at_peaks": self._words_at_peaks() if self._of_positions else None}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
         value |= {"pack": {"neurons": NEURONS, "sentences": SENTENCES}}
         value |= {"first_ids": ids[::SENTENCES], "words": first_words, "common": words.common}
@@ -148,6 +150,14 @@ class Contents:
     @property
     def _of_positions(self) -> bool:
         return self.run.units == POSITIONS
+
+    def _words_at_peaks(self) -> JSON:
+        """How many words neurons surely peak at, and those of the copy with random weights."""
+        rows = self.run.tokens
+        whole = pc.and_(pc.equal(rows["split"], "all"), pc.equal(rows["end"], HIGHEST))
+        sure = pc.sum(pc.and_(whole, rows["assigned"])).as_py() or 0
+        copy = self.run.provenance("tokens.parquet").get("untrained", {})
+        return {"sure": sure, "untrained": copy.get("words")}
 
     def _peaks(self) -> dict[int, JSON]:
         """The words that neurons peak at and their positions at quantiles, by their numbers."""

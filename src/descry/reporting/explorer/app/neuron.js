@@ -159,8 +159,12 @@
   function tokens({ tokens: rows }) {
     if (descry.run.unit !== "token") return null;
     const title = (text, hint) => h("th", { scope: "col", class: "number", title: hint }, text);
-    const about =
-      "The words at its positions that are over-represented there, held against words about as frequent in the corpus.";
+    const { sure, untrained } = descry.run.words_at_peaks;
+    const copy =
+      untrained === null
+        ? ""
+        : ` A copy of the model with random weights surely has ${descry.some(untrained, "word")} in all, the model ${descry.count(sure)}: embeddings alone tell words apart.`;
+    const about = `The words at its positions that are over-represented there, held against words about as frequent in the corpus.${copy}`;
     return descry.section(
       "tokens",
       "Words it peaks at",
