@@ -32,6 +32,7 @@ TOKENS = {
 STAGES = {
     "corpus", "describe", "cluster", "activations", "exemplars", "untrained", "tokens",
     "graphs", "annotate", "judge", "label", "evaluate", "score", "figures", "report",
+    "writes", "interventions",
 }  # fmt: skip
 
 
@@ -96,7 +97,8 @@ def test_a_label_can_be_audited_down_to_its_positions(repo):
     first = neuron.exemplars["id"][0].as_py()
     used = json.loads(repo.sh(f"descry audit --review {first} --json"))
     assert used["exemplar_of"] >= 1
-    assert "words it peaks at" in repo.sh(f"descry show {neuron.name}")
+    said = repo.sh(f"descry show {neuron.name}")
+    assert "words it peaks at" in said or "no word is at two positions" in said
 
 
 def test_verify_follows_every_position_from_the_reviews(repo):
