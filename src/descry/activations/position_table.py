@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from descry.activations.positions import STRIDE, sentence_of, token_of
 from descry.corpus.units import LEFT, RIGHT, STANDS_FOR, language
-from descry.corpus.words import WITHOUT_BLANKS, words_of
+from descry.corpus.words import WITHOUT_BLANKS, Span, trimmed, words_of
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.parquet import read_blocks, read_table, table_provenance, write_batches
@@ -25,7 +25,6 @@ from descry.io.parquet import read_blocks, read_table, table_provenance, write_b
 _BLOCK = 1024  # sentences at a time
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 _MARKS = str.maketrans({LEFT: "‹", RIGHT: "›"})
-Span = tuple[int, int]  # first character, and the one behind the last
 
 
 class Window(NamedTuple):
@@ -58,10 +57,10 @@ def windows(
     words = [found.span() for found in _WORD.finditer(text)] if blanks else []
     found = []
     for place in places:
-        piece = _trimmed(text, spans[place])
+        piece = trimmed(text, spans[place])
         own = _whole(piece, words)
-        first = _whole(_trimmed(text, spans[max(0, place - width)]), words)[0]
-        last = _whole(_trimmed(text, spans[min(len(spans) - 1, place + width)]), words)[1]
+        first = _whole(trimmed(text, spans[max(0, place - width)]), words)[0]
+        last = _whole(trimmed(text, spans[min(len(spans) - 1, place + width)]), words)[1]
         before, word, behind = (
             part.translate(_MARKS)
             for part in (
@@ -74,15 +73,6 @@ def windows(
         number = sum(stop <= own[0] for _, stop in words) if blanks else place
         found.append(Window(shown, text[slice(*own)], text[slice(*piece)], number))
     return found
-
-
-def _trimmed(text: str, span: Span) -> Span:
-    """A span without white space around it; one of nothing else stays as it is."""
-    piece = text[slice(*span)]
-    if not piece.strip():
-        return span
-    first = span[0] + len(piece) - len(piece.lstrip())
-    return first, first + len(piece.strip())
 
 
 def _whole(span: Span, words: Sequence[Span]) -> Span:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+Span = tuple[int, int]  # of a text: the first character, and the one behind the last
 WORD = re.compile(r"\w+")
 _CHARACTER = re.compile(r"\w")
 WITHOUT_BLANKS = frozenset({"zh", "ja", "th", "lo", "km", "my", "dz"})  # languages
@@ -17,3 +18,12 @@ def length_of(language: str) -> Callable[[str], int]:
     """What counts a text's words between blanks, or its characters where there are no blanks."""
     split = words_of(language) if language in WITHOUT_BLANKS else str.split
     return lambda text: len(split(text))
+
+
+def trimmed(text: str, span: Span) -> Span:
+    """A span without white space around it; one of nothing else stays as it is."""
+    piece = text[slice(*span)]
+    if not piece.strip():
+        return span
+    first = span[0] + len(piece) - len(piece.lstrip())
+    return first, first + len(piece.strip())

@@ -15,10 +15,12 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
+from typing import Any
 
 from descry.errors import InputError
 from descry.io.hashing import sha256_file, sha256_text
 from descry.io.sanitize import printable
+from descry.models.batching import quiet
 from descry.models.gguf import SUFFIX, converted, gguf_in, quantization
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -216,3 +218,16 @@ def loadable(checkpoint: Checkpoint) -> Iterator[None]:
     except Exception as error:  # a broken file is told by an exception of its reader's own
         reason = printable(shorten(str(error), 300, placeholder="...")) or type(error).__name__
         raise InputError(f"{checkpoint.model}: cannot be loaded ({reason})") from error
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """A checkpoint's tokenizer of the transformers library.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    quiet()
+    from transformers import AutoTokenizer
+
+    with loadable(checkpoint):
+        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)

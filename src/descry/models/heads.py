@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from descry.errors import InputError
 from descry.models.batching import quiet
-from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.checkpoints import Checkpoint, load_tokenizer, loadable
 
 
 class NoHeadError(InputError):
@@ -36,14 +36,14 @@ def load_headed(checkpoint: Checkpoint, dtype: str, device: str) -> Headed:
     """
     quiet()
     import torch
-    from transformers import AutoConfig, AutoTokenizer
+    from transformers import AutoConfig
 
     folder = str(checkpoint.folder)
     with loadable(checkpoint):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     auto, masked = _kind(config, checkpoint.name)
+    tokenizer = load_tokenizer(checkpoint)
     with loadable(checkpoint):
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model, loaded = auto.from_pretrained(
             folder,
             dtype=getattr(torch, dtype),

@@ -16,7 +16,7 @@ import numpy as np
 from descry.errors import InputError
 from descry.io.hashing import canonical, sha256_text
 from descry.models.batching import quiet
-from descry.models.checkpoints import Checkpoint, loadable
+from descry.models.checkpoints import Checkpoint, load_tokenizer, loadable
 from descry.models.devices import pick_device
 from descry.models.dictionaries.coder import Coder
 from descry.models.dictionaries.dictionary import Dictionary, load_encoders
@@ -516,7 +516,7 @@ def _load(
     from transformers import AutoModel
 
     folder = str(checkpoint.folder)
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     with loadable(checkpoint):
         model, loaded = AutoModel.from_pretrained(
             folder,
@@ -563,17 +563,9 @@ def around(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 def position_tokenizer(checkpoint: Checkpoint) -> tuple[Any, int]:
     """A checkpoint's tokenizer as its neurons see texts, and the special tokens before a text."""
-    tokenizer = _tokenizer(checkpoint)
+    tokenizer = load_tokenizer(checkpoint)
     special_as_text(tokenizer)
     return tokenizer, len(around(tokenizer)[0])
-
-
-def _tokenizer(checkpoint: Checkpoint) -> Any:
-    quiet()
-    from transformers import AutoTokenizer
-
-    with loadable(checkpoint):
-        return AutoTokenizer.from_pretrained(str(checkpoint.folder), trust_remote_code=False)
 
 
 def _padding(config: Any, tokenizer: Any) -> int:

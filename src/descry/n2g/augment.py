@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descry.corpus.words import Span
 from descry.n2g.batching import Plan, Prompt
 from descry.n2g.prune import Pruned
-from descry.n2g.texts import Span
 
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 Spell = Callable[[str, str], Prompt]

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from descry.corpus.words import Span
 from descry.n2g.batching import Plan, Prompt
-from descry.n2g.texts import Span, Text
+from descry.n2g.texts import Text
 
 Holds = Callable[[Span, np.ndarray], bool]
 _Found = tuple[Span, np.ndarray]

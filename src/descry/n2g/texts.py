@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from descry.corpus.words import Span, trimmed
 from descry.errors import InputError
 from descry.io.parquet import read_blocks, read_table, row_count
 from descry.io.prefetch import map_ahead
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import pyarrow
 
 BLOCK = 1024  # sentences that are tokenised at a time
-Span = tuple[int, int]  # first, and the one behind the last
 
 # Behind a full stop and what closes a quotation, or between lines.
 _BOUNDARY = re.compile(r"""(?<=[.!?…])["'”’)\]]*\s+|\s*\n\s*""")
@@ -42,19 +42,10 @@ class Text:
 
 def make_text(string: str, tokens: Sequence[int], spans: Sequence[Span], cut: int = 0) -> Text:
     """A text whose tokens stand at these characters."""
-    trimmed = tuple(_trimmed(string, span) for span in spans)
+    own = tuple(trimmed(string, span) for span in spans)
     ends = [found.end() for found in _BOUNDARY.finditer(string)]
-    sentences = tuple(sum(end <= first for end in ends) for first, _ in trimmed)
-    return Text(string, tuple(tokens), trimmed, sentences, cut)
-
-
-def _trimmed(string: str, span: Span) -> Span:
-    """A span without white space around it; one of nothing else stays as it is."""
-    piece = string[slice(*span)]
-    if not piece.strip():
-        return span
-    first = span[0] + len(piece) - len(piece.lstrip())
-    return first, first + len(piece.strip())
+    sentences = tuple(sum(end <= first for end in ends) for first, _ in own)
+    return Text(string, tuple(tokens), own, sentences, cut)
 
 
 def read(strings: Sequence[str], tokenizer: Any, *, limit: int) -> list[Text]:
