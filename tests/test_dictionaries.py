@@ -28,8 +28,17 @@ TEXTS = ["battery", "great price, small and cheap: it works", "I love this batte
 
 
 def latents(place, values=VALUES):
+    """Latents of values, those above 0 by the sparse way, too."""
     with torch.inference_mode():
-        return Encoder(read_coder(place, None), "cpu")(torch.tensor(values)).numpy()
+        encode = Encoder(read_coder(place, None), "cpu")
+        found = encode(torch.tensor(values)).numpy()
+        if encode.coder.sparse:
+            row, latent, value = (of.numpy() for of in encode.firings(torch.tensor(values)))
+            alone = np.zeros_like(found)
+            alone[row, latent] = value
+            assert len(row) == np.count_nonzero(found) and (np.diff(row) >= 0).all()
+            np.testing.assert_array_equal(alone, found)
+    return found
 
 
 # Arithmetic
@@ -104,10 +113,10 @@ def test_directions_are_dot_products(tmp_path, dtype):
 def test_the_highest_stay_in_their_places(seed, k, size):
     lots = np.random.default_rng(seed)
     values = lots.integers(0, 40, size=(5, size)) / 4  # with ties
-    found = highest(torch.tensor(values), k).numpy()
-    for whole, kept in zip(values, found, strict=True):
-        assert ((kept == whole) | (kept == 0)).all()
-        assert sorted(kept[kept > 0]) == sorted(x for x in np.sort(whole)[-k:] if x > 0)
+    found, places = (of.numpy() for of in highest(torch.tensor(values), k))
+    for whole, kept, at in zip(values, found, places, strict=True):
+        assert len(set(at)) == k and (whole[at] == kept).all()
+        assert sorted(kept) == np.sort(whole)[-k:].tolist()
 
 
 @pytest.mark.filterwarnings("ignore")

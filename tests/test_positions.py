@@ -3,6 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from dictionaries import weights, write_saelens
 from extracting import activation_params, section, sentences, write_corpus
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from descry.activations.position_table import windows
 from descry.activations.positions import (
     SAMPLE,
     STRIDE,
+    SampleMatrix,
     codes,
     located,
     places_of,
@@ -21,6 +23,7 @@ from descry.activations.positions import (
     sentence_of,
     token_of,
 )
+from descry.activations.streaming import read_distribution, read_leaders
 from descry.corpus.splits import HALVES
 from descry.corpus.units import LEFT, RIGHT
 from descry.errors import InputError
@@ -35,7 +38,9 @@ from descry.labels.trigger_words import (
     over_represented,
 )
 from descry.models.checkpoints import Checkpoint, contents_sha256
+from descry.models.dictionaries.dictionary import Dictionary, dictionary_sha256
 from descry.models.hooked_model import HookedModel
+from descry.models.spec import Pinned
 from descry.stages.activations import extract_activations
 from descry.stages.exemplars import Exemplars, select_exemplars
 from descry.stages.tokens import Tokens, find_tokens
@@ -319,6 +324,88 @@ def test_the_untrained_copys_positions_are_among_them(folder, study, tmp_path):
         np.testing.assert_array_equal(
             read_exemplars(read, "all"), read_exemplars(found["exemplars"], "all")
         )
+
+
+# Latents, which are kept by their firings
+
+
+@pytest.fixture(scope="module")
+def latents(folder, tmp_path_factory):
+    """A TopK SAE of random weights on the tiny model's residual stream, pinned."""
+    width = hooked(folder, site="residual").neurons
+    place = tmp_path_factory.mktemp("sae") / "sae"
+    told = {"k": 4, "metadata": None}
+    write_saelens(place, "topk", weights(width=width, latents=48), d_in=width, d_sae=48, **told)
+    return Pinned(path=str(place), revision=dictionary_sha256(place))
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_positions_of_latents_are_those_of_a_sort_over_all_tokens(
+    folder, latents, tmp_path, number
+):
+    corpus, texts = tmp_path / "corpus.parquet", corpus_of(tmp_path / "corpus.parquet")
+    how = {"site": "residual", "layers": [1], "dictionary": latents, "peaks": number}
+    extracted(folder, corpus, whole := tmp_path / "whole.h5", **how, keep=200)
+    with reading_hdf5(whole, "activations") as file:
+        every = {name: file[name][()] for name in ("calibration/highest/row", "sample/position")}
+        leading = {h: read_leaders(file, h, "highest", slice(0, 48)) for h in HALVES}
+        matrix = SampleMatrix(file, 1)[:, 0, slice(0, 48)]
+        spread = read_distribution(file).summary()
+    assert every["calibration/highest/row"].dtype == np.int64
+    dictionary = Dictionary(**latents.model_dump())
+    model = hooked(folder, site="residual", layers=[1], max_tokens=64, dictionary=dictionary)
+    split = read_table(corpus, "corpus")["split"].to_pylist()
+    found, at_sample, highest = {half: [] for half in HALVES}, {}, np.zeros((len(texts), 48))
+    for row, ids in enumerate(model.tokenize(texts)):
+        values, own = model.activations([ids])[:, 0], model.own_places(ids)
+        at_sample |= {row * STRIDE + place: values[place] for place in own}
+        inner = values[own.start : own.stop]
+        highest[row] = inner.max(axis=0)
+        for order in np.argsort(-inner, axis=0, kind="stable")[:number]:
+            for neuron, token in enumerate(order):
+                if inner[token, neuron] > 0:
+                    code = row * STRIDE + own.start + token
+                    found[split[row]].append((neuron, -inner[token, neuron], code))
+    for half, (rows, values) in leading.items():
+        kept = [
+            (n, v, r)
+            for n, of in enumerate(rows)
+            for v, r in zip(values[n], of, strict=True)
+            if r >= 0
+        ]
+        wanted = sorted(found[half])
+        assert {(n, r) for n, _, r in kept} == {(n, r) for n, _, r in wanted}
+        np.testing.assert_allclose(
+            sorted(v for _, v, _ in kept), sorted(-v for _, v, _ in wanted), rtol=1e-4, atol=1e-5
+        )
+    expected = np.array([at_sample[code] for code in every["sample/position"].tolist()])
+    np.testing.assert_allclose(matrix, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(spread["mean"], highest.mean(axis=0), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(spread["highest"], highest.max(axis=0), rtol=1e-4, atol=1e-5)
+
+
+def test_shards_of_latents_positions_give_the_same_bytes_and_sets(folder, latents, tmp_path):
+    corpus = tmp_path / "corpus.parquet"
+    corpus_of(corpus)
+    how = {"site": "residual", "layers": [1], "dictionary": latents}
+    extracted(folder, corpus, whole := tmp_path / "whole.h5", **how)
+    parts = [tmp_path / f"{i}.h5" for i in (1, 2)]
+    for i, part in enumerate(parts, 1):
+        extracted(folder, corpus, part, Shard.parse(f"{i}-of-2"), **how)
+    extracted(folder, corpus, joined := tmp_path / "joined.h5", parts, **how)
+    assert joined.read_bytes() == whole.read_bytes()
+    files = {"exemplars": tmp_path / "e.h5", "positions": tmp_path / "positions.parquet"}
+    select = Exemplars(top_percent=20.0, min_size=2, window=3, lowest=False)
+    select_exemplars(select, target(folder), corpus=corpus, activations=whole, **files)
+    rows, at = read_quantiles(files["exemplars"])
+    table = read_table(files["positions"], "corpus")
+    with reading_hdf5(whole, "activations") as file:
+        matrix, drawn = SampleMatrix(file, 1)[:, 0, slice(0, 48)], file["sample/position"][:]
+    code = codes(*(table[name].to_numpy() for name in ("sentence", "token")))
+    place = np.searchsorted(drawn, code[rows])
+    np.testing.assert_array_equal(np.take_along_axis(matrix.T, place, axis=1), at)
+    ranks = np.round(np.array(QUANTILES) * (len(drawn) - 1)).astype(int)
+    np.testing.assert_array_equal(np.sort(matrix, axis=0)[ranks].T, at)
 
 
 # The words at peaks

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from descry.activations.positions import BlockPeaks, codes, places_of, sampled
+from descry.activations.positions import (
+    STRIDE,
+    BlockPeaks,
+    PeakFirings,
+    codes,
+    places_of,
+    sampled,
+    strongest,
+)
 from descry.activations.sparse import Firings
 from descry.activations.store import TOKENS
 from descry.errors import InputError
@@ -210,6 +218,52 @@ def extract_peaks(
                 which, values = (np.concatenate(of) for of in zip(*drawn, strict=True))
                 yield block, BlockPeaks(high, high_at, low, low_at, which, values)
                 arrays, drawn = [], []
+
+
+def extract_peak_firings(
+    model: HookedModel,
+    blocks: Iterable[Block],
+    batch_tokens: int,
+    number: int,
+    sample: np.ndarray,
+) -> Iterator[tuple[Block, PeakFirings]]:
+    """As `extract_peaks`, of latents, which are 0 at most positions.
+
+    Raises:
+        InputError: an activation is not finite, or memory is short.
+    """
+    begun: deque[tuple[Block, deque[np.ndarray], list[PeakFirings]]] = deque()
+
+    def batches() -> Iterator[tuple[Block, np.ndarray]]:
+        for block in blocks:
+            plan = plan_batches([len(tokens) for tokens in block.tokens], batch_tokens)
+            begun.append((block, deque(plan), []))
+            for texts in plan:
+                yield block, texts
+
+    def run(batch: tuple[Block, np.ndarray]) -> PeakFirings:
+        block, texts = batch
+        found = model.firings([block.tokens[text] for text in texts])
+        of_block = codes(texts[found.text], found.token)
+        every = Firings.of_rows(shape, of_block, found.neuron, found.value)
+        own = block.first * STRIDE + every.row
+        place = np.searchsorted(sample, own)
+        drawn = sample[np.minimum(place, len(sample) - 1)] == own
+        return PeakFirings(strongest(every, number), every.only(drawn, place))
+
+    shape = 0, len(model.layers) * model.neurons
+    advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
+    with within_memory(model.name, advice):
+        for found in in_parallel(run, batches(), model.device, together=2):
+            _check(found.peaks.value, model, "float32")
+            block, plan, parts = begun[0]
+            plan.popleft()
+            parts.append(found)
+            if not plan:
+                begun.popleft()
+                peaks, drawn = (Firings.joined([part[of] for part in parts]) for of in (0, 1))
+                known = sum(bool(model.own_places(tokens)) for tokens in block.tokens)
+                yield block, PeakFirings(peaks._replace(shape=(known, shape[1])), drawn)
 
 
 @dataclass

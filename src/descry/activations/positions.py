@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from descry.activations.streaming import Arrays, StreamingStats
+from descry.activations.sparse import LEADERS, Firings, SparseTopK, spread_leaders
+from descry.activations.streaming import Arrays, SparseStats, StreamingStats
 from descry.activations.top_k import HIGHEST, LOWEST, NOBODY
 from descry.corpus.splits import HALVES, draw
 
@@ -100,17 +101,8 @@ class PositionStats(StreamingStats):
         values: float32 [positions, neurons], their activations, NaN until they come.
     """
 
-    def __init__(self, neurons: int, keep: int, sample: np.ndarray, sparse: bool = False) -> None:
-        """Begin with none.
-
-        Args:
-            sparse: whether activations are 0 at the bottom: then no lowest are kept.
-        """
+    def __init__(self, neurons: int, keep: int, sample: np.ndarray) -> None:
         super().__init__(neurons, keep, "int64")
-        if sparse:
-            self.leaders = {
-                (h, end): kept for (h, end), kept in self.leaders.items() if end == HIGHEST
-            }
         self.sample = sample
         self.values = np.full((len(sample), neurons), np.nan, dtype=np.float32)
 
@@ -124,8 +116,6 @@ class PositionStats(StreamingStats):
         for half in HALVES:
             chosen = np.flatnonzero(halves == half)
             for end, sign in ((HIGHEST, 1), (LOWEST, -1)):
-                if (half, end) not in self.leaders:
-                    continue
                 values, at = (
                     of[chosen].reshape(-1, of.shape[2])
                     for of in (getattr(block, end), getattr(block, f"{end}_at"))
@@ -161,24 +151,109 @@ def _known(block: BlockPeaks) -> np.ndarray:
     return np.asarray(highest[np.isfinite(highest).all(axis=1)])
 
 
+class PeakFirings(NamedTuple):
+    """The strongest positions of a block's sentences, and those of the sample, of latents.
+
+    Attributes:
+        peaks: the latents above 0; rows are codes, with the sentence's place in the block. Its
+            number of rows is that of the sentences with a position.
+        sample: the latents above 0 at positions of the sample, whose places there the rows are.
+    """
+
+    peaks: Firings
+    sample: Firings
+
+
+class SparsePositionStats(SparseStats):
+    """`PositionStats` of latents, which are 0 at most positions: what is kept follows firings.
+
+    Attributes:
+        sample: int64 [positions], codes, ascending.
+        drawn: the latents above 0 there.
+    """
+
+    def __init__(self, neurons: int, keep: int, sample: np.ndarray) -> None:
+        super().__init__(neurons, keep)
+        self.sample, self.drawn = sample, SparseTopK(neurons, len(sample))
+
+    def _take(self, block: Any, rows: np.ndarray, halves: np.ndarray) -> None:
+        self.distribution.add(_highest(block.peaks))
+        owner = sentence_of(block.peaks.row)
+        row = codes(rows[owner], token_of(block.peaks.row))
+        for half, kept in self.leaders.items():
+            kept.add(block.peaks.only((halves == half)[owner], row))
+        self.drawn.add(block.sample)
+
+    def _state(self) -> Arrays:
+        sample = {"position": self.sample} | self.drawn.state()
+        return super()._state() | {f"{SAMPLE}/{name}": of for name, of in sample.items()}
+
+    def _join_leaders(self, state: Mapping[str, Any]) -> None:
+        super()._join_leaders(state)
+        self.drawn.join({name: state[f"{SAMPLE}/{name}"] for name in LEADERS})
+
+
+def strongest(found: Firings, number: int) -> Firings:
+    """The strongest positions of each sentence and neuron; of equal ones the first.
+
+    Args:
+        found: rows are codes.
+        number: of positions.
+    """
+    begins = _begins(found)
+    sizes = np.diff(np.append(begins, len(found.row)))
+    order = np.lexsort((-found.value, np.repeat(begins, sizes)))
+    rank = np.arange(len(order)) - np.repeat(begins, sizes)
+    return found.only(np.sort(order[rank < number]))
+
+
+def _highest(peaks: Firings) -> Firings:
+    """The highest position of each sentence and neuron; rows are sentences then."""
+    begins = _begins(peaks)
+    if not len(begins):
+        return peaks
+    value = np.maximum.reduceat(peaks.value, begins)
+    owner = sentence_of(peaks.row[begins]).astype(np.int32)
+    return Firings(peaks.shape, owner, peaks.neuron[begins], value)
+
+
+def _begins(found: Firings) -> np.ndarray:
+    """Where neuron or sentence is another than just before."""
+    owner, neuron = sentence_of(found.row), found.neuron
+    new = (neuron[1:] != neuron[:-1]) | (owner[1:] != owner[:-1])
+    return np.flatnonzero(np.append([True] * bool(len(neuron)), new))
+
+
 class SampleMatrix:
     """The activations of a sample of positions, as if a matrix [positions, layers, neurons].
 
     Args:
-        state: of `PositionStats`.
+        state: of `PositionStats` or `SparsePositionStats`.
         layers: how many.
     """
 
     def __init__(self, state: Mapping[str, Any], layers: int) -> None:
-        self._data = state[f"{SAMPLE}/activation"]
-        positions, every = self._data.shape
-        self.shape, self.dtype = (positions, layers, every // layers), self._data.dtype
+        self._state, positions = state, len(state[f"{SAMPLE}/position"])
+        self._sparse = f"{SAMPLE}/start" in state
+        every = (
+            len(state[f"{SAMPLE}/start"]) - 1
+            if self._sparse
+            else state[f"{SAMPLE}/activation"].shape[1]
+        )
+        self.shape, self.dtype = (positions, layers, every // layers), np.dtype("float32")
         self.chunks = positions, 1, min(_COLUMNS, self.shape[2])
 
-    def __getitem__(self, place: tuple[slice, int, slice]) -> np.ndarray:
+    def __getitem__(self, place: tuple[Any, int, slice]) -> np.ndarray:
         rows, layer, columns = place
         first = layer * self.shape[2]
-        return np.asarray(self._data[rows, first + columns.start : first + columns.stop])
+        span = slice(first + columns.start, first + columns.stop)
+        if not self._sparse:
+            return np.asarray(self._state[f"{SAMPLE}/activation"][rows, span])
+        kept = {name: self._state[f"{SAMPLE}/{name}"] for name in LEADERS}
+        at, values = spread_leaders(kept, span)
+        found = np.zeros((self.shape[0] + 1, len(at)), dtype=np.float32)  # NOBODY is the last
+        np.put_along_axis(found, at.T, values.T, axis=0)
+        return np.asarray(found[:-1][rows])
 
 
 def places_of(sample: np.ndarray, rows: Sequence[int]) -> list[np.ndarray]:

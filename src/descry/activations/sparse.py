@@ -27,7 +27,7 @@ class Firings(NamedTuple):
 
     Attributes:
         shape: how many sentences and neurons there are.
-        row: int32 [firings], which sentence.
+        row: int32 or int64 [firings], which sentence, or the code of a position.
         neuron: int32 [firings].
         value: float32 [firings].
     """
@@ -46,23 +46,33 @@ class Firings(NamedTuple):
             number: of sentences.
         """
         row, neuron = np.nonzero(values)
-        return cls._of(
-            (number, values.shape[1]), rows[row], neuron, values[row, neuron].astype(np.float32)
-        )
+        value = values[row, neuron].astype(np.float32)
+        shape = number, values.shape[1]
+        return cls.of_rows(shape, rows[row].astype(np.int32), neuron, value)
 
     @classmethod
     def joined(cls, parts: "list[Firings]") -> "Firings":
         """Those of several parts of one block."""
         arrays = zip(*(part[1:] for part in parts), strict=True)
-        return cls._of(parts[0].shape, *map(np.concatenate, arrays))
+        return cls.of_rows(parts[0].shape, *map(np.concatenate, arrays))
 
     @classmethod
-    def _of(
+    def of_rows(
         cls, shape: tuple[int, int], row: np.ndarray, neuron: np.ndarray, value: np.ndarray
     ) -> "Firings":
+        """Those of rows and neurons in any order."""
         order = np.lexsort((row, neuron))
-        row, neuron = row.astype(np.int32), neuron.astype(np.int32)
-        return cls(shape, row[order], neuron[order], value[order])
+        return cls(shape, row[order], neuron[order].astype(np.int32), value[order])
+
+    def only(self, chosen: np.ndarray, rows: np.ndarray | None = None) -> "Firings":
+        """Some of them.
+
+        Args:
+            chosen: bool [firings], or their places.
+            rows: int [firings], the row of each from now on.
+        """
+        row = self.row if rows is None else rows
+        return Firings(self.shape, row[chosen], self.neuron[chosen], self.value[chosen])
 
     def at(self, chosen: np.ndarray, rows: np.ndarray) -> "Firings":
         """Those of some sentences, by other numbers.
@@ -71,9 +81,7 @@ class Firings(NamedTuple):
             chosen: bool [sentences].
             rows: int [sentences], the number of each from now on.
         """
-        some = chosen[self.row]
-        row = rows[self.row[some]].astype(np.int32)
-        return Firings(self.shape, row, self.neuron[some], self.value[some])
+        return self.only(chosen[self.row], rows[self.row].astype(np.int32))
 
 
 class SparseTopK:
@@ -132,7 +140,7 @@ def spread_leaders(state: Mapping[str, Any], neurons: slice) -> tuple[np.ndarray
     start = state["start"][neurons.start : neurons.stop + 1]
     sizes = np.diff(start)
     shape = len(sizes), int(state["size"][()])
-    rows, values = np.full(shape, NOBODY, np.int32), np.zeros(shape, np.float32)
+    rows, values = np.full(shape, NOBODY, state["row"].dtype), np.zeros(shape, np.float32)
     neuron = np.repeat(np.arange(len(sizes)), sizes)
     place = np.arange(start[0], start[-1]) - start[neuron]
     for found, name in ((rows, "row"), (values, "value")):

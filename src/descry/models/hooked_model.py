@@ -9,7 +9,7 @@ asked for: no later layer, no pooler and no head is computed.
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 Position = Literal["cls", "last", "mean", "max", "tokens"]
 Reduce = Callable[["torch.Tensor"], "torch.Tensor"]
 Pool = Callable[["torch.Tensor"], Reduce]  # from the tokens that count, bool [texts, tokens]
-Keep = Callable[["torch.Tensor", int], "torch.Tensor"]  # of the value of a call, by its number
+Keep = Callable[["torch.Tensor", int], Any]  # what of the value of a call, by its number
+Kept = TypeVar("Kept")
 PROBE = 3, 11  # texts and tokens that go through first: numbers by which axes are told apart
 _LATENTS = 2**21  # values of latents at a time: how many texts an encoder takes together
 _NOISE = 1e-2  # of the largest value: less is another order of additions, in bfloat16 too
@@ -43,8 +44,7 @@ class Peaks(NamedTuple):
         highest: float32 [texts, number, layers, neurons], the highest first; -inf where a text has
             fewer tokens that count.
         highest_at: int32 of the same shape, the places of those tokens among the text's.
-        lowest, lowest_at: likewise, the lowest first; inf where there are fewer. Empty of latents,
-            which are 0 at the bottom.
+        lowest, lowest_at: likewise, the lowest first; inf where there are fewer.
         single: float32 [tokens, layers, neurons].
     """
 
@@ -53,6 +53,34 @@ class Peaks(NamedTuple):
     lowest: np.ndarray
     lowest_at: np.ndarray
     single: np.ndarray
+
+
+class TokenFirings(NamedTuple):
+    """The latents above 0 at the tokens of texts, text by text, and token by token within a layer.
+
+    Attributes:
+        text: int32 [firings], the text's place in the batch.
+        token: int32 [firings], the token's place among the text's.
+        neuron: int32 [firings], over all layers.
+        value: float32 [firings].
+    """
+
+    text: np.ndarray
+    token: np.ndarray
+    neuron: np.ndarray
+    value: np.ndarray
+
+
+class Tokens(NamedTuple):
+    """Where the tokens of a padded batch are.
+
+    Attributes:
+        real: bool [texts, tokens], false for padding.
+        lengths: int64 [texts].
+    """
+
+    real: "torch.Tensor"
+    lengths: "torch.Tensor"
 
 
 class _Done(Exception):
@@ -65,7 +93,7 @@ class _Capture:
     def __init__(self, wanted: Sequence[int] | None, keep: Keep) -> None:
         self.wanted, self.keep = wanted, keep
         self.calls = 0
-        self.kept: list[torch.Tensor] = []
+        self.kept: list[Any] = []
 
     def take(self, value: "torch.Tensor") -> None:
         """Take the value of the next call; raises _Done after the last."""
@@ -251,32 +279,59 @@ class HookedModel:
         if not self._padding_counts:
             return self._computed(batch)
         found: dict[int, np.ndarray] = {}
-        for length in {len(ids) for ids in batch}:
-            rows = [row for row, ids in enumerate(batch) if len(ids) == length]
+        for rows in self._groups(batch):
             values = self._computed([batch[row] for row in rows])
             found.update(zip(rows, np.split(values, len(rows)), strict=True))
         return np.concatenate([found[row] for row in range(len(batch))])
 
+    def firings(self, batch: Sequence[Sequence[int]]) -> TokenFirings:
+        """The latents above 0 at the tokens of a batch of token ids, those of `own_places`."""
+        import torch
+
+        parts: list[tuple[np.ndarray, ...]] = []
+        size = max(1, _LATENTS // self.neurons)
+
+        def keep(value: torch.Tensor, layer: int, tokens: Tokens) -> tuple[torch.Tensor, ...]:
+            own = self._own(tokens)
+            text, token = own.int().nonzero(as_tuple=True)
+            given = value[own]
+            found = [self._encoders[layer].firings(part) for part in torch.split(given, size)]
+            starts = range(0, len(given), size)
+            row = torch.cat([one[0] + first for first, one in zip(starts, found, strict=True)])
+            latent, fired = (torch.cat([one[field] for one in found]) for field in (1, 2))
+            return text[row], token[row], latent + self.layers.index(layer) * self.neurons, fired
+
+        for rows in self._groups(batch):
+            for layer in self._through([batch[row] for row in rows], keep):
+                text, token, neuron, fired = (field.cpu().numpy() for field in layer)
+                parts.append((np.array(rows)[text], token, neuron, fired))
+        text, token, neuron, value = map(np.concatenate, zip(*parts, strict=True))
+        text, token, neuron = (of.astype(np.int32) for of in (text, token, neuron))
+        return TokenFirings(text, token, neuron, value)
+
+    def _groups(self, batch: Sequence[Sequence[int]]) -> list[list[int]]:
+        """The rows of a batch that go through together: of one length where padding counts."""
+        if not self._padding_counts:
+            return [list(range(len(batch)))]
+        lengths = np.array([len(ids) for ids in batch])
+        return [np.flatnonzero(lengths == one).tolist() for one in np.unique(lengths)]
+
     def peaks(
         self, batch: Sequence[Sequence[int]], number: int, single: Sequence[np.ndarray]
     ) -> Peaks:
-        """The strongest tokens of a batch of token ids, special tokens and sinks left out.
+        """The strongest tokens of a batch of token ids, those of `own_places`.
 
         Args:
             number: tokens of a text and end.
             single: of each text, int: places of further tokens whose activations are wanted.
         """
-        lengths = np.array([len(ids) for ids in batch])
-        groups = [list(range(len(batch)))]
-        if self._padding_counts:
-            groups = [np.flatnonzero(lengths == one).tolist() for one in np.unique(lengths)]
-        number_of = number, 0 if self.sparse else number
-        sizes = [number_of[0]] * 2 + [number_of[1]] * 2
+        sizes = [number] * 4
         fields: list[list[np.ndarray]] = [[] for _ in sizes]
         alone = [np.empty(0)] * len(batch)
+        groups = self._groups(batch)
         for rows in groups:
             places = [(text, token) for text, row in enumerate(rows) for token in single[row]]
-            found = self._computed([batch[row] for row in rows], _strongest(*number_of, places))
+            found = self._computed([batch[row] for row in rows], _strongest(number, places))
             parts = np.split(found, np.cumsum([len(rows) * size for size in sizes]))
             for size, part, field in zip(sizes, parts, fields, strict=False):
                 field.append(part.reshape(len(rows), size, *found.shape[1:]))
@@ -291,25 +346,34 @@ class HookedModel:
     def _computed(self, batch: Sequence[Sequence[int]], pool: Pool | None = None) -> np.ndarray:
         import torch
 
+        def keep(value: torch.Tensor, layer: int, tokens: Tokens) -> torch.Tensor:
+            if pool is None:
+                return self._rows(value, layer, tokens)
+            encode = self._encoders.get(layer)
+            return pool(self._own(tokens))(value if encode is None else encode(value))
+
+        return np.asarray(torch.stack(self._through(batch, keep), dim=1).cpu().numpy())
+
+    def _through(
+        self,
+        batch: Sequence[Sequence[int]],
+        keep: "Callable[[torch.Tensor, int, Tokens], Kept]",
+    ) -> "list[Kept]":
+        """What is kept of each layer of a forward pass, of its values [texts, tokens, width]."""
+        import torch
+
         lengths = torch.tensor([len(ids) for ids in batch])
         shape = len(batch), int(lengths.max())
         ids = torch.full(shape, self.padding)
         real = torch.arange(shape[1]) < lengths[:, None]
         ids[real] = torch.tensor([token for row in batch for token in row])
         ids, real, lengths = (tensor.to(self.device) for tensor in (ids, real, lengths))
-
-        def keep(value: torch.Tensor, layer: int) -> torch.Tensor:
-            value = self._by_token(value, shape)
-            if pool is None:
-                return self._rows(value, layer, real, lengths)
-            encode = self._encoders.get(layer)
-            if encode is not None:
-                value = encode(value.flatten(0, 1)).reshape(*shape, -1)
-            return pool(self._own(real, lengths))(value)
-
-        capture = _Capture(self.layers, keep)
+        tokens = Tokens(real, lengths)
+        capture = _Capture(
+            self.layers, lambda value, layer: keep(self._by_token(value, shape), layer, tokens)
+        )
         self._forward(ids, real, capture)
-        return np.asarray(torch.stack(capture.kept, dim=1).cpu().numpy())
+        return capture.kept
 
     def own_places(self, tokens: Sequence[int]) -> range:
         """The places of a text's tokens that can be a peak: no special tokens, and no sinks.
@@ -319,26 +383,26 @@ class HookedModel:
         first, stop = len(self.before), len(tokens) - len(self.behind)
         return range(self.sinks if first < self.sinks < stop else first, stop)
 
-    def _own(self, real: "torch.Tensor", lengths: "torch.Tensor") -> "torch.Tensor":
+    def _own(self, tokens: "Tokens") -> "torch.Tensor":
         """The tokens of `own_places`: bool [texts, tokens]."""
         import torch
+
+        real, lengths = tokens
 
         place = torch.arange(real.shape[1], device=real.device)
         first, stop = len(self.before), (lengths - len(self.behind))[:, None]
         sinks = torch.where((stop > self.sinks), max(first, self.sinks), first)
         return real & (place >= sinks) & (place < stop)
 
-    def _rows(
-        self, value: "torch.Tensor", layer: int, real: "torch.Tensor", lengths: "torch.Tensor"
-    ) -> "torch.Tensor":
+    def _rows(self, value: "torch.Tensor", layer: int, tokens: "Tokens") -> "torch.Tensor":
         """Values [texts, tokens, width] as float32 [rows, neurons], or latents of them."""
         import torch
 
         encode = self._encoders.get(layer)
         if encode is None or self.position in ("cls", "last"):  # one token of a text: no other is
-            kept = _pool(self.position, real, lengths, self.sinks)(value)
+            kept = _pool(self.position, tokens, self.sinks)(value)
             return kept if encode is None else encode(kept)
-        counted = real if self.position == "tokens" else _counted(real, lengths, self.sinks)
+        counted = tokens.real if self.position == "tokens" else _counted(tokens, self.sinks)
         size = max(1, _LATENTS // (value.shape[1] * self.neurons))
         found: list[torch.Tensor] = []
         for start in range(0, len(value), size):
@@ -437,7 +501,7 @@ def _differ(one: "torch.Tensor", two: "torch.Tensor") -> bool:
     return bool((one - two).abs().max() > _NOISE * one.abs().max())
 
 
-def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> Reduce:
+def _pool(position: Position, tokens: Tokens, sinks: int) -> Reduce:
     """From values [texts, tokens, neurons] to float32 [rows, neurons]; padding never counts.
 
     Args:
@@ -445,8 +509,9 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     """
     import torch
 
+    real, lengths = tokens
     rows = torch.arange(len(lengths), device=lengths.device)
-    counted = _counted(real, lengths, sinks)
+    counted = _counted(tokens, sinks)
     left_out, number = ~counted[:, :, None], counted.sum(1)[:, None]
     reduce: dict[str, Reduce] = {
         "cls": lambda value: value[:, 0].clone(),  # no view: Falcon adds to what it put out
@@ -459,21 +524,23 @@ def _pool(position: Position, real: "torch.Tensor", lengths: "torch.Tensor", sin
     return lambda value: keep(value).float()
 
 
-def _counted(real: "torch.Tensor", lengths: "torch.Tensor", sinks: int) -> "torch.Tensor":
+def _counted(tokens: Tokens, sinks: int) -> "torch.Tensor":
     """The tokens that mean and max are of: bool [texts, tokens]; `sinks` as `_pool` takes it."""
     import torch
+
+    real, lengths = tokens
 
     first = torch.where(lengths > sinks, sinks, 0)
     return real & (torch.arange(real.shape[1], device=real.device) >= first[:, None])
 
 
-def _strongest(number: int, lowest: int, single: Sequence[tuple[int, int]]) -> Pool:
+def _strongest(number: int, single: Sequence[tuple[int, int]]) -> Pool:
     """The strongest tokens of each text, and single ones, as rows of one tensor.
 
     The rows are those of the fields of `Peaks`, one field after the other, text by text.
 
     Args:
-        number, lowest: of the highest and of the lowest tokens of a text.
+        number: of the highest, and of the lowest tokens of a text.
         single: text and place of each single token.
     """
     import torch
@@ -494,11 +561,8 @@ def _strongest(number: int, lowest: int, single: Sequence[tuple[int, int]]) -> P
 
         def keep(value: "torch.Tensor") -> "torch.Tensor":
             value = value.float()
-            high, high_at = extreme(value)
-            parts = [high, high_at.float()]
-            if lowest:
-                low, low_at = extreme(-value)
-                parts += [-low, low_at.float()]
+            (high, high_at), (low, low_at) = extreme(value), extreme(-value)
+            parts = high, high_at.float(), -low, low_at.float()
             rows = [part.flatten(0, 1) for part in parts]
             return torch.cat([*rows, value[texts.to(value.device), tokens.to(value.device)]])
 

@@ -14,12 +14,13 @@ from descry.activations.extraction import (
     draw_sample,
     extract,
     extract_firings,
+    extract_peak_firings,
     extract_peaks,
     sentence_blocks,
     token_rows,
 )
 from descry.activations.outputs import Output, matrix_output, stats_output
-from descry.activations.positions import PositionStats
+from descry.activations.positions import PositionStats, SparsePositionStats
 from descry.activations.store import TOKENS, Layout
 from descry.activations.streaming import RunningStats, SparseStats, StreamingStats
 from descry.activations.truncation import read_cut
@@ -99,7 +100,8 @@ def extract_activations(
     model has not seen; attribute `max_tokens`, how many the model sees. A run goes on with what a
     killed run left.
 
-    With unit `token`: the state of `PositionStats`, leaders being positions (`positions.codes`).
+    With unit `token`: the state of `PositionStats`, leaders being positions (`positions.codes`), or
+    of `SparsePositionStats`.
 
     Args:
         untrained: the seed of random weights in the place of the trained ones.
@@ -169,7 +171,8 @@ def extract_activations(
         if of_positions:
             sample = draw_sample(corpus, model, params.sample, params.seed)
             counts |= {"sampled positions": len(sample)}
-            stats = PositionStats(number, params.keep, sample, model.sparse)
+            of = SparsePositionStats if model.sparse else PositionStats
+            stats = of(number, params.keep, sample)
         else:
             stats = (SparseStats if model.sparse else StreamingStats)(number, params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"
@@ -185,7 +188,8 @@ def extract_activations(
             texts = [len(part.tokens) for part in tokens.blocks] if tokens else sizes.tolist()
             computed: Iterator[tuple[Block, Any]]
             if of_positions:
-                computed = extract_peaks(model, blocks, params.batch_tokens, params.peaks, sample)
+                peaks = extract_peak_firings if file.sparse else extract_peaks
+                computed = peaks(model, blocks, params.batch_tokens, params.peaks, sample)
             elif file.sparse:
                 computed = extract_firings(model, blocks, params.batch_tokens)
             else:

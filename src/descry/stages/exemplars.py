@@ -19,7 +19,7 @@ from descry.activations.exemplar_files import (
 )
 from descry.activations.histogram import Distribution
 from descry.activations.position_table import write_positions
-from descry.activations.positions import SAMPLE, located, sentence_of
+from descry.activations.positions import SAMPLE, SampleMatrix, located, sentence_of
 from descry.activations.sparse import Firings, SparseDistribution
 from descry.activations.store import DATA, TOKENS, neuron_blocks, transposed
 from descry.activations.streaming import (
@@ -149,9 +149,10 @@ def select_exemplars(
             return _of_state(source, neurons, splits, sizes["all"], ends)
 
         tokens = dataset(source, TOKENS, (None,), "iu")[:]
-        table = None
+        table, shape = None, (len(origin["layers"]), neurons)
         if positions is not None:
             sample = dataset(source, f"{SAMPLE}/position", (None,), "i")[:]
+            matrix = SampleMatrix(source, shape[0])
             of_sets = _rows(_results(part, ends, sizes, min_size) for part in parts())
             of_copy = read_positions(untrained) if untrained else sample[:0]
             table = np.unique(np.concatenate([sample, of_sets, of_copy]))
@@ -162,12 +163,11 @@ def select_exemplars(
         file = stack.enter_context(writing_hdf5(exemplars, made))
         file.create_dataset(TOKENS, data=tokens)
         file.create_dataset("layer", data=np.array(origin["layers"], dtype="int32"))
-        shape = len(origin["layers"]), neurons
         without: Counter[str] = Counter()
         for part in parts():
             found = _results(part, ends, sizes, min_size)
             if table is not None:
-                found = chain(found, _at_quantiles(source, part, neurons))
+                found = chain(found, _at_quantiles(matrix, sample, part))
             for name, values in found:
                 if table is not None and name.endswith("/row"):
                     values = located(values, table)
@@ -199,17 +199,19 @@ def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
 
 
 def _at_quantiles(
-    source: "h5py.File", part: Part, neurons: int
+    sample: SampleMatrix, positions: np.ndarray, part: Part
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The positions of the sample at `QUANTILES` of each neuron's activations, lowest first."""
-    first = part.layer * neurons
-    columns = slice(first + part.columns.start, first + part.columns.stop)
-    values = source[f"{SAMPLE}/activation"][:, columns]
-    order = np.argsort(values, axis=0, kind="stable")
-    ranks = np.round(np.array(QUANTILES) * (len(values) - 1)).astype(int)
-    chosen = order[ranks].T
-    yield f"{QUANTILE_GROUP}/row", source[f"{SAMPLE}/position"][:][chosen]
-    yield f"{QUANTILE_GROUP}/activation", np.take_along_axis(values.T, chosen, axis=1)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    ranks = np.round(np.array(QUANTILES) * (len(positions) - 1)).astype(int)
+    for start in range(part.columns.start, part.columns.stop, sample.chunks[2]):
+        stop = min(start + sample.chunks[2], part.columns.stop)
+        values = sample[:, part.layer, slice(start, stop)]
+        chosen = np.argsort(values, axis=0, kind="stable")[ranks].T
+        found.append((positions[chosen], np.take_along_axis(values.T, chosen, axis=1)))
+    rows, activations = map(np.concatenate, zip(*found, strict=True))
+    yield f"{QUANTILE_GROUP}/row", rows
+    yield f"{QUANTILE_GROUP}/activation", activations
 
 
 def _create(
