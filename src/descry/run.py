@@ -26,7 +26,7 @@ from descry.activations.top_k import ENDS, HIGHEST
 from descry.activations.truncation import Cut, read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.corpus.splits import HALVES
-from descry.corpus.units import POSITIONS, SAMPLED, SENTENCES
+from descry.corpus.units import POSITIONS, SAMPLED, SENTENCES, marked
 from descry.errors import InputError
 from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row, read_csv
@@ -553,11 +553,17 @@ class Neuron:
         """The sentences that excite it most, the first the most.
 
         Columns: rank (from 1), row (of the corpus), id, text, activation (float32), descriptors (a
-        list of those that the annotator said Yes of and that can be labels).
+        list of those that the annotator said Yes of and that can be labels). With position `max`
+        also marked: the text with the word of the highest token in « ».
         """
         rows, values = self.sets.sets[self.end]
         found, names = self.run.sentences(rows), self.run.annotations.descriptors
         yes = (self.run.annotations.at(rows) == 1) & [name in self.numbers for name in names]
+        words, own = self.sets.words.get(self.end), {}
+        if words is not None:
+            texts = zip(found["text"].to_pylist(), words.tolist(), strict=True)
+            shown = [text if at[0] < 0 else marked(text, *at) for text, at in texts]
+            own["marked"] = pa.array(shown, pa.string())
         return pa.table(
             {
                 "rank": pa.array(range(1, len(rows) + 1), pa.int32()),
@@ -569,6 +575,7 @@ class Neuron:
                     [[names[c] for c in np.flatnonzero(one)] for one in yes], pa.list_(pa.string())
                 ),
             }
+            | own
         )
 
     @cached_property

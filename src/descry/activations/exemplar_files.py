@@ -117,6 +117,11 @@ def _activations(file: "h5py.File", group: str) -> "h5py.Dataset":
     return dataset(file, f"{group}/activation", _rows(file, group).shape, "f")
 
 
+def _words(file: "h5py.File", group: str) -> "h5py.Dataset":
+    """Where the words of a group's maxima are: [layers, neurons, size, 2]."""
+    return dataset(file, f"{group}/word", (*_rows(file, group).shape, 2), "i")
+
+
 def _distribution(file: "h5py.File") -> dict[str, "h5py.Dataset"]:
     """Datasets by what they tell of each neuron: [layers, neurons] or [layers, neurons, bins]."""
     neurons = _neurons(file)
@@ -213,6 +218,8 @@ class NeuronExemplars:
 
     Attributes:
         sets: by end, rows of the corpus and their activations, the extreme one first.
+        words: by end, with position `max`: int32 [sentences, 2], of each where the word of the
+            highest token is (first character, the one behind the last), -1 where it is no word.
         distribution: mean, deviation and so on of its activations.
         silent: by end, why there is no set, in words.
     """
@@ -220,6 +227,7 @@ class NeuronExemplars:
     sets: dict[str, tuple[np.ndarray, np.ndarray]]
     distribution: dict[str, np.ndarray]
     silent: dict[str, str]
+    words: dict[str, np.ndarray]
 
 
 SPREAD = ("mean", "deviation", "skewness", "kurtosis", "lowest", "highest")
@@ -258,16 +266,18 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
             " `descry stage label` again"
         )
     with reading_hdf5(path, "exemplars") as file:
-        sets, silent = {}, {}
+        sets, silent, words = {}, {}, {}
         found = {name: values[row, index] for name, values in _distribution(file).items()}
         for end in ends:
             group = exemplar_group("all", end)
             rows, values = _rows(file, group)[row, index], _activations(file, group)[row, index]
             sets[end] = rows[rows >= 0], values[rows >= 0]
+            if f"{group}/word" in file:
+                words[end] = _words(file, group)[row, index][rows >= 0]
             if not len(sets[end][0]):
                 own = {name: found[name][None] for name in _counts(file)}
                 (silent[end],) = in_words(own, _sentences(file), len(rows), end)
-    return NeuronExemplars(sets, found, silent)
+    return NeuronExemplars(sets, found, silent, words)
 
 
 def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -288,11 +298,14 @@ class Shown:
     Attributes:
         sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
             the extreme one first: [neurons, so many or fewer], -1 and NaN where there are fewer.
+        words: by the same names, with position `max`: [neurons, so many or fewer, 2], as
+            `NeuronExemplars` has them; else none.
         distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
     """
 
     sets: dict[str, tuple[np.ndarray, np.ndarray]]
     distribution: dict[str, np.ndarray]
+    words: dict[str, np.ndarray]
 
 
 def read_shown(path: Path, number: int) -> Shown:
@@ -313,7 +326,12 @@ def read_shown(path: Path, number: int) -> Shown:
             for name, g in groups.items()
         }
         spread = {name: _flat(values[:]) for name, values in _distribution(file).items()}
-    return Shown(sets, spread)
+        words = {
+            name: _flat(_words(file, g)[:, :, :number])
+            for name, g in groups.items()
+            if f"{g}/word" in file
+        }
+    return Shown(sets, spread, words)
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

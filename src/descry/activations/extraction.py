@@ -28,7 +28,7 @@ from descry.errors import InputError
 from descry.io.parquet import read_blocks
 from descry.io.prefetch import map_ahead
 from descry.models.batching import in_parallel, plan_batches, within_memory
-from descry.models.hooked_model import HookedModel, Peaks
+from descry.models.hooked_model import HookedModel, Maxima, Peaks
 
 if TYPE_CHECKING:
     import pyarrow
@@ -272,7 +272,7 @@ class _Begun:
 
     block: Block
     plan: deque[np.ndarray]
-    values: np.ndarray = field(default_factory=lambda: np.empty(0))
+    values: list[np.ndarray] = field(default_factory=list)
     firings: list[Firings] = field(default_factory=list)
 
 
@@ -282,24 +282,27 @@ def extract_firings(
     """The activations above 0 of each block, of all layers one after the other.
 
     As `extract`, without a place for those that are 0: a block of a large dictionary's latents
-    would be gigabytes.
+    would be gigabytes. With position `max` rows are codes of positions.
 
     Raises:
         InputError: as `extract`.
     """
     for current, rows, found in _batches(model, blocks, batch_tokens, "float32"):
-        flat = found.reshape(len(found), -1)
-        current.firings.append(Firings.of(flat, rows, current.block.rows))
+        values, *at = (of.reshape(len(rows), -1) for of in found)
+        row, neuron = np.nonzero(values)
+        own = codes(rows[row], at[0][row, neuron]) if at else rows[row].astype(np.int32)
+        shape = current.block.rows, values.shape[1]
+        current.firings.append(Firings.of_rows(shape, own, neuron, values[row, neuron]))
         if not current.plan:
             yield current.block, Firings.joined(current.firings)
 
 
 def extract(
     model: HookedModel, blocks: Iterable[Block], batch_tokens: int, dtype: str
-) -> Iterator[tuple[Block, np.ndarray]]:
+) -> Iterator[tuple[Block, np.ndarray | Maxima]]:
     """The activations of each block, float [rows, layers, neurons], in the order of the blocks.
 
-    Rows that no text takes are 0.
+    Rows that no text takes are 0. With position `max` they come with the tokens that they are at.
 
     Args:
         batch_tokens: padded tokens of a batch.
@@ -309,22 +312,28 @@ def extract(
         InputError: an activation is not finite, or too large for `dtype`, or memory is short.
     """
     for current, rows, found in _batches(model, blocks, batch_tokens, dtype):
-        if not current.values.size:
-            shape = current.block.rows, *found.shape[1:]
-            current.values = np.zeros(shape, dtype=dtype)
-        current.values[rows] = found
+        if not current.values:
+            shape = current.block.rows, *found[0].shape[1:]
+            current.values = [np.zeros(shape, kind) for kind in (dtype, "int32")[: len(found)]]
+        for whole, part in zip(current.values, found, strict=True):
+            whole[rows] = part
         if not current.plan:
-            yield current.block, current.values
+            values = current.values
+            yield current.block, Maxima(*values) if len(values) > 1 else values[0]
 
 
 def _batches(
     model: HookedModel, blocks: Iterable[Block], batch_tokens: int, dtype: str
-) -> Iterator[tuple[_Begun, np.ndarray, np.ndarray]]:
-    """The values of each batch, float32 [any, layers, neurons], and their rows in its block.
+) -> Iterator[tuple[_Begun, np.ndarray, tuple[np.ndarray, ...]]]:
+    """Each batch's rows in its block, and their values, float32 [any, layers, neurons].
 
-    The last batch of a block leaves it with no plan.
+    With position `max`, the places of the tokens that they are at, too. The last batch of a block
+    leaves it with no plan.
     """
     begun: deque[_Begun] = deque()
+
+    def run(batch: list[Sequence[int]]) -> tuple[np.ndarray, ...]:
+        return model.maxima(batch) if model.position == "max" else (model.activations(batch),)
 
     def batches() -> Iterator[list[Sequence[int]]]:
         for block in blocks:
@@ -335,13 +344,13 @@ def _batches(
 
     advice = f"halve activations.batch_tokens ({batch_tokens}), or else activations.block"
     with within_memory(model.name, advice):
-        for found in in_parallel(model.activations, batches(), model.device, together=2):
-            _check(found, model, dtype)
+        for found in in_parallel(run, batches(), model.device, together=2):
+            _check(found[0], model, dtype)
             current = begun[0]
             texts = current.plan.popleft()
             if not current.plan:
                 begun.popleft()
-            yield current, _rows(current.block, texts, len(found)), found
+            yield current, _rows(current.block, texts, len(found[0])), found
 
 
 def _rows(block: Block, texts: np.ndarray, number: int) -> np.ndarray:

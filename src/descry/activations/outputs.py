@@ -15,12 +15,22 @@ from typing import Any, Protocol
 import numpy as np
 
 from descry.activations.extraction import Block
-from descry.activations.store import DATA, TOKENS, WRITTEN, Layout, Writer, begin, refuse_another
+from descry.activations.store import (
+    AT,
+    DATA,
+    TOKENS,
+    WRITTEN,
+    Layout,
+    Writer,
+    begin,
+    refuse_another,
+)
 from descry.activations.streaming import RunningStats, SparseStats
 from descry.io.atomic import part_of
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5, writing_hdf5
 from descry.io.sharding import Shard
+from descry.models.hooked_model import Maxima
 
 SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 
@@ -39,7 +49,8 @@ class Output(Protocol):
         """Take in the activations of a wanted block.
 
         Args:
-            values: float [rows, layers, neurons], `Firings`, or the `BlockPeaks` of positions.
+            values: float [rows, layers, neurons], `Maxima`, `Firings`, or the `BlockPeaks` of
+                positions.
         """
 
     def gather(self, parts: Sequence[Path]) -> None:
@@ -87,10 +98,11 @@ class _Matrix:
     def wants(self, number: int) -> bool:
         return self.shard.has(number) and not self.writer.written[number // self.shard.number]
 
-    def add(self, block: Block, values: np.ndarray) -> None:
+    def add(self, block: Block, values: np.ndarray | Maxima) -> None:
         place = block.number // self.shard.number
         tokens = None if self.of_tokens else block.length
-        self.writer.write(place, place * self.block, values, tokens)
+        found = values if isinstance(values, Maxima) else (values, None)
+        self.writer.write(place, place * self.block, found[0], tokens, found[1])
 
     def gather(self, parts: Sequence[Path]) -> None:
         for first, path in enumerate(parts):
@@ -101,7 +113,9 @@ class _Matrix:
                     if self.wants(number):
                         rows = slice(place * self.block, (place + 1) * self.block)
                         tokens = None if self.of_tokens else file[TOKENS][rows]
-                        self.writer.write(number, number * self.block, file[DATA][rows], tokens)
+                        at = file[AT][rows] if AT in file else None
+                        own = number * self.block
+                        self.writer.write(number, own, file[DATA][rows], tokens, at)
 
 
 @contextmanager
@@ -160,7 +174,9 @@ class _Stats:
         return isinstance(self.stats, SparseStats)
 
     def add(self, block: Block, values: Any) -> None:
-        if isinstance(values, np.ndarray):
+        if isinstance(values, Maxima):
+            values = Maxima(*(of.reshape(block.rows, -1) for of in values))
+        elif isinstance(values, np.ndarray):
             values = values.reshape(block.rows, -1)
         if not self.stats.laid_out:
             self.stats.lay_out(values)

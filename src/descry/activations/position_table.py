@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from descry.activations.positions import STRIDE, sentence_of, token_of
-from descry.corpus.units import LEFT, RIGHT, STANDS_FOR, language
+from descry.activations.top_k import NOBODY
+from descry.corpus.units import STANDS_FOR, language, marked
 from descry.corpus.words import WITHOUT_BLANKS, Span, trimmed, words_of
 from descry.errors import InputError
 from descry.io.hashing import JSON
@@ -24,7 +25,6 @@ from descry.io.parquet import read_blocks, read_table, table_provenance, write_b
 
 _BLOCK = 1024  # sentences at a time
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
-_MARKS = str.maketrans({LEFT: "‹", RIGHT: "›"})
 
 
 class Window(NamedTuple):
@@ -61,17 +61,41 @@ def windows(
         own = _whole(piece, words)
         first = _whole(trimmed(text, spans[max(0, place - width)]), words)[0]
         last = _whole(trimmed(text, spans[min(len(spans) - 1, place + width)]), words)[1]
-        before, word, behind = (
-            part.translate(_MARKS)
-            for part in (
-                text[min(first, own[0]) : own[0]],
-                text[slice(*own)],
-                text[own[1] : max(last, own[1])],
-            )
-        )
-        shown = f"{before}{LEFT}{word}{RIGHT}{behind}".strip()
+        first, last = min(first, own[0]), max(last, own[1])
+        shown = marked(text[first:last], own[0] - first, own[1] - first).strip()
         number = sum(stop <= own[0] for _, stop in words) if blanks else place
         found.append(Window(shown, text[slice(*own)], text[slice(*piece)], number))
+    return found
+
+
+def word_places(corpus: Path, tokenizer: Any, before: int, positions: np.ndarray) -> np.ndarray:
+    """Where in its sentence the word of each position is: int32 [positions, 2].
+
+    First character and the one behind the last; -1 where the token is no part of the text.
+
+    Args:
+        tokenizer, before, positions: as `write_positions` takes them.
+
+    Raises:
+        InputError: the tokenizer does not say which characters a token stands for.
+    """
+    found = np.full((len(positions), 2), NOBODY, dtype=np.int32)
+    if not tokenizer.is_fast:
+        return found
+    blanks = language(table_provenance(read_table(corpus, "corpus"))) not in WITHOUT_BLANKS
+    start = 0
+    for block in read_blocks(corpus, "corpus", ["text"], _BLOCK):
+        first, stop = np.searchsorted(positions, np.array([start, start + len(block)]) * STRIDE)
+        owner, token = (of(positions[first:stop]) for of in (sentence_of, token_of))
+        texts = block["text"].to_pylist()
+        spans = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        for at, row, place in zip(range(first, stop), owner - start, token - before, strict=True):
+            text, own = texts[row], spans["offset_mapping"][row]
+            if 0 <= place < len(own):
+                piece = trimmed(text, own[place])
+                words = [w.span() for w in _WORD.finditer(text)] if blanks else []
+                found[at] = _whole(piece, words)
+        start += len(block)
     return found
 
 

@@ -14,6 +14,7 @@ from descry.activations.sparse import LEADERS, Firings, SparseTopK, spread_leade
 from descry.activations.streaming import Arrays, SparseStats, StreamingStats
 from descry.activations.top_k import HIGHEST, LOWEST, NOBODY
 from descry.corpus.splits import HALVES, draw
+from descry.models.hooked_model import Maxima
 
 STRIDE = 2**20  # more tokens than any sentence has
 _COLUMNS = 256  # neurons that are read together
@@ -151,6 +152,37 @@ def _known(block: BlockPeaks) -> np.ndarray:
     return np.asarray(highest[np.isfinite(highest).all(axis=1)])
 
 
+class MaximaStats(StreamingStats):
+    """Of the highest activations of sentences over their tokens: leaders are positions."""
+
+    def __init__(self, neurons: int, keep: int) -> None:
+        super().__init__(neurons, keep, "int64")
+
+    def lay_out(self, first: Maxima) -> None:
+        """Lay out the bins by the first block of all."""
+        super().lay_out(first.value)
+
+    def _take(self, block: Any, rows: np.ndarray, halves: np.ndarray) -> None:
+        assert self.distribution
+        self.distribution.add(block.value)
+        at = codes(rows[:, None], block.token)
+        for half in HALVES:
+            chosen = np.flatnonzero(halves == half)
+            self.leaders[half, HIGHEST].add(block.value[chosen], at[chosen])
+            self.leaders[half, LOWEST].add(-block.value[chosen], at[chosen])
+
+
+class SparseMaximaStats(SparseStats):
+    """`SparseStats` of latents whose leaders are positions: rows of firings are codes."""
+
+    def _take(self, block: Firings, rows: np.ndarray, halves: np.ndarray) -> None:
+        self.distribution.add(_highest(block))
+        owner = sentence_of(block.row)
+        row = codes(rows[owner], token_of(block.row))
+        for half, kept in self.leaders.items():
+            kept.add(block.only((halves == half)[owner], row))
+
+
 class PeakFirings(NamedTuple):
     """The strongest positions of a block's sentences, and those of the sample, of latents.
 
@@ -164,7 +196,7 @@ class PeakFirings(NamedTuple):
     sample: Firings
 
 
-class SparsePositionStats(SparseStats):
+class SparsePositionStats(SparseMaximaStats):
     """`PositionStats` of latents, which are 0 at most positions: what is kept follows firings.
 
     Attributes:
@@ -177,11 +209,7 @@ class SparsePositionStats(SparseStats):
         self.sample, self.drawn = sample, SparseTopK(neurons, len(sample))
 
     def _take(self, block: Any, rows: np.ndarray, halves: np.ndarray) -> None:
-        self.distribution.add(_highest(block.peaks))
-        owner = sentence_of(block.peaks.row)
-        row = codes(rows[owner], token_of(block.peaks.row))
-        for half, kept in self.leaders.items():
-            kept.add(block.peaks.only((halves == half)[owner], row))
+        super()._take(block.peaks, rows, halves)
         self.drawn.add(block.sample)
 
     def _state(self) -> Arrays:

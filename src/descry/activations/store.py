@@ -5,7 +5,8 @@ places as plain bytes, block by block, and dataset `written` says which blocks a
 that was killed goes on where it was, a full disk is noticed before anything is computed, and the
 bytes are the same whichever way the file came about.
 Where a row is a sentence, dataset `tokens` [row] is written in the same way: how many tokens the
-sentence has, those included that the model has not seen.
+sentence has, those included that the model has not seen. With position `max`, dataset `at` [row,
+layer, neuron] says at which of the sentence's tokens each activation is.
 
 A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
 block of neurons is read over all rows in pieces of up to a megabyte.
@@ -28,19 +29,23 @@ from descry.io.nested import flat, unlike
 if TYPE_CHECKING:
     import h5py
 
-DATA, WRITTEN, TOKENS = "activations", "written", "tokens"
+DATA, AT, WRITTEN, TOKENS = "activations", "at", "written", "tokens"
 ROWS, COLUMNS = 1024, 256  # of a chunk, at most
 _TILE = 512  # rows turned at a time
 
 
 class Layout(NamedTuple):
-    """Rows, layers and neurons of a matrix, their type, and the rows of a block."""
+    """Rows, layers and neurons of a matrix, their type, and the rows of a block.
+
+    `at`: the type of the places of the tokens that the activations are at, where they are kept.
+    """
 
     rows: int
     layers: int
     neurons: int
     dtype: str
     block: int
+    at: str | None = None
 
     @property
     def blocks(self) -> int:
@@ -84,6 +89,8 @@ def begin(
         shape = layout.rows, layout.layers, layout.neurons
         options = {"chunks": layout.chunk, "dcpl": _placed(zeros=False)}
         file.create_dataset(DATA, shape=shape, dtype=layout.dtype, **options)
+        if layout.at:
+            file.create_dataset(AT, shape=shape, dtype=layout.at, **options)
         file.create_dataset(WRITTEN, shape=layout.blocks, dtype="u1", dcpl=_placed(zeros=True))
         if TOKENS not in index:
             file.create_dataset(TOKENS, shape=layout.rows, dtype="<i4", dcpl=_placed(zeros=True))
@@ -141,9 +148,9 @@ class Writer:
 
         with reading_hdf5(part, "activations") as file:
             data = file[DATA]
-            self.shape, self.chunk, self.dtype = data.shape, data.chunks, data.dtype
-            self._places: dict[tuple[int, ...], int] = {}
-            data.id.chunk_iter(lambda c: self._places.update({c.chunk_offset: c.byte_offset}))
+            self.shape, self.chunk = data.shape, data.chunks
+            self._places = {name: _chunk_places(file[name]) for name in (DATA, AT) if name in file}
+            self._dtypes = {name: file[name].dtype for name in self._places}
             self._flags = file[WRITTEN].id.get_offset()
             self._tokens = file[TOKENS].id.get_offset()
             self.written = file[WRITTEN][:].astype(bool)
@@ -156,36 +163,50 @@ class Writer:
             raise InputError(f"{part}: another run is writing it") from error
 
     def write(
-        self, block: int, first: int, values: np.ndarray, tokens: np.ndarray | None = None
+        self,
+        block: int,
+        first: int,
+        values: np.ndarray,
+        tokens: np.ndarray | None = None,
+        at: np.ndarray | None = None,
     ) -> None:
         """Write a block of rows [rows, layers, neurons] of which `first` is the first's number.
 
         Args:
             tokens: int [rows], of each row's sentence; None where a row is a token.
+            at: int [rows, layers, neurons], the tokens that the values are at, where that is kept.
         """
         with guarded(self._part):
             if tokens is not None:
                 _write(self._file, tokens.astype("<i4").tobytes(), self._tokens + 4 * first)
-            for row in range(0, len(values), self.chunk[0]):
-                self._write_rows(first + row, values[row : row + self.chunk[0]])
+            for name, part in ({DATA: values} | ({} if at is None else {AT: at})).items():
+                for row in range(0, len(part), self.chunk[0]):
+                    self._write_rows(name, first + row, part[row : row + self.chunk[0]])
             _sync(self._file)
             _write(self._file, b"\1", self._flags + block)  # only now: the values are on the disk
 
-    def _write_rows(self, first: int, values: np.ndarray) -> None:
+    def _write_rows(self, name: str, first: int, values: np.ndarray) -> None:
         _, layers, neurons = self.shape
         width = self.chunk[2]
         for layer in range(layers):
             for column in range(0, neurons, width):
                 piece = values[:, layer, column : column + width]
-                chunk = np.zeros((self.chunk[0], width), dtype=self.dtype)
+                chunk = np.zeros((self.chunk[0], width), dtype=self._dtypes[name])
                 chunk[: piece.shape[0], : piece.shape[1]] = piece
-                _write(self._file, chunk.tobytes(), self._places[first, layer, column])
+                _write(self._file, chunk.tobytes(), self._places[name][first, layer, column])
 
     def close(self) -> None:
         """Put all on the disk, and close."""
         with guarded(self._part):
             os.fsync(self._file)
             os.close(self._file)
+
+
+def _chunk_places(data: "h5py.Dataset") -> dict[tuple[int, ...], int]:
+    """Where in the file each chunk is, by its first row, layer and neuron."""
+    found: dict[tuple[int, ...], int] = {}
+    data.id.chunk_iter(lambda chunk: found.update({chunk.chunk_offset: chunk.byte_offset}))
+    return found
 
 
 def _sync(file: int) -> None:

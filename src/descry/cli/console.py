@@ -289,7 +289,8 @@ def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:
         table.add_column(column)
     for one in exemplars.slice(0, rows).to_pylist():
         mark = cut and cut.mark(one["row"])
-        text = f"{one['text']}\n[{mark}]" if mark else one["text"]
+        shown = one.get("marked", one["text"])
+        text = f"{shown}\n[{mark}]" if mark else shown
         said = ", ".join(one["descriptors"])
         table.add_row(fixed(one["activation"], places), plain(text), plain(said))
     return table

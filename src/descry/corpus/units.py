@@ -15,6 +15,7 @@ from descry.io.parquet import read_table
 SENTENCES, POSITIONS = "corpus.parquet", "positions.parquet"
 LEFT, RIGHT = "«", "»"  # around the word of a position
 SAMPLED = "sampled"  # column of positions.parquet
+_OTHERS = str.maketrans({LEFT: "‹", RIGHT: "›"})  # a text's own marks
 STANDS_FOR = {"stands_for": "corpus"}  # in the record of positions.parquet
 
 
@@ -25,6 +26,14 @@ def stand_for_all(units: Path) -> np.ndarray | None:
     if SAMPLED not in pq.read_schema(units).names:
         return None
     return np.array(read_table(units, "corpus", [SAMPLED])[SAMPLED].to_pylist(), dtype=bool)
+
+
+def marked(text: str, start: int, stop: int) -> str:
+    """A text with the characters from `start` to `stop` in marks; its own marks are others then."""
+    before, inside, behind = (
+        part.translate(_OTHERS) for part in (text[:start], text[start:stop], text[stop:])
+    )
+    return f"{before}{LEFT}{inside}{RIGHT}{behind}"
 
 
 def plain_texts(texts: list[str], units: Path) -> list[str]:

@@ -71,6 +71,18 @@ class TokenFirings(NamedTuple):
     value: np.ndarray
 
 
+class Maxima(NamedTuple):
+    """The highest activations of texts over their tokens, and where they are.
+
+    Attributes:
+        value: float32 [texts, layers, neurons].
+        token: int32 of the same shape, places among a text's tokens; of equal ones the first.
+    """
+
+    value: np.ndarray
+    token: np.ndarray
+
+
 class Tokens(NamedTuple):
     """Where the tokens of a padded batch are.
 
@@ -283,6 +295,40 @@ class HookedModel:
             values = self._computed([batch[row] for row in rows])
             found.update(zip(rows, np.split(values, len(rows)), strict=True))
         return np.concatenate([found[row] for row in range(len(batch))])
+
+    def maxima(self, batch: Sequence[Sequence[int]]) -> Maxima:
+        """As `activations` with position `max`, and at which tokens they are."""
+        import torch
+
+        parts: list[tuple[np.ndarray, np.ndarray]] = []
+
+        def keep(
+            value: torch.Tensor, layer: int, tokens: Tokens
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            counted, encode = _counted(tokens, self.sinks), self._encoders.get(layer)
+            size = max(1, _LATENTS // (value.shape[1] * self.neurons)) if encode else len(value)
+            found = [
+                (some if encode is None else encode(some))
+                .float()
+                .masked_fill(~own[:, :, None], float("-inf"))
+                .max(dim=1)
+                for some, own in zip(
+                    torch.split(value, size), torch.split(counted, size), strict=True
+                )
+            ]
+            return torch.cat([one.values for one in found]), torch.cat(
+                [one.indices for one in found]
+            )
+
+        groups = self._groups(batch)
+        for rows in groups:
+            layers = self._through([batch[row] for row in rows], keep)
+            values, places = (
+                torch.stack(of, dim=1).cpu().numpy() for of in zip(*layers, strict=True)
+            )
+            parts.append((values, places.astype(np.int32)))
+        order = np.argsort(np.concatenate(groups), kind="stable")
+        return Maxima(*(np.concatenate(of)[order] for of in zip(*parts, strict=True)))
 
     def firings(self, batch: Sequence[Sequence[int]]) -> TokenFirings:
         """The latents above 0 at the tokens of a batch of token ids, those of `own_places`."""

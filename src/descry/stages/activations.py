@@ -20,7 +20,12 @@ from descry.activations.extraction import (
     token_rows,
 )
 from descry.activations.outputs import Output, matrix_output, stats_output
-from descry.activations.positions import PositionStats, SparsePositionStats
+from descry.activations.positions import (
+    MaximaStats,
+    PositionStats,
+    SparseMaximaStats,
+    SparsePositionStats,
+)
 from descry.activations.store import TOKENS, Layout
 from descry.activations.streaming import RunningStats, SparseStats, StreamingStats
 from descry.activations.truncation import read_cut
@@ -95,13 +100,14 @@ def extract_activations(
 
     With store `matrix`: dataset `activations` [sentence, layer, neuron], rows in the order of the
     corpus, and `id`, `split` of the sentences. At position `tokens` a row is a token: `sentence`
-    and `token` say which, `start` and `length` where each sentence's are. With store `exemplars`:
-    the state of `StreamingStats`. Dataset `cut` int32 [sentence] says how many tokens of each the
-    model has not seen; attribute `max_tokens`, how many the model sees. A run goes on with what a
-    killed run left.
+    and `token` say which, `start` and `length` where each sentence's are. At position `max` dataset
+    `at` says at which token each activation is. With store `exemplars`: the state of
+    `StreamingStats`. Dataset `cut` int32 [sentence] says how many tokens of each the model has not
+    seen; attribute `max_tokens`, how many the model sees. A run goes on with what a killed run
+    left.
 
-    With unit `token`: the state of `PositionStats`, leaders being positions (`positions.codes`), or
-    of `SparsePositionStats`.
+    With store `exemplars` and position `max` or unit `token`, leaders are positions
+    (`positions.codes`): the state of `MaximaStats` or `PositionStats`, or of their sparse kin.
 
     Args:
         untrained: the seed of random weights in the place of the trained ones.
@@ -161,7 +167,9 @@ def extract_activations(
     opened: AbstractContextManager[Output]
     names, shape = _attributes(made), (len(model.layers), model.neurons)
     if params.store == "matrix":
-        layout = Layout(int(sizes[own].sum()), *shape, params.store_dtype, block)
+        places = "uint16" if model.max_tokens < 2**16 else "int32"
+        at = places if params.position == "max" else None
+        layout = Layout(int(sizes[own].sum()), *shape, params.store_dtype, block, at)
         index = _index(corpus, tokens, shard)
         opened = matrix_output(activations, made, names, layout, index, shard)
         kept = params.store_dtype
@@ -173,6 +181,8 @@ def extract_activations(
             counts |= {"sampled positions": len(sample)}
             of = SparsePositionStats if model.sparse else PositionStats
             stats = of(number, params.keep, sample)
+        elif params.position == "max":
+            stats = (SparseMaximaStats if model.sparse else MaximaStats)(number, params.keep)
         else:
             stats = (SparseStats if model.sparse else StreamingStats)(number, params.keep)
         opened, kept = stats_output(activations, made, names, stats, block, shard), "float32"

@@ -18,10 +18,17 @@ from descry.activations.exemplar_files import (
     read_positions,
 )
 from descry.activations.histogram import Distribution
-from descry.activations.position_table import write_positions
-from descry.activations.positions import SAMPLE, SampleMatrix, located, sentence_of
+from descry.activations.position_table import word_places, write_positions
+from descry.activations.positions import (
+    SAMPLE,
+    SampleMatrix,
+    codes,
+    located,
+    sentence_of,
+    token_of,
+)
 from descry.activations.sparse import Firings, SparseDistribution
-from descry.activations.store import DATA, TOKENS, neuron_blocks, transposed
+from descry.activations.store import AT, DATA, TOKENS, neuron_blocks, transposed
 from descry.activations.streaming import (
     has_lowest,
     kept_leaders,
@@ -64,6 +71,7 @@ MEMORY = 2**29  # bytes of activations held at a time, whatever the number of co
 CHUNK = 2**18  # bytes of a packed dataset that are read together
 _HELD = 32  # bytes of a leader while sets are made of it
 _SMALLER = "smaller sets"
+_NO_WORD = np.full((1, 2), NOBODY, dtype=np.int32)
 Found = tuple[np.ndarray, np.ndarray]  # rows and values [neurons, any]; those of lowest negated
 Leading = dict[tuple[str, str], Found]  # by half and end
 
@@ -110,6 +118,10 @@ def select_exemplars(
     `distribution` holds `Distribution.summary` [layer, neuron]. Dataset `layer` says which layers
     of the model they are, and `tokens` int32 [sentence] how many tokens each sentence has.
 
+    With position `max` a group has `token` int32 of the shape of `row`, at which of the sentence's
+    tokens each activation is, and `word` int32 [layer, neuron, exemplar, 2], the first character of
+    that token's word and the one behind its last; -1 where it is no part of the text.
+
     With unit `token` the sets are of positions, and rows are those of `positions`: the positions of
     all sets, of the untrained copy's, and of the sample. Group `quantiles` has the positions of the
     sample at `QUANTILES` of each neuron's activations. Without `positions`, rows are codes.
@@ -139,25 +151,33 @@ def select_exemplars(
         if "dictionary" in origin:
             made = made | {"dictionary": origin["dictionary"]}
         _check(origin, activations, made["inputs"][recorded(corpus)])
-        neurons = _width(source, origin)
+        neurons, placed = _width(source, origin), origin["position"] == "max"
+        if placed and DATA in source and AT not in source:
+            raise InputError(
+                f"{activations}: does not say where the maxima are: run `descry stage activations`"
+                " again"
+            )
 
         def parts() -> Iterator[Part]:
             if DATA in source:
                 block = origin["params"]["block"]
                 sparse = origin.get("dictionary", {}).get("kind") == "latent"
-                return _of_matrix(source[DATA], splits, sizes["all"] + 1, ends, block, sparse)
+                return _of_matrix(source, splits, sizes["all"] + 1, ends, block, sparse)
             return _of_state(source, neurons, splits, sizes["all"], ends)
 
         tokens = dataset(source, TOKENS, (None,), "iu")[:]
         table, shape = None, (len(origin["layers"]), neurons)
+        if positions is not None or placed:
+            of_sets = _rows(_results(part, ends, sizes, min_size) for part in parts())
+            tokenizer, before = position_tokenizer(Checkpoint(**extraction.target.model_dump()))
+        if placed:
+            words = word_places(corpus, tokenizer, before, of_sets)
         if positions is not None:
             sample = dataset(source, f"{SAMPLE}/position", (None,), "i")[:]
             matrix = SampleMatrix(source, shape[0])
-            of_sets = _rows(_results(part, ends, sizes, min_size) for part in parts())
             of_copy = read_positions(untrained) if untrained else sample[:0]
             table = np.unique(np.concatenate([sample, of_sets, of_copy]))
             tokens = tokens[sentence_of(table)]
-            tokenizer, before = position_tokenizer(Checkpoint(**extraction.target.model_dump()))
             how = tokenizer, before, table, sample, params.window
             write_positions(positions, corpus, *how, made)
         file = stack.enter_context(writing_hdf5(exemplars, made))
@@ -168,6 +188,8 @@ def select_exemplars(
             found = _results(part, ends, sizes, min_size)
             if table is not None:
                 found = chain(found, _at_quantiles(matrix, sample, part))
+            if placed:
+                found = _with_words(found, of_sets, words)
             for name, values in found:
                 if table is not None and name.endswith("/row"):
                     values = located(values, table)
@@ -196,6 +218,26 @@ def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
         found += [np.unique(values) for name, values in part if name.endswith("/row")]
     every = np.unique(np.concatenate(found))
     return np.asarray(every[every != NOBODY])
+
+
+def _with_words(
+    found: Iterator[tuple[str, np.ndarray]], positions: np.ndarray, words: np.ndarray
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Sentences, tokens and words in the place of positions.
+
+    Args:
+        positions: int64, codes, ascending.
+        words: int32 [positions, 2], the characters of each one's word.
+    """
+    for name, values in found:
+        if not name.endswith("/row"):
+            yield name, values
+            continue
+        nobody, group = values == NOBODY, name.removesuffix("row")
+        yield name, sentence_of(values).astype(np.int32)  # that of NOBODY is NOBODY
+        yield f"{group}token", np.where(nobody, NOBODY, token_of(values)).astype(np.int32)
+        # NOBODY is located at NOBODY: the last.
+        yield f"{group}word", np.append(words, _NO_WORD, axis=0)[located(values, positions)]
 
 
 def _at_quantiles(
@@ -251,24 +293,29 @@ def _check(origin: Any, activations: Path, corpus: str) -> None:
 
 
 def _of_matrix(
-    data: "h5py.Dataset",
+    source: "h5py.File",
     splits: dict[str, np.ndarray],
     size: int,
     ends: Sequence[str],
     slab: int,
     sparse: bool,
 ) -> Iterator[Part]:
-    """Read blocks of neurons over all sentences, and select in as many threads as cores."""
-    threads = cores()
+    """Read blocks of neurons over all sentences, and select in as many threads as cores.
+
+    With position `max` the rows of leaders are codes of positions.
+    """
+    threads, data = cores(), source[DATA]
     # Held at a time: those being worked on, turned and copied, one that waits and one being read.
     most = MEMORY // (3 * (threads + 2))
 
-    def read() -> Iterator[tuple[int, slice, np.ndarray]]:
+    def read() -> Iterator[tuple[int, slice, np.ndarray, np.ndarray | None]]:
         for layer, columns in neuron_blocks(data, most):
-            yield layer, columns, data[:, layer, columns]
+            at = source[AT][:, layer, columns].T if AT in source else None
+            yield layer, columns, data[:, layer, columns], at
 
-    def select(block: tuple[int, slice, np.ndarray]) -> Part:
-        layer, columns, values = block[0], block[1], block[2].astype(np.float32, copy=False)
+    def select(block: tuple[int, slice, np.ndarray, np.ndarray | None]) -> Part:
+        layer, columns, values, at = block
+        values = values.astype(np.float32, copy=False)
         # Slab by slab in the order of rows: sums as those of a running state, to the last digit.
         distribution = _distribution(values, slab, sparse)
         columns_first = transposed(values)
@@ -279,9 +326,18 @@ def _of_matrix(
                 rows, found = leaders(part if end == HIGHEST else -part, size)
                 leading[half, end] = splits[half].astype(np.int32)[rows], found
         some = _no_bottom(len(columns_first)) if sparse else bottom(columns_first, BOTTOM + 1)
+        if at is not None:
+            leading = {name: _placed(of, at) for name, of in leading.items()}
+            some = some if sparse else _placed(some, at)
         return Part(layer, columns, leading, some, distribution)
 
     return map_ahead(select, read(), threads)
+
+
+def _placed(found: Found, at: np.ndarray) -> Found:
+    """Positions in the place of sentences: `at` int [neurons, sentences] are their tokens."""
+    rows, values = found
+    return codes(rows, np.take_along_axis(at, rows, axis=1)), values
 
 
 def _distribution(values: np.ndarray, slab: int, sparse: bool) -> Distribution | SparseDistribution:

@@ -117,7 +117,10 @@ class NeuronPages:
             yield Pack(f"neurons-{number}", self._portraits(span))
 
     def _portraits(self, span: slice) -> list[JSON]:
-        sets = {name: _pairs(*found, span) for name, found in self.shown.sets.items()}
+        shown = self.shown
+        sets = {
+            name: _listed(*found, shown.words.get(name), span) for name, found in shown.sets.items()
+        }
         spread = {name: numbers(v[span], _SINGLE) for name, v in self.shown.distribution.items()}
         ends = {end: self._of_end(of, span) for end, of in self.ends.items()}
         return [
@@ -175,10 +178,16 @@ def words_of_neurons(tokens: pa.Table, neurons: Neurons) -> ByNeuron:
     return found
 
 
-def _pairs(rows: np.ndarray, activations: np.ndarray, span: slice) -> list[list[JSON]]:
-    """Rows of sentences with their activations, neuron by neuron."""
-    sides = zip(rows[span].tolist(), numbers(activations[span], _SINGLE), strict=True)
-    return [[[row, x] for row, x in zip(*one, strict=True) if row >= 0] for one in sides]
+def _listed(
+    rows: np.ndarray, activations: np.ndarray, words: np.ndarray | None, span: slice
+) -> list[list[JSON]]:
+    """Rows of sentences with their activations, and where their words are, neuron by neuron."""
+    sides = [rows[span].tolist(), numbers(activations[span], _SINGLE)]
+    sides += [] if words is None else [words[span, :, 0].tolist(), words[span, :, 1].tolist()]
+    return [
+        [[row, *rest] for row, *rest in zip(*one, strict=True) if row >= 0]
+        for one in zip(*sides, strict=True)
+    ]
 
 
 def _labels(labels: Labels, span: slice, fdr: float) -> Iterator[list[JSON]]:

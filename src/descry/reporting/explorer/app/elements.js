@@ -64,9 +64,18 @@ descry.marked = (text, words) => {
 /** What is labelled, in words: sentences, or positions in them. */
 descry.unit = () => (descry.run.unit === "token" ? "position" : "sentence");
 
-/** A sentence's text with its hits; of a position, the words around it, its own word in a mark. */
-descry.shown = ({ text }, words = []) => {
-  const parts = descry.run.unit === "token" ? text.split(/[«»]/) : [];
+/**
+ * A sentence's text with its hits; of a position, the words around it, its own word in a mark.
+ * A sentence may come with the place of the word that it peaks at: first character, and the one behind the last.
+ */
+descry.shown = ({ text }, words = [], [start, stop] = []) => {
+  const every = [...text]; // characters, as they were counted
+  const parts =
+    start >= 0
+      ? [every.slice(0, start), every.slice(start, stop), every.slice(stop)].map((p) => p.join(""))
+      : descry.run.unit === "token"
+        ? text.split(/[«»]/)
+        : [];
   if (parts.length !== 3) return descry.marked(text, words);
   const [before, word, behind] = parts;
   return [

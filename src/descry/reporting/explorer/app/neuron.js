@@ -361,6 +361,7 @@
         descry.exemplar(sentence, {
           rank: k + 1,
           activation: pairs[k][1],
+          place: pairs[k].slice(2),
           distribution,
           own,
           words,

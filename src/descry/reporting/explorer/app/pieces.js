@@ -120,7 +120,7 @@ descry.cutMark = ({ cut }) => {
 };
 
 /** A sentence with how strongly it excites a neuron. */
-descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }) => {
+descry.exemplar = (sentence, { rank, activation, place, distribution, own, words = [] }) => {
   const { h } = descry;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   const { mean, deviation, highest } = distribution;
@@ -148,7 +148,7 @@ descry.exemplar = (sentence, { rank, activation, distribution, own, words = [] }
       ),
       descry.cutMark(sentence),
     ),
-    h("blockquote", {}, descry.shown(sentence, words)),
+    h("blockquote", {}, descry.shown(sentence, words, place)),
     descry.answers(sentence, own),
   );
 };
