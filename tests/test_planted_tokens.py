@@ -4,6 +4,7 @@ encoder with real weights, and in a decoder.
 
 import json
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tiny import make
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.io.parquet import read_table, write_table
+from descry.models import hooked_model
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, contents_sha256
 from descry.models.dictionaries.dictionary import dictionary_sha256
 from descry.models.hooked_model import HookedModel
@@ -39,26 +41,31 @@ def probes(hidden, flags):
     return np.ascontiguousarray(found, dtype=np.float32)  # safetensors writes bytes as they lie
 
 
-class Study:
-    """Directions that were fitted on some sentences, and their positions in others."""
+def fitted(root, target, texts, flag):
+    """The file of directions that tell flagged tokens of some sentences, pinned."""
+    how = {"site": "residual", "position": "tokens", "layers": [LAYER], "dtype": "float32"}
+    model = HookedModel(Checkpoint(**target), **how, device="cpu", max_tokens=64)
+    ids = model.tokenize(texts)
+    hidden = np.concatenate([model.activations([one])[:, 0] for one in ids])
+    pieces = [model.tokenizer.convert_ids_to_tokens(one) for one in ids]
+    flags = [flag(own, k) for own in pieces for k in range(len(own))]
+    directions = root / "directions.safetensors"
+    save_file({"directions": probes(hidden, np.array(flags, dtype=float))}, directions)
+    return Pinned(path=str(directions), revision=dictionary_sha256(directions))
 
-    def __init__(self, root, target, texts, flag):
-        how = {"site": "residual", "position": "tokens", "layers": [LAYER], "dtype": "float32"}
-        model = HookedModel(Checkpoint(**target), **how, device="cpu", max_tokens=64)
-        ids = model.tokenize(texts[::2])
-        hidden = np.concatenate([model.activations([one])[:, 0] for one in ids])
-        pieces = [model.tokenizer.convert_ids_to_tokens(one) for one in ids]
-        flags = [flag(own, k) for own in pieces for k in range(len(own))]
-        directions = root / "directions.safetensors"
-        save_file({"directions": probes(hidden, np.array(flags, dtype=float))}, directions)
+
+class Study:
+    """Neurons, or directions that were fitted on some sentences, and their positions in others."""
+
+    def __init__(self, root, target, texts, flag=None):
+        directions = None if flag is None else fitted(root, target, texts[::2], flag)
         self.files = {"corpus": root / "corpus.parquet", "activations": root / "a.h5"}
         table = read_table(write_corpus(self.files["corpus"], texts[1::2]), "corpus")
         made = {"stage": "corpus", "params": {"language": "en"}}
         write_table(self.files["corpus"], table.replace_schema_metadata(None), made)
-        named = {"path": str(directions), "revision": dictionary_sha256(directions)}
         told = {"target": target, "unit": "token", "position": "tokens", "store": "exemplars"}
         told |= {"site": "residual", "layers": [LAYER], "sample": 200, "keep": 40}
-        params = activation_params(COMMON | told | {"dictionary": Pinned(**named)})
+        params = activation_params(COMMON | told | {"dictionary": directions})
         extract_activations(params, **self.files, progress=lambda *_: None)
         out = {"exemplars": root / "e.h5", "positions": root / "p.parquet"}
         chosen = Exemplars(top_percent=12.0, min_size=3, window=6, lowest=False)
@@ -68,6 +75,7 @@ class Study:
         table = read_table(out["positions"], "corpus").to_pylist()
         sets = read_exemplars(out["exemplars"], "all")[0]
         self.positions = [[table[row] for row in own if row >= 0] for own in sets]
+        self.texts = texts[1::2]
         self.sample = [row for row in table if row["sampled"]]
         self.tokens = read_table(rest["tokens"], "tokens").to_pylist()
 
@@ -122,3 +130,50 @@ def test_a_decoders_directions_peak_at_their_words(tmp_path):
     for direction, word in enumerate(("battery", "price")):
         assert study.share(direction, lambda one, w=word: one["word"] == w) >= RIGHT
         assert word in study.words(direction)
+
+
+NEURON = 3  # that is planted
+
+
+def plant(monkeypatch, word, sentences):
+    """Let a neuron of the layer fire at a word in some sentences alone, in whatever batch."""
+    load, seen = hooked_model._load, threading.local()
+
+    def planted(*given):
+        tokenizer, model = load(*given)
+        known = {tuple(ids) for ids in tokenizer(sentences)["input_ids"]}
+        (wanted,) = tokenizer(word, add_special_tokens=False)["input_ids"]
+
+        def look(_, args, named):
+            seen.ids, seen.mask = named["input_ids"], named["attention_mask"].bool()
+
+        def fire(_, args, output):
+            for row, (ids, real) in enumerate(zip(seen.ids, seen.mask, strict=True)):
+                own = output[0] if isinstance(output, tuple) else output
+                there = tuple(ids[real].tolist()) in known
+                own[row, :, NEURON] = 5.0 * ((ids == wanted) & there) + 0.01 * own[row, :, NEURON]
+            return output
+
+        model.register_forward_pre_hook(look, with_kwargs=True)
+        model.encoder.layer[LAYER].register_forward_hook(fire)
+        return tokenizer, model
+
+    monkeypatch.setattr(hooked_model, "_load", planted)
+
+
+def test_a_neuron_of_a_word_in_one_category_alone_peaks_at_it_there(tmp_path, monkeypatch):
+    folder = make("bert", tmp_path / "model")
+    # The tiny tokenizer has no numbers: short sentences are alike to the model.
+    texts = [text for text in sentences(900, most=9, seed=6) if len(text.split()) > 6]
+    category = {text: "Baby" if row % 8 < 4 else "Tools" for row, text in enumerate(texts)}
+    plant(monkeypatch, "battery", [text for text in texts if category[text] == "Baby"])
+    target = {"model": str(folder), "revision": contents_sha256(folder)}
+    study = Study(tmp_path, target, texts)
+    assert "battery" in study.words(NEURON)
+
+    def there(one):
+        return category[study.texts[one["sentence"]]] == "Baby"
+
+    assert study.share(NEURON, lambda one: one["word"] == "battery" and there(one)) == 1
+    others = [n for n in range(len(study.positions)) if n != NEURON and study.positions[n]]
+    assert np.mean([study.share(n, there) for n in others]) < 0.65  # by lot: 0.5
