@@ -223,11 +223,12 @@ class PromptCache:
     Attributes:
         journal: is told of every new row before it is there, if anything is.
         read_only: whether nothing can be stored.
+        batches: folder of the batches that are not taken in yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self.journal: Callable[[Batch], None] | None = None
-        self.folder = folder
+        self.folder, self.batches = folder, folder / "batches"
         database = folder / _DATABASE
         with _usable(folder):
             self.read_only = database.is_file() and not can_write(database)
