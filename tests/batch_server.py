@@ -12,7 +12,9 @@ from email.parser import BytesParser
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler
 from threading import Lock, Thread
+from urllib.error import HTTPError
 from urllib.parse import parse_qs, urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
 
 from servers import Quiet, Reply, error
 
@@ -31,6 +33,7 @@ class BatchServer:
         share: takes a batch's number: the share of its requests that are answered before it ends.
         edit: takes the lines of an output and an error file and gives others.
         room: how many batches may be under way; more fail with `token_limit_exceeded`.
+        behind: address of another server that answers about files and batches in its place.
     """
 
     def __init__(self, script):
@@ -41,6 +44,7 @@ class BatchServer:
         self.share = lambda number: 1.0
         self.edit = lambda output, errors: (output, errors)
         self.room = 1_000_000
+        self.behind = None
         self.files, self.batches = {}, {}
         self.calls = Counter()
         self.bodies = []  # of single requests
@@ -72,9 +76,23 @@ class BatchServer:
             self.faults[f"{method} {name}"].pop(0)
             if not getattr(fault, "done", False):
                 return fault
+        if self.behind and way != "/chat/completions":
+            return self._handed_on(method, path, raw, handler)
         with self.lock:
             said = self._answer(method, name, way, parse_qs(parts.query), raw, handler)
         return fault if fault is not None else said
+
+    def _handed_on(self, method, path, raw, handler):
+        headers = {name: handler.headers[name] for name in handler.headers if name != "Host"}
+        url = self.behind + path.removeprefix("/v1")
+        request = Request(url, raw or None, headers, method=method)
+        try:
+            with build_opener(ProxyHandler({})).open(request) as said:
+                status, body = said.status, said.read()
+        except HTTPError as refused:
+            with refused:
+                status, body = refused.code, refused.read()
+        return Reply(body, status)
 
     def _answer(self, method, name, way, query, raw, handler):
         number = (re.search(r"(file|batch)-\d+", way) or [None])[0]

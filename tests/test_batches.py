@@ -3,15 +3,17 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 from batch_server import CANCELLED, EXPIRED, FAILED, done, serving_batches, written
-from servers import MODEL, Reply, completion, error
+from servers import MODEL, Reply, completion, error, free_port
 from test_endpoint import OPTIONS, TOP, ledger, many, questions, stored, topics
 
 from descry.annotators.client import AskOptions, answer_prompts
@@ -712,3 +714,63 @@ def test_a_killed_process_submits_nothing_a_second_time(tmp_path, at):
         assert len(asked) == 1000
     assert not left_behind(tmp_path)
     assert len(stored(tmp_path)) == 1000
+
+
+AIBRIX = """
+import sys
+import aibrix.metadata.app as app
+from aibrix.batch.client.sources.static import GatewayEndpointSource
+port, url = sys.argv[1:]
+app.NoopEndpointSource = lambda: GatewayEndpointSource(url)
+sys.argv = ["aibrix", "--dry-run", "--host", "127.0.0.1", "--port", port]
+app.main()
+"""
+
+
+@contextmanager
+def aibrix(folder, chat):
+    """AIBrix's own batch service, which asks the given server for each line of a batch."""
+    folder.mkdir()
+    port = free_port()
+    command = [os.environ["DESCRY_AIBRIX"], "-c", AIBRIX, str(port), chat]
+    log = folder / "log"
+    with (
+        log.open("w") as file,
+        subprocess.Popen(command, stdout=file, stderr=file, cwd=folder) as process,
+    ):
+        try:
+            for _ in range(600):
+                assert process.poll() is None, log.read_text()
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                    break
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            process.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    "DESCRY_AIBRIX" not in os.environ,
+    reason="set DESCRY_AIBRIX to the Python of an environment that has aibrix (docs/batch.md)",
+)
+@pytest.mark.parametrize("task", ["p1", "p2"])
+def test_a_batch_service_that_is_not_ours_answers_as_live(tmp_path, task):
+    prompts = topics([f"It is cheap, {i}." for i in range(50)]) if task == "p1" else many(50)
+
+    def script(body, before):
+        if body["messages"][0]["content"].count('"n7"'):
+            return error(500, "an error on one line")
+        return usual(body)
+
+    with serving_batches(script) as server:
+        live, _ = put(tmp_path / "live", annotator(server.url, task, "live"), prompts)
+        with aibrix(tmp_path / "aibrix", server.url.removesuffix("/v1")) as url:
+            server.behind = url
+            who = annotator(server.url, task, timeout=30.0)
+            batch, tally = put(tmp_path / "batch", who, prompts)
+            assert tally.asked == 50
+            again, tally = put(tmp_path / "batch", who, prompts)
+    assert batch == again == live
+    assert sum(response is None for response in live) == (0 if task == "p1" else 1)
+    assert server.calls["POST /batches"] == (1 if task == "p1" else 2)

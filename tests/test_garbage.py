@@ -20,7 +20,7 @@ from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p2
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import origin_of, record_of, row_of
 from descry.annotators.templates import p1_template
 from descry.cli import app as cli
 from descry.corpus.splits import sentence_id
@@ -232,7 +232,7 @@ def test_verify_checks_the_zero_shot_question_and_persons_too(study):
     with study.open() as cache:
         who = create(ANN, "p2")
         prompt = p2([TEXTS[0]], ["a descriptor | of any \x00 text"])[0]
-        record = record_of(prompt, Answer({"text": "No", "finish": "stop"}))
+        record = record_of(row_of(prompt), Answer({"text": "No", "finish": "stop"}))
         key = who.identity.request(prompt).key
         cache.store(origin_of(who, who.frame, prompt), {key: record})
     assert asdict(study.verify()) == {"checked": 10, "elsewhere": 0, "wrong": {}, "drift": {}}
@@ -245,7 +245,7 @@ def test_a_chat_template_is_part_of_what_is_verified(study):
     with study.open() as cache:
         records = {
             who.identity.request(prompt, frame).key: record_of(
-                prompt, Answer({"text": "price", "finish": "stop"})
+                row_of(prompt), Answer({"text": "price", "finish": "stop"})
             )
             for prompt in prompts
         }
