@@ -643,7 +643,7 @@ def test_a_damaged_ledger_is_one_line(tmp_path):
         with pytest.raises(InputError):
             put(tmp_path, annotator(server.url), questions())
         (name,) = pending(tmp_path)
-        for file in ("rows.jsonl", "state.json"):
+        for file in ("rows.txt", "state.json"):
             (tmp_path / "batches" / name / file).write_text("{")
             with pytest.raises(InputError, match=f"{file}: damaged") as caught:
                 put(tmp_path, annotator(server.url), questions())

@@ -25,7 +25,7 @@ from descry.io.atomic import guarded
 from descry.io.hashing import JSON, canonical
 from descry.io.json_files import write_json
 
-STATE, ROWS, INPUT, _LOCK = "state.json", "rows.jsonl", "input.jsonl", "lock"
+STATE, ROWS, INPUT, _LOCK = "state.json", "rows.txt", "input.jsonl", "lock"
 _PART, _GONE = ".part", ".gone"
 
 
@@ -84,13 +84,13 @@ class Entry:
         self.state = self.state.model_copy(update=changes)
         write_json(self.folder / STATE, self.state.model_dump())
 
-    def rows(self) -> dict[str, JSON]:
-        """What the cache keeps of each prompt, by key: sentence, and descriptor where it has one.
+    def rows(self) -> dict[str, bytes]:
+        """What the cache keeps of each prompt, by key; `row_of_line` reads it.
 
         Raises:
             InputError: the file is damaged.
         """
-        return dict(_rows(self.folder))
+        return dict(_lines(self.folder))
 
     def remove(self) -> None:
         """Take the batch off the ledger: it is taken in."""
@@ -179,7 +179,7 @@ class Ledger:
     def keys(self, name: str) -> list[str]:
         """The keys of a batch's prompts; none where it is no longer there."""
         try:
-            return [key for key, _ in _rows(self.folder / name)]
+            return [key for key, _ in _lines(self.folder / name)]
         except FileNotFoundError:
             return []
 
@@ -220,20 +220,27 @@ def _locked(folder: Path, *, make: bool = True) -> int | None:
     return file
 
 
+_KEY = 64  # hex digits
+
+
 def row_line(key: str, row: JSON) -> bytes:
-    """A row of a batch."""
-    return f'{{"key":"{key}","is":{canonical(row)}}}\n'.encode()
+    """A row of a batch: the key, a blank, and JSON."""
+    return f"{key} {canonical(row)}\n".encode()
 
 
-def _rows(folder: Path) -> Iterator[tuple[str, JSON]]:
+def row_of_line(line: bytes) -> JSON:
+    """The row in the part of a line behind its key."""
+    return json.loads(line)
+
+
+def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:
+    """The rows of a batch by key, unread: tens of thousands of objects would slow Python down."""
     path = folder / ROWS
     with path.open("rb") as file:
         for line in file:
-            try:
-                row = json.loads(line)
-                yield row["key"], row["is"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise _damaged(path) from error
+            if line[_KEY : _KEY + 2] != b" {" or line[-2:] != b"}\n":
+                raise _damaged(path)
+            yield line[:_KEY].decode(), line[_KEY + 1 :]
 
 
 def _damaged(path: Path) -> InputError:

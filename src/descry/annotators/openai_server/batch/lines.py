@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
 from descry.annotators.openai_server.schema import Completion, malformed
-from descry.io.hashing import JSON
+from descry.io.hashing import JSON, canonical
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 # https://developers.openai.com/api/docs/guides/batch: of one input file, at most.
@@ -42,8 +42,7 @@ class RequestLines:
 
     def line(self, key: str, prompt: str) -> bytes:
         """The line of a prompt."""
-        text = json.dumps(prompt, ensure_ascii=False)
-        return f"{self._start}{key}{self._middle}{text}{self._end}\n".encode()
+        return f"{self._start}{key}{self._middle}{canonical(prompt)}{self._end}\n".encode()
 
 
 class Refused(NamedTuple):
@@ -82,7 +81,26 @@ def outcomes(path: Path) -> Iterator[Outcome | None]:
                 yield _outcome(line)
 
 
+class _Response(BaseModel):
+    status_code: Literal[200]
+    body: Completion
+
+
+class _Answered(BaseModel):
+    custom_id: str
+    response: _Response
+
+
 def _outcome(line: bytes) -> Outcome | None:
+    try:
+        usual = _Answered.model_validate_json(line)
+    except ValidationError:
+        return _other(line)
+    return Outcome(usual.custom_id, usual.response.body)
+
+
+def _other(line: bytes) -> Outcome | None:
+    """What a line says that is no answer, or has an unusual form."""
     try:
         found = from_json(line)
     except ValueError:

@@ -26,7 +26,14 @@ from descry.annotators.base import Annotator, Answer
 from descry.annotators.batch_job import BatchJob
 from descry.annotators.chunks import part
 from descry.annotators.cost import CHARACTERS, cost
-from descry.annotators.openai_server.batch.ledger import Entry, Ledger, State, Writing, row_line
+from descry.annotators.openai_server.batch.ledger import (
+    Entry,
+    Ledger,
+    State,
+    Writing,
+    row_line,
+    row_of_line,
+)
 from descry.annotators.openai_server.batch.lines import (
     MAX_BYTES,
     MAX_REQUESTS,
@@ -341,9 +348,8 @@ class BatchRun:
             if not self._downloaded(file, path, lines):
                 why = f"batch {batch.status}, and its output is gone"
                 continue
-            came = outcomes(path)
-            while group := list(islice(came, _STORED)):
-                good = self._read(group, rows, left, bad, passed_over, entry.state.top)
+            taken = self._read(outcomes(path), rows, left, bad, passed_over, entry.state.top)
+            while good := dict(islice(taken, _STORED)):
                 known = job.cache.known(list(good))  # of an earlier run, or asked live meanwhile
                 new = {key: record for key, record in good.items() if key not in known}
                 job.cache.store(entry.state.origin, new)
@@ -355,29 +361,27 @@ class BatchRun:
 
     def _read(
         self,
-        group: list[Outcome | None],
-        rows: dict[str, JSON],
-        left: dict[str, JSON],
+        came: Iterator[Outcome | None],
+        rows: dict[str, bytes],
+        left: dict[str, bytes],
         bad: dict[str, tuple[str, Answer]],
         passed_over: Counter[str],
         top: int,
-    ) -> dict[str, JSON]:
-        """The records of a group's good answers, which are taken off what is left."""
-        good = dict[str, JSON]()
-        for outcome in group:
+    ) -> Iterator[tuple[str, JSON]]:
+        """The records of good answers by key, as they come; each is taken off what is left."""
+        for outcome in came:
             if outcome is None or outcome.key not in rows:
                 passed_over[_STRANGE] += 1
-                continue
-            if outcome.key not in left:
+            elif outcome.key not in left:
                 passed_over[_AGAIN] += 1
-                continue
-            answer = self._who.batch_answer(outcome.came, top)
-            reason = answer.fault or self._job.fault(answer.response)
-            if reason is None:
-                good[outcome.key] = record_of(left.pop(outcome.key), answer)
             else:
-                bad.setdefault(outcome.key, (reason, answer))
-        return good
+                answer = self._who.batch_answer(outcome.came, top)
+                reason = answer.fault or self._job.fault(answer.response)
+                if reason is None:
+                    row = row_of_line(left.pop(outcome.key))
+                    yield outcome.key, record_of(row, answer)
+                else:
+                    bad.setdefault(outcome.key, (reason, answer))
 
     def _count(self, asked: int, *tokens: Sequence[int]) -> None:
         """Take prompts into the tally that had neither an answer nor a failure yet."""
@@ -389,7 +393,7 @@ class BatchRun:
     def _fail(
         self,
         entry: Entry,
-        left: dict[str, JSON],
+        left: dict[str, bytes],
         bad: dict[str, tuple[str, Answer]],
         why: str,
     ) -> None:
@@ -401,7 +405,8 @@ class BatchRun:
             failures = dict[str, JSON]()
             for key in group:
                 reason, answer = bad.get(key, nothing)
-                failures[key] = failure_of(left[key], answer, reason, model, task)
+                row = row_of_line(left[key])
+                failures[key] = failure_of(row, answer, reason, model, task)
             self._job.cache.fail(failures)
 
     def _downloaded(self, file: str, path: Path, lines: int) -> bool:
