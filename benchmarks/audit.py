@@ -43,7 +43,7 @@ from descry.annotators.base import NO_FRAME, Answer
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompts, p1, p2
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import origin_of, record_of, row_of
 from descry.annotators.templates import p1_template
 from descry.io.hashing import sha256_text
 from descry.io.hdf5 import writing_hdf5
@@ -181,7 +181,7 @@ def store(prompts: Prompts, responses: list[Any]) -> None:
             cache.store(
                 origin,
                 {
-                    WHO.request(prompts[i]).key: record_of(prompts[i], Answer(responses[i]))
+                    WHO.request(prompts[i]).key: record_of(row_of(prompts[i]), Answer(responses[i]))
                     for i in span
                 },
             )

@@ -86,7 +86,7 @@ class Server:
                 self.active -= 1
 
 
-class _Quiet(ThreadingHTTPServer):
+class Quiet(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request, client_address):
@@ -107,7 +107,7 @@ def serving(script):
         def log_message(self, *_):
             pass
 
-    with _Quiet(("127.0.0.1", 0), Handler) as listener:
+    with Quiet(("127.0.0.1", 0), Handler) as listener:
         server.url = f"http://127.0.0.1:{listener.server_address[1]}/v1"
         thread = Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()

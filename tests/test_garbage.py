@@ -20,7 +20,7 @@ from descry.annotators.openai_server.annotator import EndpointAnnotator
 from descry.annotators.prompt_cache.check import verify
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p2
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import origin_of, record_of, row_of
 from descry.annotators.templates import p1_template
 from descry.cli import app as cli
 from descry.corpus.splits import sentence_id
@@ -232,7 +232,7 @@ def test_verify_checks_the_zero_shot_question_and_persons_too(study):
     with study.open() as cache:
         who = create(ANN, "p2")
         prompt = p2([TEXTS[0]], ["a descriptor | of any \x00 text"])[0]
-        record = record_of(prompt, Answer({"text": "No", "finish": "stop"}))
+        record = record_of(row_of(prompt), Answer({"text": "No", "finish": "stop"}))
         key = who.identity.request(prompt).key
         cache.store(origin_of(who, who.frame, prompt), {key: record})
     assert asdict(study.verify()) == {"checked": 10, "elsewhere": 0, "wrong": {}, "drift": {}}
@@ -245,7 +245,7 @@ def test_a_chat_template_is_part_of_what_is_verified(study):
     with study.open() as cache:
         records = {
             who.identity.request(prompt, frame).key: record_of(
-                prompt, Answer({"text": "price", "finish": "stop"})
+                row_of(prompt), Answer({"text": "price", "finish": "stop"})
             )
             for prompt in prompts
         }
@@ -610,6 +610,7 @@ def test_before_anything_ran_all_is_to_be_asked_and_tokens_are_estimated(study):
         assert (got.cached, got.to_ask, got.known) == (0, len(prompts), True)
         assert (got.tokens_in, got.tokens_out, got.seconds) == (tokens, None, None)
         assert got.dollars == pytest.approx(tokens * 1.0 / 1e6)
+        assert got.batch_dollars == pytest.approx(tokens * 0.5 / 1e6)
         assert got.annotator == "toy-1 at localhost"
 
 
@@ -648,8 +649,8 @@ def test_after_everything_nothing_is_to_be_asked(asked):
         assert (found.to_ask, found.tokens_in, found.tokens_out) == (0, 0, 0)
         assert (found.seconds, found.dollars, found.known) == (0, 0, True)
     out = asked.run("forecast")
-    assert row(out, "describe")[2:] == ["8", "0", "0", "0", "0:00:00", "$0.00"]
-    assert row(out, "annotate")[2:] == ["24", "0", "0", "0", "0:00:00", "$0.00"]
+    assert row(out, "describe")[2:] == ["8", "0", "0", "0", "0:00:00", "$0.00", "$0.00"]
+    assert row(out, "annotate")[2:] == ["24", "0", "0", "0", "0:00:00", "$0.00", "$0.00"]
 
 
 def test_what_failed_is_to_be_asked_again(study, server):
@@ -666,7 +667,22 @@ def test_a_price_may_be_given_and_goes_before_that_of_params(study):
     assert study.forecast()["annotate"].dollars is None
     assert row(study.run("forecast"), "annotate")[-1] == ""
     out = study.run("forecast", "--price", "1000,0")
-    assert row(out, "annotate")[-1] == f"${tokens / 1000:.2f}"
+    assert row(out, "annotate")[-2:] == [f"${tokens / 1000:.2f}", f"${tokens / 2000:.2f}"]
+
+
+def test_a_batch_has_a_price_of_its_own_or_half_of_the_other_whichever_mode_is_set(study):
+    tokens = characters(P2) / 1e6
+    for changes, price in (({}, 0.5), ({"batch_price": [0.2, 1.0]}, 0.2), ({"mode": "batch"}, 0.5)):
+        study.model("annotate", **changes)
+        found = study.forecast()["annotate"]
+        assert found.dollars == pytest.approx(tokens)
+        assert found.batch_dollars == pytest.approx(tokens * price)
+
+
+def test_without_a_server_nothing_is_said_of_batches(study):
+    study.model("annotate", price=None)
+    study.model("describe", price=None)
+    assert "in batches" not in study.run("forecast")
 
 
 @pytest.mark.parametrize("price", ["1", "1,2,3", "a,b", ""])

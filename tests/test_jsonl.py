@@ -24,7 +24,7 @@ from descry.annotators.prompt_cache.jsonl import export, file_name, load
 from descry.annotators.prompt_cache.jsonl import opened as opened_by
 from descry.annotators.prompt_cache.store import PromptCache, origin_id
 from descry.annotators.prompts import p1, p2
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import origin_of, record_of, row_of
 from descry.annotators.templates import p1_template
 from descry.cli import app as cli
 from descry.errors import InputError
@@ -43,7 +43,7 @@ def answers(model="org/model", task="p2", count=10, versions=None, say=None):
     words = {"p1": {"text": "price, sound", "finish": "stop"}, "p2": {"yes": -0.25, "no": -1.5}}
     return origin, {
         identity.request(prompt).key: record_of(
-            prompt, Answer(say or words[task], (10 + i, 1), cut=i % 3)
+            row_of(prompt), Answer(say or words[task], (10 + i, 1), cut=i % 3)
         )
         for i, prompt in enumerate(prompts)
     }

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import NamedTuple, TypeVar
 
 from descry.annotators.base import (
     NO_FRAME,
@@ -18,13 +18,14 @@ from descry.annotators.base import (
     Identity,
     VariantChangedError,
 )
+from descry.annotators.batch_job import Batching, BatchJob
 from descry.annotators.chunks import part, size, starts
 from descry.annotators.cost import cost, survey
 from descry.annotators.counts import Counts
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache, read_only
 from descry.annotators.prompts import Prompt
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import failure_of, origin_of, record_of, row_of
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.sharding import WHOLE, Shard
@@ -38,6 +39,7 @@ class Chunk(NamedTuple):
     responses: list[JSON]
 
 
+_T = TypeVar("_T")
 Check = Callable[[JSON], object]
 Progress = Callable[[str, Counts], None]
 
@@ -55,6 +57,7 @@ class AskOptions:
         progress: is told of every slab and batch.
         shard: the slabs that are asked about.
         again: whether what failed before is asked again.
+        live: whether nobody is asked in a batch: others wait for these few answers.
     """
 
     stage: str
@@ -64,6 +67,7 @@ class AskOptions:
     progress: Progress
     shard: Shard = WHOLE
     again: bool = True
+    live: bool = False
 
     def chunks(self, prompts: Sequence[Prompt]) -> Iterator[int]:
         """Where each slab of the shard begins."""
@@ -89,22 +93,62 @@ def answer_prompts(
     tally.whole = len(prompts)
     tally.total = sum(size(prompts, start) for start in how.chunks(prompts))
     try:
+        cached = _fill(how, annotator, frame, prompts, check, tally)
+        if cached is not None:  # what failed in a batch is in the ledger
+            how = replace(how, again=False)
         for start in how.chunks(prompts):
-            chunk = None
-            while chunk is None:
-                before = deepcopy(vars(tally))
-                try:
-                    chunk = _chunk(how, annotator, frame, prompts, start, check, tally)
-                except (
-                    VariantChangedError
-                ):  # at the first answer: nothing is stored, and all keys change
-                    vars(tally).update(before)
-            yield chunk
+
+            def answered(start: int = start) -> Chunk:
+                return _chunk(how, annotator, frame, prompts, start, check, tally)
+
+            yield _in_variant(answered, tally)
+        if cached is not None:
+            tally.cached = cached  # and not what came from a batch now
     finally:
         if how.shard == WHOLE:
             run = f"{how.stage}:{annotator.identity.name}"
             before = how.cache.runs().get(run, {}).get("rate")
             how.cache.finish(run, tally.counts() | {"rate": tally.rate or before})
+
+
+def _in_variant(ask: Callable[[], _T], tally: Counts) -> _T:
+    """What asking gives, once it is known in which variant a server is to be asked."""
+    while True:
+        before = deepcopy(vars(tally))
+        try:
+            return ask()
+        except VariantChangedError:  # at the first answer: nothing is stored, and all keys change
+            vars(tally).update(before)
+
+
+def _fill(
+    how: AskOptions,
+    annotator: Annotator,
+    frame: Frame,
+    prompts: Sequence[Prompt],
+    check: Check,
+    tally: Counts,
+) -> int | None:
+    """Fill the cache by batches, where the annotator is to be asked so.
+
+    Returns:
+        How many of the prompts had an answer before; None without batches.
+    """
+    if not isinstance(annotator, Batching) or not annotator.batches or how.replay or how.live:
+        return None
+
+    def fault(response: JSON) -> str | None:
+        return _fault(response, check)
+
+    def told() -> None:
+        how.progress(annotator.identity.name, tally)
+
+    chunks = list(how.chunks(prompts))
+    job = BatchJob(how.cache, frame, prompts, chunks, how.again, fault, tally, told)
+    try:
+        return _in_variant(lambda: annotator.fill(job), tally)
+    finally:
+        tally.done = 0
 
 
 def _chunk(
@@ -199,16 +243,14 @@ def _ask_missing(
         good: dict[str, JSON] = {}
         bad: dict[str, JSON] = {}
         for i, answer in group:
-            record = record_of(prompts[i], answer)
+            row = row_of(prompts[i])
             reason = answer.fault or _fault(answer.response, check)
             if reason is None:
-                good[keys[i]] = record
-                tally.shorten(record["sentence"], answer.cut)
+                good[keys[i]] = record_of(row, answer)
+                tally.shorten(row["sentence"], answer.cut)
             else:
-                # As repr: what failed need not be JSON (a NaN is not).
-                bad[keys[i]] = {"reason": reason, "sentence": record["sentence"]}
-                bad[keys[i]] |= {"response": repr(answer.response)}
-                bad[keys[i]] |= {"model": annotator.identity.model, "task": prompts[i].task}
+                model, task = annotator.identity.model, prompts[i].task
+                bad[keys[i]] = failure_of(row, answer, reason, model, task)
                 tally.fail(reason, often[keys[i]], prompts[i], _words(answer.response))
             tally.tokens_in += answer.tokens[0]
             tally.tokens_out += answer.tokens[1]

@@ -7,15 +7,30 @@ from descry.io.hashing import JSON
 from descry.io.provenance import versions
 
 
-def record_of(prompt: Prompt, answer: Answer) -> JSON:
-    """What an audit needs to render the prompt again, beside the response."""
+def row_of(prompt: Prompt) -> JSON:
+    """What an audit needs to render a prompt again."""
     ids = [sentence_id(sentence) for sentence in prompt.shown]
-    record = {"response": answer.response, "sentence": ids if prompt.several else ids[0]}
+    row: JSON = {"sentence": ids if prompt.several else ids[0]}
     if prompt.task in ("p2", "simulation"):
-        record["descriptor"] = prompt.descriptor
+        row["descriptor"] = prompt.descriptor
+    return row
+
+
+def record_of(row: JSON, answer: Answer) -> JSON:
+    """A prompt's row beside its answer."""
+    record = {"response": answer.response} | row
     if any(answer.tokens):
         record["tokens"] = list(answer.tokens)
     return record | ({"cut": answer.cut} if answer.cut else {})
+
+
+def failure_of(row: JSON, answer: Answer, reason: str, model: str, task: str) -> JSON:
+    """A prompt's row beside what came instead of an answer.
+
+    The response is kept as repr: what failed need not be JSON (a NaN is not).
+    """
+    said = {"reason": reason, "response": repr(answer.response)}
+    return {"sentence": row["sentence"], "model": model, "task": task} | said
 
 
 def origin_of(annotator: Annotator, frame: Frame, prompt: Prompt) -> JSON:

@@ -383,6 +383,7 @@ def _last_run(counts: JSON) -> str:
 def show_forecast(rows: list[Forecast]) -> None:
     """What is cached and what is to be asked, with tokens, time and cost."""
     table = Table(title="to be asked by the present params")
+    batches = any(row.batch_dollars is not None for row in rows)
     for column in (
         "stage",
         "annotator",
@@ -392,6 +393,7 @@ def show_forecast(rows: list[Forecast]) -> None:
         "tokens out",
         "time",
         "cost",
+        *(["in batches"] if batches else []),
     ):
         table.add_column(column, justify="left" if column in ("stage", "annotator") else "right")
     for row in rows:
@@ -402,9 +404,11 @@ def show_forecast(rows: list[Forecast]) -> None:
         time = "no rate yet" if row.seconds is None else str(timedelta(seconds=round(row.seconds)))
         if not row.to_ask:
             out, time = "0", "0:00:00"
-        spent = "" if row.dollars is None else f"${row.dollars:,.2f}"
+        spent = ["" if row.dollars is None else f"${row.dollars:,.2f}"]
+        if batches:
+            spent.append("" if row.batch_dollars is None else f"${row.batch_dollars:,.2f}")
         asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
-        numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, spent
+        numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, *spent
         table.add_row(row.stage, plain(row.annotator), *numbers)
     console().print(table)
 

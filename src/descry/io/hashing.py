@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 JSON = Any
 _BLOCK = 2**22  # bytes read at a time
+# Made once: json.dumps makes one for each of millions of texts.
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
+)
 
 
 def canonical(value: JSON) -> str:
     """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
-    return json.dumps(
-        value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":")
-    )
+    return _ENCODER.encode(value)
 
 
 def sha256_text(text: str) -> str:

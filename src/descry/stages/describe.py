@@ -108,7 +108,7 @@ def describe_sentences(
             given = params.model_dump()["examples"]
             examples = by_hand(given)
             if examples is None:
-                once = AskOptions("examples", cache, 1, replay, progress)
+                once = AskOptions("examples", cache, 1, replay, progress, live=True)
                 asked = p1(drawn(texts, given, params.seed), p1_template(limit, (), template))
                 examples = ask_examples(once, workers[0], asked, topics)
             shape = p1_template(limit, examples, template)

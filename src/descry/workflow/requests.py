@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from descry.annotators.base import NO_FRAME, Annotator, Frame, Price
+from descry.annotators.batch_job import Batching
 from descry.annotators.client import go_on, stored_frame
-from descry.annotators.cost import cost, survey
+from descry.annotators.cost import cost, halved, survey
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
@@ -168,7 +169,8 @@ class Forecast:
         tokens_in, tokens_out: of what is to be asked, by the average of its answers so far, else
             estimated from the characters (in) and unknown (out: None).
         seconds: at the rate of its last run; None where none was measured.
-        dollars: None where no price is known.
+        dollars: of single prompts; None where no price is known.
+        batch_dollars: of the same in batches; None where there are none, or no price is known.
         known: whether the prompts are known already; else their number is the most there may be.
         after: the stage without whose results not even that is known.
     """
@@ -181,6 +183,7 @@ class Forecast:
     tokens_out: int | None
     seconds: float | None
     dollars: float | None
+    batch_dollars: float | None
     known: bool
     after: str | None
 
@@ -206,7 +209,7 @@ def _forecast(
     tokens_in, tokens_out = found.tokens, None
     if mean := _mean_tokens(cache, counts, asked):
         tokens_in, tokens_out = round(found.missing * mean[0]), round(found.missing * mean[1])
-    price = price or asked.annotator.price
+    live, batch = _prices(asked, price)
     return Forecast(
         stage=asked.stage,
         annotator=identity.name,
@@ -215,10 +218,21 @@ def _forecast(
         tokens_in=tokens_in,
         tokens_out=tokens_out,
         seconds=found.missing / rate if rate else None,
-        dollars=cost(tokens_in, tokens_out or 0, price) if price else None,
+        dollars=cost(tokens_in, tokens_out or 0, live) if live else None,
+        batch_dollars=cost(tokens_in, tokens_out or 0, batch) if batch else None,
         known=asked.known,
         after=asked.after,
     )
+
+
+def _prices(asked: Questions, price: Price | None) -> tuple[Price | None, Price | None]:
+    """Of single prompts, and of the same in batches."""
+    who = asked.annotator
+    if not isinstance(who, Batching):
+        return price or who.price, None
+    batch = halved(price) if price else who.batch_price
+    # The examples of p1 are asked one by one: all else waits for them.
+    return price or who.live_price, None if asked.stage == "examples" else batch
 
 
 def _mean_tokens(

@@ -14,18 +14,24 @@ answer, so that the next session, and a replay without a server, begin with it.
 import re
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from http import HTTPStatus
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from descry.annotators.base import NO_FRAME, Answer, Frame, Identity, Price, VariantChangedError
+from descry.annotators.batch_job import BatchJob
+from descry.annotators.cost import halved
+from descry.annotators.openai_server.batch.lines import Refused, RequestLines
+from descry.annotators.openai_server.batch.run import BatchRun
 from descry.annotators.openai_server.chat import TOPS, Chat, LostAnswer
 from descry.annotators.openai_server.connection import Connection, StoppedError
 from descry.annotators.openai_server.log_probabilities import NEITHER, QUOTED, likeliest, scored
-from descry.annotators.openai_server.refusal import TOO_LONG, Refusal
+from descry.annotators.openai_server.refusal import TOO_LONG, Refusal, about_prompt
 from descry.annotators.openai_server.request_variant import RequestVariant, variant_of
-from descry.annotators.openai_server.schema import Choice, Token
+from descry.annotators.openai_server.schema import Choice, Completion, Token
 from descry.annotators.prompts import NO, WORDS, YES, Prompt, Task
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
@@ -71,13 +77,19 @@ class EndpointAnnotator:
         retries: int,
         price: Sequence[float] | None,
         thinking: int | None = None,
+        mode: str = "live",
+        batch_price: Sequence[float] | None = None,
     ) -> None:
         self.task = task
         self.model, self.revision, self.dtype = model, revision, dtype
         self.connection = Connection(base_url, api_key_env, timeout, retries)
         self.host = self.connection.host
         self.max_new_tokens, self.concurrency, self.thinking = max_new_tokens, concurrency, thinking
-        self.price: Price | None = None if price is None else (price[0], price[1])
+        self.batches = mode == "batch"
+        self.live_price: Price | None = None if price is None else (price[0], price[1])
+        self.batch_price = self.live_price and halved(self.live_price)
+        if batch_price is not None:
+            self.batch_price = batch_price[0], batch_price[1]
         words = max_new_tokens if task == "p1" else WORDS
         top = TOPS[0] if task == "p2" and not thinking else 0
         self._chat = Chat(self.connection, model, tokens=words + (thinking or 0), top=top)
@@ -132,6 +144,77 @@ class EndpointAnnotator:
         """Where, and the model that it reports."""
         return {"base_url": self.connection.base_url, "model": self.revision}
 
+    @property
+    def price(self) -> Price | None:
+        """What its tokens cost in the mode in which it is asked."""
+        return self.batch_price if self.batches else self.live_price
+
+    # In batches
+
+    def fill(self, job: BatchJob) -> int:
+        """Give each prompt of a job an answer or a failure in the cache (`Batching`)."""
+        self._check_pinned()
+        client = partial(self.connection.open, Event(), hurry=False)
+        with BatchRun(self, job, client, self.connection.retries) as run:
+            return run.run()
+
+    def batch_requests(self, client: "OpenAI") -> tuple[RequestLines, int]:
+        """Requests in the variant that one short question finds, and how they are scored.
+
+        Raises:
+            VariantChangedError: it is another one than so far; the next call finds no other.
+            InputError: the server refuses, is another model, or will not be asked as for the
+                answers that are kept.
+        """
+        if self._settled:
+            found = self._chat.allowed(client, self._variant)
+            if isinstance(found, Refusal):
+                raise self._chat.refused(found)
+            if lost := sorted({*found[0].without} - {*self._variant.without}):
+                raise InputError(f"{self._chat.where}: refuses {lost[0]}{_bound(lost[0])}")
+        else:
+            found = self._chat.find_variant(client, thinking=bool(self.thinking))
+        variant, completion = found
+        if completion.model != self.revision:
+            raise self._another(completion.model)
+        if variant != self._variant:
+            self._variant = variant
+            raise VariantChangedError
+        return RequestLines(self.model, self._chat.options(variant)), self._chat.top
+
+    def batch_answer(self, came: Completion | Refused | str, top: int) -> Answer:
+        """The answer in what came of a request of a batch; nothing in it ends the run."""
+        line = self.connection.line
+        if isinstance(came, str):
+            return Answer(None, fault=came)
+        if isinstance(came, Refused):
+            return self._not_answered(came)
+        if came.model != self.revision:
+            return Answer(None, _spent(came), fault=f"answered by the model {line(came.model)!r}")
+        choice = came.choices[0]
+        listed = choice.listed() if top else None
+        if (answer := self._filtered(choice)) is None:
+            try:
+                answer = self._read(choice, listed, top)
+            except InputError:  # live, this ends the run before more is spent
+                answer = Answer(None, fault="log-probabilities are of numbers of tokens")
+            if self._thinks(choice, listed):
+                answer = Answer(answer.response, fault=ONLY_THOUGHTS)
+        return answer._replace(tokens=_spent(came))
+
+    def remark_on(self, prompt: Prompt) -> str | None:
+        """That a prompt holds control tokens."""
+        return CONTROL if any(map(_CONTROL.search, prompt.shown)) else None
+
+    def _not_answered(self, came: Refused) -> Answer:
+        line = self.connection.line
+        said = Refusal(came.status or HTTPStatus.BAD_REQUEST, came.said, came.complaint, 1)
+        code = line(came.code).replace("_", " ")
+        fault = f"HTTP {came.status}" if came.status else code or "not sent by the server"
+        return about_prompt(said) or Answer({"said": line(came.said)}, fault=fault)
+
+    # Live
+
     def answer(
         self, prompts: Sequence[Prompt], wanted: Collection[int]
     ) -> Iterator[list[tuple[int, Answer]]]:
@@ -141,8 +224,7 @@ class EndpointAnnotator:
             InputError: the server refuses, is another model, or is gone; what it had answered has
                 been yielded before.
         """
-        if self.revision == "unpinned":
-            raise InputError(f"{self.model}: revision unpinned: run `descry pin`")
+        self._check_pinned()
         outcomes: SimpleQueue[_Outcome] = SimpleQueue()
         stop = Event()
         with self.connection.open(stop) as client:
@@ -181,6 +263,10 @@ class EndpointAnnotator:
                 # Whoever stops listening does not wait.
                 pool.shutdown(wait=False, cancel_futures=True)
 
+    def _check_pinned(self) -> None:
+        if self.revision == "unpinned":
+            raise InputError(f"{self.model}: revision unpinned: run `descry pin`")
+
     def _count(self, prompt: Prompt, answer: Answer) -> None:
         """Stop when too many prompts in a row were lost, or nothing at all is short enough."""
         url, said = self.connection.base_url, self._chat.said
@@ -218,23 +304,31 @@ class EndpointAnnotator:
                 return came._replace(tokens=spent)
             if came.model != self.revision:
                 raise self._another(came.model)
-            if came.usage is not None:
-                tokens_in, tokens_out = came.usage.prompt_tokens, came.usage.completion_tokens
-                spent = spent[0] + (tokens_in or 0), spent[1] + (tokens_out or 0)
+            tokens = _spent(came)
+            spent = spent[0] + tokens[0], spent[1] + tokens[1]
             choice = came.choices[0]
-            if choice.message.refusal or choice.finish_reason == "content_filter":
-                text = choice.message.refusal or choice.message.content or ""
-                text = self.connection.clean(text)
-                return Answer({"text": text, "finish": "content_filter"}, spent)
+            if (filtered := self._filtered(choice)) is not None:
+                return filtered._replace(tokens=spent)
             listed = choice.listed() if top else None
             if top and listed is None and not chat.scoring:
                 chat.top = 0
                 continue
-            opens = choice.unanswered if listed is None else opens_thought(likeliest(listed).token)
-            if opens and not self.thinking:
+            if self._thinks(choice, listed):
                 self._suspect(client, variant)
-            remark = CONTROL if any(map(_CONTROL.search, prompt.shown)) else None
+            remark = self.remark_on(prompt)
             return self._read(choice, listed, top)._replace(tokens=spent, remark=remark)
+
+    def _filtered(self, choice: Choice) -> Answer | None:
+        """That the server will not answer, where it says so."""
+        if not (choice.message.refusal or choice.finish_reason == "content_filter"):
+            return None
+        text = self.connection.clean(choice.message.refusal or choice.message.content or "")
+        return Answer({"text": text, "finish": "content_filter"})
+
+    def _thinks(self, choice: Choice, listed: list[Token] | None) -> bool:
+        """Whether there are thoughts in the place of an answer, and should be none."""
+        opens = choice.unanswered if listed is None else opens_thought(likeliest(listed).token)
+        return opens and not self.thinking
 
     def _suspect(self, client: "OpenAI", variant: RequestVariant) -> None:
         """Find out in which variant this server is to be asked, unless there are answers in this.
@@ -274,13 +368,7 @@ class EndpointAnnotator:
 
     def _refused(self, refusal: Refusal) -> InputError:
         option = refusal.option(self._variant) if self._settled else None
-        advice = (
-            f"; answers that are kept were asked with {option}, which must stay so: to ask without"
-            " it, give the model another `revision`, or use another cache"
-            if option
-            else ""
-        )
-        return self._chat.refused(refusal, advice)
+        return self._chat.refused(refusal, _bound(option) if option else "")
 
     def _ids(self, listed: list[Token]) -> InputError:
         came = ", ".join(repr(self.connection.line(token.token)) for token in listed[:QUOTED])
@@ -296,6 +384,18 @@ class EndpointAnnotator:
             f"{self._chat.where}: the server reports the model {name!r}, params.yaml has the"
             f" revision {self.revision!r}: to ask this one, write `revision: {canonical(name)}`"
         )
+
+
+def _bound(option: str) -> str:
+    return (
+        f"; answers that are kept were asked with {option}, which must stay so: to ask without it,"
+        " give the model another `revision`, or use another cache"
+    )
+
+
+def _spent(completion: Completion) -> tuple[int, int]:
+    usage = completion.usage
+    return (usage.prompt_tokens or 0, usage.completion_tokens or 0) if usage else (0, 0)
 
 
 def reported_model(spec: JSON) -> str:

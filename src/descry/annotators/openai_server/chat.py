@@ -76,6 +76,10 @@ class Chat:
             return top, self._nothing(f"HTTP {came.status} after {tries}", came.said)
         return top, came
 
+    def options(self, variant: RequestVariant) -> dict[str, Any]:
+        """The options of a request, as far as this server is known."""
+        return variant.options(limit=self._limit, tokens=self.tokens, top=self.top)
+
     def _sent(
         self, client: "OpenAI", text: str, options: dict[str, Any]
     ) -> Completion | Answer | Refusal:

@@ -58,8 +58,11 @@ class Connection:
             f"base_url {self.base_url}: not an address such as https://api.openai.com/v1"
         )
 
-    def open(self, stop: Event) -> "OpenAI":
+    def open(self, stop: Event, *, hurry: bool = True) -> "OpenAI":
         """A client; once `stop` is set it sends nothing more, retries included.
+
+        Args:
+            hurry: whether a response must be whole within `timeout`, as a large file cannot.
 
         Raises:
             InputError: there is no key, or none that can be one.
@@ -78,7 +81,7 @@ class Connection:
             max_retries=self.retries,
             default_headers={"Authorization": f"Bearer {key}"},  # over OPENAI_CUSTOM_HEADERS
             http_client=openai.DefaultHttpxClient(
-                event_hooks={"request": [check], "response": [self._hurry]},
+                event_hooks={"request": [check], "response": [self._hurry] if hurry else []},
                 follow_redirects=False,  # what params.yaml names is asked, and nobody else
                 trust_env=not _is_loopback(self.host),  # a proxy does not know our loopback
             ),

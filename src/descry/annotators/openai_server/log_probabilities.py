@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 
 from descry.annotators.base import Answer
 from descry.annotators.openai_server.connection import SHOWN
@@ -10,6 +11,8 @@ from descry.annotators.prompts import NO, YES
 from descry.io.hashing import JSON
 
 NEITHER = "neither Yes nor No"
+_YES, _NO = YES.casefold(), NO.casefold()
+_logprob = attrgetter("logprob")
 QUOTED = 5  # tokens of an answer that is none
 
 
@@ -22,13 +25,14 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
         listed: the likeliest first tokens, at least one.
         clean: takes what must not be stored out of a server's text.
     """
-    if not all(math.isfinite(token.logprob) and token.logprob < 0.01 for token in listed):
-        return Answer(None, fault="log-probabilities are not finite")
-    found = {
-        word.casefold(): log_sum(t.logprob for t in listed if t.says(word)) for word in (YES, NO)
-    }
+    masses = dict[str, list[float]]()
+    for token in listed:
+        if not -math.inf < token.logprob < 0.01:  # nor NaN
+            return Answer(None, fault="log-probabilities are not finite")
+        masses.setdefault(token.word, []).append(token.logprob)
+    found = {word: log_sum(masses.get(word, ())) for word in (_YES, _NO)}
     first = likeliest(listed)
-    greedy = first.says(YES) or first.says(NO)
+    greedy = first.word in (_YES, _NO)
     instead = {} if greedy else {"instead": clean(first.token)[:SHOWN]}
     unlisted = [word for word, mass in found.items() if mass is None]
     if len(unlisted) == len(found):
@@ -36,7 +40,7 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
         came = [clean(token.token)[:SHOWN] for token in most]
         return Answer(instead | {"likeliest": came}, fault=NEITHER)
     known = sum(math.exp(mass) for mass in found.values() if mass is not None)
-    bound = min(token.logprob for token in listed) - 1e-6  # less likely, so never a tie
+    bound = min(map(_logprob, listed)) - 1e-6  # less likely, so never a tie
     response: JSON = {w: _rounded(bound if m is None else m) for w, m in found.items()}
     response["rest"] = _rounded(math.log(max(1 - known, 1e-9)))
     return Answer(response | ({"bound": unlisted[0]} if unlisted else {}) | instead)
@@ -44,7 +48,7 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
 
 def likeliest(listed: list[Token]) -> Token:
     """The token that a greedy model would write."""
-    return max(listed, key=lambda token: token.logprob)
+    return max(listed, key=_logprob)
 
 
 def log_sum(logs: Iterable[float]) -> float | None:
@@ -52,6 +56,8 @@ def log_sum(logs: Iterable[float]) -> float | None:
     masses = sorted(logs, reverse=True)
     if not masses:
         return None
+    if len(masses) == 1:
+        return min(0.0, masses[0])
     return min(0.0, masses[0] + math.log(sum(math.exp(mass - masses[0]) for mass in masses)))
 
 

@@ -6,6 +6,7 @@ All else in it is passed over; what is missing is a fault.
 import math
 import re
 import unicodedata
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
@@ -27,8 +28,7 @@ class Token(BaseModel):
     @property
     def word(self) -> str:
         """What it says, without its tokenizer's marks, quotes and stops: in lower case."""
-        plain = unicodedata.normalize("NFKC", _MARKS.sub(" ", self.token))
-        return plain.strip(_AROUND).casefold()
+        return _word(self.token)
 
     def says(self, word: str) -> bool:
         """Whether the token is this word."""
@@ -38,6 +38,12 @@ class Token(BaseModel):
     def is_id(self) -> bool:
         """Whether the server gives a token's number in the place of its text."""
         return bool(_TOKEN_ID.fullmatch(self.token))
+
+
+@lru_cache(maxsize=4096)  # the same few tokens are the likeliest in millions of answers
+def _word(token: str) -> str:
+    plain = unicodedata.normalize("NFKC", _MARKS.sub(" ", token))
+    return plain.strip(_AROUND).casefold()
 
 
 class First(Token):

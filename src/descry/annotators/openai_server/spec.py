@@ -7,6 +7,16 @@ from pydantic import Field
 from descry.annotators.thoughts import Thinking
 from descry.io.section import Count, Section
 
+_Price = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+
+
+def _live(mode: object) -> bool:
+    return mode == "live"
+
+
+def _left_out(value: object) -> bool:
+    return value is None
+
 
 class OpenAI(Section):
     """A model behind an OpenAI-compatible server."""
@@ -22,5 +32,8 @@ class OpenAI(Section):
     concurrency: Count
     timeout: Annotated[float, Field(gt=0)]
     retries: Annotated[int, Field(ge=0)]
-    price: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
+    price: _Price
     thinking: Thinking = None
+    # How prompts travel, which changes no answer; and what they cost in a batch: half, if left out.
+    mode: Annotated[Literal["live", "batch"], Field(exclude_if=_live)] = "live"
+    batch_price: Annotated[_Price, Field(exclude_if=_left_out)] = None

@@ -168,6 +168,7 @@ def opened(cache_folder: Path, journals: Path | None) -> Iterator[PromptCache]:
                 " annotator is not deterministic: remove the journal whose answers are to go"
             )
         cache.journal = journal.write
+        cache.batches = journals / cache.batches.name  # the cache's own folder does not stay
         yield cache
 
 

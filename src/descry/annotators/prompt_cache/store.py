@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
 _SHOWN = 100  # characters shown of what SQLite says
 _FULL = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)  # the latter before a row is written
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
+_INSERT = (
+    "INSERT INTO Cache (key, raw, value, tag, store_time, access_time, access_count, size, mode)"
+    f" VALUES (?, 1, ?, ?, ?, ?, 0, 0, {_TEXT_MODE})"
+)
 _SPOILT = ""  # for a text that is not the one that was stored: it is no JSON
 _IN = 900  # SQLite takes at most 999 variables in a statement
 # What /proc/mounts calls file systems of other machines: SQLite's locks do not hold there.
@@ -223,11 +228,12 @@ class PromptCache:
     Attributes:
         journal: is told of every new row before it is there, if anything is.
         read_only: whether nothing can be stored.
+        batches: folder of the batches that are not taken in yet.
     """
 
     def __init__(self, folder: Path) -> None:
         self.journal: Callable[[Batch], None] | None = None
-        self.folder = folder
+        self.folder, self.batches = folder, folder / "batches"
         database = folder / _DATABASE
         with _usable(folder):
             self.read_only = database.is_file() and not can_write(database)
@@ -394,9 +400,18 @@ class PromptCache:
             if self.journal and new:
                 self.journal(Batch({name: origin}, new, {}))
             self._put_new(_ORIGIN + name, canonical(origin))
-            for key, text in new.items():
-                self._put(_ANSWER + key, text)
+            self._insert({_ANSWER + key: text for key, text in new.items()})
+            for key in self.failed(list(new)):
                 self._cache.delete(_FAILURE + key, retry=True)
+
+    def _insert(self, rows: dict[str, str]) -> None:
+        """Store rows that are not there, within a transaction.
+
+        As diskcache's own `add` does for one: of thousands, most of its time is the look-ups.
+        """
+        now = time.time()
+        values = ((key, text, _seal(text), now, now) for key, text in rows.items())
+        self._cache._con.executemany(_INSERT, values)
 
     @_clearly
     def merge(self, rows: Batch) -> list[str]:

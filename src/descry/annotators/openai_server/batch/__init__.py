@@ -1,0 +1,1 @@
+"""Prompts to an OpenAI-compatible server in batches."""
