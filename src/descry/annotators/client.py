@@ -86,8 +86,8 @@ def answer_prompts(
     go_on(how.cache, annotator)
     frame = stored_frame(how.cache, annotator.identity)
     frame = frame or (NO_FRAME if how.replay else annotator.frame)
-    tally.whole = len(prompts)
-    tally.total = sum(size(prompts, start) for start in how.chunks(prompts))
+    tally.whole += len(prompts)
+    tally.total += sum(size(prompts, start) for start in how.chunks(prompts))
     try:
         for start in how.chunks(prompts):
             chunk = None

@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.annotators.annotations import Annotations, read_annotations
-from descry.annotators.base import Annotator, Answer
-from descry.annotators.human.annotator import DTYPE
+from descry.annotators.base import HUMAN_DTYPE, Annotator, Answer
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import NO, YES, Prompt, p2
 from descry.annotators.records import origin_of, record_of
@@ -156,7 +155,7 @@ def read_sheet(
             gave another in this round.
     """
     identity = annotator.identity
-    if identity.dtype != DTYPE:
+    if identity.dtype != HUMAN_DTYPE:
         raise InputError(f"{sheet}: the answers of a person, but {identity.name} is none")
     rows = list(_rows(sheet))
     given = _given(sheet, rows, corpus, annotations, annotator)

@@ -402,7 +402,8 @@ def show_forecast(rows: list[Forecast]) -> None:
         if not row.to_ask:
             out, time = "0", "0:00:00"
         spent = "" if row.dollars is None else f"${row.dollars:,.2f}"
-        asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
+        how = "" if row.known else "about " if row.about else "at most "
+        asked = f"{how}{row.to_ask:,}"
         numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, spent
         table.add_row(row.stage, plain(row.annotator), *numbers)
     console().print(table)

@@ -11,13 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from descry.annotators.base import NO_FRAME, Annotator, Frame, Price
+from descry.annotators.cascade.asking import Cells, StoredAnswers
+from descry.annotators.cascade.decide import foresee, lots
+from descry.annotators.cascade.spec import Cascade
 from descry.annotators.client import go_on, stored_frame
 from descry.annotators.cost import cost, survey
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import Prompt, p1, p2
+from descry.annotators.prompts import Prompt, Prompts, p1, p2
 from descry.annotators.templates import p1_template, p2_template
 from descry.corpus.units import POSITIONS, SENTENCES, stand_for_all
 from descry.evaluation.scorer_items import prompts_of
@@ -37,6 +40,7 @@ class Questions:
 
     Attributes:
         known: whether these are the very prompts; else stand-ins, as many as there may be at most.
+        about: whether they are not as many as there may be, but as many as are expected.
         after: the stage without whose results not even their number is known: there are none here.
     """
 
@@ -46,6 +50,7 @@ class Questions:
     prompts: Sequence[Prompt]
     known: bool = True
     after: str | None = None
+    about: bool = False
 
     def keys(self) -> Iterator[str]:
         """The cache key of every prompt."""
@@ -127,7 +132,41 @@ def _verdicts(
         which = annotate.scope_of(section, ids, exemplars, sampled)
         asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
         prompts = p2(asked, list(phrases), p2_template(section.shots, section.template))
-        yield Questions(stage, worker, frame, prompts, known)
+        cascade = params.annotate.cascade if stage == "annotate" else None
+        if cascade is None:
+            yield Questions(stage, worker, frame, prompts, known)
+        else:
+            of_rows = [ids[row] for row in np.flatnonzero(which.asked).tolist()]
+            proxy = create(cascade.proxy.model_dump(), "p2", descriptors=phrases, corpus=texts)
+            workers = proxy, worker
+            yield from _in_cascade(
+                cascade, section.min_mass, workers, prompts, of_rows, cache, known
+            )
+
+
+def _in_cascade(
+    cascade: Cascade,
+    min_mass: float,
+    workers: tuple[Annotator, Annotator],
+    prompts: Prompts,
+    ids: list[str],
+    cache: PromptCache,
+    known: bool,
+) -> Iterator[Questions]:
+    """Of the proxy all, and of the oracle what the cascade would ask, as far as that is known."""
+    proxy, oracle = workers
+    yield Questions("annotate", proxy, _frame(cache, proxy), prompts, known)
+    frame, shape = _frame(cache, oracle), (len(ids), len(prompts.descriptors))
+    said = StoredAnswers(cache, proxy, prompts, min_mass).strength(shape) if known else None
+    if said is None:
+        most = round(len(prompts) * (cascade.budget or 1))
+        some = Cells(prompts, np.arange(most))
+        yield Questions("annotate", oracle, frame, some, False)
+        return
+    stored = StoredAnswers(cache, oracle, prompts, min_mass)
+    drawn = lots(ids, prompts.descriptors, cascade.seed)
+    cells, sure = foresee(cascade, said, drawn, stored)
+    yield Questions("annotate", oracle, frame, Cells(prompts, cells), sure, about=not sure)
 
 
 def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], bool]:
@@ -169,7 +208,8 @@ class Forecast:
             estimated from the characters (in) and unknown (out: None).
         seconds: at the rate of its last run; None where none was measured.
         dollars: None where no price is known.
-        known: whether the prompts are known already; else their number is the most there may be.
+        known: whether the prompts are known already; else their number is the most there may be,
+            or `about` what is expected.
         after: the stage without whose results not even that is known.
     """
 
@@ -183,6 +223,7 @@ class Forecast:
     dollars: float | None
     known: bool
     after: str | None
+    about: bool = False
 
 
 def forecast(
@@ -218,6 +259,7 @@ def _forecast(
         dollars=cost(tokens_in, tokens_out or 0, price) if price else None,
         known=asked.known,
         after=asked.after,
+        about=asked.about,
     )
 
 
