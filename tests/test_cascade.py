@@ -1,7 +1,9 @@
 """Cascades: what is guaranteed holds, whatever the proxy; and every cell says who answered it."""
 
+import csv
 from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,9 +18,13 @@ from planted import (
     RESULTS,
     SCOPED,
     SPEC,
+    TOPICS,
     Toy,
     applies,
     lines_of,
+    run_evaluate,
+    run_label,
+    run_report,
 )
 from pydantic import ValidationError
 from scipy.stats import binom
@@ -31,9 +37,14 @@ from descry.annotators.cascade.decide import decide, foresee, lots
 from descry.annotators.cascade.search import FAILED, UNASKED, Goal, search
 from descry.annotators.cascade.spec import Cascade
 from descry.annotators.human.annotator import HumanAnnotator
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.sheet import read_sheet, write_cells
+from descry.io.sharding import Shard
 from descry.provenance.audit.chain import audit
 from descry.provenance.audit.project import Project
 from descry.provenance.audit.tree import tree
+from descry.provenance.verify import contents
+from descry.provenance.verify.cached_answers import CachedAnswers
 from descry.stages import annotate
 from descry.stages.annotate import Annotate, annotate_sentences
 
@@ -42,6 +53,7 @@ SECTION = {
     "proxy": PROXY, "recall": 0.8, "precision": 0.8, "accuracy": None, "delta": 0.1,
     "over": "descriptor", "budget": None, "pilot": 10, "seed": 0
 }  # fmt: skip
+ANN = {"kind": "human", "model": "ann", "revision": "round-1"}
 NO_GOAL = {"recall": None, "precision": None, "accuracy": None}
 
 
@@ -316,7 +328,7 @@ def test_every_cell_says_who_answered_it(run):
     oracle = Toy()
     told = run_cascade(oracle)
     b = read_annotations(ANNOTATIONS)
-    cells = np.stack([b.proxy.cells.column(i) for i in range(len(b.descriptors))], axis=1)
+    cells = by_proxy(b)
     assert told["answered by the oracle"] == f"{(~cells).sum()} of {cells.size}"
     assert 0 < cells.sum() < cells.size
     assert len(oracle.asked) == (~cells).sum()
@@ -407,3 +419,113 @@ def test_an_audit_names_who_gave_each_answer(run):
             assert it.answer.agrees
     text = "\n".join(lines_of(tree(found)))
     assert "the proxy's (Yes above" in text
+
+
+def held():
+    """What verify says of B by the cached answers."""
+    project = Project(RESULTS, CACHE)
+    answers = CachedAnswers(project)
+    with PromptCache(CACHE) as cache:
+        answers.go_through(cache, [])
+    return contents.annotations(project, project.annotations, answers, "annotate").fault
+
+
+def test_verify_finds_every_answer_under_its_own_annotator(run):
+    fresh()
+    run_cascade(Toy())
+    assert held() is None
+
+
+def turned(file):
+    """An answer of the proxy that is turned."""
+    place = np.flatnonzero(file["by_proxy"][0])[0]
+    bit = file["by_proxy"][0, place]
+    file["yes"][0, place] = file["yes"][0, place] ^ (bit & (~bit + 1))
+
+
+def passed_off(file):
+    """An answer of the oracle that is said to be the proxy's."""
+    file["by_proxy"][0] = file["answered"][0]
+
+
+def shifted(file):
+    """Another cut."""
+    file["proxy_cut"][0] = file["proxy_cut"][0] - 0.01
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (turned, "the cache"),
+        (passed_off, "whom its cascade asked does not follow"),
+        (shifted, "whom its cascade asked does not follow"),
+    ],
+)
+def test_verify_finds_what_does_not_follow_from_the_cascade(run, spoil, words):
+    fresh()
+    run_cascade(Toy(), **NO_GOAL | {"accuracy": 0.7})
+    with h5py.File(ANNOTATIONS, "r+") as file:
+        spoil(file)
+    assert words in held()
+
+
+# People
+
+
+def fill(sheet):
+    """Answer every question of a sheet."""
+    lines = list(csv.DictReader(sheet.read_text(encoding="utf-8-sig").splitlines()))
+    for line in lines:
+        line["answer"] = "yes" if TOPICS.get(line["descriptor"], "") in line["sentence"] else "no"
+    with sheet.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0].keys())
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def test_people_answer_round_by_round(run):
+    fresh()
+    ANNOTATIONS.unlink()
+    ann, rounds = HumanAnnotator("ann", "round-1"), 0
+    params = Annotate(**SCOPED | {"annotator": ANN, "cascade": SECTION})
+    files = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "exemplars": EXEMPLARS}
+
+    def create(spec, *_, **__):
+        return Cheap() if spec == PROXY else ann
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(annotate, "create", create)
+        how = {"cache_folder": CACHE, "progress": lambda *_: None}
+        while cells := annotate.wanted_next(params, **files, **how):
+            rounds += 1
+            sheet = run / f"{rounds}.csv"
+            write_cells(CORPUS, sheet, cells, 0)
+            fill(sheet)
+            with PromptCache(CACHE) as cache:
+                found = read_sheet(sheet, CORPUS, ANNOTATIONS, cache, ann)
+            assert found["new"] == len(cells)
+    run_cascade(ann)
+    b = read_annotations(ANNOTATIONS)
+    assert b.annotator["dtype"] == "human"
+    assert b.made["cascade"]["rounds"] == rounds > 2
+
+
+# What is shown
+
+
+def test_the_explorer_marks_who_answered(run):
+    fresh()
+    run_cascade(Toy(), **NO_GOAL | {"accuracy": 0.7})
+    run_label()
+    run_evaluate()
+    found, b = run_report(), read_annotations(ANNOTATIONS)
+    names = [one["name"] for one in found["run"]["descriptors"]]
+    assert found["run"]["proxy"]["name"] == "cheap"
+    assert found["run"]["cascade"]["asked"] == (~by_proxy(b)).sum()
+    column = b.descriptors.index(names[0])
+    marked = [0 in record["by_oracle"] for record in found["sentences-0"]]
+    np.testing.assert_array_equal(marked, ~by_proxy(b)[:, column])
+
+
+def by_proxy(b):
+    return np.stack([b.proxy.cells.column(i) for i in range(len(b.descriptors))], axis=1)

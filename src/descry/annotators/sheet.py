@@ -29,6 +29,7 @@ from descry.corpus.splits import draw
 from descry.errors import InputError
 from descry.io.atomic import atomic
 from descry.io.hashing import JSON
+from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 
 COLUMNS = ("id", "descriptor", "sentence", "answer")
@@ -67,6 +68,25 @@ def write_sheet(
     _write(output, rows)
     counts = {"rows": len(rows), "descriptors": len({column for _, column in order})}
     return counts | {"tagged": len(tagged), "untagged": len(untagged)}
+
+
+def write_cells(
+    corpus: Path, output: Path, cells: Sequence[tuple[int, str]], seed: int
+) -> dict[str, int]:
+    """Write a sheet of some questions.
+
+    Args:
+        cells: rows of the corpus, and descriptors.
+        seed: of the draws that decide the order of the rows.
+
+    Raises:
+        InputError: another sheet is at `output`.
+    """
+    table = read_table(corpus, "corpus")
+    ids, texts = table["id"].to_pylist(), table["text"].to_pylist()
+    order = sorted(cells, key=lambda cell: draw(seed, f"order:{ids[cell[0]]}:{cell[1]}"))
+    _write(output, [(ids[row], name, _shown(texts[row]), "") for row, name in order])
+    return {"rows": len(order), "descriptors": len({name for _, name in order})}
 
 
 def _drawn(b: Annotations, answer: int, number: int, seed: int) -> list[_Place]:
@@ -174,7 +194,7 @@ def _given(
     sheet: Path, rows: list[_Row], corpus: Path, annotations: Path, annotator: Annotator
 ) -> dict[str, _Given]:
     """The answers by the key under which `ask` looks for them."""
-    names = set(read_annotations(annotations).descriptors)
+    names = _descriptors(annotations)
     table = read_table(corpus, "corpus")
     texts = dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
     given: dict[str, _Given] = {}
@@ -190,6 +210,14 @@ def _given(
             if earlier.word != word:
                 raise _fault(sheet, row.line, f"{word}, but line {earlier.line}: {earlier.word}")
     return given
+
+
+def _descriptors(annotations: Path) -> set[str]:
+    """Their names; from what stage cluster wrote where there are no annotations yet."""
+    if annotations.is_file():
+        return set(read_annotations(annotations).descriptors)
+    entries = read_json(annotations.with_name("descriptors.json"), "cluster")["descriptors"]
+    return {entry["name"] for entry in entries}
 
 
 def _no_conflict(sheet: Path, name: str, stored: dict[str, JSON], given: dict[str, _Given]) -> None:

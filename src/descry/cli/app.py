@@ -487,18 +487,27 @@ def annotate_sheet(
         int, typer.Option(min=1, help="Sentences tagged, and not tagged, a descriptor.")
     ] = 15,
     seed: Annotated[int, typer.Option(help="Draws the sentences.")] = 0,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="What annotate.cascade asks its people next.")
+    ] = False,
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
 ) -> None:
     """Write a CSV for people to fill with Yes and No, or take a filled one into the cache."""
     from descry.annotators.factory import create
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.annotators.sheet import read_sheet, write_sheet
+    from descry.annotators.sheet import read_sheet, write_cells, write_sheet
     from descry.cli.progress import summary
     from descry.run import Run
-    from descry.workflow.params import parse_human
+    from descry.workflow.params import load, parse_human
 
     corpus, annotations = results / Run(results).units, results / "annotations.h5"
+    if person is None and cascade:
+        from descry.workflow.requests import wanted_of_people
+
+        cells = wanted_of_people(load(Path("params.yaml")), results, cache)
+        summary("annotate-sheet", write_cells(corpus, sheet, cells, seed))
+        return
     if person is None:
         counts = write_sheet(corpus, annotations, sheet, per_descriptor=each, seed=seed)
         summary("annotate-sheet", counts)

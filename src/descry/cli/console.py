@@ -92,8 +92,13 @@ def show_table(results: Path, rows: int) -> None:
 
 
 def _settled(made: JSON) -> str | None:
-    """What was taken off the annotator's log-odds before they became Yes and No."""
+    """How Yes and No came about, where it was not by the annotator's answers as they are."""
     params = made["params"]
+    if asked := made.get("cascade"):
+        return (
+            f"annotate: a cascade: its oracle answered {asked['asked']:,} of {asked['cells']:,}"
+            " pairs of sentence and descriptor, the proxy the others"
+        )
     centre, threshold = params.get("centre"), params.get("threshold", 0)
     if centre is None and threshold == 0:
         return None

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, Self
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
@@ -10,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
 from descry.annotators.annotations import writing_annotations
 from descry.annotators.base import NO_FRAME
-from descry.annotators.cascade.asking import ask_in_cascade, by_proxy, put
+from descry.annotators.cascade.asking import WantedError, ask_in_cascade, by_proxy, put
 from descry.annotators.cascade.decide import lots, reports
 from descry.annotators.cascade.spec import Cascade
 from descry.annotators.client import AskOptions, Progress, stored_frame
@@ -165,6 +166,27 @@ def annotate_sentences(
         shard=shard,
         again=not parts,
     )
+
+
+def wanted_next(params: Annotate, **files: Any) -> list[tuple[int, str]]:
+    """What a cascade asks people next: rows of the corpus, and descriptors; none where it is done.
+
+    The proxy is asked where it has not answered yet.
+
+    Args:
+        files: those of `annotate_sentences`, without `annotations`.
+    """
+    with TemporaryDirectory(prefix="descry-sheet-") as scratch:
+        try:
+            annotate_sentences(params, **files, annotations=Path(scratch) / "annotations.h5")
+        except WantedError as wanted:
+            ids = Texts(files["corpus"], "corpus", "id")
+            asked = scope_of(params, ids, files["exemplars"], stand_for_all(files["corpus"])).asked
+            entries = read_json(files["descriptors"], "cluster")["descriptors"]
+            row, column = np.divmod(wanted.cells, wanted.descriptors)
+            rows = np.flatnonzero(asked)[row].tolist()
+            return [(at, entries[i]["name"]) for at, i in zip(rows, column.tolist(), strict=True)]
+    return []
 
 
 def answer_p2(

@@ -23,6 +23,7 @@ from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import Prompt, Prompts, p1, p2
 from descry.annotators.templates import p1_template, p2_template
 from descry.corpus.units import POSITIONS, SENTENCES, stand_for_all
+from descry.errors import InputError
 from descry.evaluation.scorer_items import prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
@@ -277,3 +278,25 @@ def _mean_tokens(
     ]
     answers, tokens_in, tokens_out = map(sum, zip((0, 0, 0), *mine, strict=True))
     return (tokens_in / answers, tokens_out / answers) if tokens_in else None
+
+
+def wanted_of_people(params: Params, results: Path, cache: Path) -> list[tuple[int, str]]:
+    """What the cascade of stage annotate asks people next: rows of the corpus, and descriptors.
+
+    Raises:
+        InputError: there is no such cascade, or nothing is left to be asked.
+    """
+    section = params.annotate
+    if section.cascade is None or section.annotator.kind != "human":
+        raise InputError(
+            "--cascade: annotate.cascade is null, or its oracle (annotate.annotator) is no person"
+        )
+    units = POSITIONS if params.activations.unit == "token" else SENTENCES
+    files = {"corpus": results / units, "descriptors": results / "descriptors.json"}
+    files |= {"exemplars": results / "exemplars.h5", "cache_folder": cache}
+    if section.template is not None:
+        files["template"] = Path(section.template)
+    cells = annotate.wanted_next(section, **files, progress=lambda *_: None)
+    if not cells:
+        raise InputError("--cascade: every answer that it asks for is there: run the stages")
+    return cells

@@ -45,15 +45,16 @@ class WantedError(InputError):
     """People have not answered what a cascade asks them next.
 
     Attributes:
-        cells: that are wanted: places of their prompts.
+        cells: that are wanted: places of their prompts, int64.
+        descriptors: how many there are of each sentence.
     """
 
-    def __init__(self, name: str, cells: np.ndarray) -> None:
+    def __init__(self, name: str, cells: np.ndarray, descriptors: int) -> None:
         super().__init__(
             f"annotate: {len(cells):,} answers of {name} are wanted next: `descry annotate-sheet"
             " FILE --cascade` writes a sheet of them"
         )
-        self.cells = cells
+        self.cells, self.descriptors = cells, descriptors
 
 
 @dataclass
@@ -130,7 +131,7 @@ def ask_in_cascade(
         if not how.replay and (people or not tally.whole):
             missing = cells[stored(cells) == UNASKED]
             if people and len(missing):
-                raise WantedError(who[1].identity.name, missing)
+                raise WantedError(who[1].identity.name, missing, lots.shape[1])
             if len(missing):
                 foreseen, _ = foresee(params, proxy.strength, lots, stored)
                 tally.forecast = _price(how, who[1], Cells(prompts, foreseen))

@@ -39,14 +39,15 @@ def likely(odds: np.ndarray, known: np.ndarray) -> np.ndarray:
     said = (known == 0) | (known == 1)
     if len(np.unique(known[said])) < 2:
         chance = 1 / (1 + np.exp(-np.clip(odds, -30, 30)))
-        return np.round(np.clip(chance, _LEAST, 1 - _LEAST), 6)
+        return np.asarray(np.round(np.clip(chance, _LEAST, 1 - _LEAST), 6))
     # Newton's method, to the last digits: another machine must come to the same plan.
     fitted = LogisticRegression(C=10.0, solver="newton-cholesky", tol=1e-10).fit(
         x[said], known[said]
     )
     if fitted.coef_[0, 0] <= 0:  # a proxy that says nothing, or the contrary
         return np.full(len(odds), np.clip((known[said] == 1).mean(), _LEAST, 1 - _LEAST))
-    return np.round(np.clip(fitted.predict_proba(x)[:, 1], _LEAST, 1 - _LEAST), 6)
+    found = fitted.predict_proba(x)[:, 1]
+    return np.asarray(np.round(np.clip(found, _LEAST, 1 - _LEAST), 6))
 
 
 def tail(bad: np.ndarray, free: np.ndarray, allowed: np.ndarray, delta: float) -> Tail:
