@@ -190,6 +190,21 @@ def read_sheet(
     return counts | {"new": len(given.keys() - stored.keys()), "empty": empty}
 
 
+def read_words(sheet: Path) -> dict[tuple[str, str], int]:
+    """The answers of a sheet by sentence id and descriptor: 1 Yes, 0 No, -1 not answered.
+
+    Raises:
+        InputError: an answer is neither Yes nor No, or a question stands twice.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for row in _rows(sheet):
+        if (row.id, row.descriptor) in found:
+            raise _fault(sheet, row.line, f"{row.id} and {row.descriptor[:40]!r} again")
+        word = _word(sheet, row)
+        found[row.id, row.descriptor] = {YES: 1, NO: 0}.get(word or "", -1)
+    return found
+
+
 def _given(
     sheet: Path, rows: list[_Row], corpus: Path, annotations: Path, annotator: Annotator
 ) -> dict[str, _Given]:

@@ -98,7 +98,7 @@ class Said:
             places = cells[found.places]
             answer[places], odds[places] = found.yes, found.odds
             self.others += int((~found.greedy).sum())
-        return answer[cells]
+        return np.asarray(answer[cells])
 
 
 def ask_in_cascade(
