@@ -123,7 +123,7 @@ def costs(odds: np.ndarray, truth: np.ndarray, judged: np.ndarray, runs: int) ->
                     )
                     for one, said in cells
                 ]
-                for _ in range(runs if over == "descriptor" else max(3, runs))
+                for _ in range(runs)
             ]
             means = {
                 name: float(

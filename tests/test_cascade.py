@@ -28,12 +28,14 @@ from planted import (
 )
 from pydantic import ValidationError
 from scipy.stats import binom
+from sklearn.linear_model import LogisticRegression
 from stand_ins import Mute
 
 from descry.annotators.annotations import read_annotations
 from descry.annotators.cascade.asking import WantedError
 from descry.annotators.cascade.bounds import left_out, within
 from descry.annotators.cascade.decide import decide, foresee, lots
+from descry.annotators.cascade.plan import logistic
 from descry.annotators.cascade.search import FAILED, UNASKED, Goal, search
 from descry.annotators.cascade.spec import Cascade
 from descry.annotators.human.annotator import HumanAnnotator
@@ -86,6 +88,24 @@ def test_a_stop_anywhere_is_covered_by_one_delta():
     exact = max(chance for chance in chances if chance <= delta)
     assert wrong == pytest.approx(exact, abs=0.008)
     assert 0.05 < wrong <= delta
+
+
+# Plans
+
+
+@pytest.mark.parametrize("slope", [0.0, 1.0, 6.0, -2.0])
+def test_the_regression_is_scikit_learns(slope):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=60)
+    y = (rng.random(60) < 1 / (1 + np.exp(1 - slope * x))).astype(np.int8)
+    theirs = LogisticRegression(C=10.0, tol=1e-12, max_iter=1000).fit(x[:, None], y)
+    found = logistic(x, y)
+    assert found == pytest.approx((theirs.intercept_[0], theirs.coef_[0, 0]), abs=1e-4)
+
+
+def test_answers_that_a_proxy_orders_wholly_have_a_finite_slope():
+    x = np.array([-1.0, -0.5, 0.5, 1.0])
+    assert 1 < logistic(x, np.array([0, 0, 1, 1]))[1] < 10
 
 
 # Searches
