@@ -323,7 +323,7 @@ SCOPED = {
 
 
 def run_annotate(annotator, output=ANNOTATIONS, replay=False, **changes):
-    params = Annotate(**SCOPED | {"annotator": SPEC} | changes)
+    params = Annotate(**SCOPED | {"annotator": SPEC, "cascade": None} | changes)
     own = {"template": Path(params.template)} if params.template else {}
     return _answered(annotate_sentences, params, annotator, replay, annotations=output, **own)
 

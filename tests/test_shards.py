@@ -169,7 +169,7 @@ def annotated(output, journals=None, shard=WHOLE, annotator=None, parts=()):
     files = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "exemplars": EXEMPLARS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(annotate, "create", lambda *_, **__: annotator or Toy())
-        params = Annotate(**SCOPED, annotator=SPEC)
+        params = Annotate(**SCOPED, annotator=SPEC, cascade=None)
         return annotate_sentences(params, **files, annotations=output, journals=journals, **how)
 
 

@@ -4,7 +4,10 @@
 [descriptor, sentence]. `cut` int32 [sentence] is the number of tokens that the annotator did not
 read; it is empty where it read every sentence whole. `offset_sentence` and `offset_descriptor`,
 float64, are what was taken off the annotator's log-odds (threshold.py); they are empty where
-nothing was. In plain h5py and numpy, bool [descriptor, sentence]:
+nothing was. Of a cascade, `by_proxy`, packed likewise, has the cells that its proxy answered, and
+`proxy_cut`, float64 [descriptor], the log-odds above which the proxy's answer is Yes; the attribute
+`annotator` is then the oracle, and `proxy` the proxy. In plain h5py and numpy, bool [descriptor,
+sentence]:
 
     file = h5py.File("annotations.h5")
     yes = np.unpackbits(file["yes"], axis=1, count=len(file["id"])).astype(bool)
@@ -35,6 +38,29 @@ _BLOCK = 8192  # sentences that are written at a time: a multiple of 8
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """Who answered the cells of a cascade that its oracle was not asked about.
+
+    Attributes:
+        annotator: as the fields of an annotator's identity.
+        frame: what its chat template put around a prompt.
+        cells: that it answered, packed.
+        cut: log-odds above which its answer is Yes (1 and -1 where it has words): float64
+            [descriptors].
+    """
+
+    annotator: dict[str, str]
+    frame: tuple[str, str]
+    cells: BitMatrix
+    cut: np.ndarray
+
+    def keep(self, columns: Sequence[int]) -> "Proxy":
+        """The same of some descriptors."""
+        chosen = list(columns)
+        return replace(self, cells=self.cells.keep(chosen), cut=self.cut[chosen])
+
+
+@dataclass(frozen=True)
 class Annotations:
     """B and what is behind it. Whatever is of every sentence is read when it is wanted.
 
@@ -48,6 +74,7 @@ class Annotations:
         annotator: who answered, as the fields of an annotator's identity.
         frame: what its chat template put around a prompt.
         made: what made the file.
+        proxy: of a cascade, who answered instead of the annotator, and where.
     """
 
     path: Path
@@ -59,6 +86,7 @@ class Annotations:
     annotator: dict[str, str]
     frame: tuple[str, str]
     made: JSON
+    proxy: Proxy | None = None
 
     @property
     def template(self) -> Template:
@@ -123,7 +151,9 @@ class Annotations:
     def keep(self, columns: Sequence[int]) -> "Annotations":
         """The same of some descriptors."""
         names, places = [self.descriptors[i] for i in columns], [self.places[i] for i in columns]
-        return replace(self, descriptors=names, places=places, bits=self.bits.keep(columns))
+        proxy = self.proxy and self.proxy.keep(columns)
+        bits = self.bits.keep(columns)
+        return replace(self, descriptors=names, places=places, bits=bits, proxy=proxy)
 
     def without(self, columns: Sequence[int]) -> "Annotations":
         """The same without some descriptors."""
@@ -146,8 +176,21 @@ def read_annotations(path: Path) -> Annotations:
         number = bits.yes.sentences
         dataset(file, "score", (len(names), number), "f")
         asked, sampled = (dataset(file, n, (number,), "b")[:] for n in ("asked", "sampled"))
+        proxy = _read_proxy(file, bits) if "by_proxy" in file else None
     places = list(range(len(names)))
-    return Annotations(path, names, places, bits, asked, sampled, annotator, (*frame,), made)
+    who = annotator, (*frame,)
+    return Annotations(path, names, places, bits, asked, sampled, *who, made, proxy)
+
+
+def _read_proxy(file: "h5py.File", bits: Answers) -> Proxy:
+    annotator, frame = (attribute(file, name) for name in ("proxy", "proxy_frame"))
+    if not isinstance(annotator, dict) or not isinstance(frame, list):
+        raise MalformedError("it does not say who answered")
+    cells = dataset(file, "by_proxy", bits.answered.packed.shape, "u")[:]
+    if cells.dtype != np.uint8 or (cells & ~bits.answered.packed).any():
+        raise MalformedError("its proxy's cells are none of its answers")
+    cut = dataset(file, "proxy_cut", (len(cells),), "f")[:]
+    return Proxy(annotator, (*frame,), BitMatrix(cells, bits.answered.sentences), cut)
 
 
 def _read_bits(file: "h5py.File", descriptors: int) -> Answers:
@@ -271,6 +314,20 @@ class AnnotationsWriter:
         self._file.attrs[PROVENANCE] = canonical(made)
         self._file.attrs["annotator"] = canonical(annotator)
         self._file.attrs["frame"] = canonical(list(frame))
+
+    def add_proxy(
+        self, cells: np.ndarray, cut: np.ndarray, annotator: JSON, frame: Sequence[str]
+    ) -> None:
+        """Say whose answers those of a cascade's proxy are.
+
+        Args:
+            cells: bool [sentences, descriptors].
+            cut: as `Proxy` has it.
+        """
+        self._file.create_dataset("by_proxy", data=BitMatrix.of(cells).packed)
+        self._file.create_dataset("proxy_cut", data=cut.astype(np.float64))
+        self._file.attrs["proxy"] = canonical(annotator)
+        self._file.attrs["proxy_frame"] = canonical(list(frame))
 
     def _turn_to(self, block: int) -> None:
         if block < self._block:

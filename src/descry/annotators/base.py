@@ -14,6 +14,7 @@ from descry.io.hashing import JSON
 
 Frame = tuple[str, str]  # what a chat template puts before and behind a prompt
 NO_FRAME: Frame = ("", "")
+HUMAN_DTYPE = "human"  # in the place of a model's number format; no model has this one
 Price = tuple[float, float]  # dollars per million tokens, in and out
 
 

@@ -90,8 +90,8 @@ def answer_prompts(
     go_on(how.cache, annotator)
     frame = stored_frame(how.cache, annotator.identity)
     frame = frame or (NO_FRAME if how.replay else annotator.frame)
-    tally.whole = len(prompts)
-    tally.total = sum(size(prompts, start) for start in how.chunks(prompts))
+    tally.whole += len(prompts)
+    tally.total += sum(size(prompts, start) for start in how.chunks(prompts))
     try:
         cached = _fill(how, annotator, frame, prompts, check, tally)
         if cached is not None:  # what failed in a batch is in the ledger

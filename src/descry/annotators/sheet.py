@@ -21,8 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.annotators.annotations import Annotations, read_annotations
-from descry.annotators.base import Annotator, Answer
-from descry.annotators.human.annotator import DTYPE
+from descry.annotators.base import HUMAN_DTYPE, Annotator, Answer
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import NO, YES, Prompt, p2
 from descry.annotators.records import origin_of, record_of
@@ -30,6 +29,7 @@ from descry.corpus.splits import draw
 from descry.errors import InputError
 from descry.io.atomic import atomic
 from descry.io.hashing import JSON
+from descry.io.json_files import read_json
 from descry.io.parquet import read_table
 
 COLUMNS = ("id", "descriptor", "sentence", "answer")
@@ -68,6 +68,25 @@ def write_sheet(
     _write(output, rows)
     counts = {"rows": len(rows), "descriptors": len({column for _, column in order})}
     return counts | {"tagged": len(tagged), "untagged": len(untagged)}
+
+
+def write_cells(
+    corpus: Path, output: Path, cells: Sequence[tuple[int, str]], seed: int
+) -> dict[str, int]:
+    """Write a sheet of some questions.
+
+    Args:
+        cells: rows of the corpus, and descriptors.
+        seed: of the draws that decide the order of the rows.
+
+    Raises:
+        InputError: another sheet is at `output`.
+    """
+    table = read_table(corpus, "corpus")
+    ids, texts = table["id"].to_pylist(), table["text"].to_pylist()
+    order = sorted(cells, key=lambda cell: draw(seed, f"order:{ids[cell[0]]}:{cell[1]}"))
+    _write(output, [(ids[row], name, _shown(texts[row]), "") for row, name in order])
+    return {"rows": len(order), "descriptors": len({name for _, name in order})}
 
 
 def _drawn(b: Annotations, answer: int, number: int, seed: int) -> list[_Place]:
@@ -156,7 +175,7 @@ def read_sheet(
             gave another in this round.
     """
     identity = annotator.identity
-    if identity.dtype != DTYPE:
+    if identity.dtype != HUMAN_DTYPE:
         raise InputError(f"{sheet}: the answers of a person, but {identity.name} is none")
     rows = list(_rows(sheet))
     given = _given(sheet, rows, corpus, annotations, annotator)
@@ -171,11 +190,26 @@ def read_sheet(
     return counts | {"new": len(given.keys() - stored.keys()), "empty": empty}
 
 
+def read_words(sheet: Path) -> dict[tuple[str, str], int]:
+    """The answers of a sheet by sentence id and descriptor: 1 Yes, 0 No, -1 not answered.
+
+    Raises:
+        InputError: an answer is neither Yes nor No, or a question stands twice.
+    """
+    found: dict[tuple[str, str], int] = {}
+    for row in _rows(sheet):
+        if (row.id, row.descriptor) in found:
+            raise _fault(sheet, row.line, f"{row.id} and {row.descriptor[:40]!r} again")
+        word = _word(sheet, row)
+        found[row.id, row.descriptor] = {YES: 1, NO: 0}.get(word or "", -1)
+    return found
+
+
 def _given(
     sheet: Path, rows: list[_Row], corpus: Path, annotations: Path, annotator: Annotator
 ) -> dict[str, _Given]:
     """The answers by the key under which `ask` looks for them."""
-    names = set(read_annotations(annotations).descriptors)
+    names = _descriptors(annotations)
     table = read_table(corpus, "corpus")
     texts = dict(zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True))
     given: dict[str, _Given] = {}
@@ -191,6 +225,14 @@ def _given(
             if earlier.word != word:
                 raise _fault(sheet, row.line, f"{word}, but line {earlier.line}: {earlier.word}")
     return given
+
+
+def _descriptors(annotations: Path) -> set[str]:
+    """Their names; from what stage cluster wrote where there are no annotations yet."""
+    if annotations.is_file():
+        return set(read_annotations(annotations).descriptors)
+    entries = read_json(annotations.with_name("descriptors.json"), "cluster")["descriptors"]
+    return {entry["name"] for entry in entries}
 
 
 def _no_conflict(sheet: Path, name: str, stored: dict[str, JSON], given: dict[str, _Given]) -> None:

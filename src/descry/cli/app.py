@@ -487,18 +487,35 @@ def annotate_sheet(
         int, typer.Option(min=1, help="Sentences tagged, and not tagged, a descriptor.")
     ] = 15,
     seed: Annotated[int, typer.Option(help="Draws the sentences.")] = 0,
+    labels: Annotated[
+        int, typer.Option(min=0, help="Ask about so many labels instead, for `descry people`.")
+    ] = 0,
+    cascade: Annotated[
+        bool, typer.Option("--cascade", help="What annotate.cascade asks its people next.")
+    ] = False,
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
 ) -> None:
     """Write a CSV for people to fill with Yes and No, or take a filled one into the cache."""
     from descry.annotators.factory import create
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.annotators.sheet import read_sheet, write_sheet
+    from descry.annotators.sheet import read_sheet, write_cells, write_sheet
     from descry.cli.progress import summary
     from descry.run import Run
-    from descry.workflow.params import parse_human
+    from descry.workflow.params import load, parse_human
 
     corpus, annotations = results / Run(results).units, results / "annotations.h5"
+    if person is None and cascade:
+        from descry.workflow.requests import wanted_of_people
+
+        cells = wanted_of_people(load(Path("params.yaml")), results, cache)
+        summary("annotate-sheet", write_cells(corpus, sheet, cells, seed))
+        return
+    if person is None and labels:
+        from descry.workflow.people import Drawn, write_design
+
+        summary("annotate-sheet", write_design(Run(results), sheet, Drawn(labels, each, seed)))
+        return
     if person is None:
         counts = write_sheet(corpus, annotations, sheet, per_descriptor=each, seed=seed)
         summary("annotate-sheet", counts)
@@ -507,6 +524,30 @@ def annotate_sheet(
     with PromptCache(cache) as opened:
         counts = read_sheet(sheet, corpus, annotations, opened, who)
     summary("annotate-sheet", counts)
+
+
+@app.command(rich_help_panel=ASK)
+def people(
+    sheets: Annotated[list[Path], typer.Argument(help="Filled sheets, one a rater.")],
+    labels: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")],
+    each: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")] = 15,
+    seed: Annotated[int, typer.Option(help="As the sheet was written with.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    results: Results = RESULTS,
+) -> None:
+    """What people say of the labels: f(c), the share that they support, and how they agree."""
+    from descry.cli.console import show_people
+    from descry.io.csv_rows import defined
+    from descry.io.hashing import canonical
+    from descry.run import Run
+    from descry.workflow.people import Drawn, read_people
+    from descry.workflow.people import as_json as whole
+
+    found = whole(read_people(Run(results), sheets, Drawn(labels, each, seed)), sheets)
+    if as_json:
+        print(canonical(defined(found)))
+    else:
+        show_people(found)
 
 
 @cache_app.command()

@@ -92,8 +92,13 @@ def show_table(results: Path, rows: int) -> None:
 
 
 def _settled(made: JSON) -> str | None:
-    """What was taken off the annotator's log-odds before they became Yes and No."""
+    """How Yes and No came about, where it was not by the annotator's answers as they are."""
     params = made["params"]
+    if asked := made.get("cascade"):
+        return (
+            f"annotate: a cascade: its oracle answered {asked['asked']:,} of {asked['cells']:,}"
+            " pairs of sentence and descriptor, the proxy the others"
+        )
     centre, threshold = params.get("centre"), params.get("threshold", 0)
     if centre is None and threshold == 0:
         return None
@@ -407,7 +412,8 @@ def show_forecast(rows: list[Forecast]) -> None:
         spent = ["" if row.dollars is None else f"${row.dollars:,.2f}"]
         if batches:
             spent.append("" if row.batch_dollars is None else f"${row.batch_dollars:,.2f}")
-        asked = ("" if row.known else "at most ") + f"{row.to_ask:,}"
+        how = "" if row.known else "about " if row.about else "at most "
+        asked = f"{how}{row.to_ask:,}"
         numbers = f"{row.cached:,}", asked, f"{row.tokens_in:,}", out, time, *spent
         table.add_row(row.stage, plain(row.annotator), *numbers)
     console().print(table)
@@ -434,3 +440,39 @@ def show_garbage(found: Garbage, deleted: bool) -> None:
         f"{len(found.answers):,} answers and {len(found.failures):,} failures {verb};"
         f" {found.kept:,} answers are needed"
     )
+
+
+def show_people(found: JSON) -> None:
+    """What people say of labels: of all, and of each that they were asked about."""
+    table = Table(title="what people say of the labels", title_justify="left")
+    for column in ("", "value", "95% interval", "over"):
+        table.add_column(column, justify="right" if column == "value" else "left")
+
+    def add(name: str | Text, one: JSON, over: str) -> None:
+        if one["value"] == one["value"]:  # defined
+            shown = [fixed(min(1.0, max(-1.0, one[key]))) for key in ("value", "low", "high")]
+            table.add_row(name, shown[0], f"{shown[1]} to {shown[2]}", over)
+
+    drawn = f"{found['f']['labels']:,} labels drawn"
+    add("f(c): exemplars that talk about the label", found["f"], drawn)
+    add("supported: more than elsewhere, p < .05", found["supported"], drawn)
+    agreement = found["agreement"]
+    shared = f"{agreement['questions']:,} questions of several raters"
+    add("agreement: Krippendorff's alpha", agreement["alpha"], shared)
+    for pair in agreement["kappa"]:
+        names = " and ".join(pair["raters"])
+        add(plain(f"agreement: Cohen's kappa, {names}"), pair, "")
+    console().print(table)
+    rows = Table()
+    columns = "neuron", "label", "f by people", "95% interval", "by the annotator", "elsewhere"
+    for column in columns:
+        rows.add_column(column)
+    for one in found["labels"]:
+        value, low, high, own, other = (
+            fixed(min(1.0, max(0.0, one[key])))
+            for key in ("f", "low", "high", "f_by_annotator", "among_others")
+        )
+        rows.add_row(one["neuron"], plain(one["descriptor"]), value, f"{low} to {high}", own, other)
+    console().print(rows)
+    if found["unanswered"]:
+        console().print(f"not answered by anybody, as if not drawn: {found['unanswered']:,}")

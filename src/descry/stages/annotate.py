@@ -1,26 +1,29 @@
 """Stage annotate: corpus and descriptors -> annotations.h5 (prompt p2, section 3.2)."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
 from descry.annotators.annotations import writing_annotations
-from descry.annotators.base import NO_FRAME, Annotator
-from descry.annotators.client import AskOptions, Progress, answer_prompts, stored_frame
+from descry.annotators.base import NO_FRAME
+from descry.annotators.cascade.asking import WantedError, ask_in_cascade, by_proxy, put
+from descry.annotators.cascade.decide import lots, reports
+from descry.annotators.cascade.spec import Cascade
+from descry.annotators.client import AskOptions, Progress, stored_frame
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
-from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.prompt_cache.jsonl import opened
-from descry.annotators.prompts import Prompt, p2
+from descry.annotators.prompts import Prompts, p2
 from descry.annotators.sampling import Scope, exemplar_scope, whole
 from descry.annotators.spec import AnnotatorSpec
 from descry.annotators.templates import Shot, p2_template
 from descry.annotators.threshold import Centre, find_offsets, typical
+from descry.annotators.verdicts import IN_WORDS, verdicts
 from descry.annotators.yes_share import one_sided
 from descry.corpus.splits import SPLITS
 from descry.corpus.units import stand_for_all
@@ -34,7 +37,6 @@ from descry.io.sharding import WHOLE, Shard
 from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
-_IN_WORDS = "answers in words have no log-odds"
 NEAR_TIE = 0.1  # log-odds: within it another batching or machine may turn an answer
 
 
@@ -91,7 +93,7 @@ class Scoped(Section):
             if self.examples is not None or self.template is not None:
                 raise crossed(f"{stage}: people read no prompt: null its template and examples")
             if self.settles:
-                raise crossed(f"{stage}: {_IN_WORDS}: null its centre, set its threshold to 0")
+                raise crossed(f"{stage}: {IN_WORDS}: null its centre, set its threshold to 0")
         return self
 
 
@@ -99,6 +101,22 @@ class Annotate(Scoped):
     """Prompt p2 for every sentence and descriptor (section 3.2)."""
 
     annotator: AnnotatorSpec
+    cascade: Cascade | None
+
+    @model_validator(mode="after")
+    def _cascade_finds_where_yes_begins(self) -> Self:
+        if self.cascade is not None:
+            if self.settles:
+                raise crossed(
+                    "annotate.cascade: it finds itself where Yes begins: null annotate.centre, set"
+                    " annotate.threshold to 0"
+                )
+            if self.cascade.proxy == self.annotator:
+                raise crossed(
+                    "annotate.cascade.proxy is annotate.annotator, its oracle: name another, or"
+                    " null the cascade"
+                )
+        return self
 
 
 def annotate_sentences(
@@ -129,18 +147,46 @@ def annotate_sentences(
         shard: with one of several, the answers go into the cache, and their counts into
             `annotations`.
     """
+    files, store = (corpus, descriptors, exemplars, annotations), (cache_folder, journals)
+    if params.cascade is not None and shard == WHOLE:
+        return _in_cascade(
+            params, params.cascade, files, store, template, replay, progress, again=not parts
+        )
+    # Shards of a cascade ask its proxy alone: what the oracle is asked depends on all answers.
+    who = params.annotator if params.cascade is None else params.cascade.proxy
     return answer_p2(
         "annotate",
         params,
-        params.annotator,
-        (corpus, descriptors, exemplars, annotations),
-        (cache_folder, journals),
+        who,
+        files,
+        store,
         template,
         replay=replay,
         progress=progress,
         shard=shard,
         again=not parts,
     )
+
+
+def wanted_next(params: Annotate, **files: Any) -> list[tuple[int, str]]:
+    """What a cascade asks people next: rows of the corpus, and descriptors; none where it is done.
+
+    The proxy is asked where it has not answered yet.
+
+    Args:
+        files: those of `annotate_sentences`, without `annotations`.
+    """
+    with TemporaryDirectory(prefix="descry-sheet-") as scratch:
+        try:
+            annotate_sentences(params, **files, annotations=Path(scratch) / "annotations.h5")
+        except WantedError as wanted:
+            ids = Texts(files["corpus"], "corpus", "id")
+            asked = scope_of(params, ids, files["exemplars"], stand_for_all(files["corpus"])).asked
+            entries = read_json(files["descriptors"], "cluster")["descriptors"]
+            row, column = np.divmod(wanted.cells, wanted.descriptors)
+            rows = np.flatnonzero(asked)[row].tolist()
+            return [(at, entries[i]["name"]) for at, i in zip(rows, column.tolist(), strict=True)]
+    return []
 
 
 def answer_p2(
@@ -164,47 +210,137 @@ def answer_p2(
         template: of the prompts.
         again: whether what failed before is asked again.
     """
-    corpus, descriptors, exemplars, output = files
-    ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
-    entries = read_json(descriptors, "cluster")["descriptors"]
-    phrases = {entry["name"]: entry["phrases"] for entry in entries}
-    read = [corpus, descriptors] + ([exemplars] if params.scope == "exemplars" else [])
-    read += [template] if template else []
-    shape = p2_template(params.shots, template)
-    made = provenance(stage, params.model_dump(), read, PACKAGES)
-    who = create(annotator.model_dump(), "p2", descriptors=phrases, corpus=texts)
-    which = scope_of(params, ids, exemplars, stand_for_all(corpus))
-    rows, names, tally = np.flatnonzero(which.asked), list(phrases), Counts()
+    it = _questions(stage, params, files, template)
+    output, made, rows, names, tally = files[-1], it.made, it.rows, it.names, Counts()
+    who = create(annotator.model_dump(), "p2", descriptors=it.phrases, corpus=it.texts)
     with opened(*store) as cache:
         how = AskOptions(stage, cache, params.max_failures, replay, progress, shard, again)
-        prompts = p2(Chosen(texts, rows), names, shape)
-        found = _verdicts(how, who, prompts, params.min_mass, tally, in_words=not params.settles)
+        found = verdicts(how, who, it.prompts, params.min_mass, tally, in_words=not params.settles)
         if shard != WHOLE:
             for _ in found:
                 pass  # stored as they come
             write_json(output, tally.counts())
             return dict(tally.brief)
-        with writing_annotations(output, ids, names, which.asked, which.sampled) as b:
+        with writing_annotations(output, it.ids, names, it.which.asked, it.which.sampled) as b:
             others = 0
             for positions, yes, odds, greedy in found:
                 row, column = np.divmod(positions, len(names))
                 b.put(rows[row], column, yes, odds)
                 others += int((~greedy).sum())
             if params.settles:
-                stand = typical(which.asked, which.sampled)
+                stand = typical(it.which.asked, it.which.sampled)
                 how_much = params.centre, params.threshold
                 b.settle(find_offsets(b.odds, len(names), stand, *how_much))
             yes_of, answered, near = b.totals(NEAR_TIE)
             frame = stored_frame(cache, who.identity) or NO_FRAME
             of_b = {"other word likelier": others, "near ties": near}
-            cut = [tally.shortened.get(name, 0) for name in ids] if tally.shortened else []
-            made |= {"template": [*shape], "failed": tally.failed} | of_b
+            cut = [tally.shortened.get(name, 0) for name in it.ids] if tally.shortened else []
+            made |= {"template": [*it.prompts.template], "failed": tally.failed} | of_b
             made |= {"cut": len(tally.shortened)}
             b.sign(made, who.identity.as_json(), frame, cut)
     warning = one_sided(who.identity.name, yes_of, answered, stage)
     counts = {"yes": int(yes_of.sum())} | of_b
     told: dict[str, object] = {"sentences": len(rows), **tally.brief, **counts}
     return told | ({"warnings": [warning]} if warning else {})
+
+
+class _Questions(NamedTuple):
+    """What is asked with p2: of which sentences, which descriptors, in which words."""
+
+    ids: Sequence[str]
+    texts: Sequence[str]
+    phrases: dict[str, dict[str, int]]
+    which: Scope
+    rows: np.ndarray
+    prompts: Prompts
+    made: JSON
+
+    @property
+    def names(self) -> list[str]:
+        """Of the descriptors."""
+        return list(self.phrases)
+
+
+def _questions(
+    stage: str, params: Scoped, files: tuple[Path, Path, Path, Path], template: Path | None
+) -> _Questions:
+    corpus, descriptors, exemplars, _ = files
+    ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
+    entries = read_json(descriptors, "cluster")["descriptors"]
+    phrases = {entry["name"]: entry["phrases"] for entry in entries}
+    read = [corpus, descriptors] + ([exemplars] if params.scope == "exemplars" else [])
+    read += [template] if template else []
+    made = provenance(stage, params.model_dump(), read, PACKAGES)
+    which = scope_of(params, ids, exemplars, stand_for_all(corpus))
+    rows = np.flatnonzero(which.asked)
+    prompts = p2(Chosen(texts, rows), list(phrases), p2_template(params.shots, template))
+    return _Questions(ids, texts, phrases, which, rows, prompts, made)
+
+
+def _in_cascade(
+    params: Annotate,
+    cascade: Cascade,
+    files: tuple[Path, Path, Path, Path],
+    store: tuple[Path, Path | None],
+    template: Path | None,
+    replay: bool,
+    progress: Progress,
+    *,
+    again: bool,
+) -> dict[str, object]:
+    """Write B by a cheap annotator and, where that is not sure, by the annotator itself."""
+    it = _questions("annotate", params, files, template)
+    specs, tallies = (cascade.proxy, params.annotator), (Counts(), Counts())
+    proxy, oracle = (
+        create(spec.model_dump(), "p2", descriptors=it.phrases, corpus=it.texts) for spec in specs
+    )
+    drawn = lots([it.ids[row] for row in it.rows.tolist()], it.names, cascade.seed)
+    with opened(*store) as cache:
+        how = AskOptions("annotate", cache, params.max_failures, replay, progress, WHOLE, again)
+        said = ask_in_cascade(
+            cascade, how, (proxy, oracle), it.prompts, drawn, params.min_mass, tallies
+        )
+        decided = said[-1]
+        with writing_annotations(
+            files[-1], it.ids, it.names, it.which.asked, it.which.sampled
+        ) as b:
+            put(b, it.rows, said[:2], decided)
+            yes_of, answered, near = b.totals(NEAR_TIE)
+            frames = [stored_frame(cache, who.identity) or NO_FRAME for who in (proxy, oracle)]
+            b.add_proxy(
+                by_proxy(len(it.ids), it.rows, said[0], decided),
+                decided.cut,
+                proxy.identity.as_json(),
+                frames[0],
+            )
+            shortened = tallies[0].shortened | tallies[1].shortened
+            cut = [shortened.get(name, 0) for name in it.ids] if shortened else []
+            failed = sum(tally.failed for tally in tallies)
+            of_b = {"other word likelier": said[1].others, "near ties": near}
+            asked = int((~decided.by_proxy).sum())
+            of_cascade = {
+                "asked": asked,
+                "cells": decided.known.size,
+                "rounds": decided.rounds,
+                "descriptors": dict(reports(decided, it.names)),
+            }
+            made = it.made | {"template": [*it.prompts.template], "failed": failed} | of_b
+            made |= {"cut": len(shortened), "cascade": of_cascade}
+            b.sign(made, oracle.identity.as_json(), frames[1], cut)
+    missed = [name for name, ok in zip(it.names, decided.reached, strict=True) if not ok]
+    warnings = [one_sided(oracle.identity.name, yes_of, answered)]
+    if missed:
+        warnings.append(
+            f"annotate.cascade: the budget is too small for its goals: of {len(missed)} of"
+            f" {len(it.names)} descriptors nothing is guaranteed"
+        )
+    briefs = {"proxy": tallies[0].brief, "oracle": tallies[1].brief}
+    told: dict[str, object] = {"sentences": len(it.rows)}
+    told |= {f"{who} {name}": n for who, brief in briefs.items() for name, n in brief.items()}
+    told |= {"answered by the oracle": f"{asked:,} of {decided.known.size:,}"}
+    told |= {"yes": int(yes_of.sum())} | of_b
+    said_why = [words for words in warnings if words]
+    return told | ({"warnings": said_why} if said_why else {})
 
 
 def scope_of(
@@ -226,37 +362,3 @@ def scope_of(
         raise InputError(f"{exemplars}: not of this corpus: run `descry stage exemplars` again")
     drawn = params.neurons, params.sample, params.seed
     return exemplar_scope(ids, sets, read_neurons(exemplars), *drawn, sampled)
-
-
-def _verdicts(
-    how: AskOptions,
-    who: Annotator,
-    prompts: Sequence[Prompt],
-    min_mass: float,
-    tally: Counts,
-    *,
-    in_words: bool,
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Slab by slab, of the answers that are one: places of the prompts, and fields of `Verdict`.
-
-    Raises:
-        InputError: there is an answer in words, which are not `in_words`.
-    """
-
-    def check(response: JSON) -> None:
-        parse_verdict(response, min_mass)
-
-    for chunk in answer_prompts(how, who, prompts, check, tally):
-        said = [place for place, response in enumerate(chunk.responses) if response is not None]
-        verdicts = [parse_verdict(chunk.responses[place], min_mass) for place in said]
-        if not in_words and any(math.isnan(verdict.odds) for verdict in verdicts):
-            raise InputError(
-                f"{who.identity.name}: {_IN_WORDS}: set {how.stage}.centre to null and"
-                f" {how.stage}.threshold to 0 in params.yaml; the answers are kept"
-            )
-        yield (
-            chunk.start + np.array(said, dtype=np.int64),
-            np.array([verdict.yes for verdict in verdicts], dtype=bool),
-            np.array([verdict.odds for verdict in verdicts], dtype=np.float32),
-            np.array([verdict.greedy for verdict in verdicts], dtype=bool),
-        )

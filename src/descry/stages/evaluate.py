@@ -387,7 +387,10 @@ def _shared(activations: Path, b: Annotations) -> str | None:
     """What target and annotator share, in words."""
     with reading_hdf5(activations, "activations") as file:
         made = hdf5_provenance(file)
-    return kinship(made["params"]["target"] | made, b.made["params"].get("annotator") or {})
+    target, params = made["params"]["target"] | made, b.made["params"]
+    shared = kinship(target, params.get("annotator") or {})
+    cascade = params.get("cascade")
+    return shared or (kinship(target, cascade["proxy"]) if cascade else None)
 
 
 def _brief(labels: Path, confirmed: Row, rated: list[Row], aligned: list[Row], rule: Rule) -> Row:

@@ -48,10 +48,14 @@ def shared_model(sections: dict[str, Any], stages: Iterable[str]) -> str | None:
     Args:
         sections, stages: as `check_start` takes them.
     """
-    annotator = sections["annotate"]["annotator"]
-    shared = kinship(sections["activations"]["target"], annotator) if "annotate" in stages else None
+    if "annotate" not in stages:
+        return None
+    section, target = sections["annotate"], sections["activations"]["target"]
+    shared, key = kinship(target, section["annotator"]), "annotator"
+    if shared is None and section["cascade"]:
+        shared, key = kinship(target, section["cascade"]["proxy"]), "cascade.proxy"
     return shared and (
-        f"annotate.annotator and activations.target share a model: {shared}: labels then owe"
+        f"annotate.{key} and activations.target share a model: {shared}: labels then owe"
         " something to errors that both make; results/metrics.json says how much, where there are"
         " gold labels or a judge"
     )

@@ -12,15 +12,19 @@ import numpy as np
 
 from descry.annotators.base import NO_FRAME, Annotator, Frame, Price
 from descry.annotators.batch_job import Batching
+from descry.annotators.cascade.asking import Cells, StoredAnswers
+from descry.annotators.cascade.decide import foresee, lots
+from descry.annotators.cascade.spec import Cascade
 from descry.annotators.client import go_on, stored_frame
 from descry.annotators.cost import cost, halved, survey
 from descry.annotators.factory import create
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.annotators.prompts import Prompt, p1, p2
+from descry.annotators.prompts import Prompt, Prompts, p1, p2
 from descry.annotators.templates import p1_template, p2_template
 from descry.corpus.units import POSITIONS, SENTENCES, stand_for_all
+from descry.errors import InputError
 from descry.evaluation.scorer_items import prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
@@ -38,6 +42,7 @@ class Questions:
 
     Attributes:
         known: whether these are the very prompts; else stand-ins, as many as there may be at most.
+        about: whether they are not as many as there may be, but as many as are expected.
         after: the stage without whose results not even their number is known: there are none here.
     """
 
@@ -47,6 +52,7 @@ class Questions:
     prompts: Sequence[Prompt]
     known: bool = True
     after: str | None = None
+    about: bool = False
 
     def keys(self) -> Iterator[str]:
         """The cache key of every prompt."""
@@ -128,7 +134,41 @@ def _verdicts(
         which = annotate.scope_of(section, ids, exemplars, sampled)
         asked = [text for text, asked in zip(texts, which.asked, strict=True) if asked]
         prompts = p2(asked, list(phrases), p2_template(section.shots, section.template))
-        yield Questions(stage, worker, frame, prompts, known)
+        cascade = params.annotate.cascade if stage == "annotate" else None
+        if cascade is None:
+            yield Questions(stage, worker, frame, prompts, known)
+        else:
+            of_rows = [ids[row] for row in np.flatnonzero(which.asked).tolist()]
+            proxy = create(cascade.proxy.model_dump(), "p2", descriptors=phrases, corpus=texts)
+            workers = proxy, worker
+            yield from _in_cascade(
+                cascade, section.min_mass, workers, prompts, of_rows, cache, known
+            )
+
+
+def _in_cascade(
+    cascade: Cascade,
+    min_mass: float,
+    workers: tuple[Annotator, Annotator],
+    prompts: Prompts,
+    ids: list[str],
+    cache: PromptCache,
+    known: bool,
+) -> Iterator[Questions]:
+    """Of the proxy all, and of the oracle what the cascade would ask, as far as that is known."""
+    proxy, oracle = workers
+    yield Questions("annotate", proxy, _frame(cache, proxy), prompts, known)
+    frame, shape = _frame(cache, oracle), (len(ids), len(prompts.descriptors))
+    said = StoredAnswers(cache, proxy, prompts, min_mass).strength(shape) if known else None
+    if said is None:
+        most = round(len(prompts) * (cascade.budget or 1))
+        some = Cells(prompts, np.arange(most))
+        yield Questions("annotate", oracle, frame, some, False)
+        return
+    stored = StoredAnswers(cache, oracle, prompts, min_mass)
+    drawn = lots(ids, prompts.descriptors, cascade.seed)
+    cells, sure = foresee(cascade, said, drawn, stored)
+    yield Questions("annotate", oracle, frame, Cells(prompts, cells), sure, about=not sure)
 
 
 def _phrases(params: Params, results: Path) -> tuple[dict[str, dict[str, int]], bool]:
@@ -171,7 +211,8 @@ class Forecast:
         seconds: at the rate of its last run; None where none was measured.
         dollars: of single prompts; None where no price is known.
         batch_dollars: of the same in batches; None where there are none, or no price is known.
-        known: whether the prompts are known already; else their number is the most there may be.
+        known: whether the prompts are known already; else their number is the most there may be,
+            or `about` what is expected.
         after: the stage without whose results not even that is known.
     """
 
@@ -186,6 +227,7 @@ class Forecast:
     batch_dollars: float | None
     known: bool
     after: str | None
+    about: bool = False
 
 
 def forecast(
@@ -222,6 +264,7 @@ def _forecast(
         batch_dollars=cost(tokens_in, tokens_out or 0, batch) if batch else None,
         known=asked.known,
         after=asked.after,
+        about=asked.about,
     )
 
 
@@ -249,3 +292,25 @@ def _mean_tokens(
     ]
     answers, tokens_in, tokens_out = map(sum, zip((0, 0, 0), *mine, strict=True))
     return (tokens_in / answers, tokens_out / answers) if tokens_in else None
+
+
+def wanted_of_people(params: Params, results: Path, cache: Path) -> list[tuple[int, str]]:
+    """What the cascade of stage annotate asks people next: rows of the corpus, and descriptors.
+
+    Raises:
+        InputError: there is no such cascade, or nothing is left to be asked.
+    """
+    section = params.annotate
+    if section.cascade is None or section.annotator.kind != "human":
+        raise InputError(
+            "--cascade: annotate.cascade is null, or its oracle (annotate.annotator) is no person"
+        )
+    units = POSITIONS if params.activations.unit == "token" else SENTENCES
+    files = {"corpus": results / units, "descriptors": results / "descriptors.json"}
+    files |= {"exemplars": results / "exemplars.h5", "cache_folder": cache}
+    if section.template is not None:
+        files["template"] = Path(section.template)
+    cells = annotate.wanted_next(section, **files, progress=lambda *_: None)
+    if not cells:
+        raise InputError("--cascade: every answer that it asks for is there: run the stages")
+    return cells

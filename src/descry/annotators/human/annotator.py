@@ -7,11 +7,10 @@ counted, never a No.
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 
-from descry.annotators.base import NO_FRAME, Answer, Frame, Identity
+from descry.annotators.base import HUMAN_DTYPE, NO_FRAME, Answer, Frame, Identity
 from descry.annotators.prompts import NO, YES, Prompt
 from descry.io.hashing import canonical
 
-DTYPE = "human"  # in the place of a model's number format; no model has this one
 HUMAN = "human/"  # before the name of a person among models
 _GROUP = 2048  # prompts entered in the ledger of failures together
 
@@ -31,7 +30,7 @@ class HumanAnnotator:
             name=f"{self.model}, {self.revision} (human)",
             model=f"{HUMAN}{self.model}",
             revision=self.revision,
-            dtype=DTYPE,
+            dtype=HUMAN_DTYPE,
             decoding=canonical({"answers": [YES, NO]}),
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from descry.annotators.annotations import Annotations
 from descry.annotators.base import Frame, Identity
+from descry.annotators.cascade.decide import strength
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
@@ -26,7 +27,7 @@ class Asked(NamedTuple):
     Attributes:
         key: as the result recorded it; None where it records none, and it follows from the rest.
         agrees: whether a response is the one that the result has.
-        taken_off: as `evidence.Answer` has it.
+        taken_off: as `evidence.Answer` has it; `cut` is its `yes_above`.
     """
 
     prompt: Prompt
@@ -37,6 +38,7 @@ class Asked(NamedTuple):
     key: str | None
     agrees: Callable[[JSON], bool]
     taken_off: float | None = None
+    cut: float | None = None
 
     @property
     def request(self) -> Request:
@@ -50,7 +52,6 @@ class Verdicts:
     def __init__(self, annotations: Annotations) -> None:
         self.b = annotations
         self._odds: dict[int, np.ndarray] = {}
-        self.who = Identity(**annotations.annotator)
         self.min_mass = float(annotations.made["params"].get("min_mass", 0))
 
     def asked(self, text: str, row: int, column: int) -> Asked:
@@ -60,17 +61,22 @@ class Verdicts:
         answer, score = int(self.b.at(np.array([row]))[0, column]), float(self._odds[column][row])
 
         off = float(self.b.offsets.of(column)[row]) if self.b.offsets else None
+        who, frame, cut = self.b.annotator, self.b.frame, None
+        if (proxy := self.b.proxy) and proxy.cells.at(np.array([row]))[column, 0]:
+            who, frame, cut = proxy.annotator, proxy.frame, float(proxy.cut[column])
 
         def agrees(response: JSON) -> bool:
             try:
                 verdict = parse_verdict(response, self.min_mass)
             except UnparsableError:
                 return False
+            if cut is not None:
+                return int(np.float32(strength(verdict)) > cut) == answer
             return int(verdict.yes if off is None else verdict.odds > off) == answer
 
         prompt = p2([text], [self.b.descriptors[column]], self.b.template)[0]
         says, known = SAYS.get(answer), None if np.isnan(score) else score
-        return Asked(prompt, self.who, self.b.frame, says, known, None, agrees, off)
+        return Asked(prompt, Identity(**who), frame, says, known, None, agrees, off, cut)
 
 
 class Topics:
@@ -131,6 +137,7 @@ def _answer(asked: Asked, request: Request, key: str, record: JSON | None) -> An
         says=asked.says,
         score=asked.score,
         taken_off=asked.taken_off,
+        yes_above=asked.cut,
         prompt=request.prompt,
         key=key,
         annotator=asked.who.as_json(),

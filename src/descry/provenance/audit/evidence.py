@@ -55,6 +55,7 @@ class Answer:
         agrees: whether the response says what the result has; None where it is not in the cache.
         cut: tokens of the prompt's sentence that the annotator did not read, where that is known.
         taken_off: of the log-odds, for a centre and a threshold; None where nothing was.
+        yes_above: of an answer by the proxy of a cascade, the log-odds above which it is Yes.
         made: when it was stored (UTC).
         versions: packages then.
     """
@@ -73,6 +74,7 @@ class Answer:
     server: JSON
     cut: int = 0
     taken_off: float | None = None
+    yes_above: float | None = None
 
 
 @dataclass(frozen=True)

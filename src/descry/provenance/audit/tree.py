@@ -128,6 +128,8 @@ def answer(node: Node, it: Answer) -> Node:
     who = it.annotator
     odds = ", in words" if it.score is None else f", log-odds {fixed(it.score)}"
     odds += "" if it.taken_off is None else f" after {fixed(it.taken_off)} was taken off"
+    if it.yes_above is not None:
+        odds += f", the proxy's (Yes above {fixed(it.yes_above)}; its oracle was not asked)"
     below = node.add(
         f"answer {it.says or 'none that can be used'}{odds}, by {who['name']}: {who['model']} @"
         f" {who['revision']}, {who['dtype']}"

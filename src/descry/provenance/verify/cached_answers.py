@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from descry.annotators.annotations import MISSING, Annotations
-from descry.annotators.base import Identity
+from descry.annotators.base import Frame, Identity
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.unwrap import UnparsableError
 from descry.annotators.prompt_cache.check import Verified, verify
@@ -16,6 +16,7 @@ from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
 
+PROXY = "annotate: proxy"  # in the place of a stage
 Said = dict[tuple[str, str], tuple[str, JSON]]  # by annotator and sentence: key and response
 
 
@@ -39,7 +40,9 @@ class CachedAnswers:
         """
         corpus = self._project.corpus
         names = text_ids(corpus["id"].to_pylist(), corpus["text"].to_pylist())
-        self._verdicts = {stage: _Verdicts(b, names) for stage, b in _asked(self._project)}
+        self._verdicts = {
+            stage: _Verdicts(b, names, *who) for stage, b, who in _asked(self._project)
+        }
         self._template = template
         found = verify(cache, self._project.results, self._take)
         return Link("prompt cache", _words(found), _fault(self._project, found))
@@ -52,14 +55,21 @@ class CachedAnswers:
                 verdicts.take(record, origin)
 
     def verdicts(self, stage: str) -> tuple[np.ndarray, np.ndarray]:
-        """B as the cache has it: answer and score [sentences, descriptors]."""
+        """B as the cache has it: answer and score [sentences, descriptors].
+
+        Args:
+            stage: annotate or judge; or `PROXY`, for the answers of the proxy of a cascade.
+        """
         return self._verdicts[stage].answer, self._verdicts[stage].score
 
 
-def _asked(project: Project) -> Iterator[tuple[str, Annotations]]:
-    yield "annotate", project.annotations
-    if project.judgements is not None:
-        yield "judge", project.judgements
+def _asked(project: Project) -> Iterator[tuple[str, Annotations, tuple[JSON, Frame]]]:
+    b = project.annotations
+    yield "annotate", b, (b.annotator, b.frame)
+    if b.proxy:
+        yield PROXY, b, (b.proxy.annotator, b.proxy.frame)
+    if (judge := project.judgements) is not None:
+        yield "judge", judge, (judge.annotator, judge.frame)
 
 
 class _Verdicts:
@@ -67,14 +77,15 @@ class _Verdicts:
 
     Args:
         names: what the cache knows the texts of the rows by; several rows may have one.
+        who, frame: of the annotator.
     """
 
-    def __init__(self, b: Annotations, names: list[str]) -> None:
+    def __init__(self, b: Annotations, names: list[str], who: JSON, frame: Frame) -> None:
         shape = len(b.ids), len(b.descriptors)
         self.answer = np.full(shape, MISSING, dtype=np.int8)
         self.score = np.full(shape, np.nan, dtype=np.float32)
-        self._who = Identity(**b.annotator)
-        self._template, self._frame = list(b.template), list(b.frame)
+        self._who = Identity(**who)
+        self._template, self._frame = list(b.template), list(frame)
         self._rows: dict[str, list[int]] = {}
         for row in np.flatnonzero(b.asked).tolist():
             self._rows.setdefault(names[row], []).append(row)

@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from descry.annotators.annotations import Annotations
+from descry.annotators.annotations import MISSING, Annotations, Proxy
+from descry.annotators.bitset import BitMatrix
+from descry.annotators.cascade.decide import decide, lots, strengths
+from descry.annotators.cascade.spec import Cascade
 from descry.annotators.offsets import Offsets
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1
@@ -25,7 +28,7 @@ from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
 from descry.provenance.audit.project import Project
 from descry.provenance.diff.files import differing
-from descry.provenance.verify.cached_answers import CachedAnswers
+from descry.provenance.verify.cached_answers import PROXY, CachedAnswers
 from descry.provenance.verify.check import Link
 from descry.stages import describe
 from descry.stages.cluster import read_edits
@@ -157,6 +160,10 @@ def annotations(
     shots, file = section.get("examples") or (), _template(project, b.made)
     if b.template != p2_template(shots, file):
         return Link(stage, checked, f"{stage}: its prompts do not follow from their template")
+    if b.proxy:
+        answer, score, fault = _in_cascade(b, b.proxy, (answer, score), answers.verdicts(PROXY))
+        if fault:
+            return Link(stage, checked, f"{stage}: {fault}")
     if b.offsets:
         settled = section["centre"], section["threshold"]
         found = find_offsets(
@@ -183,6 +190,38 @@ def annotations(
         f" {_words(int(b.answer[row, column]), float(b.score[row, column]))}, the cache"
         f" {_words(int(answer[row, column]), float(score[row, column]))} (key {key})",
     )
+
+
+def _in_cascade(
+    b: Annotations,
+    proxy: Proxy,
+    oracles: tuple[np.ndarray, np.ndarray],
+    proxies: tuple[np.ndarray, np.ndarray],
+) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Answer and score of a cascade, decided anew by the cached answers of both; and a fault.
+
+    Args:
+        oracles, proxies: answer and score of each [sentences, descriptors].
+    """
+    rows = np.flatnonzero(b.asked)
+    params = Cascade.model_validate(b.made["params"]["cascade"])
+    said, odds = (part[rows] for part in proxies)
+    strength = strengths(said, odds)
+    drawn = lots([b.ids[row] for row in rows.tolist()], b.descriptors, params.seed)
+    known = oracles[0][rows].ravel()
+    decided = decide(params, strength, drawn, lambda cells: known[cells])
+    answer, score = (np.array(part) for part in oracles)
+    answer[rows] = np.where(decided.by_proxy, MISSING, answer[rows])
+    score[answer < 0] = np.nan
+    row, column = np.nonzero(decided.by_proxy & (said >= 0))
+    answer[rows[row], column] = strength[row, column] > decided.cut[column]
+    score[rows[row], column] = odds[row, column]
+    cells = np.zeros_like(answer, dtype=bool)
+    cells[rows[row], column] = True
+    same = np.array_equal(BitMatrix.of(cells).packed, proxy.cells.packed)
+    if not (same and np.array_equal(decided.cut, proxy.cut)):
+        return answer, score, "whom its cascade asked does not follow from the answers"
+    return answer, score, None
 
 
 def _same_offsets(one: Offsets, two: Offsets) -> bool:

@@ -176,12 +176,36 @@ def some_topics(
 def some_verdicts(
     project: Project, params: Params, cache: PromptCache, number: int, seed: int
 ) -> Link:
-    """Some answers to p2, asked again of the annotator."""
+    """Some answers to p2, asked again of the annotator; of a cascade, of whoever gave each."""
+    b, section = project.annotations, params.annotate
+    theirs = np.zeros_like(b.answer, dtype=bool)
+    if b.proxy:
+        theirs = np.stack([b.proxy.cells.column(i) for i in range(theirs.shape[1])], axis=1)
+    asked = [(section.annotator, b.frame, ~theirs)]
+    if b.proxy and section.cascade:
+        asked.append((section.cascade.proxy, b.proxy.frame, theirs))
+    links = [
+        _some_verdicts(project, params, cache, (number, seed), spec.model_dump(), frame, cells)
+        for spec, frame, cells in asked
+    ]
+    fault = next((link.fault for link in links if link.fault), None)
+    return Link("annotate", "; ".join(link.checked for link in links), fault)
+
+
+def _some_verdicts(
+    project: Project,
+    params: Params,
+    cache: PromptCache,
+    how_many: tuple[int, int],
+    spec: JSON,
+    frame: Frame,
+    among: np.ndarray,
+) -> Link:
     b, texts = project.annotations, project.corpus["text"].to_pylist()
-    cells = [f"{b.ids[row]}:{column}" for row, column in np.argwhere(b.answer >= 0)]
-    places = np.argwhere(b.answer >= 0)[drawn(cells, number, seed)]
+    every = np.argwhere((b.answer >= 0) & among)
+    cells = [f"{b.ids[row]}:{column}" for row, column in every]
+    places = every[drawn(cells, *how_many)]
     phrases = {name: of.phrases for name, of in project.descriptors.items()}
-    spec = params.annotate.annotator.model_dump()
     worker = create(spec, "p2", descriptors=phrases, corpus=texts)
     min_mass = params.annotate.min_mass
 
@@ -192,7 +216,7 @@ def some_verdicts(
         return one.yes != two.yes or abs(one.odds - two.odds) > ODDS
 
     prompts = [p2([texts[row]], [b.descriptors[column]], b.template)[0] for row, column in places]
-    return _again("annotate", worker, prompts, cache, b.frame, apart)
+    return _again("annotate", worker, prompts, cache, frame, apart)
 
 
 def _again(

@@ -169,6 +169,8 @@ def annotators(candidates: JSON, b: Annotations, judge: Annotations | None) -> J
         "describers": describers,
         "annotator": b.annotator,
         "judge": judge.annotator if judge else None,
+        "proxy": b.proxy.annotator if b.proxy else None,
+        "cascade": b.made.get("cascade"),
     }
 
 

@@ -100,6 +100,11 @@ def sentence_packs(
         records = plain(table.slice(rows.start, rows.stop - rows.start).to_pylist())
         for record, *values in zip(records, *columns.values(), strict=True):
             record |= dict(zip(columns, values, strict=True))
+        if b.proxy:
+            theirs = b.proxy.cells.at(np.arange(rows.start, rows.stop)).T
+            by_oracle = _places((b.answer[rows] >= 0) & ~theirs)
+            for record, asked_of in zip(records, by_oracle, strict=True):
+                record["by_oracle"] = asked_of
         for row in np.flatnonzero(cut[rows]).tolist():
             records[row]["cut"] = int(cut[rows.start + row])
         for row in np.flatnonzero(b.cut[rows]).tolist():

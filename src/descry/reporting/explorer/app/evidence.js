@@ -25,7 +25,9 @@ descry.evidence = async (name, neuron, column) => {
       ],
       [
         "Answers",
-        `${run.annotator.name} said Yes or No to each sentence and descriptor; the exact prompts, by exemplar:`,
+        run.proxy
+          ? `${run.annotator.name} said Yes or No to ${descry.count(run.cascade.asked)} of ${descry.count(run.cascade.cells)} pairs of sentence and descriptor, its proxy ${run.proxy.name} to the others; the exact prompts, by exemplar:`
+          : `${run.annotator.name} said Yes or No to each sentence and descriptor; the exact prompts, by exemplar:`,
         descry.command("descry", "audit", name),
       ],
       [

@@ -24,7 +24,9 @@
         h("b", {}, target.dictionary ? `${target.dictionary} on ${target.model}` : target.model),
         ` have a label. Each comes from ${descry.some(run.sentences, "sentence")} of reviews, an exemplar set of ${descry.count(rule.sizes.all)} for a ${descry.kind()}, and the answers of `,
         h("b", {}, run.annotator.name),
-        ".",
+        run.proxy
+          ? `, who was asked about ${descry.count(run.cascade.asked)} of the ${descry.count(run.cascade.cells)} pairs of sentence and descriptor; the others are answered by ${run.proxy.name}.`
+          : ".",
       ),
       h(
         "p",

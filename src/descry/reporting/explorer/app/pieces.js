@@ -62,6 +62,8 @@ descry.answers = (sentence, own = new Set()) => {
   // Gold labels of a sentence are about every descriptor that the gold labels know.
   const denied = (column) =>
     sentence.gold && descriptors[column].checked.gold && !sentence.gold.includes(column);
+  // Of a cascade: whether its oracle was not asked.
+  const byProxy = (column) => descry.run.proxy && !sentence.by_oracle.includes(column);
   const said = sentence.yes.map(([column, odds]) =>
     h(
       "li",
@@ -73,6 +75,7 @@ descry.answers = (sentence, own = new Set()) => {
       },
       descriptors[column].name,
       odds === null ? null : h("span", { class: "amount" }, ` ${descry.said(odds)}`),
+      byProxy(column) ? h("span", { class: "amount" }, " by the proxy") : null,
       denied(column) ? h("span", { class: "amount" }, " gold: No") : null,
     ),
   );
@@ -84,7 +87,11 @@ descry.answers = (sentence, own = new Set()) => {
       (column) => !sentence.yes.some(([c]) => c === column) && !sentence.none.includes(column),
     )
     .map((column) =>
-      h("li", { class: "no", title: "the annotator said No" }, `${descriptors[column].name}: No`),
+      h(
+        "li",
+        { class: "no", title: "the annotator said No" },
+        `${descriptors[column].name}: No${byProxy(column) ? " by the proxy" : ""}`,
+      ),
     );
   const gold = sentence.gold
     ? h(
