@@ -238,7 +238,7 @@ class Replication:
         return _Labelled(labels, labels.descriptors, assigned, other, q, why)
 
     def _reasons(self, other: "_Tested", labels: Labels) -> dict[str, np.ndarray]:
-        """Where a label cannot be tested, by reason, the first counts: bool [neurons, descriptors]."""
+        """Where no label can be tested, by reason, the first first: bool [neurons, descriptors]."""
         present = np.isin(labels.descriptors, self.pair.other.annotations.descriptors)
         layers = np.repeat(np.isin(labels.neurons.layers, self.pair.layers), labels.neurons.width)
         return {
