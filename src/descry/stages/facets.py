@@ -1,6 +1,6 @@
 """Stage facets: what a neuron's exemplars have in parts, what covers them, and what is close by."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ from descry.evaluation.close_negatives import PARTS, Close, breadth, closest
 from descry.evaluation.coverage import covering
 from descry.evaluation.facets import Facets as Found
 from descry.evaluation.facets import SetTest, facets
-from descry.io.csv_rows import Row
+from descry.io.csv_rows import Row, defined
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.parquet import read_table, write_table
@@ -31,7 +31,7 @@ from descry.io.provenance import provenance, recorded
 from descry.io.section import Count, Section, Seed, Threshold
 from descry.labels.assignment import SetCounter, asked_sets
 from descry.labels.counting import MatchedDraws
-from descry.labels.results import Labels, read_labels
+from descry.labels.results import REPLICATED, Labels, read_labels
 from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import Checkpoint
 from descry.models.embedder import sentence_embedder
@@ -79,7 +79,8 @@ TABLE = pa.schema(
         ("facets", pa.list_(_FACET)),
         ("cover", pa.list_(pa.string())),
         ("cover_reached", pa.bool_()),
-        ("cover_random", pa.int32()),
+        ("covered", pa.float64()),
+        ("covered_random", pa.float64()),
         ("labelled", pa.float64()),
         ("labelled_low", pa.float64()),
         ("labelled_high", pa.float64()),
@@ -88,6 +89,9 @@ TABLE = pa.schema(
         ("breadth", pa.list_(_BREADTH)),
     ]
 )
+
+
+_LABELLED = ("labelled", "labelled_low", "labelled_high", "labelled_random")
 
 
 class Facets(Section):
@@ -117,8 +121,9 @@ def find_facets(
     Columns: layer, neuron; silhouette of its best partition; facets, its exemplars in groups (one
     where it is not parted): rows of the corpus, and the labels of the group, with neuron_p, p among
     all exemplars. cover, the descriptors of which a held-out exemplar has at least one with
-    probability `coverage`, cover_reached, whether any set does, and cover_random, how many random
-    sentences of the same strata take (null: no set does). labelled, the share of the exemplars of
+    probability `coverage` (of those over-represented in the calibration half), cover_reached,
+    whether any set does, covered, the share of the validation half's exemplars that have one, and
+    covered_random, of random sentences of the same strata. labelled, the share of the exemplars of
     the validation half that have a label of the calibration half, its exact 95% interval, and
     labelled_random, of random sentences of the same strata; null without such a label. close, the
     sentences of each half most like its exemplars that do not excite it (null without the matrix of
@@ -311,7 +316,7 @@ class _Study:
     def told(self) -> JSON:
         """What the file says of all of them."""
         return {
-            "chance": self.found.chance,
+            "chance": defined(self.found.chance),
             "pool": len(self.pool),
             "no_close": None if self.close else NO_MATRIX,
         }
@@ -344,13 +349,12 @@ class _Study:
         """The rows of the file, neuron by neuron."""
         width, layers = self.labels.neurons.width, self.labels.neurons.layers
         facets_of, rows = iter(self._facets()), []
-        covers = self._covers()
         for n, place in enumerate(self.places.tolist()):
             row: Row = {"layer": layers[place // width], "neuron": place % width}
             silhouette = float(self.found.silhouettes[n])
             row["silhouette"] = None if np.isnan(silhouette) else silhouette
             row["facets"] = next(facets_of)
-            row |= covers[n] | self._labelled(n)
+            row |= self._cover(n) | self._labelled(n)
             rows.append(row | self._near(n))
         return rows
 
@@ -379,50 +383,54 @@ class _Study:
                 at += 1
             yield found
 
-    def _covers(self) -> list[Row]:
-        """Of each neuron the set that covers its exemplars."""
-        sides = [self.sets[half] for half in HALVES]
-        random = [self.random(half, 1) for half in HALVES]
-        found: list[Row] = []
-        for n, place in enumerate(self.places.tolist()):
-            name = self.labels.neurons.names[place]
-            lot = int.from_bytes(draw(self.params.seed, f"coverage:{name}")[:8]) / 2**64
-            own = self._covering([side[n] for side in sides], lot)
-            names = [self.labels.descriptors[c] for c in own[0]]
-            row: Row = {"cover": names, "cover_reached": own[1], "cover_random": None}
-            if all(random):
-                others = self._covering([of[0][n] for of in random], lot)
-                row["cover_random"] = len(others[0]) if others[1] else None
-            found.append(row)
-        return found
+    def _cover(self, n: int) -> Row:
+        """The descriptors that cover a neuron's exemplars.
 
-    def _covering(self, sides: Sequence[np.ndarray], lot: float) -> tuple[list[int], bool]:
-        choosing, testing = (self.said(side[side >= 0]) for side in sides)
-        found = covering(choosing, testing, self.params.coverage, lot)
-        return found.columns, found.reached
+        Of those that are over-represented in the half that orders them: what is said of nearly
+        every sentence would cover any.
+        """
+        half = self.labels.splits[CALIBRATION]
+        at = divmod(int(self.places[n]), self.labels.neurons.width)
+        own = np.flatnonzero((half.p[at] < REPLICATED) & (half.count[at] > half.expected[at]))
+        sides = [self.sets[name][n] for name in HALVES]
+        choosing, testing = (self.said(side[side >= 0])[:, own] for side in sides)
+        lot = draw(self.params.seed, f"coverage:{self.labels.neurons.name(*at)}")
+        found = covering(choosing, testing, self.params.coverage, int.from_bytes(lot[:8]) / 2**64)
+        columns = own[found.columns]
+        held = sides[1][sides[1] >= 0]
+        return {
+            "cover": [self.labels.descriptors[c] for c in columns],
+            "cover_reached": found.reached,
+            "covered": _known(found.covered),
+            "covered_random": self._of_random(columns, held),
+        }
 
     def _labelled(self, n: int) -> Row:
         """How many held-out exemplars have a label that they did not choose."""
-        names = ("labelled", "labelled_low", "labelled_high", "labelled_random")
-        place, width = int(self.places[n]), self.labels.neurons.width
-        own = self.labels.splits[CALIBRATION].assigned[divmod(place, width)]
+        at = divmod(int(self.places[n]), self.labels.neurons.width)
+        own = np.flatnonzero(self.labels.splits[CALIBRATION].assigned[at])
         held = self.sets[VALIDATION][n]
         held = held[held >= 0]
-        if not own.any() or not len(held):
-            return dict.fromkeys(names)
+        if not len(own) or not len(held):
+            return dict.fromkeys(_LABELLED)
         hits = int(self.said(held)[:, own].any(axis=1).sum())
+        values = hits / len(held), *clopper_pearson(hits, len(held)), self._of_random(own, held)
+        return dict(zip(_LABELLED, values, strict=True))
+
+    def _of_random(self, columns: np.ndarray, held: np.ndarray) -> float | None:
+        """Share of random sentences of the validation half that have any of some descriptors.
+
+        Args:
+            held: rows of exemplars, in whose strata the sentences are.
+        """
         of_pool = self.pool[self.half[self.pool] == VALIDATION]
-        every = self.said(of_pool)[:, own].any(axis=1)
+        every = self.said(of_pool)[:, columns].any(axis=1)
         number = len(self.strata.names)
         counts = np.bincount(self.strata.of[held], minlength=number)
-        rates = ratio(
-            np.bincount(self.strata.of[of_pool], weights=every, minlength=number),
-            np.bincount(self.strata.of[of_pool], minlength=number),
-        )
-        known = ~np.isnan(rates)
-        by_chance = float((counts * rates)[known].sum() / max(1, counts[known].sum()))
-        values = hits / len(held), *clopper_pearson(hits, len(held)), by_chance
-        return dict(zip(names, values, strict=True))
+        of, weights = self.strata.of[of_pool], every.astype(np.float64)
+        rates = ratio(np.bincount(of, weights, minlength=number), np.bincount(of, minlength=number))
+        known = ~np.isnan(rates) & (counts > 0)
+        return float((counts * rates)[known].sum() / counts[known].sum()) if known.any() else None
 
     def _near(self, n: int) -> Row:
         """The close negatives of a neuron, and how well its labels fit them."""
