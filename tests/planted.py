@@ -425,12 +425,17 @@ def scored(params, replay=False):
         labels=LABELS,
         exemplars=EXEMPLARS,
         activations=ACTIVATIONS,
+        facets=FACETS,
         metrics=SCORES,
         scores=SCORE_TABLE,
         cache_folder=CACHE,
         replay=replay,
         progress=lambda *_: None,
     )
+
+
+def run_score_close(annotator, **changes):
+    return run_score(annotator, scorers=["detection", "detection_close"], **changes)
 
 
 def run_no_score():
@@ -452,6 +457,7 @@ def run_report(**changes):
         labels=LABELS,
         composed=COMPOSED,
         writes=WRITES,
+        facets=FACETS,
         metrics=METRICS,
         curves=CURVES,
         nulls=NULLS,

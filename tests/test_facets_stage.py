@@ -58,6 +58,8 @@ def base(tmp_path_factory):
 @pytest.fixture
 def here(base, monkeypatch):
     monkeypatch.chdir(base)
+    for path in (planted.SCORES, planted.SCORE_TABLE):
+        path.unlink(missing_ok=True)  # of the facets of another test
 
 
 @pytest.fixture
@@ -243,3 +245,86 @@ def test_params_that_make_no_sense_are_refused(key, value):
     parse("facets", good, "params")
     with pytest.raises(InputError, match=f"facets.{key}"):
         parse("facets", json.loads(json.dumps(good | {key: value})), "params")
+
+
+# Who reads the file
+
+
+def scored(**changes):
+    """Whoever says Yes to every sentence with a topic's word."""
+    write_candidates()
+    run = planted.run_score_close(planted.Toy(said), **changes)
+    rows = planted.read_csv(planted.SCORE_TABLE)
+    return run, {(row["neuron"], row["scorer"]): row for row in rows}
+
+
+def said(prompt):
+    """Yes to every sentence with a word of a topic of the description."""
+    words = [TOPICS[name] for name in prompt.descriptor.split(", ") if name in TOPICS]
+    return planted.log_probabilities(any(word in prompt.sentence for word in words))
+
+
+def write_candidates():
+    planted.write_descriptors(read_table(planted.CORPUS, "corpus"))
+
+
+def test_a_label_that_fits_close_negatives_detects_no_better_than_chance(here):
+    run_facets(topic_vectors)
+    _, rows = scored(neurons=[f"L0:{BOTH}", "L0:0"], sentences=4)
+    for name in (f"L0:{BOTH}", "L0:0"):
+        close = rows[name, "detection_close"]
+        assert close["undefined"] == "" and close["description"]
+        trial = rows[name, "detection"]
+        assert close["description"] == trial["description"]
+        assert float(close["value"]) <= float(trial["value"])
+    means = planted.read_json(planted.SCORES, "score")["detection_close"]
+    assert means["balanced_accuracy"]["chance"] == 0.5
+    inputs = planted.read_json(planted.SCORES, "score")["made"]["inputs"]
+    assert FACETS.as_posix() in inputs
+
+
+def test_without_close_negatives_the_scorer_says_so(here):
+    run_facets()
+    _, rows = scored(neurons=["L0:0"])
+    assert rows["L0:0", "detection"]["undefined"] == ""
+    assert rows["L0:0", "detection_close"]["undefined"].startswith("no close negatives")
+    means = planted.read_json(planted.SCORES, "score")
+    assert means["detection_close"]["undefined"].startswith("no close negatives")
+
+
+def test_close_negatives_of_other_exemplars_are_refused(here, base):
+    run_facets(topic_vectors)
+    table = read_table(FACETS, "facets")
+    made = table_provenance(table)
+    made["inputs"][EXEMPLARS.as_posix()] = "0" * 64
+    from descry.io.parquet import write_table
+
+    write_table(FACETS, table, made)
+    with pytest.raises(InputError, match=r"facets\.parquet: made of another exemplars\.h5"):
+        scored(neurons=["L0:0"])
+
+
+def test_a_run_has_them_as_objects(here):
+    run_facets(topic_vectors)
+    run = descry.open(".")
+    neuron = run.neuron(f"L0:{BOTH}")
+    assert len(neuron.facets["facets"]) == 2 and run.facets_nothing is None
+    assert run.facets_chance["parted"] >= 1 and len(run.facets) == run.facets_chance["neurons"]
+    close = neuron.close_negatives
+    assert close["similarity"].to_pylist() == sorted(close["similarity"].to_pylist(), reverse=True)
+    assert close["text"].to_pylist() == run.sentences(close["row"].to_pylist())["text"].to_pylist()
+    without = next(n for n in run.neurons.names if run.neuron(n).facets is None)
+    with pytest.raises(InputError, match=f"no close negatives of {without}"):
+        _ = run.neuron(without).close_negatives
+    run_facets()
+    assert "not enabled" in descry.open(".").facets_nothing
+
+
+def test_the_terminal_shows_facets_and_labels_that_are_too_broad(here, capsys):
+    from descry.cli.console import show_neuron
+
+    run_facets(topic_vectors)
+    show_neuron(planted.RESULTS, f"L0:{BOTH}", 2)
+    out = planted.printed(capsys)
+    assert "facets; labels of one by lot" in out and "labels beside close negatives" in out
+    assert "covers held-out exemplars: " in out

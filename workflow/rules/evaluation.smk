@@ -66,6 +66,7 @@ rule score:
         labels="results/labels.parquet",
         exemplars="results/exemplars.h5",
         activations="results/activations.h5",
+        facets="results/facets.parquet",
         code=wiring.code("score"),
     output:
         metrics="results/scores.json",
