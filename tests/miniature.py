@@ -12,11 +12,20 @@ import yaml
 ROOT = Path(__file__).parent.parent
 STAGES = [
     "corpus", "describe", "cluster", "activations", "exemplars", "untrained",
-    "graphs", "annotate", "judge", "label", "writes", "evaluate", "score", "interventions",
-    "figures", "report",
+    "graphs", "annotate", "judge", "label", "writes", "facets", "evaluate", "score",
+    "interventions", "figures", "report",
 ]  # fmt: skip
 SNAKEMAKE, DVC = "snakemake --cores all", "dvc repro"
-AFTER_LABEL = {"label", "writes", "evaluate", "score", "interventions", "figures", "report"}
+AFTER_LABEL = {
+    "label",
+    "writes",
+    "facets",
+    "evaluate",
+    "score",
+    "interventions",
+    "figures",
+    "report",
+}
 PARAMS = {
     "cluster.min_size": 2,
     "cluster.min_mentions": 4,
@@ -25,6 +34,7 @@ PARAMS = {
     "untrained.enabled": False,  # loads and runs the model once more: tests/test_untrained.py
     "graphs.neurons": 0,  # likewise: tests/test_graphs.py
     "interventions.enabled": False,  # likewise: tests/test_effects.py
+    "facets.enabled": False,  # likewise: tests/test_facets_stage.py
     "label.rule": "composition",  # so few sentences have hardly a label by enrichment
     "label.compose": 2,
     "evaluate.permutations": 5,

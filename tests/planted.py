@@ -32,11 +32,14 @@ from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.models.spec import Model
 from descry.stages import annotate, score
+from descry.stages import facets as facets_stage
 from descry.stages.activations import Activations
 from descry.stages.annotate import Annotate, annotate_sentences
+from descry.stages.cluster import Cluster
 from descry.stages.corpus import Corpus, build_corpus
 from descry.stages.evaluate import Evaluate, evaluate_labels
 from descry.stages.exemplars import Exemplars, select_exemplars
+from descry.stages.facets import Facets, find_facets
 from descry.stages.graphs import Graphs, graph_neurons
 from descry.stages.interventions import Interventions, intervene
 from descry.stages.judge import Judge, judge_sentences
@@ -106,6 +109,7 @@ LABELS = RESULTS / "labels.parquet"
 COMPOSED = RESULTS / "composed.parquet"
 NEURONS = RESULTS / "neurons.json"
 WRITES = RESULTS / "writes.parquet"
+FACETS = RESULTS / "facets.parquet"
 METRICS = RESULTS / "metrics.json"
 CURVES = RESULTS / "curves.csv"
 NULLS = RESULTS / "nulls.csv"
@@ -278,6 +282,30 @@ def run_writes(extraction=NO_EXTRACTION, **changes):
     return find_writes(params, extraction, **files, progress=lambda *_: None)
 
 
+def topic_vectors(texts):
+    """An embedder by which the sentences of a topic lie around one direction."""
+    rng = np.random.default_rng(0)
+    centres = np.linalg.qr(rng.normal(size=(16, 16)))[0]
+    words = list(TOPICS.values())
+    topics = [next((t for t, word in enumerate(words) if word in text), 4) for text in texts]
+    lots = [np.random.default_rng([*text.encode()]).normal(size=16) for text in texts]
+    found = centres[topics] + 0.05 * np.array(lots)
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def run_facets(embed=None, **changes):
+    """Not enabled, unless an embedder is given."""
+    section = {"enabled": embed is not None, "neurons": None, "most": 4, "coverage": 0.8}
+    params = Facets(**section | {"negatives": 3, "seed": 0} | changes)
+    embedder = Model(model="toy", revision="0" * 40)
+    inputs = {"corpus": CORPUS, "activations": ACTIVATIONS, "exemplars": EXEMPLARS}
+    files = inputs | {"annotations": ANNOTATIONS, "labels": LABELS, "facets": FACETS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(facets_stage, "Checkpoint", lambda **_: None)
+        patch.setattr(facets_stage, "sentence_embedder", lambda _: embed)
+        return find_facets(params, Cluster.model_construct(embedder=embedder), **files)
+
+
 def run_interventions(extraction=NO_EXTRACTION, **changes):
     """Not enabled, unless an extraction is given."""
     section = {"enabled": extraction is not NO_EXTRACTION, "neurons": None, "others": 2}
@@ -397,12 +425,17 @@ def scored(params, replay=False):
         labels=LABELS,
         exemplars=EXEMPLARS,
         activations=ACTIVATIONS,
+        facets=FACETS,
         metrics=SCORES,
         scores=SCORE_TABLE,
         cache_folder=CACHE,
         replay=replay,
         progress=lambda *_: None,
     )
+
+
+def run_score_close(annotator, **changes):
+    return run_score(annotator, scorers=["detection", "detection_close"], **changes)
 
 
 def run_no_score():
@@ -424,6 +457,7 @@ def run_report(**changes):
         labels=LABELS,
         composed=COMPOSED,
         writes=WRITES,
+        facets=FACETS,
         metrics=METRICS,
         curves=CURVES,
         nulls=NULLS,
@@ -481,6 +515,7 @@ def build(layers=tuple(range(LAYERS)), lowest=False):
     run_judge(None)
     run_label()
     run_writes()
+    run_facets()
     run_evaluate()
     run_no_score()
     run_interventions()

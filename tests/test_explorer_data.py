@@ -262,7 +262,7 @@ def test_what_made_each_result_stands_in_the_order_of_the_stages(packs):
     made = packs["run"]["made"]
     assert list(made) == [
         "corpus", "describe", "cluster", "activations", "exemplars", "graphs", "annotate", "judge",
-        "label", "writes", "evaluate", "score", "interventions",
+        "label", "writes", "facets", "evaluate", "score", "interventions",
     ]  # fmt: skip
     assert made["label"]["params"]["threshold"] == 0.35
     assert "results/exemplars.h5" in made["label"]["inputs"]

@@ -19,7 +19,10 @@ def sets(rows, size=6):
     return np.array([[RNG.permutation(rows)[:size] for _ in range(4)] for _ in range(2)])
 
 
-SOURCE = Sentences([f"s{i}" for i in range(120)], list(ROWS), sets(ROWS), sets(range(120)))
+CLOSE_TO = {"L0:0": [61, 70, 80, 90, 99, 110], "L3:1": [65]}
+SOURCE = Sentences(
+    [f"s{i}" for i in range(120)], list(ROWS), sets(ROWS), sets(range(120)), CLOSE_TO
+)
 TEXTS = {"L0:0": "price", "L0:2": "size, fit", "L3:1": "smell", "L3:3": "price"}
 HOW = {"neurons": None, "sentences": 4, "distractors": 3, "seed": 0}
 
@@ -152,3 +155,17 @@ def test_the_descriptors_of_a_description_are_found_again(chosen):
 @pytest.mark.parametrize("text", ["", "taste", "price, taste", "price,size", ", price", "price, "])
 def test_what_is_not_made_of_descriptors_has_none(text):
     assert descriptors_of(text, NAMES) == []
+
+
+def test_close_negatives_are_asked_about_in_the_place_of_others():
+    found = by_name(tried())
+    assert found["L0:0"].close == CLOSE_TO["L0:0"][:4]  # as many as are active
+    assert (found["L3:1"].close, found["L0:2"].close) == ([65], [])
+    trial, texts = found["L0:0"], [f"text {i}" for i in range(120)]
+    assert trial.shown_to("detection_close") == trial.active + trial.close
+    assert trial.shown_to("detection") == trial.rows
+    prompts = prompts_of("detection_close", [trial], texts)
+    asked = [prompt.sentence for prompt in prompts[:: len(trial.descriptions)]]
+    assert asked == [texts[row] for row in trial.active + trial.close]
+    of_active = len(trial.active) * len(trial.descriptions)
+    assert prompts[:of_active] == prompts_of("detection", [trial], texts)[:of_active]

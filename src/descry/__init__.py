@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from descry.run import Descriptor as Descriptor
     from descry.run import Neuron as Neuron
     from descry.run import Run as Run
+    from descry.two_corpora.replicate import Replication as Replication
+    from descry.two_corpora.replicate import replicate as replicate
     from descry.two_models.diff import Diff as Diff
     from descry.two_models.diff import diff as diff
 
@@ -46,6 +48,8 @@ _LAZY = {
     "N2G_SETTINGS": "descry.api",
     "Neuron": "descry.run",
     "open": "descry.provenance.audit.project",
+    "replicate": "descry.two_corpora.replicate",
+    "Replication": "descry.two_corpora.replicate",
     "Run": "descry.run",
     "score_labels": "descry.api",
     "top_k": "descry.api",

@@ -65,6 +65,7 @@ FILES = {
     "composed.parquet": "label",
     "neurons.json": "label",
     "writes.parquet": "writes",
+    "facets.parquet": "facets",
     "metrics.json": "evaluate",
     "curves.csv": "evaluate",
     "nulls.csv": "evaluate",
@@ -255,6 +256,25 @@ class Run:
         """Why nobody can say what the neurons write; None where writes.parquet does."""
         why = self.provenance("writes.parquet").get("undefined")
         return None if why is None else str(why)
+
+    @cached_property
+    def facets(self) -> pa.Table:
+        """facets.parquet, a row a labelled neuron: facets, cover, labelled, close, breadth, ...
+
+        No row where none were looked for: `facets_nothing`. What chance gives is `facets_chance`.
+        """
+        return self.read("facets.parquet")
+
+    @property
+    def facets_nothing(self) -> str | None:
+        """Why there are no facets; None where facets.parquet has them."""
+        why = self.provenance("facets.parquet").get("undefined")
+        return None if why is None else str(why)
+
+    @property
+    def facets_chance(self) -> dict[str, JSON]:
+        """What stands beside the facets: neurons, parted, bound, lots_labels, random_labels, ..."""
+        return dict(self.provenance("facets.parquet").get("chance", {}))
 
     @cached_property
     def confounders(self) -> pa.Table:
@@ -525,6 +545,47 @@ class Neuron:
         """Its row of writes.parquet: writes, score, p, q, promoted_token, ...; None without one."""
         rows = self.run.read("writes.parquet", where=self._rows).to_pylist()
         return rows[0] if rows else None
+
+    @cached_property
+    def facets(self) -> Row | None:
+        """Its row of facets.parquet: facets, cover, labelled, close, breadth; None without one.
+
+        `facets` are groups of its exemplars with labels of their own, `cover` descriptors that
+        cover its exemplars, `close` sentences like those that do not excite it (`close_negatives`
+        has their texts), and `breadth` says which labels fit these, too.
+        """
+        rows = self.run.read("facets.parquet", where=self._rows).to_pylist()
+        return rows[0] if rows else None
+
+    @cached_property
+    def close_negatives(self) -> pa.Table:
+        """The sentences most like its exemplars that do not excite it, the most similar first.
+
+        Columns: row (of the corpus), id, text, split, similarity, activation, descriptors.
+
+        Raises:
+            InputError: facets.parquet has none of this neuron.
+        """
+        own = self.facets
+        if own is None or own["close"] is None:
+            raise InputError(
+                f"{self.run.path('facets.parquet')}: no close negatives of {self.name}"
+            )
+        close = sorted(own["close"], key=lambda one: -one["similarity"])
+        rows = np.array([one["row"] for one in close], dtype=np.intp)
+        found, names = self.run.sentences(rows), self.run.annotations.descriptors
+        yes = (self.run.annotations.at(rows) == 1) & [name in self.numbers for name in names]
+        return pa.table(
+            {
+                "row": pa.array(rows, pa.int32()),
+                **{name: found[name] for name in ("id", "text", "split")},
+                "similarity": pa.array([one["similarity"] for one in close], pa.float64()),
+                "activation": pa.array([one["activation"] for one in close], pa.float32()),
+                "descriptors": pa.array(
+                    [[names[c] for c in np.flatnonzero(one)] for one in yes], pa.list_(pa.string())
+                ),
+            }
+        )
 
     @cached_property
     def interventions(self) -> list[Row]:

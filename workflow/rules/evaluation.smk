@@ -34,6 +34,30 @@ rule evaluate:
         STAGE
 
 
+rule facets:
+    """Groups of neurons' exemplars, descriptors that cover them, and sentences close by."""
+    input:
+        corpus=wiring.units,
+        activations="results/activations.h5",
+        exemplars="results/exemplars.h5",
+        annotations="results/annotations.h5",
+        labels="results/labels.parquet",
+        code=wiring.code("facets"),
+    output:
+        facets="results/facets.parquet",
+    log:
+        "logs/facets.log",
+    threads: ALL_CORES
+    resources:
+        gpu=1,
+    params:
+        stage=arguments("facets"),
+        facets=wiring.section("facets"),
+        cluster=wiring.section("cluster"),
+    shell:
+        STAGE
+
+
 rule score:
     """How well the annotator can use the labels, on sentences that did not choose them."""
     input:
@@ -42,6 +66,7 @@ rule score:
         labels="results/labels.parquet",
         exemplars="results/exemplars.h5",
         activations="results/activations.h5",
+        facets="results/facets.parquet",
         code=wiring.code("score"),
     output:
         metrics="results/scores.json",

@@ -63,6 +63,7 @@ rule report:
         labels="results/labels.parquet",
         composed="results/composed.parquet",
         writes="results/writes.parquet",
+        facets="results/facets.parquet",
         metrics="results/metrics.json",
         curves="results/curves.csv",
         nulls="results/nulls.csv",

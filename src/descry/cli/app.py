@@ -366,6 +366,28 @@ def diff(
 
 
 @app.command(rich_help_panel=LOOK)
+def replicate(
+    other: Annotated[Path, typer.Argument(help="Results of the same model over another corpus.")],
+    results: Results = RESULTS,
+    as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
+    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
+    draws: Annotated[int, typer.Option(min=2, help="Of the interval of a difference.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of a table.")] = 10,
+) -> None:
+    """Which labels hold on other data: the same model over another corpus."""
+    from descry.cli.console_replicate import show_replication
+    from descry.io.hashing import canonical
+    from descry.two_corpora.replicate import replicate as test_again
+
+    found = test_again(results, other, end=end, draws=draws, seed=seed)
+    if as_json:
+        print(canonical(found.as_json()))
+    else:
+        show_replication(found, rows)
+
+
+@app.command(rich_help_panel=LOOK)
 def sweep(
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")] = Path(
         "sweep.csv"

@@ -2,7 +2,7 @@
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -184,6 +184,9 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
             console().print(_follows(neuron))
         if neuron.end == HIGHEST and run.has("writes.parquet"):
             console().print(_writes(neuron), soft_wrap=True)
+        if neuron.end == HIGHEST and run.has("facets.parquet") and neuron.facets is not None:
+            for part in _facets(neuron):
+                console().print(part, soft_wrap=True)
         if neuron.end == HIGHEST and run.has("interventions.csv") and neuron.interventions:
             console().print(_changes(neuron))
         console().print(_sentences(neuron, rows, cut))
@@ -268,6 +271,35 @@ def _writes(neuron: Neuron) -> Table | Text:
             said = f"{fixed(own, 2)}, of another neuron {fixed(other, 2)} (p {small(p)})"
             table.add_row(f"promoted words in its {what}", said)
     return table
+
+
+def _facets(neuron: Neuron) -> Iterator[Table | Text]:
+    """The groups of its exemplars, what covers them, and which labels are too broad."""
+    own, chance = neuron.facets, neuron.run.facets_chance
+    if own is None:
+        return
+    if len(own["facets"]) > 1:
+        lots, random = (fixed(chance[f"{name}_labels"], 1) for name in ("lots", "random"))
+        title = f"facets; labels of one by lot {lots}, of a random set's groups {random}"
+        table = Table(title=title, title_justify="left")
+        for column in ("exemplars", "labels of the facet, and p among all its exemplars"):
+            table.add_column(column, justify="right" if column == "exemplars" else "left")
+        for part in own["facets"]:
+            said = [f"{one['descriptor']} ({small(one['neuron_p'])})" for one in part["labels"]]
+            table.add_row(str(len(part["rows"])), plain(", ".join(said) or "none"))
+        yield table
+    if own["cover_reached"]:
+        shares = f"{fixed(own['covered'], 2)}, random sentences {fixed(own['covered_random'], 2)}"
+        yield plain(f"covers held-out exemplars: {', '.join(own['cover'])} ({shares})")
+    if own["breadth"]:
+        table = Table(title="labels beside close negatives", title_justify="left")
+        for column in ("label", "exemplars", "close negatives", "all that do not excite", "p", ""):
+            table.add_column(column, justify="left" if column in ("label", "") else "right")
+        for one in own["breadth"]:
+            of = [fixed(one[name], 2) for name in ("exemplars", "close", "quiet")]
+            broad = "too broad" if one["broad"] else ""
+            table.add_row(plain(one["descriptor"]), *of, small(one["p"]), broad)
+        yield table
 
 
 def _changes(neuron: Neuron) -> Table:

@@ -123,6 +123,16 @@ def wilson(part: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, np.ndarray,
     return share, low, np.where(share == 1, 1.0, np.minimum(centre + reach, 1))
 
 
+def clopper_pearson(part: int, whole: int) -> tuple[float, float]:
+    """The exact 95% interval of a share; 0 to 1 of nothing."""
+    from scipy.stats import beta
+
+    tail = 0.025
+    low = float(beta.ppf(tail, part, whole - part + 1)) if part else 0.0
+    high = float(beta.ppf(1 - tail, part + 1, whole - part)) if part < whole else 1.0
+    return low, high
+
+
 def _proportion(part: int, whole: int) -> Interval:
     return Interval(*(float(x) for x in wilson(np.array(part), np.array(whole))))
 

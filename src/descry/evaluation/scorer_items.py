@@ -5,7 +5,7 @@ choosing them. Beside each description stands the description of another neuron,
 """
 
 from bisect import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,6 +14,8 @@ import numpy as np
 from descry.annotators.prompts import Prompt, described, detection, intruder, simulation
 from descry.corpus.splits import draw
 from descry.models.neurons import Neurons
+
+CLOSE = "detection_close"  # the scorer that is shown close negatives
 
 
 class Lineup(NamedTuple):
@@ -35,6 +37,8 @@ class ScorerItem(NamedTuple):
         active: rows of the corpus, held-out exemplars.
         quiet: rows of the same half outside its exemplar sets, as many where there are so many.
         lineups: one for every quiet row.
+        close: rows of the same half that are most like its exemplars and do not excite it, as many
+            as are active at most.
     """
 
     neuron: str
@@ -44,6 +48,11 @@ class ScorerItem(NamedTuple):
     active: list[int]
     quiet: list[int]
     lineups: list[Lineup]
+    close: list[int]
+
+    def shown_to(self, scorer: str) -> list[int]:
+        """The sentences that a scorer asks about, active ones first."""
+        return self.active + (self.close if scorer == CLOSE else self.quiet)
 
     @property
     def rows(self) -> list[int]:
@@ -60,12 +69,14 @@ class Sentences(NamedTuple):
         held: its exemplar sets, int [layers, neurons, size], rows of the corpus, -1 behind the end
             of a smaller set.
         whole: the exemplar sets of the whole corpus, int [layers, neurons, size].
+        close: close negatives of that half by the neuron's name, the closest first.
     """
 
     ids: list[str]
     rows: list[int]
     held: np.ndarray
     whole: np.ndarray
+    close: Mapping[str, list[int]]
 
     def sets(self, place: tuple[int, int]) -> list[list[int]]:
         """A neuron's sets of both kinds."""
@@ -123,7 +134,8 @@ def trials(
         own = tuple(texts[described] for described in names if described in texts)
         lineups = [_lineup(name, active, row, source.ids, distractors, seed) for row in quiet]
         shown = "" if other == name else other
-        found.append(ScorerItem(name, place, own, shown, active, quiet, lineups))
+        close = source.close.get(name, [])[: len(active)]
+        found.append(ScorerItem(name, place, own, shown, active, quiet, lineups, close))
     return found
 
 
@@ -161,6 +173,11 @@ def prompts_of(scorer: str, tried: Sequence[ScorerItem], texts: Sequence[str]) -
     if scorer == "intruder":
         lineups = [lineup for trial in tried for lineup in trial.lineups]
         return [intruder([texts[row] for row in lineup.rows]) for lineup in lineups]
-    make = detection if scorer == "detection" else simulation
+    make = simulation if scorer == "simulation" else detection
     # Both descriptions one after the other: a causal model computes their sentence's states once.
-    return [make(texts[r], d) for trial in tried for r in trial.rows for d in trial.descriptions]
+    return [
+        make(texts[row], description)
+        for trial in tried
+        for row in trial.shown_to(scorer)
+        for description in trial.descriptions
+    ]

@@ -4,7 +4,7 @@ What is asked and scored is said in scorers.py, of which sentences in trials.py.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,13 +24,20 @@ from descry.annotators.prompts import Prompt, Task
 from descry.annotators.spec import AnnotatorSpec
 from descry.corpus.splits import CALIBRATION, VALIDATION, split_rows
 from descry.errors import InputError
-from descry.evaluation.scorer_items import ScorerItem, Sentences, descriptions, prompts_of, trials
+from descry.evaluation.scorer_items import (
+    CLOSE,
+    ScorerItem,
+    Sentences,
+    descriptions,
+    prompts_of,
+    trials,
+)
 from descry.evaluation.scorers import Found, detected, intruded, simulated, summary
 from descry.io.csv_rows import Row, defined, write_csv
-from descry.io.hashing import JSON
+from descry.io.hashing import JSON, sha256_file
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import read_json, write_json
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, table_provenance
 from descry.io.provenance import provenance, recorded
 from descry.io.section import Count, Section, Seed, Share
 from descry.labels.results import Labels, read_labels
@@ -39,16 +46,24 @@ from descry.models.spec import NeuronNames
 PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
 # Detection is p2 with a description in the descriptor's place: where that is one descriptor, stage
 # annotate has asked it already, and the cache answers.
-TASKS: dict[str, Task] = {"detection": "p2", "intruder": "intruder", "simulation": "simulation"}
+TASKS: dict[str, Task] = {
+    "detection": "p2",
+    CLOSE: "p2",
+    "intruder": "intruder",
+    "simulation": "simulation",
+}
 NAMES = {
     "detection": ("balanced_accuracy", "auroc"),
+    CLOSE: ("balanced_accuracy", "auroc"),
     "intruder": ("accuracy",),
     "simulation": ("pearson", "spearman"),
 }
 NO_ANNOTATOR = "no annotator (score.annotator)"
 NO_MATRIX = "activations of other sentences than the highest are not kept (activations.store)"
 NO_LABEL = "no label in the calibration half"
+NO_CLOSE = "no close negatives (facets.enabled, facets.neurons, activations.store)"
 WHY_NOT = {
+    CLOSE: "no usable answer about one of the two kinds of sentences",
     "detection": "no usable answer about one of the two kinds of sentences",
     "intruder": "no usable answer",
     "simulation": "fewer than three usable ratings, or all the same, or the activations are",
@@ -62,7 +77,9 @@ class Score(Section):
     """How well an annotator can use the neurons' descriptions (scorers.py)."""
 
     annotator: AnnotatorSpec | None
-    scorers: Annotated[list[Literal["detection", "intruder", "simulation"]], Field(min_length=1)]
+    scorers: Annotated[
+        list[Literal["detection", "detection_close", "intruder", "simulation"]], Field(min_length=1)
+    ]
     neurons: NeuronNames | Count | None
     sentences: Annotated[int, Field(ge=2)]
     distractors: Annotated[int, Field(ge=2)]
@@ -79,6 +96,7 @@ def score_descriptions(
     labels: Path,
     exemplars: Path,
     activations: Path,
+    facets: Path,
     metrics: Path,
     scores: Path,
     cache_folder: Path,
@@ -94,6 +112,7 @@ def score_descriptions(
 
     Args:
         activations: read for simulation only.
+        facets: read for detection_close only.
         journals: as `prompt_cache.journal.opened` takes them.
 
     Raises:
@@ -107,6 +126,7 @@ def score_descriptions(
     scorers = list[str](dict.fromkeys(params.scorers))
     simulating = "simulation" in scorers
     read = [corpus, descriptors, labels, exemplars, *([activations] if simulating else [])]
+    read += [facets] if CLOSE in scorers else []
     made, table = provenance("score", params.model_dump(), read, PACKAGES), read_labels(labels)
     _check(made["inputs"], corpus, labels, table, exemplars, activations)
     phrases = {e["name"]: e["phrases"] for e in read_json(descriptors, "cluster")["descriptors"]}
@@ -114,9 +134,11 @@ def score_descriptions(
         raise InputError(
             f"{labels}: has {min(strange)!r}, not of {descriptors}: run `descry stage label`"
         )
-    tried = tried_out(params, corpus, table, exemplars)
+    close = close_negatives(facets, corpus, exemplars) if CLOSE in scorers else {}
+    tried = tried_out(params, corpus, table, exemplars, close)
     truth = activations_of(activations, tried) if simulating else None
-    asked = [name for name in scorers if name != "simulation" or truth is not None]
+    without = {"simulation": truth is None, CLOSE: not any(trial.close for trial in tried)}
+    asked = [name for name in scorers if not without.get(name)]
     texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
     workers = annotators(params.annotator, asked, phrases, texts)
     made["annotators"] = {}
@@ -132,7 +154,7 @@ def score_descriptions(
             found[name] = [_score(name, trial, said, truth, i) for i, trial in enumerate(tried)]
             made["annotators"][name] = worker.identity.as_json()
             del worker, said
-    means: dict[str, Any] = {name: {"undefined": NO_MATRIX} for name in scorers}
+    means: dict[str, Any] = {name: {"undefined": _absent(name)} for name in scorers}
     for name in asked:
         failed = {"failed": tallies[name].failed}
         means[name] = failed | summary(found[name], NAMES[name], _chance(name, tried))
@@ -144,8 +166,17 @@ def score_descriptions(
 # What is asked, of whom
 
 
-def tried_out(params: Score, corpus: Path, labels: Labels, exemplars: Path) -> list[ScorerItem]:
+def tried_out(
+    params: Score,
+    corpus: Path,
+    labels: Labels,
+    exemplars: Path,
+    close: Mapping[str, list[int]],
+) -> list[ScorerItem]:
     """The neurons that are tried out: labels of the calibration half, sentences of the other.
+
+    Args:
+        close: close negatives of that half, by the neuron's name.
 
     Raises:
         InputError: a name is no neuron of the model.
@@ -156,11 +187,30 @@ def tried_out(params: Score, corpus: Path, labels: Labels, exemplars: Path) -> l
         rows=split_rows(table["split"].to_pylist())[VALIDATION].tolist(),
         held=read_exemplars(exemplars, VALIDATION),
         whole=read_exemplars(exemplars, "all"),
+        close=close,
     )
     half = labels.splits[CALIBRATION]
     texts = descriptions(half.assigned, half.f, labels.descriptors, labels.neurons)
     drawn = params.model_dump(include={"neurons", "sentences", "distractors", "seed"})
     return trials(texts, labels.neurons, source, **drawn)
+
+
+def close_negatives(facets: Path, corpus: Path, exemplars: Path) -> dict[str, list[int]]:
+    """Close negatives of the validation half by the neuron's name; none where facets has none."""
+    table = read_table(facets, "facets", ["layer", "neuron", "close"])
+    made = table_provenance(table)
+    if "undefined" in made:
+        return {}
+    for path in (corpus, exemplars):
+        if made["inputs"].get(recorded(path)) != sha256_file(path):
+            raise InputError(f"{facets}: made of another {path.name}: run `descry stage facets`")
+    half = read_table(corpus, "corpus", ["split"])["split"].to_pylist()
+    return {
+        f"L{row['layer']}:{row['neuron']}": [
+            one["row"] for one in row["close"] or () if half[one["row"]] == VALIDATION
+        ]
+        for row in table.to_pylist()
+    }
 
 
 def annotators(
@@ -192,6 +242,7 @@ def _said(
     listed = max((len(prompt.shown) for prompt in prompts), default=0)
     parsers: dict[str, Callable[[JSON], Any]] = {
         "detection": lambda response: parse_verdict(response, min_mass),
+        CLOSE: lambda response: parse_verdict(response, min_mass),
         "intruder": lambda response: parse_intruder(response, listed),
         "simulation": parse_rating,
     }
@@ -212,9 +263,9 @@ def _score(
     if scorer == "intruder":
         chosen = _numbers(islice(said, len(trial.lineups)))
         return intruded(chosen, np.array([lineup.right for lineup in trial.lineups]))
-    shape = len(trial.rows), len(trial.descriptions)
+    shape = len(trial.shown_to(scorer)), len(trial.descriptions)
     answers = list(islice(said, shape[0] * shape[1]))
-    if scorer == "detection":
+    if scorer in ("detection", CLOSE):
         yes = _numbers(verdict and verdict.yes for verdict in answers).reshape(shape)
         odds = _numbers(verdict and verdict.odds for verdict in answers).reshape(shape)
         return detected(yes, odds, np.arange(shape[0]) < len(trial.active))
@@ -291,9 +342,14 @@ def _rows(
 
 
 def _why_not(scorer: str, trial: ScorerItem, asked: bool) -> str:
-    if not asked:
-        return NO_MATRIX
+    if not asked or (scorer == CLOSE and trial.descriptions and not trial.close):
+        return _absent(scorer)
     return NO_LABEL if scorer != "intruder" and not trial.descriptions else WHY_NOT[scorer]
+
+
+def _absent(scorer: str) -> str:
+    """Why a scorer is asked nothing."""
+    return NO_CLOSE if scorer == CLOSE else NO_MATRIX
 
 
 def _counts(

@@ -11,6 +11,7 @@ import numpy as np
 from descry.activations.exemplar_files import read_tokens
 from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import CALIBRATION
+from descry.corpus.units import SENTENCES
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
 from descry.io.nested import flat, unlike
@@ -140,7 +141,7 @@ def pair(first: str | Path | Run, second: str | Path | Run) -> Pair:
         for name in _NEEDED:
             run.provenance(name)  # is there, and whole
     one, two = runs
-    hashes = [_corpus_of(run) for run in runs]
+    hashes = [corpus_of(run) for run in runs]
     if hashes[0] != hashes[1]:
         raise InputError(
             f"{two.results}: made of another corpus ({hashes[1][:12]}) than {one.results}"
@@ -152,16 +153,16 @@ def pair(first: str | Path | Run, second: str | Path | Run) -> Pair:
             f"{two.results}: has other descriptors than {one.results}, such as {other[0]!r}: make"
             " both with the same descriptors.json"
         )
-    return Pair(one, two, list(_differences(one, two)), _other_answers(one, two))
+    return Pair(one, two, list(differences(one, two)), _other_answers(one, two))
 
 
-def _corpus_of(run: Run) -> str:
-    """sha256 of the corpus that the labels were made of, by their record."""
-    inputs = run.provenance("labels.parquet")["inputs"]
+def corpus_of(run: Run, result: str = "labels.parquet") -> str:
+    """sha256 of the corpus that a result was made of, by its record."""
+    inputs = run.provenance(result)["inputs"]
     for path, sha256 in inputs.items():
-        if PurePosixPath(path).name == "corpus.parquet":
+        if PurePosixPath(path).name == SENTENCES:
             return str(sha256)
-    raise InputError(f"{run.path('labels.parquet')}: does not say of which corpus it was made")
+    raise InputError(f"{run.path(result)}: does not say of which corpus it was made")
 
 
 def _model(run: Run) -> str:
@@ -172,7 +173,8 @@ def _model(run: Run) -> str:
     return model.rstrip("/").rpartition("/")[2]
 
 
-def _differences(first: Run, second: Run) -> Iterator[Difference]:
+def differences(first: Run, second: Run) -> Iterator[Difference]:
+    """In how two runs were made: parameters, the model and versions of packages."""
     for stage in _STAGES:
         name = _RESULTS[stage]
         if not (first.has(name) and second.has(name)):

@@ -25,6 +25,7 @@ from descry.stages.corpus import Corpus
 from descry.stages.describe import Describe
 from descry.stages.evaluate import Evaluate
 from descry.stages.exemplars import Exemplars
+from descry.stages.facets import Facets
 from descry.stages.figures import Figures
 from descry.stages.graphs import Graphs
 from descry.stages.interventions import Interventions
@@ -71,6 +72,7 @@ class Params(Section):
     judge: Judge
     label: Label
     writes: Writes
+    facets: Facets
     evaluate: Evaluate
     score: Score
     interventions: Interventions

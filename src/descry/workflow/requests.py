@@ -25,7 +25,7 @@ from descry.annotators.prompts import Prompt, Prompts, p1, p2
 from descry.annotators.templates import p1_template, p2_template
 from descry.corpus.units import POSITIONS, SENTENCES, stand_for_all
 from descry.errors import InputError
-from descry.evaluation.scorer_items import prompts_of
+from descry.evaluation.scorer_items import CLOSE, prompts_of
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
@@ -187,15 +187,22 @@ def _scores(
         return
     phrases, known = _phrases(params, results)
     labels, exemplars = results / "labels.parquet", results / "exemplars.h5"
-    # Without a matrix nothing is simulated.
+    # Without a matrix nothing is simulated, and nobody knows what does not excite a neuron.
     kept = params.activations.store == "matrix"
-    asked = [name for name in section.scorers if kept or name != "simulation"]
+    near = kept and params.facets.enabled and units.name == SENTENCES
+    without = {"simulation": not kept, CLOSE: not near}
+    asked = [name for name in section.scorers if not without.get(name)]
     workers = score.annotators(section.annotator, asked, phrases, texts)
+    facets = results / "facets.parquet"
     if not (known and labels.is_file() and exemplars.is_file()):
         for name, worker in workers.items():
             yield Questions(f"score {name}", worker, _frame(cache, worker), [], False, "label")
         return
-    tried = score.tried_out(section, units, read_labels(labels), exemplars)
+    if CLOSE in workers and not facets.is_file():
+        worker = workers.pop(CLOSE)
+        yield Questions(f"score {CLOSE}", worker, _frame(cache, worker), [], False, "facets")
+    close = score.close_negatives(facets, units, exemplars) if CLOSE in workers else {}
+    tried = score.tried_out(section, units, read_labels(labels), exemplars, close)
     for name, worker in workers.items():
         if prompts := prompts_of(name, tried, texts):
             yield Questions(f"score {name}", worker, _frame(cache, worker), prompts)

@@ -30,6 +30,7 @@ STAGES = {  # the function of each stage's module
     "judge": "judge_sentences",
     "label": "label_neurons",
     "writes": "find_writes",
+    "facets": "find_facets",
     "evaluate": "evaluate_labels",
     "score": "score_descriptions",
     "interventions": "intervene",

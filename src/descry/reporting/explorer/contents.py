@@ -29,6 +29,7 @@ from descry.io.number_format import places
 from descry.labels.results import Labels
 from descry.models.neurons import same_neurons
 from descry.n2g.tables import Record, read_records
+from descry.reporting.explorer import facets as of_facets
 from descry.reporting.explorer import overview
 from descry.reporting.explorer import writes as of_writes
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
@@ -54,6 +55,7 @@ _SAYS = {
     "judge": "judgements.h5",
     "label": "labels.parquet",
     "writes": "writes.parquet",
+    "facets": "facets.parquet",
     "evaluate": "metrics.json",
     "score": "scores.json",
     "interventions": "interventions.json",
@@ -137,6 +139,7 @@ class Contents:
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
         value |= {"writes": plain(of_writes.whole(run.writes, made["writes"]))}
+        value |= {"facets": of_facets.whole(run.facets, run.provenance("facets.parquet"))}
         value |= {"interventions": plain(run.interventions)}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0]}
@@ -239,8 +242,9 @@ class Contents:
         close = similar(self._sets[0], len(run.corpus), SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
         written = of_writes.by_neuron(run.writes, neurons)
-        known = trials, close, numbers, self._followed[1], written, changes, run.fdr, self._peaks()
-        yield from NeuronPages(neurons, self._shown, ends, *known).packs()
+        parted = of_facets.by_neuron(run.facets, neurons, self._sets, self.number)
+        known = trials, close, numbers, self._followed[1], written, parted, changes, run.fdr
+        yield from NeuronPages(neurons, self._shown, ends, *known, self._peaks()).packs()
         ids = run.corpus["id"].to_pylist()
         # Graphs are of sentences: of a sentence's positions any leads there.
         rows = {sentence.partition(":")[0]: row for row, sentence in enumerate(ids)}

@@ -94,6 +94,7 @@ class NeuronPages:
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
         writes: what each writes.
+        facets: of each.
         changes: rows of interventions.csv by the neuron's name.
         fdr: at which a label is significant.
         peaks: with unit `token`, the words that each peaks at, and its positions at quantiles.
@@ -107,6 +108,7 @@ class NeuronPages:
     graphs: frozenset[int]
     follows: Sequence[JSON]
     writes: Sequence[JSON]
+    facets: Sequence[JSON]
     changes: Mapping[str, list[Row]]
     fdr: float
     peaks: Mapping[int, JSON]
@@ -133,6 +135,7 @@ class NeuronPages:
                 "graph": n in self.graphs,
                 "follows": self.follows[n],
                 "writes": self.writes[n],
+                "facets": self.facets[n],
                 "changes": self.changes.get(self._name(n), []),
             }
             | self.peaks.get(n, {})

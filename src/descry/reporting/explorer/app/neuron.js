@@ -279,6 +279,138 @@
     );
   }
 
+  /** Groups of its exemplars, what covers them, and labels that fit close negatives, too. */
+  function facets({ facets: own, distribution }, words) {
+    const { undefined: why, chance, coverage } = descry.run.facets;
+    const title = "Facets, and what is close by";
+    if (why || !own) return null;
+    const number = (x, digits) => h("td", { class: "number" }, descry.number(x, digits));
+    const head = (text, hint) => h("th", { scope: "col", class: "number", title: hint }, text);
+    const { parts, breadth, close } = own;
+    const parted = parts.length
+      ? [
+          h(
+            "p",
+            {},
+            `Its exemplars fall into ${parts.length} groups by what they say, further apart than 95% of random sets of the same strata. Any groups have labels: of these neurons' facets one has ${descry.number(chance.facets_labels, 1)}, of exemplars dealt into groups by lot ${descry.number(chance.lots_labels, 1)}, and a group of a random set ${descry.number(chance.random_labels, 1)}. A label of a facet says what the group is about; that the neuron seeks it is said by p among all its exemplars, below 0.05 for ${descry.number(100 * chance.facets_sought, 0)}% of the facets' labels and ${descry.number(100 * chance.random_sought, 0)}% of those of random sets.`,
+          ),
+          descry.framed(
+            "Facets",
+            {},
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                head("exemplars", "of the group"),
+                h("th", { scope: "col" }, "label of the facet"),
+                head("with it", "sentences of the group that have it"),
+                head("expected", "of random sentences of the same strata"),
+                head("p", "within strata"),
+                head("p among all", "of all exemplars of the neuron"),
+              ),
+            ),
+            h(
+              "tbody",
+              {},
+              parts.flatMap(({ size, labels }) =>
+                (labels.length ? labels : [null]).map((label, k) =>
+                  h(
+                    "tr",
+                    {},
+                    h("td", { class: "number" }, k ? "" : descry.count(size)),
+                    h("th", { scope: "row" }, label ? label.descriptor : "no label"),
+                    label
+                      ? [
+                          number(label.count, 0),
+                          number(label.expected, 1),
+                          h("td", { class: "number" }, descry.small(label.p)),
+                          h("td", { class: "number" }, descry.small(label.neuron_p)),
+                        ]
+                      : [1, 2, 3, 4].map(() => h("td", {})),
+                  ),
+                ),
+              ),
+            ),
+          ),
+          descry.readWhenOpened(
+            h("details", {}, h("summary", {}, h("h3", {}, "Sentences of the facets"))),
+            () =>
+              Promise.all(
+                parts.map(async ({ size, rows }, k) => [
+                  h("h4", {}, `Facet ${k + 1}: ${rows.length} of ${size}`),
+                  await list(rows, { distribution, words }),
+                ]),
+              ).then((lists) => h("div", {}, lists)),
+          ),
+        ]
+      : h("p", {}, "Its exemplars do not fall into groups further apart than those of random sets.");
+    const cover = own.cover_reached
+      ? `A further exemplar has one of ${own.cover.join(", ")} with probability ${coverage}: of the validation half ${descry.number(own.covered, 2)} have one, of random sentences of the same strata ${descry.number(own.covered_random, 2)}.`
+      : `No set of over-represented descriptors covers a further exemplar with probability ${coverage}.`;
+    const labelled =
+      own.labelled === null
+        ? ""
+        : ` Its labels of the calibration half are on ${descry.number(own.labelled, 2)} of the exemplars of the validation half (95% ${descry.number(own.labelled_low, 2)} to ${descry.number(own.labelled_high, 2)}), and on ${descry.number(own.labelled_random, 2)} of random sentences of the same strata.`;
+    return descry.section(
+      "facets",
+      title,
+      parted,
+      h("p", {}, cover + labelled),
+      breadth?.length
+        ? [
+            h("h3", {}, "Labels beside close negatives"),
+            h(
+              "p",
+              {},
+              "Close negatives are the sentences most like its exemplars that do not excite it: their activation is at most its median. A label that they have as often does not say what the neuron responds to: it is too broad.",
+            ),
+            descry.framed(
+              "Labels beside close negatives",
+              {},
+              h(
+                "thead",
+                {},
+                h(
+                  "tr",
+                  {},
+                  h("th", { scope: "col" }, "label"),
+                  head("exemplars", "share that has it"),
+                  head("close negatives", "share that has it"),
+                  head("all that do not excite", "share that has it"),
+                  head("p", "that exemplars have it no more often than close negatives, within strata"),
+                  h("th", { scope: "col" }, ""),
+                ),
+              ),
+              h(
+                "tbody",
+                {},
+                breadth.map((one) =>
+                  h(
+                    "tr",
+                    {},
+                    h("th", { scope: "row" }, one.descriptor),
+                    number(one.exemplars, 2),
+                    number(one.close, 2),
+                    number(one.quiet, 2),
+                    h("td", { class: "number" }, descry.small(one.p)),
+                    h("td", {}, one.broad ? h("b", {}, "too broad") : ""),
+                  ),
+                ),
+              ),
+            ),
+          ]
+        : null,
+      close.length
+        ? descry.readWhenOpened(
+            h("details", {}, h("summary", {}, h("h3", {}, "Close negatives"))),
+            () => list(close, { distribution, words }),
+          )
+        : null,
+    );
+  }
+
   /** What changes at the model's output when the neuron is set to its mean, or raised. */
   function changes({ changes: rows }) {
     const { measures, undefined: why } = descry.run.interventions;
@@ -518,6 +650,7 @@
         ),
         tokens(neuron),
         follows(neuron),
+        facets(neuron, words),
         writes(neuron),
         changes(neuron),
         excites,

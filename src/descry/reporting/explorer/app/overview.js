@@ -440,6 +440,38 @@
     );
   }
 
+  /** How many neurons have facets, sets that cover and labels that are too broad. */
+  function parted({ facets: found }) {
+    if (found.undefined)
+      return descry.section("facets", "Facets", h("p", { class: "quiet" }, `None: ${found.undefined}.`));
+    const { chance, coverage } = found;
+    const n = descry.number;
+    const groups = chance.parted
+      ? ` One of their facets has ${n(chance.facets_labels, 1)} labels, and ${n(chance.facets_alone, 1)} that no other of the neuron has; of exemplars dealt by lot ${n(chance.lots_labels, 1)} and ${n(chance.lots_alone, 1)}, of groups of random sets ${n(chance.random_labels, 1)} and ${n(chance.random_alone, 1)}: groups of sentences that are alike have labels whatever the neuron does. Of the facets' labels ${n(100 * chance.facets_sought, 0)}% are over-represented (p < 0.05) among all exemplars of the neuron, of those of random sets ${n(100 * chance.random_sought, 0)}%.`
+      : "";
+    const labelled =
+      found.labelled === null
+        ? ""
+        : ` The labels of one half are on ${n(found.labelled, 2)} of the other half's exemplars, and on ${n(found.labelled_random, 2)} of random sentences of the same strata.`;
+    const broad = found.no_close
+      ? ` No close negatives: ${found.no_close}.`
+      : ` Of ${descry.some(found.labels, "label")} ${descry.count(found.broad)} are too broad: close negatives, sentences most like the exemplars that do not excite the neuron, have them about as often.`;
+    return descry.section(
+      "facets",
+      "Facets",
+      h(
+        "p",
+        {},
+        `The exemplars of ${descry.count(chance.parted)} of ${descry.some(chance.neurons, "labelled neuron")} fall into groups further apart than those of random sets; by chance ${n(0.05 * chance.neurons, 0)} would.${groups}`,
+      ),
+      h(
+        "p",
+        {},
+        `${descry.some(found.cover, "neuron")} have a set of over-represented descriptors of which a further exemplar has one with probability ${coverage}.${labelled}${broad}`,
+      ),
+    );
+  }
+
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
     const { held, pages } = found;
@@ -596,6 +628,7 @@
         descry.section("figures", "Figures", h("div", { class: "figures" }, descry.figures(made))),
         descry.section("descriptors", "Descriptors", descry.descriptorTable(made, 12)),
         checked(made.metrics),
+        parted(made),
         written(made),
         graphs(made),
         run(made),

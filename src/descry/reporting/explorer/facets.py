@@ -1,0 +1,72 @@
+"""Facets of neurons, as the page has them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from descry.io.csv_rows import Row
+from descry.io.hashing import JSON
+from descry.models.neurons import Neurons
+from descry.reporting.explorer.packs import plain
+
+_NUMBERS = ("cover", "cover_reached", "covered", "covered_random")
+_LABELLED = ("labelled", "labelled_low", "labelled_high", "labelled_random")
+
+
+def whole(table: pa.Table, made: JSON) -> JSON:
+    """What is said of all neurons: what chance gives, or why there are none.
+
+    Args:
+        table, made: facets.parquet, and what made it.
+    """
+    if "undefined" in made:
+        return {"undefined": made["undefined"]}
+    rows = table.select(["cover_reached", "labelled", "labelled_random", "breadth"]).to_pylist()
+    labels = [one for row in rows for one in row["breadth"] or ()]
+    known = [row for row in rows if row["labelled"] is not None]
+    params = made["params"]["facets"]
+    value = {name: params[name] for name in ("coverage", "negatives")}
+    value |= {"chance": made["chance"], "no_close": made["no_close"]}
+    value |= {"cover": sum(bool(row["cover_reached"]) for row in rows)}
+    value |= {"labels": len(labels), "broad": sum(one["broad"] for one in labels)}
+    for name in ("labelled", "labelled_random"):
+        values = [row[name] for row in known if row[name] is not None]
+        value[name] = sum(values) / len(values) if values else None
+    found: JSON = plain(value)
+    return found
+
+
+def by_neuron(
+    table: pa.Table, neurons: Neurons, sets: tuple[np.ndarray, np.ndarray], shown: int
+) -> Sequence[JSON]:
+    """Of each neuron, layer by layer: null where there is no row.
+
+    Args:
+        sets: exemplars of all neurons and their activations, [neurons, size].
+        shown: sentences of a facet and of close negatives of either half.
+    """
+    rows = {layer: row for row, layer in enumerate(neurons.layers)}
+    found: list[JSON] = [None] * len(neurons)
+    for one in table.to_pylist():
+        number = rows[one["layer"]] * neurons.width + one["neuron"]
+        rows_of, values = (of[number].tolist() for of in sets)
+        found[number] = plain(_neuron(one, dict(zip(rows_of, values, strict=True)), shown))
+    return found
+
+
+def _neuron(one: Row, activation: Mapping[int, float], shown: int) -> JSON:
+    value: dict[str, JSON] = {name: one[name] for name in (*_NUMBERS, *_LABELLED)}
+    parts = one["facets"] if len(one["facets"]) > 1 else []
+    value["parts"] = [
+        {
+            "size": len(part["rows"]),
+            "rows": [[row, activation.get(row)] for row in part["rows"][:shown]],
+            "labels": part["labels"],
+        }
+        for part in parts
+    ]
+    value["breadth"] = one["breadth"]
+    close = sorted(one["close"] or [], key=lambda row: -row["similarity"])[: 2 * shown]
+    value["close"] = [[row["row"], row["activation"]] for row in close]
+    return value

@@ -1,0 +1,510 @@
+"""Stage facets: what a neuron's exemplars have in parts, what covers them, and what is close by."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from descry.activations.exemplar_files import read_exemplars
+from descry.activations.nan_stats import ratio
+from descry.activations.store import DATA, neuron_blocks
+from descry.annotators.annotations import Annotations, read_annotations
+from descry.corpus.covariates import TOKENS, covariates
+from descry.corpus.splits import CALIBRATION, HALVES, VALIDATION, draw
+from descry.corpus.units import stand_for_all
+from descry.errors import InputError
+from descry.evaluation.agreement import clopper_pearson
+from descry.evaluation.close_negatives import PARTS, Close, breadth, closest
+from descry.evaluation.coverage import covering
+from descry.evaluation.facets import Facets as Found
+from descry.evaluation.facets import SetTest, facets
+from descry.io.csv_rows import Row, defined
+from descry.io.hashing import JSON
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5
+from descry.io.parquet import read_table, write_table
+from descry.io.provenance import provenance, recorded
+from descry.io.section import Count, Section, Seed, Threshold
+from descry.labels.assignment import SetCounter, asked_sets
+from descry.labels.counting import MatchedDraws
+from descry.labels.results import REPLICATED, Labels, read_labels
+from descry.labels.strata import Matching, Strata
+from descry.models.checkpoints import Checkpoint
+from descry.models.embedder import sentence_embedder
+from descry.models.neurons import chosen_places
+from descry.models.spec import NeuronNames
+
+if TYPE_CHECKING:
+    from descry.stages.cluster import Cluster
+
+PACKAGES = ["h5py", "numpy", "pyarrow", "scikit-learn", "scipy", "sentence-transformers"]
+POOL = 20_000  # sentences of which the closest are taken, at most: drawn by lot
+MEMORY = 2**28  # bytes of activations held at a time
+_LEAST = 200  # random sets that the silhouettes of neurons are held against, at least
+OF_POSITIONS = "positions of one sentence are no sentences to group (activations.unit)"
+NO_MATRIX = "activations of other sentences than the highest are not kept (activations.store)"
+_LABEL = pa.struct(
+    [
+        ("descriptor", pa.string()),
+        ("count", pa.int32()),
+        ("expected", pa.float64()),
+        ("p", pa.float64()),
+        ("q", pa.float64()),
+        ("neuron_p", pa.float64()),
+    ]
+)
+_FACET = pa.struct([("rows", pa.list_(pa.int32())), ("labels", pa.list_(_LABEL))])
+_CLOSE = pa.struct(
+    [("row", pa.int32()), ("similarity", pa.float64()), ("activation", pa.float32())]
+)
+_BREADTH = pa.struct(
+    [
+        ("descriptor", pa.string()),
+        ("exemplars", pa.float64()),
+        ("close", pa.float64()),
+        ("quiet", pa.float64()),
+        ("p", pa.float64()),
+        ("broad", pa.bool_()),
+    ]
+)
+TABLE = pa.schema(
+    [
+        ("layer", pa.int16()),
+        ("neuron", pa.int32()),
+        ("silhouette", pa.float64()),
+        ("facets", pa.list_(_FACET)),
+        ("cover", pa.list_(pa.string())),
+        ("cover_reached", pa.bool_()),
+        ("covered", pa.float64()),
+        ("covered_random", pa.float64()),
+        ("labelled", pa.float64()),
+        ("labelled_low", pa.float64()),
+        ("labelled_high", pa.float64()),
+        ("labelled_random", pa.float64()),
+        ("close", pa.list_(_CLOSE)),
+        ("breadth", pa.list_(_BREADTH)),
+    ]
+)
+
+
+_LABELLED = ("labelled", "labelled_low", "labelled_high", "labelled_random")
+
+
+class Facets(Section):
+    """Several labels for a neuron: facets, sets that cover, and close negatives."""
+
+    enabled: bool
+    neurons: NeuronNames | Count | None
+    most: Annotated[int, Field(ge=1, le=10)]
+    coverage: Threshold
+    negatives: Count
+    seed: Seed
+
+
+def find_facets(
+    params: Facets,
+    topics: "Cluster",
+    *,
+    corpus: Path,
+    activations: Path,
+    exemplars: Path,
+    annotations: Path,
+    labels: Path,
+    facets: Path,
+) -> dict[str, object]:
+    """Write a row per neuron that has a label in the whole corpus or in the calibration half.
+
+    Columns: layer, neuron; silhouette of its best partition; facets, its exemplars in groups (one
+    where it is not parted): rows of the corpus, and the labels of the group, with neuron_p, p among
+    all exemplars. cover, the descriptors of which a held-out exemplar has at least one with
+    probability `coverage` (of those over-represented in the calibration half), cover_reached,
+    whether any set does, covered, the share of the validation half's exemplars that have one, and
+    covered_random, of random sentences of the same strata. labelled, the share of the exemplars of
+    the validation half that have a label of the calibration half, its exact 95% interval, and
+    labelled_random, of random sentences of the same strata; null without such a label. close, the
+    sentences of each half most like its exemplars that do not excite it (null without the matrix of
+    activations); breadth, of each label of the whole corpus the share among exemplars, close
+    negatives and all sentences that do not excite it, p, and whether it is too broad.
+
+    What chance gives for the facets is in `chance` of what made the file. Where nothing can be
+    found the file has no row, and says why: `undefined`.
+
+    Args:
+        topics: the section of stage cluster, whose embedder groups sentences.
+
+    Raises:
+        InputError: files of different runs, or a neuron that there is not.
+    """
+    recorded_as = {"facets": params.model_dump(), "embedder": topics.embedder.model_dump()}
+    why = None if params.enabled else "not enabled (facets.enabled)"
+    if why is None and stand_for_all(corpus) is not None:
+        why = OF_POSITIONS
+    if why is not None:
+        made = provenance("facets", recorded_as, [], PACKAGES) | {"undefined": why}
+        write_table(facets, TABLE.empty_table(), made)
+        return {"neurons": 0, "why": why}
+    read = [corpus, activations, exemplars, annotations, labels]
+    made = provenance("facets", recorded_as, read, PACKAGES)
+    table, b = read_labels(labels), read_annotations(annotations)
+    _check(made["inputs"], table.made["inputs"], corpus, exemplars, annotations)
+    _check_activations(made["inputs"], exemplars, activations)
+    b = b.only(table.descriptors)
+    study = _Study(params, topics, corpus, activations, exemplars, table, b)
+    made |= study.told
+    write_table(facets, pa.Table.from_pylist(list(study.rows()), TABLE), made)
+    return study.counts
+
+
+def _check(
+    inputs: dict[str, str], of_labels: dict[str, str], corpus: Path, exemplars: Path, b: Path
+) -> None:
+    """Refuse labels of other files."""
+    for path in (corpus, exemplars, b):
+        if inputs[recorded(path)] not in of_labels.values():
+            raise InputError(
+                f"labels.parquet: made of another {path.name}: run `descry stage label` again"
+            )
+
+
+def _check_activations(inputs: dict[str, str], exemplars: Path, activations: Path) -> None:
+    with reading_hdf5(exemplars, "exemplars") as file:
+        sources = hdf5_provenance(file)["inputs"].values()
+    if inputs[recorded(activations)] not in sources:
+        raise InputError(
+            f"{exemplars}: made of another {activations.name}: run `descry stage exemplars` again"
+        )
+
+
+@dataclass(frozen=True)
+class _Study:
+    """What is found of which neurons."""
+
+    params: Facets
+    topics: "Cluster"
+    corpus: Path
+    activations: Path
+    exemplars: Path
+    labels: Labels
+    b: Annotations
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """The labelled neurons whose exemplars were asked about, among all: int [neurons]."""
+        splits = [self.labels.splits[split].assigned for split in ("all", CALIBRATION)]
+        labelled = np.logical_or(*splits).any(axis=2).ravel()
+        labelled &= asked_sets(self.every["all"], self.b.asked)
+        neurons = self.labels.neurons
+        if isinstance(self.params.neurons, int):
+            names = neurons.names
+            found = sorted(
+                np.flatnonzero(labelled),
+                key=lambda n: draw(self.params.seed, f"neuron:{names[n]}"),
+            )
+            return np.sort(np.array(found[: self.params.neurons], dtype=np.intp))
+        chosen = chosen_places(self.params.neurons, neurons, self.params.seed)
+        return np.asarray(chosen[labelled[chosen]])
+
+    @cached_property
+    def every(self) -> dict[str, np.ndarray]:
+        """The exemplar sets of all neurons by split: int32 [neurons, size]."""
+        found = {split: read_exemplars(self.exemplars, split) for split in ("all", *HALVES)}
+        return {split: sets.reshape(-1, sets.shape[2]) for split, sets in found.items()}
+
+    @cached_property
+    def sets(self) -> dict[str, np.ndarray]:
+        """Those of the chosen neurons."""
+        return {split: sets[self.places] for split, sets in self.every.items()}
+
+    @cached_property
+    def sentences(self) -> pa.Table:
+        """Ids, texts and halves."""
+        return read_table(self.corpus, "corpus", ["id", "text", "split"])
+
+    @cached_property
+    def half(self) -> np.ndarray:
+        """Of each sentence, as text."""
+        return np.array(self.sentences["split"].to_pylist())
+
+    @cached_property
+    def strata(self) -> Strata:
+        """Those that labels of the whole corpus are matched on."""
+        return self._strata(Matching.of(self.labels.made["params"]))
+
+    @cached_property
+    def coarse(self) -> Strata:
+        """The same covariates in fewer parts, for close negatives, which are few."""
+        names, parts = vars(Matching.of(self.labels.made["params"])).values()
+        return self._strata(Matching(names, min(parts, PARTS)))
+
+    def _strata(self, matching: Matching) -> Strata:
+        tokens = None
+        if TOKENS in matching.names:
+            from descry.activations.exemplar_files import read_tokens
+
+            tokens = read_tokens(self.exemplars)
+        found = covariates(self.corpus, matching.names, tokens)
+        return matching.strata(found, np.arange(len(self.half)), self.b.sampled)
+
+    @cached_property
+    def pool(self) -> np.ndarray:
+        """Rows of which random sets and close negatives are taken: int [rows], ascending."""
+        rows = np.flatnonzero(self.b.sampled)
+        if len(rows) > POOL:
+            ids = self.sentences["id"].to_pylist()
+            lots = sorted(rows.tolist(), key=lambda r: draw(self.params.seed, f"facets:{ids[r]}"))
+            rows = np.sort(np.array(lots[:POOL], dtype=np.intp))
+        return rows
+
+    @cached_property
+    def rows_read(self) -> np.ndarray:
+        """Rows whose sentences are embedded: the pool, and all exemplars."""
+        own = [sets[sets >= 0] for sets in self.sets.values()]
+        return np.unique(np.concatenate([self.pool, *own]))
+
+    @cached_property
+    def embedded(self) -> np.ndarray:
+        """Their vectors: float32 [rows, dimension]."""
+        embed = sentence_embedder(Checkpoint(**self.topics.embedder.model_dump()))
+        texts = self.sentences["text"].take(pa.array(self.rows_read)).to_pylist()
+        return embed(texts)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Of some rows: float32 [rows, dimension]."""
+        return np.asarray(self.embedded[np.searchsorted(self.rows_read, rows)])
+
+    @cached_property
+    def answers(self) -> np.ndarray:
+        """About the rows that are read: int8 [rows, descriptors]."""
+        return self.b.at(self.rows_read)
+
+    def said(self, rows: np.ndarray) -> np.ndarray:
+        """Yes of some rows: bool [rows, descriptors]."""
+        return np.asarray(self.answers[np.searchsorted(self.rows_read, rows)] == 1)
+
+    def random(self, split: str, draws: int) -> list[np.ndarray]:
+        """Random sets of the same strata for the chosen neurons; none where there are too few."""
+        inside = np.zeros(len(self.half), dtype=bool)
+        inside[self.pool] = True
+        if split != "all":
+            inside &= self.half == split
+        source = MatchedDraws(self.sets[split], self.strata.of, inside)
+        if not source.possible or not len(self.places):
+            return []
+        name = split.encode()
+        return [
+            source.draw(np.random.default_rng([self.params.seed, number, *name]))
+            for number in range(draws)
+        ]
+
+    @cached_property
+    def found(self) -> Found:
+        """The facets of the chosen neurons."""
+        within = bool(self.b.sampled.all())
+        counter = SetCounter(self.b.bits, self.b.asked)
+        fdr = float(self.labels.made["params"]["fdr"])
+        test = SetTest(counter, len(self.b.descriptors), self.strata, self.b.sampled, within, fdr)
+        draws = -(-_LEAST // max(1, len(self.places)))
+        random = self.random("all", draws)
+        how = self.params.most, self.params.seed
+        return facets(self.sets["all"], random, self.vectors, test, *how)
+
+    @cached_property
+    def told(self) -> JSON:
+        """What the file says of all of them."""
+        return {
+            "chance": defined(self.found.chance),
+            "pool": len(self.pool),
+            "no_close": None if self.close else NO_MATRIX,
+        }
+
+    @property
+    def counts(self) -> dict[str, object]:
+        """What the terminal shows."""
+        chance, rows = self.found.chance, self.table
+        found: dict[str, object] = {"neurons": len(rows)}
+        found["in facets"] = f"{chance['parted']} (by chance {0.05 * len(rows):.0f})"
+        if chance["parted"]:
+            own, lots, random = (chance[f"{of}_labels"] for of in ("facets", "lots", "random"))
+            found["labels of a facet"] = (
+                f"{own:.1f} (exemplars dealt by lot {lots:.1f}, groups of random sets {random:.1f})"
+            )
+        found["with a set that covers"] = sum(bool(row["cover_reached"]) for row in rows)
+        of_labels = [one["broad"] for row in rows for one in row["breadth"] or ()]
+        if self.close:
+            found["labels too broad"] = f"{sum(of_labels)} of {len(of_labels)}"
+        else:
+            found["close negatives"] = f"none: {NO_MATRIX}"
+        return found
+
+    def rows(self) -> list[Row]:
+        """The rows of the file."""
+        return self.table
+
+    @cached_property
+    def table(self) -> list[Row]:
+        """The rows of the file, neuron by neuron."""
+        width, layers = self.labels.neurons.width, self.labels.neurons.layers
+        facets_of, rows = iter(self._facets()), []
+        for n, place in enumerate(self.places.tolist()):
+            row: Row = {"layer": layers[place // width], "neuron": place % width}
+            silhouette = float(self.found.silhouettes[n])
+            row["silhouette"] = None if np.isnan(silhouette) else silhouette
+            row["facets"] = next(facets_of)
+            row |= self._cover(n) | self._labelled(n)
+            rows.append(row | self._near(n))
+        return rows
+
+    def _facets(self) -> Iterator[list[Row]]:
+        tested, at = self.found.tested, 0
+        for n, parts in enumerate(self.found.neurons):
+            if len(parts) == 1:
+                yield [{"rows": parts[0], "labels": []}]
+                continue
+            found = []
+            for part in parts:
+                columns = np.flatnonzero(tested.labels[at])
+                columns = columns[np.argsort(tested.p[at, columns], kind="stable")]
+                labels = [
+                    {
+                        "descriptor": self.labels.descriptors[c],
+                        "count": int(tested.yes[at, c]),
+                        "expected": float(tested.expected[at, c]),
+                        "p": float(tested.p[at, c]),
+                        "q": float(tested.q[at, c]),
+                        "neuron_p": float(self.found.whole[n, c]),
+                    }
+                    for c in columns.tolist()
+                ]
+                found.append({"rows": part, "labels": labels})
+                at += 1
+            yield found
+
+    def _cover(self, n: int) -> Row:
+        """The descriptors that cover a neuron's exemplars.
+
+        Of those that are over-represented in the half that orders them: what is said of nearly
+        every sentence would cover any.
+        """
+        half = self.labels.splits[CALIBRATION]
+        at = divmod(int(self.places[n]), self.labels.neurons.width)
+        own = np.flatnonzero((half.p[at] < REPLICATED) & (half.count[at] > half.expected[at]))
+        sides = [self.sets[name][n] for name in HALVES]
+        choosing, testing = (self.said(side[side >= 0])[:, own] for side in sides)
+        lot = draw(self.params.seed, f"coverage:{self.labels.neurons.name(*at)}")
+        found = covering(choosing, testing, self.params.coverage, int.from_bytes(lot[:8]) / 2**64)
+        columns = own[found.columns]
+        held = sides[1][sides[1] >= 0]
+        return {
+            "cover": [self.labels.descriptors[c] for c in columns],
+            "cover_reached": found.reached,
+            "covered": _known(found.covered),
+            "covered_random": self._of_random(columns, held),
+        }
+
+    def _labelled(self, n: int) -> Row:
+        """How many held-out exemplars have a label that they did not choose."""
+        at = divmod(int(self.places[n]), self.labels.neurons.width)
+        own = np.flatnonzero(self.labels.splits[CALIBRATION].assigned[at])
+        held = self.sets[VALIDATION][n]
+        held = held[held >= 0]
+        if not len(own) or not len(held):
+            return dict.fromkeys(_LABELLED)
+        hits = int(self.said(held)[:, own].any(axis=1).sum())
+        values = hits / len(held), *clopper_pearson(hits, len(held)), self._of_random(own, held)
+        return dict(zip(_LABELLED, values, strict=True))
+
+    def _of_random(self, columns: np.ndarray, held: np.ndarray) -> float | None:
+        """Share of random sentences of the validation half that have any of some descriptors.
+
+        Args:
+            held: rows of exemplars, in whose strata the sentences are.
+        """
+        of_pool = self.pool[self.half[self.pool] == VALIDATION]
+        every = self.said(of_pool)[:, columns].any(axis=1)
+        number = len(self.strata.names)
+        counts = np.bincount(self.strata.of[held], minlength=number)
+        of, weights = self.strata.of[of_pool], every.astype(np.float64)
+        rates = ratio(np.bincount(of, weights, minlength=number), np.bincount(of, minlength=number))
+        known = ~np.isnan(rates) & (counts > 0)
+        return float((counts * rates)[known].sum() / counts[known].sum()) if known.any() else None
+
+    def _near(self, n: int) -> Row:
+        """The close negatives of a neuron, and how well its labels fit them."""
+        if not self.close:
+            return {"close": None, "breadth": None}
+        negatives, activations, quiet = self.close[n]
+        rows = zip(negatives.rows, negatives.similarities, activations, strict=True)
+        close = [{"row": int(r), "similarity": s, "activation": a} for r, s, a in rows]
+        place, width = int(self.places[n]), self.labels.neurons.width
+        own = np.flatnonzero(self.labels.splits["all"].assigned[divmod(place, width)])
+        at = [self.sets["all"][n][self.sets["all"][n] >= 0], negatives.rows, quiet]
+        exemplars, near, far = (np.searchsorted(self.rows_read, rows) for rows in at)
+        strata = self.coarse.of[self.rows_read]
+        found = breadth(self.answers[:, own], exemplars, near, far, strata)
+        columns = [*map(np.ndarray.tolist, found), found.broad.tolist()]
+        kinds = ("exemplars", "close", "quiet", "p", "broad")
+        labels = [
+            {"descriptor": self.labels.descriptors[c]}
+            | {kind: _known(values[i]) for kind, values in zip(kinds, columns, strict=True)}
+            for i, c in enumerate(own.tolist())
+        ]
+        return {"close": close, "breadth": labels}
+
+    @cached_property
+    def close(self) -> list[tuple[Close, np.ndarray, np.ndarray]] | None:
+        """Of each neuron its close negatives, their activations, and the rows that are quiet.
+
+        None where the activations of all sentences are not kept.
+        """
+        columns = self._columns()
+        if columns is None:
+            return None
+        of_pool, halves = self.vectors(self.pool).astype(np.float64), self.half[self.pool]
+        found = []
+        for n, values in enumerate(columns):
+            taken = np.isin(self.pool, np.concatenate([sets[n] for sets in self.sets.values()]))
+            near, quiet = [], []
+            for half in HALVES:
+                own = self.sets[half][n]
+                inside = halves == half
+                median = np.median(values[inside]) if inside.any() else np.nan
+                rest = inside & ~taken & (values <= median)
+                quiet.append(self.pool[rest])
+                if not (own >= 0).any():
+                    continue
+                middle = self.vectors(own[own >= 0]).astype(np.float64).mean(axis=0)
+                # Not by BLAS, whose last digits depend on the number of threads.
+                similarities = np.einsum("sd,d->s", of_pool, middle)
+                near.append(closest(similarities, rest, self.pool, self.params.negatives))
+            rows = np.concatenate([one.rows for one in near] or [np.zeros(0, dtype=int)])
+            close = Close(rows, np.concatenate([one.similarities for one in near] or [np.zeros(0)]))
+            at = np.searchsorted(self.pool, rows)
+            found.append((close, values[at], np.concatenate(quiet)))
+        return found
+
+    def _columns(self) -> np.ndarray | None:
+        """Activations of the chosen neurons over the pool: float32 [neurons, rows]; None if none.
+
+        A block of neurons is read over all rows, and the others are let go.
+        """
+        width = self.labels.neurons.width
+        with reading_hdf5(self.activations, "activations") as file:
+            if DATA not in file:
+                return None
+            found = np.empty((len(self.places), len(self.pool)), dtype=np.float32)
+            for layer, columns in neuron_blocks(file[DATA], MEMORY):
+                first = layer * width + columns.start
+                inside = (self.places >= first) & (self.places < layer * width + columns.stop)
+                if inside.any():
+                    block = file[DATA][:, layer, columns]
+                    found[inside] = block[self.pool][:, self.places[inside] - first].T
+        return found
+
+
+def _known(value: Any) -> Any:
+    """None for a number that is undefined."""
+    return None if isinstance(value, float) and np.isnan(value) else value

@@ -1,0 +1,1 @@
+"""One model over two corpora: which labels hold on other data."""
