@@ -2,8 +2,11 @@
 
 import csv
 import gzip
+import importlib.util
 import json
 import re
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -447,6 +450,120 @@ def test_the_card_names_the_files_that_are_there(exported):
     assert [row["descriptor"] for row in labels] == [
         row["descriptor"].removeprefix("'") for row in rows_of(exported / "csv/labels.csv")
     ]
+
+
+# The others' own loaders, where their packages are installed: docs/export.md says how.
+
+
+def by_their_loader(package, code, *arguments):
+    """Run code with a package of theirs, in a process of its own: their warnings are not ours."""
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    run = [sys.executable, "-W", "ignore", "-c", code, *map(str, arguments)]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+CLIENT = """
+import json, sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+import neuronpedia
+from neuronpedia.np_activation import Activation
+from neuronpedia.np_explanation import Explanation
+from neuronpedia.np_feature import Feature, Logit
+from neuronpedia.requests.base_request import NPRequest
+from neuronpedia.requests.feature_request import FeatureRequest
+
+got = []
+class Server(BaseHTTPRequestHandler):
+    def do_POST(self):
+        got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+    def log_message(self, *_): pass
+
+server = HTTPServer(("127.0.0.1", 0), Server)
+Thread(target=server.serve_forever, daemon=True).start()
+NPRequest.BASE_URL = f"http://127.0.0.1:{server.server_port}/api"
+logits = lambda told: None if told is None else [Logit(**one) for one in told]
+for path in sorted(Path(sys.argv[1]).rglob("upload/*/*.json")):
+    body = json.loads(path.read_text())
+    place = body["modelId"], body["source"]
+    features = [
+        Feature(
+            *(own := (*place, one["index"])),
+            one["density"],
+            logits(one["topLogits"]),
+            logits(one["bottomLogits"]),
+            [
+                Explanation(*own, of["text"], of["methodName"], of["modelName"])
+                for of in one["explanations"]
+            ],
+            [Activation(*own, **of) for of in one["activations"]],
+        )
+        for one in body["features"]
+    ]
+    FeatureRequest(api_key="k").upload_batch(*place, features)
+    assert got.pop() == body
+    print("same", len(features))
+server.shutdown()
+"""
+
+
+def test_neuronpedias_client_sends_the_bodies_as_they_are(exported):
+    said = by_their_loader("neuronpedia", CLIENT, exported / "neuronpedia")
+    sent = [int(line.split()[1]) for line in said.splitlines() if line.startswith("same")]
+    assert sum(sent) == sum(len(body["features"]) for body in bodies(exported / "neuronpedia")) > 0
+
+
+VIEWER = """
+import functools, json, sys, urllib.request
+from http.server import HTTPServer
+from pathlib import Path
+from threading import Thread
+from circuit_tracer.frontend.feature_models import Model
+from circuit_tracer.frontend.local_server import CircuitGraphHandler, DEFAULT_FRONTEND_DIR
+
+places = {"frontend_dir": DEFAULT_FRONTEND_DIR, "data_dir": sys.argv[1]}
+serve = functools.partial(CircuitGraphHandler, **places)
+server = HTTPServer(("127.0.0.1", 0), serve)
+Thread(target=server.serve_forever, daemon=True).start()
+for path in sorted(Path(sys.argv[1], "features").iterdir()):
+    place = f"http://127.0.0.1:{server.server_port}/data/features/{path.name}"
+    text = urllib.request.urlopen(place).read().decode()
+    Model.model_validate_json(text)
+    assert text == path.read_text()
+    print("loaded")
+server.shutdown()
+"""
+
+
+def test_circuit_tracers_server_hands_out_features_that_its_model_takes(exported):
+    said = by_their_loader("circuit_tracer", VIEWER, exported / "circuit-tracer")
+    files = list((exported / "circuit-tracer/features").iterdir())
+    assert said.count("loaded") == len(files) > 0
+
+
+LOADER = """
+import json, sys
+import datasets
+datasets.disable_progress_bars()
+for name in ("labels", "neurons", "exemplars"):
+    found = datasets.load_dataset(sys.argv[1], name, cache_dir=sys.argv[2])["train"]
+    print(json.dumps([name, found.to_list()]))
+"""
+
+
+def test_the_datasets_library_opens_the_folder(exported, tmp_path):
+    said = by_their_loader("datasets", LOADER, exported / "hf-dataset", tmp_path)
+    found = dict(map(json.loads, said.splitlines()))
+    assert found.keys() == {"labels", "neurons", "exemplars"}
+    for name, rows in found.items():
+        assert rows == read_table(exported / f"hf-dataset/data/{name}.parquet", ANY).to_pylist()
 
 
 # The folder
