@@ -1,7 +1,7 @@
 """What an export tells of each neuron, in no tool's form yet."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from descry.errors import InputError
 from descry.exports.target_tokens import DIGITS, TokenValues, target_of, token_values
 from descry.io.csv_rows import Row
 from descry.io.parquet import read_table
-from descry.labels.results import neuron_labels, surest
+from descry.labels.results import Numbers, neuron_labels, surest
 from descry.models.neurons import Neurons
 from descry.provenance.audit.project import Project
 from descry.run import Run
@@ -123,25 +123,32 @@ def explained(
     Raises:
         InputError: a result or the target is missing.
     """
-    labels, written = _labels(run), _written(run)
+    # What can be a label is the same for all: a neuron's own would be read for each.
+    of_one = neuron_labels(run.path("labels.parquet"), run.neurons.layers[0], 0).get(HIGHEST, {})
+    labels, written = _labels(run, of_one), _written(run)
     neurons = [run.neuron(name) for name in names]
-    rows = {n.name: n.exemplars["row"].to_pylist()[:exemplars] for n in neurons}
+    sets = [tuple(part[:exemplars] for part in n.sets.sets[HIGHEST]) for n in neurons]
+    rows = {n.name: of.tolist() for n, (of, _) in zip(neurons, sets, strict=True)}
+    ids = run.corpus["id"]
+    texts = run.corpus["text"] if sentences else None
     read = _by_token(run, rows) if sentences else {}
     position = str(run.provenance("activations.h5")["position"])
     found = []
-    for neuron in neurons:
-        sets = neuron.exemplars.slice(0, exemplars).to_pylist()
+    for neuron, (own, values) in zip(neurons, sets, strict=True):
+        said = _said(run, own, of_one)
         members = [
             Exemplar(
-                rank=one["rank"],
-                id=one["id"],
-                text=one["text"] if sentences else "",
-                activation=float(f"{one['activation']:.{DIGITS}g}"),
-                descriptors=one["descriptors"],
-                tokens=(of := read.get((neuron.name, one["row"]))),
-                place=None if of is None else _place(run, of, one["row"], position),
+                rank=rank,
+                id=ids[row].as_py(),
+                text="" if texts is None else texts[row].as_py(),
+                activation=float(f"{value:.{DIGITS}g}"),
+                descriptors=said[rank - 1],
+                tokens=(of := read.get((neuron.name, row))),
+                place=None if of is None else _place(run, of, row, position),
             )
-            for one in sets
+            for rank, (row, value) in enumerate(
+                zip(own.tolist(), values.tolist(), strict=True), start=1
+            )
         ]
         spread = neuron.distribution
         found.append(
@@ -166,10 +173,22 @@ def explained(
     return found
 
 
-def _labels(run: Run) -> dict[tuple[int, int], list[Row]]:
-    """The labels of the whole corpus by layer and neuron, the surest first."""
+def _said(run: Run, rows: np.ndarray, known: Collection[str]) -> list[list[str]]:
+    """Of each sentence the descriptors that the annotator said Yes of and that can be labels."""
+    names = run.annotations.descriptors
+    yes = (run.annotations.at(rows) == 1) & [name in known for name in names]
+    return [[names[column] for column in np.flatnonzero(one)] for one in yes]
+
+
+def _labels(
+    run: Run, of_one: Mapping[str, Mapping[str, Numbers]]
+) -> dict[tuple[int, int], list[Row]]:
+    """The labels of the whole corpus by layer and neuron, the surest first.
+
+    Args:
+        of_one: any neuron's numbers by descriptor and split: base rates are the same for all.
+    """
     path = run.path("labels.parquet")
-    of_one = neuron_labels(path, run.neurons.layers[0], 0).get(HIGHEST, {})
     base = {name: splits["all"].base_rate for name, splits in of_one.items()}
     scored = _held_out(run)
     found: dict[tuple[int, int], list[Row]] = defaultdict(list)
