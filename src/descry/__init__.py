@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from descry.api import top_k as top_k
     from descry.api import writes as writes
     from descry.errors import InputError as InputError
+    from descry.exports.export import export as export
     from descry.provenance.audit.project import open as open
     from descry.run import Descriptor as Descriptor
     from descry.run import Neuron as Neuron
@@ -42,6 +43,7 @@ _LAZY = {
     "diff": "descry.two_models.diff",
     "enrichment": "descry.api",
     "explain_neuron": "descry.api",
+    "export": "descry.exports.export",
     "extract_activations": "descry.api",
     "InputError": "descry.errors",
     "key_phrases": "descry.api",

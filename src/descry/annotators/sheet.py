@@ -13,7 +13,6 @@ without it Excel takes UTF-8 for the local code page.
 import csv
 import heapq
 import io
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +30,7 @@ from descry.io.atomic import atomic
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
 from descry.io.parquet import read_table
+from descry.io.spreadsheets import guarded, in_one_cell, unguarded
 
 COLUMNS = ("id", "descriptor", "sentence", "answer")
 _WORDS = {"yes": YES, "y": YES, "no": NO, "n": NO}
@@ -64,7 +64,7 @@ def write_sheet(
     tagged, untagged = (_drawn(b, answer, per_descriptor, seed) for answer in (1, 0))
     # By another draw than the sample's: in that one the rarer kind would tend to come last.
     order = sorted(tagged + untagged, key=lambda place: _lot(b, place, seed, "order"))
-    rows = [(ids[row], b.descriptors[column], _shown(texts[row]), "") for row, column in order]
+    rows = [(ids[row], b.descriptors[column], in_one_cell(texts[row]), "") for row, column in order]
     _write(output, rows)
     counts = {"rows": len(rows), "descriptors": len({column for _, column in order})}
     return counts | {"tagged": len(tagged), "untagged": len(untagged)}
@@ -108,33 +108,12 @@ def _write(output: Path, rows: Sequence[Sequence[str]]) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
-    writer.writerows([_guarded(cell) for cell in row] for row in rows)
+    writer.writerows([guarded(cell) for cell in row] for row in rows)
     data = text.getvalue().encode("utf-8-sig")
     if output.is_file() and output.read_bytes() != data:
         raise InputError(f"{output}: is there and may hold answers: move it or name another file")
     with atomic(output) as part:
         part.write_bytes(data)
-
-
-_FORMULA = r"(?:[\s\x00-\x1f\ufeff]*+[=+\-@＝＋－＠]|[\t\r\n])"
-_NUMBER = r"(?=.*\d)[\W\d_]*+[^\W\d_]*+[\W\d_]*+\Z"  # also a date: digits and at most one word
-_REWRITTEN = re.compile(rf"'|{_FORMULA}|{_NUMBER}|(true|false)\Z", re.I | re.S)
-_NEXT_CELL = re.compile(rf"([;\t\r\n])(?={_FORMULA})")
-
-
-def _guarded(cell: str) -> str:
-    """A cell that every spreadsheet takes for text."""
-    return f"'{cell}" if _REWRITTEN.match(cell) else cell
-
-
-def _plain(cell: str) -> str:
-    """What was guarded."""
-    return cell[1:] if cell[:1] == "'" and _REWRITTEN.match(cell[1:]) else cell
-
-
-def _shown(sentence: str) -> str:
-    """A sentence that holds no formula, even where another separator cuts the line."""
-    return _NEXT_CELL.sub(r"\1'", sentence)
 
 
 # Reading
@@ -277,8 +256,8 @@ def _rows(sheet: Path) -> Iterator[_Row]:
                 row = dict(zip(header, cells + [""] * len(header), strict=False))
                 yield _Row(
                     line,
-                    _plain(row["id"].strip()),
-                    _plain(row["descriptor"]),
+                    unguarded(row["id"].strip()),
+                    unguarded(row["descriptor"]),
                     row["answer"].strip(),
                 )
             line = reader.line_num + 1

@@ -307,6 +307,46 @@ def export_crate(
     summary(f"export-crate to {output}", counts)
 
 
+@app.command("export", rich_help_panel=LOOK)
+def export_run(
+    kind: Annotated[
+        str, typer.Argument(help="Whose form: neuronpedia, circuit-tracer, hf-dataset or csv.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(help="A new folder, or that of an export, which it replaces.")
+    ],
+    neuron: Annotated[
+        list[str] | None, typer.Option(help="Only this one, such as L5:24; may stand repeatedly.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also neurons without a label.")] = False,
+    exemplars: Annotated[int, typer.Option(min=1, help="Of each neuron, at most.")] = 20,
+    sentences: Annotated[
+        bool, typer.Option("--sentences/--no-sentences", help="Whether texts of reviews go along.")
+    ] = True,
+    model: Annotated[
+        str | None, typer.Option(help="For neuronpedia: the model's id there; else of its name.")
+    ] = None,
+    source_set: Annotated[
+        str | None, typer.Option(help="For neuronpedia: the id of the neurons' set of sources.")
+    ] = None,
+    creator: Annotated[
+        str | None, typer.Option(help="For neuronpedia: the account; else its default one.")
+    ] = None,
+    results: Results = RESULTS,
+) -> None:
+    """Labels with scores, exemplars by token and histograms, as other tools take them in."""
+    from descry.cli.progress import summary
+    from descry.exports.export import export as write
+    from descry.provenance.audit.project import open
+    from descry.workflow.preflight import check_made
+
+    check_made(results, "labels.parquet")
+    how: dict[str, Any] = {"neurons": neuron, "every": every, "exemplars": exemplars}
+    how |= {"sentences": sentences, "model": model, "source_set": source_set}
+    how |= {} if creator is None else {"creator": creator}
+    summary(f"export to {output}", write(open(results), kind, output, **how))
+
+
 @app.command(rich_help_panel=LOOK)
 def compare(
     first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
