@@ -85,7 +85,7 @@ def write_cells(
     table = read_table(corpus, "corpus")
     ids, texts = table["id"].to_pylist(), table["text"].to_pylist()
     order = sorted(cells, key=lambda cell: draw(seed, f"order:{ids[cell[0]]}:{cell[1]}"))
-    _write(output, [(ids[row], name, _shown(texts[row]), "") for row, name in order])
+    _write(output, [(ids[row], name, in_one_cell(texts[row]), "") for row, name in order])
     return {"rows": len(order), "descriptors": len({name for _, name in order})}
 
 
