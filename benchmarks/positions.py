@@ -7,6 +7,7 @@ them) go through both, each in a process of its own, timed from after its import
              sentences, and a sample of positions with all latents
     delphi   LatentCache (EleutherAI, eai-delphi): every activation above 0 of every token, then
              save_splits; its texts are packed into rows of --context tokens
+    bound    the model's passes and the products with the encoder, and nothing else: what both need
 
 delphi's cache serves more than its top positions: it holds every firing. What both have to do for
 explanations by top and quantile examples is compared, and that is said. At half of the texts, too:
@@ -97,7 +98,35 @@ def delphi(job: Job) -> Any:
     return work
 
 
-WAYS = {"descry": descry, "delphi": delphi}
+def bound(job: Job) -> Any:
+    """The model's passes and the products with the encoder alone, in batches as descry's."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModel, AutoTokenizer
+
+    from descry.models.batching import in_parallel, plan_batches
+
+    def work() -> None:
+        model = AutoModel.from_pretrained(job["folder"]).eval()
+        model.encoder.layer = model.encoder.layer[: job["layer"] + 1]
+        tokenizer = AutoTokenizer.from_pretrained(job["folder"])
+        weight = load_file(f"{job['dictionary']}/sae_weights.safetensors")["W_enc"]
+
+        def run(texts: list[str]) -> float:
+            batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+            values = model(**batch).last_hidden_state[batch["attention_mask"].bool()]
+            return max(float((part @ weight)[0, 0]) for part in values.split(128))
+
+        lengths = [len(ids) for ids in tokenizer(job["texts"], truncation=True)["input_ids"]]
+        plan = plan_batches(lengths, job["section"]["batch_tokens"])
+        batches = [[job["texts"][row] for row in rows] for rows in plan]
+        for _ in in_parallel(run, batches, "cpu"):
+            pass
+
+    return work
+
+
+WAYS = {"descry": descry, "delphi": delphi, "bound": bound}
 
 
 def child(way: str, path: Path) -> None:
@@ -146,7 +175,7 @@ def main() -> None:
         child(arguments.child[0], Path(arguments.child[1]))
         return
     texts = reviews(arguments.reviews)
-    ways = ["descry", *(["delphi"] if arguments.delphi else [])]
+    ways = ["descry", "bound", *(["delphi"] if arguments.delphi else [])]
     with tempfile.TemporaryDirectory() as scratch:
         rows = measure(arguments, texts, ways, Path(scratch))
     report("positions", rows, arguments.json, latents=arguments.latents, k=arguments.k)
