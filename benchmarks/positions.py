@@ -100,7 +100,6 @@ def delphi(job: Job) -> Any:
 
 def bound(job: Job) -> Any:
     """The model's passes and the products with the encoder alone, in batches as descry's."""
-    import torch
     from safetensors.torch import load_file
     from transformers import AutoModel, AutoTokenizer
 
