@@ -6,7 +6,7 @@ the order of sentences and, within one, of tokens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from descry.activations.sparse import LEADERS, Firings, SparseTopK, spread_leade
 from descry.activations.streaming import Arrays, SparseStats, StreamingStats
 from descry.activations.top_k import HIGHEST, LOWEST, NOBODY
 from descry.corpus.splits import HALVES, draw
-from descry.models.hooked_model import Maxima
+
+if TYPE_CHECKING:
+    from descry.models.hooked_model import Maxima
 
 STRIDE = 2**20  # more tokens than any sentence has
 _COLUMNS = 256  # neurons that are read together
@@ -158,7 +160,7 @@ class MaximaStats(StreamingStats):
     def __init__(self, neurons: int, keep: int) -> None:
         super().__init__(neurons, keep, "int64")
 
-    def lay_out(self, first: Maxima) -> None:
+    def lay_out(self, first: "Maxima") -> None:
         """Lay out the bins by the first block of all."""
         super().lay_out(first.value)
 

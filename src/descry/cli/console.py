@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +41,10 @@ from descry.models.neurons import whose
 from descry.n2g.render import readable
 from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
-from descry.workflow.garbage import Garbage
-from descry.workflow.requests import Forecast
+
+if TYPE_CHECKING:  # they import every stage, which takes longer than to show a neuron
+    from descry.workflow.garbage import Garbage
+    from descry.workflow.requests import Forecast
 
 PLAIN_WIDTH = 160  # columns where there is no terminal
 
@@ -417,7 +420,7 @@ def _last_run(counts: JSON) -> str:
     return ", ".join(words)
 
 
-def show_forecast(rows: list[Forecast]) -> None:
+def show_forecast(rows: "list[Forecast]") -> None:
     """What is cached and what is to be asked, with tokens, time and cost."""
     table = Table(title="to be asked by the present params")
     batches = any(row.batch_dollars is not None for row in rows)
@@ -463,7 +466,7 @@ def show_verified(found: Verified) -> None:
         console().print(plain(f"drift: {name} was {', '.join(sorted(then))} for some answers"))
 
 
-def show_garbage(found: Garbage, deleted: bool) -> None:
+def show_garbage(found: "Garbage", deleted: bool) -> None:
     """What the present params do not reach."""
     for model, count in found.models.most_common():
         console().print(plain(f"{count:,} answers of {model}"))
