@@ -191,7 +191,9 @@ def test_metrics_and_plots_can_be_compared(second):
 
 
 def test_what_the_readme_says_to_commit_is_all_that_git_should_have(repo):
-    command = re.search("`(git add dvc.lock [^`]*)`", (ROOT / "README.md").read_text())[1]
+    command = re.search("`(git add dvc.lock [^`]*)`", (ROOT / "docs/orchestration.md").read_text())[
+        1
+    ]
     repo.sh("git rm -rq --cached dvc.lock results && git commit -qm none")
     assert "results/" in repo.sh("git status --porcelain")
     repo.sh(f"{command} && git commit -qm run")

@@ -1,9 +1,8 @@
-"""The README's commands work, in the order in which they stand there."""
+"""The commands of README.md and of the pages for one's own study work, one after another."""
 
 import json
 import re
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,10 +12,13 @@ from descry.models.checkpoints import contents_sha256
 from descry.models.kinship import kinship
 from descry.workflow.params import load
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# In the order in which a study goes: each goes on with what those before it left.
+PAGES = ["README.md", "docs/reviews.md", "docs/models.md", "docs/annotators.md"]
+PAGES += ["docs/orchestration.md"]
 COMMANDS = [
     line
-    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for page in PAGES
+    for block in re.findall(r"```bash\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
     for line in block.splitlines()
 ]
 
@@ -33,7 +35,7 @@ def own_reviews(repo):
 
 
 @pytest.mark.slow
-def test_every_command_of_the_readme_runs(repo):
+def test_every_command_of_these_pages_runs(repo):
     """`make run` takes the environment that runs the tests for the installed one."""
     (repo.path / ".venv").symlink_to(sys.prefix)
     own_reviews(repo)
@@ -75,14 +77,36 @@ def test_the_ci_calls_the_readmes_test_command():
     assert re.search(r"^make .*\btest$", (ROOT / ".ci/run").read_text(), re.MULTILINE)
 
 
-def test_links_and_pictures_are_there():
-    links = re.findall(r"\]\((?!http)([^)#]+)", README)
-    assert "docs/benchmarks.md" in links
-    assert [link for link in links if not Path(ROOT, link).exists()] == []
+def anchors(page):
+    """Where links into a page can lead: its headings, as GitHub makes names of them."""
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    heads = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-def test_what_the_readme_says_of_the_results_is_there(built):
-    table = README.partition("| file in results/ |")[2].partition("\n\n")[0]
+@pytest.mark.parametrize(
+    "page", sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]), ids=lambda path: path.name
+)
+def test_links_and_pictures_are_there(page):
+    text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.DOTALL)
+    for place, anchor in re.findall(r"\]\((?!http)([^)#\s]*)(?:#([^)]+))?\)", text):
+        target = page.parent / place if place else page
+        assert target.exists(), place
+        assert not anchor or anchor in anchors(target), f"{place}#{anchor}"
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    linked = {page.name for page in ROOT.glob("docs/*.md") if f"(docs/{page.name}" in text}
+    others = {page.name for page in ROOT.glob("docs/*.md")} - linked
+    for name in others:  # at one remove, from a page that is linked
+        assert any(f"({name}" in (ROOT / "docs" / page).read_text("utf-8") for page in linked), name
+
+
+def test_what_is_said_of_the_files_of_a_run_is_there(built):
+    text = (ROOT / "docs/files.md").read_text("utf-8")
+    table = text.partition("| file in results/ |")[2].partition("\n\n")[0]
     names = re.findall(r"^\| ([a-z_]+\.[a-z0-9]+)", table, re.MULTILINE)
     assert len(names) == 19
     for name in names:

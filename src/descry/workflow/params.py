@@ -205,7 +205,7 @@ def _missing(keys: list[str]) -> str:
     if not {"annotator", "annotators"} & {*keys}:
         return "missing key: add it (presets/sample.yaml has every key)"
     example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
-    return f"missing key: add it{example} (README.md, Your own LLM, has every key of an annotator)"
+    return f"missing key: add it{example} (docs/annotators.md has every key of an annotator)"
 
 
 def parse(section: str, value: object, where: str) -> Section:
