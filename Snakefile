@@ -1,5 +1,6 @@
 # The one description of the DAG: one rule a stage, below workflow/rules/. `descry dvc` writes dvc.yaml
-# from it, in which every stage calls `snakemake STAGE`: Snakemake is the only engine.
+# from it, in which every stage calls `snakemake STAGE`, unless a run has just left it up to date:
+# Snakemake is the only engine.
 
 
 # The params, the command of every rule, and what is checked before the first job.

@@ -1,7 +1,10 @@
 # What all rules share.
 import os
 import sys
+import time
 from shlex import quote
+
+STARTED = time.time()  # before anything is read
 
 from snakemake.settings.enums import Quietness
 
@@ -10,6 +13,7 @@ from descry.errors import InputError
 from descry.workflow.reconcile import reconcile, writable
 from descry.workflow.previous_results import keep_previous
 from descry.workflow.preflight import check_start, shared_model
+from descry.workflow.settled import note
 from descry.workflow.dag import Wiring, arguments, name_failures
 
 keep_previous()
@@ -66,6 +70,11 @@ onstart:
         sys.exit(2)
     if shared := shared_model(wiring.sections, sections):
         print(f"warning: {shared}", file=sys.stderr)
+
+
+# What DVC, behind this run, need not ask again.
+onsuccess:
+    note(workflow.dag.jobs, STARTED)
 
 
 def shown(path, caption, category, **labels):

@@ -84,6 +84,16 @@ def main() -> None:
         sys.exit(status)
 
 
+@app.command(hidden=True)
+def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
+    """Whether a run has left a stage up to date: exit status 0, else 1. Asked by dvc.yaml."""
+    from descry.workflow.settled import settled as is_settled
+
+    if not is_settled(stage):
+        raise typer.Exit(1)
+    print(f"{stage}: up to date, as the last run left it")
+
+
 @app.command(rich_help_panel=RUN, help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.")
 def stage(
     name: Annotated[str, typer.Argument(help="The stage.")],
