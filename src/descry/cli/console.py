@@ -36,6 +36,7 @@ from descry.io.hashing import JSON
 from descry.io.number_format import fixed, small
 from descry.io.sanitize import printable
 from descry.io.tree import Node
+from descry.labels.counting import TOO_FEW
 from descry.labels.results import verdict
 from descry.models.neurons import whose
 from descry.n2g.render import readable
@@ -133,6 +134,8 @@ def _believed(run: Run, labels: int, chance: JSON) -> Table:
         of = f"random sets{' of the same strata' if run.strata else ''}: mean of"
         of += f" {chance['draws']} draws, any in {chance['random_any']:.0%} of them"
         table.add_row("labels", f"{labels:,}", "", fixed(chance["random_labels"], 2), of)
+    else:
+        table.add_row("labels", f"{labels:,}", "", "none", f"random sets: {TOO_FEW}")
     copy = found.get("false_labels", {}).get("random_weights")
     if copy is not None:
         table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")

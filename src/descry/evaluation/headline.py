@@ -18,6 +18,7 @@ from descry.corpus.splits import HALVES, other_half
 from descry.evaluation.agreement import wilson
 from descry.evaluation.relabelled import Labelling
 from descry.io.csv_rows import Row
+from descry.labels.counting import TOO_FEW
 from descry.labels.results import Labels
 
 LEVEL = 0.05  # of p, below which a label is borne out
@@ -212,6 +213,8 @@ def first_words(headlines: Mapping[str, Row]) -> dict[str, object]:
             told[f"{of}labels of random sets of the same strata"] = (
                 f"{random['random_labels']:.2f} a draw, any in {random['random_any']:.0%} of draws"
             )
+        else:
+            told[f"{of}labels of random sets"] = f"none: {TOO_FEW}"
         if "random_weights" in false:
             told[f"{of}labels of random weights"] = (
                 f"{false['random_weights']:,}, of the target {false['labels']:,}"

@@ -77,6 +77,9 @@ class SparseSets:
         return np.asarray(self._member @ packed)
 
 
+TOO_FEW = "a stratum has too few sentences to draw from"  # why there are no random sets
+
+
 class MatchedDraws:
     """Random sets that have as many sentences of each stratum as neurons' own sets.
 

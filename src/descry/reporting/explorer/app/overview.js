@@ -70,6 +70,14 @@
         `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place; null: the same descriptors on other neurons`,
       );
     if (chance) found.push(falseLabels(chance, wrong?.random_weights));
+    else
+      found.push(
+        h(
+          "p",
+          { class: "quiet" },
+          "No random sets stand beside the labels: a stratum has too few sentences to draw from.",
+        ),
+      );
     return found;
   }
 
