@@ -768,8 +768,8 @@ def test_a_neurons_page_has_its_facets_beside_chance_and_labels_that_are_too_bro
     assert "on 0.50 of the exemplars of the validation half (95% 0.25 to 0.75)" in block
     assert "too broad" in block and "0.75" in block
     section.locator("summary", has_text="Close negatives").click()
-    section.locator("ol.exemplars li").first.wait_for()
-    assert section.locator("ol.exemplars li").count() == 1
+    section.locator("li.exemplar").first.wait_for()
+    assert section.locator("li.exemplar").count() == 1
     section.locator("summary", has_text="Sentences of the facets").click()
     section.locator("h4", has_text="Facet 2").wait_for()
     assert section.locator("h4").all_inner_texts() == ["Facet 1: 3 of 4", "Facet 2: 2 of 2"]
