@@ -13,7 +13,11 @@ import pyarrow as pa
 import pytest
 from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 
-from descry.activations.exemplar_files import activation_places, read_neuron_exemplars
+from descry.activations.exemplar_files import (
+    activation_places,
+    read_exemplars,
+    read_neuron_exemplars,
+)
 from descry.corpus.splits import sentence_id
 from descry.io.csv_rows import write_csv
 from descry.io.json_files import read_json, write_json
@@ -25,6 +29,7 @@ from descry.n2g.paths import TURN, Path, Step
 from descry.n2g.scoring import Score
 from descry.n2g.tables import COLUMNS, PREDICTORS, Record, Tokens, layer_rows, write_records
 from descry.reporting.explorer.packs import numbers
+from descry.stages.facets import TABLE as FACET_TABLE
 from descry.stages.interventions import COLUMNS as INTERVENED
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -97,9 +102,31 @@ def write_interventions():
     write_csv(planted.EFFECT_TABLE, [row], INTERVENED)
 
 
+def write_facets():
+    """L0:0 has two facets and a label that is too broad; no other neuron has a row."""
+    sets = read_exemplars(planted.EXEMPLARS, "all")[0, 0].tolist()
+    label = {"descriptor": HOSTILE, "count": 3, "expected": 0.5, "p": 1e-4, "q": 2e-4}
+    labels = [label | {"neuron_p": 0.25}]
+    broad = {"descriptor": "Price", "exemplars": 1.0, "close": 0.75, "quiet": 0.125, "p": 0.2}
+    row = {"layer": 0, "neuron": 0, "silhouette": 0.5}
+    row["facets"] = [{"rows": sets[:4], "labels": labels}, {"rows": sets[4:], "labels": []}]
+    row |= {"cover": ["Price", HOSTILE], "cover_reached": True, "covered": 0.9375}
+    row |= {"covered_random": 0.25, "labelled": 0.5, "labelled_low": 0.25}
+    row |= {"labelled_high": 0.75, "labelled_random": 0.125}
+    row["close"] = [{"row": 7, "similarity": 0.5, "activation": -0.5}]
+    row["breadth"] = [broad | {"broad": True}]
+    chance = {"neurons": 1, "parted": 1, "random_sets": 200, "bound": 0.25}
+    for name, labels_of in (("facets", 2.5), ("lots", 1.5), ("random", 0.5)):
+        chance |= {f"{name}_labels": labels_of, f"{name}_alone": 0.5, f"{name}_sought": 0.25}
+    params = {"facets": {"coverage": 0.9, "negatives": 20}}
+    made = provenance("facets", params, [CORPUS], []) | {"chance": chance, "no_close": None}
+    write_table(planted.FACETS, pa.Table.from_pylist([row], FACET_TABLE), made)
+
+
 def build():
     planted.build()
     write_graph()
+    write_facets()
     write_writes()
     write_interventions()
     run_report()
@@ -728,3 +755,25 @@ def test_a_neurons_page_says_what_it_writes_and_changes(visit):
     assert tab.locator("section[aria-labelledby=changes]").count() == 0
     whole = visit.open().locator("section[aria-labelledby=written]").inner_text()
     assert "1 of 16 neurons promote or suppress tokens" in whole and "KL, thousandths" in whole
+
+
+def test_a_neurons_page_has_its_facets_beside_chance_and_labels_that_are_too_broad(visit):
+    tab = visit.open("#/neuron/L0:0")
+    section = tab.locator("section[aria-labelledby=facets]")
+    block = section.inner_text()
+    assert "fall into 2 groups" in block and "dealt into groups by lot 1.5" in block
+    assert "a group of a random set 0.5" in block and "no label" in block
+    assert HOSTILE.replace("\x1b", "") in block.replace("\x1b", "")
+    assert "with probability 0.9: of the validation half 0.94 have one" in block
+    assert "on 0.50 of the exemplars of the validation half (95% 0.25 to 0.75)" in block
+    assert "too broad" in block and "0.75" in block
+    section.locator("summary", has_text="Close negatives").click()
+    section.locator("li.exemplar").first.wait_for()
+    assert section.locator("li.exemplar").count() == 1
+    section.locator("summary", has_text="Sentences of the facets").click()
+    section.locator("h4", has_text="Facet 2").wait_for()
+    assert section.locator("h4").all_inner_texts() == ["Facet 1: 3 of 4", "Facet 2: 2 of 2"]
+    assert visit.open("#/neuron/L1:3").locator("section[aria-labelledby=facets]").count() == 0
+    whole = visit.open().locator("section[aria-labelledby=facets]").inner_text()
+    assert "1 of 1 labelled neuron fall into groups" in whole or "The exemplars of 1 of" in whole
+    assert "Of 1 label 1 are too broad" in whole

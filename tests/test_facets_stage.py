@@ -22,7 +22,7 @@ import descry
 from descry.errors import InputError
 from descry.io.hdf5 import hdf5_provenance
 from descry.io.parquet import read_table, table_provenance
-from descry.stages.facets import NO_MATRIX, OF_POSITIONS
+from descry.stages.facets import NO_MATRIX, OF_POSITIONS, Facets
 from descry.workflow.params import parse
 
 BOTH, BROAD = 5, 6  # neurons of the first layer
@@ -245,6 +245,58 @@ def test_params_that_make_no_sense_are_refused(key, value):
     parse("facets", good, "params")
     with pytest.raises(InputError, match=f"facets.{key}"):
         parse("facets", json.loads(json.dumps(good | {key: value})), "params")
+
+
+# What verify says
+
+
+def verified():
+    from types import SimpleNamespace
+
+    from descry.provenance.verify.contents import facets
+
+    section = {"enabled": True, "neurons": None, "most": 4, "coverage": 0.8, "negatives": 3}
+    params = SimpleNamespace(facets=Facets(**section, seed=0), cluster=None)
+    return facets(descry.open(".", check=False), params)
+
+
+def tampered(change):
+    """Change the rows of the file."""
+    from descry.io.parquet import write_table
+
+    table = read_table(FACETS, "facets")
+    rows = table.to_pylist()
+    change({row["neuron"]: row for row in rows if row["layer"] == 0}[BOTH])
+    made = table_provenance(table)
+    write_table(FACETS, table.from_pylist(rows, table.schema.remove_metadata()), made)
+
+
+def first_label(row):
+    return next(part for part in row["facets"] if part["labels"])["labels"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda row: first_label(row).update(count=3), "facets does not follow"),
+        (lambda row: row["facets"][0]["rows"].pop(), "its groups are not its exemplars"),
+        (lambda row: row.update(cover=["Sound"]), "cover does not follow"),
+        (lambda row: row.update(labelled=0.125), "labelled does not follow"),
+        (lambda row: row["breadth"][0].update(close=0.5), "breadth does not follow"),
+        (lambda row: row["close"][0].update(row=row["facets"][0]["rows"][0]), "excites it"),
+        (lambda row: row["close"][0].update(activation=7.0), "close does not follow"),
+    ],
+)
+def test_verify_finds_what_does_not_follow(here, change, says):
+    run_facets(topic_vectors)
+    assert verified().fault is None
+    tampered(change)
+    assert says in verified().fault and f"L0:{BOTH}" in verified().fault
+
+
+def test_verify_of_a_run_without_facets_has_nothing_to_say(here):
+    run_facets()
+    assert verified().fault is None and "not enabled" in verified().checked
 
 
 # Who reads the file

@@ -34,6 +34,7 @@ CHANGES = {  # a parameter: another value, and the stages behind it
     "graphs.seed": (1, {"graphs", "report"}),
     "label.threshold": (0.3, AFTER_LABEL),
     "writes.seed": (1, {"writes", "report"}),
+    "facets.seed": (1, {"facets", "score", "report"}),
     "interventions.seed": (1, {"interventions", "report"}),
     "figures.dpi": (100, {"figures"}),
     "report.title": ("Another title", {"report"}),

@@ -31,6 +31,7 @@ from planted import (
     run_annotate,
     run_corpus,
     run_exemplars,
+    run_facets,
     run_label,
     run_score,
     scored,
@@ -81,6 +82,7 @@ def up_to_the_labels():
     write_activations(table, activations_of(table, rng))
     run_exemplars()
     run_label()
+    run_facets()
 
 
 def about(text, description):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 ON_SLURM = "SNAKEMAKE_PROFILE=profiles/slurm"
 IN_SHARDS = {"describe_shard": 3, "activations_shard": 2, "graphs_shard": 3, "annotate_shard": 2}
-ON_A_GPU = {*IN_SHARDS, "untrained", "judge", "score", "writes", "interventions"}
+ON_A_GPU = {*IN_SHARDS, "untrained", "judge", "score", "writes", "facets", "interventions"}
 ETC = Path("/etc/slurm")  # the one place where a job's own srun looks
 MARK = "# Written by descry's tests, which remove it.\n"
 PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel"]

@@ -32,7 +32,7 @@ TOKENS = {
 STAGES = {
     "corpus", "describe", "cluster", "activations", "exemplars", "untrained", "tokens",
     "graphs", "annotate", "judge", "label", "evaluate", "score", "figures", "report",
-    "writes", "interventions",
+    "writes", "facets", "interventions",
 }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Stage facets: what a neuron's exemplars have in parts, what covers them, and what is close by."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,12 +22,14 @@ from descry.evaluation.agreement import clopper_pearson
 from descry.evaluation.close_negatives import PARTS, Close, breadth, closest
 from descry.evaluation.coverage import covering
 from descry.evaluation.facets import Facets as Found
-from descry.evaluation.facets import SetTest, facets
+from descry.evaluation.facets import SetTest, Tested, facets
+from descry.evaluation.sentence_clusters import padded
 from descry.io.csv_rows import Row, defined
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance, recorded
+from descry.io.read_provenance import provenance_of
 from descry.io.section import Count, Section, Seed, Threshold
 from descry.labels.assignment import SetCounter, asked_sets
 from descry.labels.counting import MatchedDraws
@@ -149,13 +151,11 @@ def find_facets(
         return {"neurons": 0, "why": why}
     read = [corpus, activations, exemplars, annotations, labels]
     made = provenance("facets", recorded_as, read, PACKAGES)
-    table, b = read_labels(labels), read_annotations(annotations)
-    _check(made["inputs"], table.made["inputs"], corpus, exemplars, annotations)
+    _check(made["inputs"], provenance_of(labels, "label")["inputs"], corpus, exemplars, annotations)
     _check_activations(made["inputs"], exemplars, activations)
-    b = b.only(table.descriptors)
-    study = _Study(params, topics, corpus, activations, exemplars, table, b)
+    study = Study.of(params, topics, *read)
     made |= study.told
-    write_table(facets, pa.Table.from_pylist(list(study.rows()), TABLE), made)
+    write_table(facets, pa.Table.from_pylist(study.table, TABLE), made)
     return study.counts
 
 
@@ -180,8 +180,13 @@ def _check_activations(inputs: dict[str, str], exemplars: Path, activations: Pat
 
 
 @dataclass(frozen=True)
-class _Study:
-    """What is found of which neurons."""
+class Study:
+    """What is found of which neurons; everything is made when it is wanted.
+
+    Attributes:
+        topics: the section of stage cluster.
+        labels, b: of the same descriptors.
+    """
 
     params: Facets
     topics: "Cluster"
@@ -190,6 +195,22 @@ class _Study:
     exemplars: Path
     labels: Labels
     b: Annotations
+
+    @classmethod
+    def of(
+        cls,
+        params: Facets,
+        topics: "Cluster",
+        corpus: Path,
+        activations: Path,
+        exemplars: Path,
+        annotations: Path,
+        labels: Path,
+    ) -> "Study":
+        """From the files of a run."""
+        table = read_labels(labels)
+        b = read_annotations(annotations).only(table.descriptors)
+        return cls(params, topics, corpus, activations, exemplars, table, b)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -301,16 +322,18 @@ class _Study:
         ]
 
     @cached_property
+    def test(self) -> SetTest:
+        """The test of labels."""
+        counter, number = SetCounter(self.b.bits, self.b.asked), len(self.b.descriptors)
+        fdr, within = float(self.labels.made["params"]["fdr"]), bool(self.b.sampled.all())
+        return SetTest(counter, number, self.strata, self.b.sampled, within, fdr)
+
+    @cached_property
     def found(self) -> Found:
         """The facets of the chosen neurons."""
-        within = bool(self.b.sampled.all())
-        counter = SetCounter(self.b.bits, self.b.asked)
-        fdr = float(self.labels.made["params"]["fdr"])
-        test = SetTest(counter, len(self.b.descriptors), self.strata, self.b.sampled, within, fdr)
-        draws = -(-_LEAST // max(1, len(self.places)))
-        random = self.random("all", draws)
+        random = self.random("all", -(-_LEAST // max(1, len(self.places))))
         how = self.params.most, self.params.seed
-        return facets(self.sets["all"], random, self.vectors, test, *how)
+        return facets(self.sets["all"], random, self.vectors, self.test, *how)
 
     @cached_property
     def told(self) -> JSON:
@@ -318,7 +341,7 @@ class _Study:
         return {
             "chance": defined(self.found.chance),
             "pool": len(self.pool),
-            "no_close": None if self.close else NO_MATRIX,
+            "no_close": NO_MATRIX if self.close is None else None,
         }
 
     @property
@@ -334,54 +357,61 @@ class _Study:
             )
         found["with a set that covers"] = sum(bool(row["cover_reached"]) for row in rows)
         of_labels = [one["broad"] for row in rows for one in row["breadth"] or ()]
-        if self.close:
+        if self.close is not None:
             found["labels too broad"] = f"{sum(of_labels)} of {len(of_labels)}"
         else:
             found["close negatives"] = f"none: {NO_MATRIX}"
         return found
 
-    def rows(self) -> list[Row]:
-        """The rows of the file."""
-        return self.table
-
     @cached_property
     def table(self) -> list[Row]:
         """The rows of the file, neuron by neuron."""
+        silhouettes = [None if np.isnan(x) else float(x) for x in self.found.silhouettes]
+        return self.told_of(self.found.neurons, silhouettes, self.close)
+
+    def told_of(
+        self,
+        parts: Sequence[Sequence[np.ndarray]],
+        silhouettes: Sequence[float | None],
+        close: Sequence[Close] | None,
+    ) -> list[Row]:
+        """The rows of the file, from what the embedder has found: it is not needed for the rest.
+
+        Args:
+            parts: the groups of each neuron's exemplars, rows of the corpus.
+            silhouettes: of each neuron's best partition.
+            close: negatives of each; None without the matrix of activations.
+        """
         width, layers = self.labels.neurons.width, self.labels.neurons.layers
-        facets_of, rows = iter(self._facets()), []
+        parted, whole = [own for own in parts if len(own) > 1], self.test(self.sets["all"]).p
+        tested, at, rows = self.test(padded([part for own in parted for part in own])), 0, []
         for n, place in enumerate(self.places.tolist()):
             row: Row = {"layer": layers[place // width], "neuron": place % width}
-            silhouette = float(self.found.silhouettes[n])
-            row["silhouette"] = None if np.isnan(silhouette) else silhouette
-            row["facets"] = next(facets_of)
+            row["silhouette"] = silhouettes[n]
+            row["facets"] = [{"rows": part, "labels": []} for part in parts[n]]
+            if len(parts[n]) > 1:
+                for part in row["facets"]:
+                    part["labels"] = self._labels_of(tested, at, whole[n])
+                    at += 1
             row |= self._cover(n) | self._labelled(n)
-            rows.append(row | self._near(n))
+            rows.append(row | self._near(n, None if close is None else close[n]))
         return rows
 
-    def _facets(self) -> Iterator[list[Row]]:
-        tested, at = self.found.tested, 0
-        for n, parts in enumerate(self.found.neurons):
-            if len(parts) == 1:
-                yield [{"rows": parts[0], "labels": []}]
-                continue
-            found = []
-            for part in parts:
-                columns = np.flatnonzero(tested.labels[at])
-                columns = columns[np.argsort(tested.p[at, columns], kind="stable")]
-                labels = [
-                    {
-                        "descriptor": self.labels.descriptors[c],
-                        "count": int(tested.yes[at, c]),
-                        "expected": float(tested.expected[at, c]),
-                        "p": float(tested.p[at, c]),
-                        "q": float(tested.q[at, c]),
-                        "neuron_p": float(self.found.whole[n, c]),
-                    }
-                    for c in columns.tolist()
-                ]
-                found.append({"rows": part, "labels": labels})
-                at += 1
-            yield found
+    def _labels_of(self, tested: Tested, at: int, whole: np.ndarray) -> list[Row]:
+        """The labels of a facet, the surest first."""
+        columns = np.flatnonzero(tested.labels[at])
+        columns = columns[np.argsort(tested.p[at, columns], kind="stable")]
+        return [
+            {
+                "descriptor": self.labels.descriptors[c],
+                "count": int(tested.yes[at, c]),
+                "expected": float(tested.expected[at, c]),
+                "p": float(tested.p[at, c]),
+                "q": float(tested.q[at, c]),
+                "neuron_p": float(whole[c]),
+            }
+            for c in columns.tolist()
+        ]
 
     def _cover(self, n: int) -> Row:
         """The descriptors that cover a neuron's exemplars.
@@ -432,19 +462,20 @@ class _Study:
         known = ~np.isnan(rates) & (counts > 0)
         return float((counts * rates)[known].sum() / counts[known].sum()) if known.any() else None
 
-    def _near(self, n: int) -> Row:
+    def _near(self, n: int, negatives: Close | None) -> Row:
         """The close negatives of a neuron, and how well its labels fit them."""
-        if not self.close:
+        if negatives is None or self.quiet is None or self.columns is None:
             return {"close": None, "breadth": None}
-        negatives, activations, quiet = self.close[n]
+        activations = self.columns[n][np.searchsorted(self.pool, negatives.rows)]
         rows = zip(negatives.rows, negatives.similarities, activations, strict=True)
         close = [{"row": int(r), "similarity": s, "activation": a} for r, s, a in rows]
         place, width = int(self.places[n]), self.labels.neurons.width
         own = np.flatnonzero(self.labels.splits["all"].assigned[divmod(place, width)])
-        at = [self.sets["all"][n][self.sets["all"][n] >= 0], negatives.rows, quiet]
-        exemplars, near, far = (np.searchsorted(self.rows_read, rows) for rows in at)
+        exemplars = self.sets["all"][n][self.sets["all"][n] >= 0]
+        at = exemplars, negatives.rows, np.concatenate(self.quiet[n])
+        members, near, far = (np.searchsorted(self.rows_read, rows) for rows in at)
         strata = self.coarse.of[self.rows_read]
-        found = breadth(self.answers[:, own], exemplars, near, far, strata)
+        found = breadth(self.answers[:, own], members, near, far, strata)
         columns = [*map(np.ndarray.tolist, found), found.broad.tolist()]
         kinds = ("exemplars", "close", "quiet", "p", "broad")
         labels = [
@@ -455,38 +486,44 @@ class _Study:
         return {"close": close, "breadth": labels}
 
     @cached_property
-    def close(self) -> list[tuple[Close, np.ndarray, np.ndarray]] | None:
-        """Of each neuron its close negatives, their activations, and the rows that are quiet.
-
-        None where the activations of all sentences are not kept.
-        """
-        columns = self._columns()
-        if columns is None:
+    def close(self) -> list[Close] | None:
+        """Of each neuron its close negatives; None where not all activations are kept."""
+        if self.quiet is None:
             return None
-        of_pool, halves = self.vectors(self.pool).astype(np.float64), self.half[self.pool]
-        found = []
-        for n, values in enumerate(columns):
-            taken = np.isin(self.pool, np.concatenate([sets[n] for sets in self.sets.values()]))
-            near, quiet = [], []
-            for half in HALVES:
+        of_pool, found = self.vectors(self.pool).astype(np.float64), []
+        for n, halves in enumerate(self.quiet):
+            near = []
+            for half, rest in zip(HALVES, halves, strict=True):
                 own = self.sets[half][n]
-                inside = halves == half
-                median = np.median(values[inside]) if inside.any() else np.nan
-                rest = inside & ~taken & (values <= median)
-                quiet.append(self.pool[rest])
-                if not (own >= 0).any():
-                    continue
-                middle = self.vectors(own[own >= 0]).astype(np.float64).mean(axis=0)
-                # Not by BLAS, whose last digits depend on the number of threads.
-                similarities = np.einsum("sd,d->s", of_pool, middle)
-                near.append(closest(similarities, rest, self.pool, self.params.negatives))
-            rows = np.concatenate([one.rows for one in near] or [np.zeros(0, dtype=int)])
-            close = Close(rows, np.concatenate([one.similarities for one in near] or [np.zeros(0)]))
-            at = np.searchsorted(self.pool, rows)
-            found.append((close, values[at], np.concatenate(quiet)))
+                if (own >= 0).any():
+                    middle = self.vectors(own[own >= 0]).astype(np.float64).mean(axis=0)
+                    # Not by BLAS, whose last digits depend on the number of threads.
+                    similarities = np.einsum("sd,d->s", of_pool, middle)
+                    inside = np.isin(self.pool, rest)
+                    near.append(closest(similarities, inside, self.pool, self.params.negatives))
+            rows = [one.rows for one in near] or [np.zeros(0, dtype=int)]
+            values = [one.similarities for one in near] or [np.zeros(0)]
+            found.append(Close(np.concatenate(rows), np.concatenate(values)))
         return found
 
-    def _columns(self) -> np.ndarray | None:
+    @cached_property
+    def quiet(self) -> list[list[np.ndarray]] | None:
+        """Of each neuron and half the rows that do not excite it; None as `close`."""
+        if self.columns is None:
+            return None
+        halves, found = self.half[self.pool], []
+        for n, values in enumerate(self.columns):
+            taken = np.isin(self.pool, np.concatenate([sets[n] for sets in self.sets.values()]))
+            own = []
+            for half in HALVES:
+                inside = halves == half
+                median = np.median(values[inside]) if inside.any() else np.nan
+                own.append(self.pool[inside & ~taken & (values <= median)])
+            found.append(own)
+        return found
+
+    @cached_property
+    def columns(self) -> np.ndarray | None:
         """Activations of the chosen neurons over the pool: float32 [neurons, rows]; None if none.
 
         A block of neurons is read over all rows, and the others are let go.

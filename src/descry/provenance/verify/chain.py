@@ -103,6 +103,7 @@ def _contents(
         "annotate": [lambda: held(project.annotations, answers, "annotate")],
         "judge": [lambda: held(project.judgements, answers, "judge")],
         "label": [partial(contents.labels, project, params, scratch)],
+        "facets": [partial(contents.facets, project, params)],
     }
     if project.units == POSITIONS:
         checks["tokens"] = [partial(contents.tokens, project, params, scratch)]

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.annotators.annotations import MISSING, Annotations, Proxy
@@ -23,6 +24,7 @@ from descry.corpus.files import review_files
 from descry.corpus.readers import read_reviews
 from descry.corpus.splits import sentence_id
 from descry.corpus.units import POSITIONS, SENTENCES, text_ids
+from descry.evaluation.close_negatives import Close
 from descry.io.hashing import JSON
 from descry.labels.clustering import Edits
 from descry.provenance.audit.answers import SAYS, Topics, Verdicts
@@ -33,6 +35,8 @@ from descry.provenance.verify.check import Link
 from descry.stages import describe
 from descry.stages.cluster import read_edits
 from descry.stages.exemplars import select_exemplars
+from descry.stages.facets import TABLE as FACETS
+from descry.stages.facets import Study
 from descry.stages.label import label_neurons
 from descry.stages.tokens import find_tokens
 from descry.workflow.params import Params
@@ -268,6 +272,49 @@ def labels(project: Project, params: Params, scratch: Path) -> Link:
     answers = project.result("annotate")
     label_neurons(params.label, **inputs, annotations=answers, **outputs)
     return _recomputed("label", expected, found)
+
+
+def facets(project: Project, params: Params) -> Link:
+    """Labels of facets, sets that cover and close negatives follow from the answers.
+
+    Which sentences are alike is the embedder's to say: groups and close negatives are taken as they
+    are recorded, as long as they are the neuron's exemplars, and sentences that do not excite it.
+    """
+    table = project.facets
+    if why := project.facets_nothing:
+        return Link("facets", f"nothing: {why}")
+    files = [project.path(project.units), *map(project.result, ("activations", "exemplars"))]
+    files += map(project.result, ("annotate", "label"))
+    study, rows = Study.of(params.facets, params.cluster, *files), table.to_pylist()
+    checked = f"facets and close negatives of {len(rows)} neurons by the answers"
+    if len(rows) != len(study.places):
+        fault = f"facets.parquet: it has {len(rows)} neurons, {len(study.places)} have a label"
+        return Link("facets", checked, fault)
+    parts = [[np.array(part["rows"]) for part in row["facets"]] for row in rows]
+    close = [_close(row["close"]) for row in rows]
+    for n, row in enumerate(rows):
+        name = f"facets.parquet: L{row['layer']}:{row['neuron']}"
+        own = study.sets["all"][n]
+        if sorted(np.concatenate(parts[n]).tolist()) != sorted(own[own >= 0].tolist()):
+            return Link("facets", checked, f"{name}: its groups are not its exemplars")
+        quiet = study.quiet and np.concatenate(study.quiet[n])
+        if quiet is not None and not np.isin(close[n].rows, quiet).all():
+            return Link("facets", checked, f"{name}: a close negative of it excites it")
+    silhouettes = [row["silhouette"] for row in rows]
+    again = study.told_of(parts, silhouettes, None if study.quiet is None else close)
+    for row, should in zip(rows, pa.Table.from_pylist(again, FACETS).to_pylist(), strict=True):
+        if apart := [name for name in row if row[name] != should[name]]:
+            name = f"facets.parquet: L{row['layer']}:{row['neuron']}"
+            return Link("facets", checked, f"{name}: {apart[0]} does not follow from its inputs")
+    return Link("facets", checked)
+
+
+def _close(rows: Sequence[JSON] | None) -> Close:
+    """Recorded close negatives; none where there are none."""
+    return Close(
+        np.array([one["row"] for one in rows or ()], dtype=np.intp),
+        np.array([one["similarity"] for one in rows or ()], dtype=np.float64),
+    )
 
 
 def _recomputed(stage: str, expected: Sequence[Path], found: Sequence[Path]) -> Link:

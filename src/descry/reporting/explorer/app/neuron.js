@@ -380,7 +380,7 @@
                   head("close negatives", "share that has it"),
                   head("all that do not excite", "share that has it"),
                   head("p", "that exemplars have it no more often than close negatives, within strata"),
-                  h("th", { scope: "col" }, ""),
+                  h("th", { scope: "col" }, "verdict"),
                 ),
               ),
               h(
