@@ -153,6 +153,8 @@ class _Times:
 
 def ask(url: str, files: Path, cache_folder: Path, number: int) -> dict[str, float]:
     """Write, submit and take in so many prompts, in this process; its figures."""
+    import openai.resources  # a second or two, once
+
     from descry.annotators.client import AskOptions, answer_prompts
     from descry.annotators.counts import Counts
     from descry.annotators.factory import create
@@ -160,8 +162,6 @@ def ask(url: str, files: Path, cache_folder: Path, number: int) -> dict[str, flo
     from descry.annotators.parsing.answers import parse_verdict
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.annotators.prompts import p2
-
-    import openai.resources  # a second or two, once
 
     assert openai.resources
     run.SHORTEST = run.LONGEST = 0.05
