@@ -16,7 +16,7 @@ from batch_server import CANCELLED, EXPIRED, FAILED, done, serving_batches, writ
 from servers import MODEL, Reply, completion, error, free_port
 from test_endpoint import OPTIONS, TOP, ledger, many, questions, stored, topics
 
-from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.client import PENDING, AskOptions, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.openai_server.annotator import ONLY_THOUGHTS
@@ -102,6 +102,11 @@ def test_answers_are_those_of_live_requests_under_the_same_keys(tmp_path, task):
 def test_the_mode_and_the_prices_are_not_in_the_key():
     live, batch = annotator(GONE, mode="live"), annotator(GONE, batch_price=[1.0, 2.0])
     assert live.identity == batch.identity
+
+
+def test_nothing_to_ask_needs_no_server(tmp_path):
+    responses, tally = put(tmp_path, annotator(GONE), questions([]))
+    assert responses == [] and tally.asked == 0
 
 
 def test_only_what_is_missing_is_submitted(tmp_path):
@@ -631,7 +636,8 @@ def test_an_answer_that_was_asked_live_meanwhile_stays(tmp_path):
             put(tmp_path, annotator(server.url), questions())
         server.faults.clear()
         server.script = lambda body, before: no
-        put(tmp_path, annotator(server.url, mode="live"), questions(["price"]))
+        _, tally = put(tmp_path, annotator(server.url, mode="live"), questions(["price"]))
+        assert PENDING in tally.remarks
         server.script = usual
         responses, _ = put(tmp_path, annotator(server.url), questions())
     assert [response["yes"] for response in responses] == [-3.0, -0.2, -0.2, -0.2]

@@ -167,9 +167,17 @@ class EndpointAnnotator:
     def fill(self, job: BatchJob) -> int:
         """Give each prompt of a job an answer or a failure in the cache (`Batching`)."""
         self._check_pinned()
-        client = partial(self.connection.open, Event(), hurry=False)
-        with BatchRun(self, job, client, self.connection.retries) as run:
+        with self._run(job) as run:
             return run.run()
+
+    def pending(self, job: BatchJob) -> int:
+        """How many prompts are in batches that are not taken in (`Batching`)."""
+        with self._run(job) as run:
+            return run.pending()
+
+    def _run(self, job: BatchJob) -> BatchRun:
+        client = partial(self.connection.open, Event(), hurry=False)
+        return BatchRun(self, job, client, self.connection.retries)
 
     def batch_requests(self, client: "OpenAI") -> tuple[RequestLines, int]:
         """Requests in the variant that one short question finds, and how they are scored.
