@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from batch_server import CANCELLED, EXPIRED, FAILED, done, serving_batches, written
 from servers import MODEL, Reply, completion, error, free_port
-from test_endpoint import OPTIONS, TOP, ledger, many, questions, stored, topics
+from test_endpoint import KEY, OPTIONS, TOP, files_of, ledger, many, questions, stored, topics
 
 from descry.annotators.client import PENDING, AskOptions, answer_prompts
 from descry.annotators.counts import Counts
@@ -511,6 +511,30 @@ def test_what_a_truncated_output_never_has_is_a_failure(tmp_path):
         responses, tally = put(tmp_path, annotator(server.url, retries=1), questions())
     assert [response is None for response in responses] == [False, False, False, True]
     assert tally.failures == {"no line in the batch's output": 1}
+
+
+def test_the_key_is_sent_and_found_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESCRY_TEST_KEY", KEY)
+    replies = {
+        "n0": error(500, f"bad key {KEY}", code=KEY),
+        "n1": Reply(completion("Yes", top={KEY: -0.1, "Yes": -2.6, "No": -4.0})),
+        "n2": Reply(completion(message={"content": None, "refusal": f"no, {KEY}"})),
+        "n3": Reply(completion("Yes", top=TOP, model=KEY)),
+    }
+
+    def script(body, before):
+        prompt = body["messages"][0]["content"]
+        return next((r for n, r in replies.items() if f'"{n}"' in prompt), usual(body))
+
+    with serving_batches(script) as server:
+        who = annotator(server.url, api_key_env="DESCRY_TEST_KEY")
+        _, tally = put(tmp_path, who, many(5))
+        assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+        server.faults["POST /files"] = [error(401, f"Incorrect API key provided: {KEY}")]
+        with pytest.raises(InputError) as caught:
+            put(tmp_path, who, many(9))
+    assert KEY not in str(caught.value) and KEY not in tally.why
+    assert len(tally.failures) == 4 and KEY.encode() not in files_of(tmp_path)
 
 
 # Kills and other processes
