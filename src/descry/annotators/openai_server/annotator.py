@@ -219,7 +219,9 @@ class EndpointAnnotator:
                 answer = self._read(choice, listed, top)
             except InputError:  # live, this ends the run before more is spent
                 answer = Answer(None, fault="log-probabilities are of numbers of tokens")
-            if self._thinks(choice, listed):
+            # The likeliest token is Yes or No where there is no other one instead.
+            greedy = listed and answer.fault is None and "instead" not in answer.response
+            if not greedy and self._thinks(choice, listed):
                 answer = Answer(answer.response, fault=ONLY_THOUGHTS)
         return answer._replace(tokens=_spent(came))
 
