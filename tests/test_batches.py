@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from batch_server import CANCELLED, EXPIRED, FAILED, done, serving_batches, written
 from servers import MODEL, Reply, completion, error, free_port
@@ -26,7 +27,10 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
+from descry.io.parquet import read_table, write_table
+from descry.stages.describe import Describe, describe_sentences
 
 GONE = "http://127.0.0.1:1/v1"
 
@@ -129,6 +133,31 @@ def test_examples_that_others_wait_for_are_asked_live(tmp_path):
     with serving_batches(usual) as server:
         put(tmp_path, annotator(server.url), questions(), live=True)
         assert not server.batches
+
+
+def test_a_stage_asks_its_example_live_and_all_else_in_a_batch(tmp_path):
+    texts = [f"It is cheap, {i}." for i in range(8)]
+    ids = pa.array([sentence_id(text) for text in texts])
+    write_table(tmp_path / "corpus.parquet", pa.table({"id": ids, "text": texts}), {})
+    tables = []
+    with serving_batches(usual) as server:
+        for mode in ("batch", "live"):  # the second finds all answers in the cache
+            spec = {"kind": "openai", "base_url": server.url} | OPTIONS
+            spec |= {"api_key_env": None, "mode": mode}
+            section = {"annotators": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
+            section |= {"examples": 1, "template": None, "max_failures": 0.0}
+            file = tmp_path / f"{mode}.parquet"
+            describe_sentences(
+                Describe(**section),
+                corpus=tmp_path / "corpus.parquet",
+                candidates=file,
+                cache_folder=tmp_path / "cache",
+                progress=lambda *_: None,
+            )
+            tables.append(read_table(file, "describe").to_pylist())
+        assert len(server.bodies) == 2  # the example, and the question before the batch
+        assert len(server.submitted) == len(texts) == 8
+    assert tables[0] == tables[1] and len(tables[0]) == 16
 
 
 def test_a_replay_asks_nobody(tmp_path):
