@@ -52,13 +52,19 @@ def choices_of(body):
 def filled(schema):
     """A value of such a schema as we write: one key, of words or of a list."""
     (key, value), *_ = schema["properties"].items()
+    if "enum" in value.get("items", {}):
+        return json.dumps({key: value["items"]["enum"][:1]})
     words = value.get("enum")
     said = words[0] if words else ["price", "taste"][: value.get("maxItems", 9)]
     return json.dumps({key: said})
 
 
-def knowing(*names, strict=False, items=True):
-    """A server that constrains answers under these names; a strict one refuses other names."""
+def knowing(*names, strict=False, refused=()):
+    """A server that constrains answers under these names; a strict one refuses other names.
+
+    Args:
+        refused: what a schema may not have.
+    """
 
     def script(body, before):
         task = "p1" if "Sentence:" in body["messages"][0]["content"] else "p2"
@@ -67,8 +73,9 @@ def knowing(*names, strict=False, items=True):
                 return error(400, f"Unrecognized request argument supplied: {name}", param=name)
             body = {k: v for k, v in body.items() if k != name}
         if (schema := schema_of(body)) is not None:
-            if not items and "maxItems" in json.dumps(schema):
-                return error(400, "Invalid schema for response_format: maxItems is not permitted")
+            for keyword in refused:
+                if keyword in json.dumps(schema):
+                    return error(400, f"Invalid schema for response_format: {keyword}")
             return Reply(completion(filled(schema)))
         if choices := choices_of(body):
             return Reply(completion(choices[0]))
@@ -115,13 +122,29 @@ def test_topics_are_json_as_the_server_knows_it(tmp_path, name, strict):
     assert not tally.failures and list(decoding(tmp_path)["constrained"]) == [name]
 
 
-def test_the_number_of_topics_is_left_out_where_it_is_refused(tmp_path):
-    with serving(knowing("response_format", items=False)) as server:
-        put(tmp_path, annotator(server.url, "p1", constrain=True), questions("p1"))
-        assert "maxItems" not in json.dumps(server.bodies[-1])
-    with serving(knowing("response_format")) as server:
-        put(tmp_path / "b", annotator(server.url, "p1", constrain=True), questions("p1"))
-        assert "maxItems" in json.dumps(server.bodies[-1])
+LIMITS = ("maxLength", "maxItems")
+
+
+@pytest.mark.parametrize("refused", [(), LIMITS[:1], LIMITS])
+def test_limits_are_left_out_where_they_are_refused(tmp_path, refused):
+    with serving(knowing("response_format", refused=refused)) as server:
+        who = annotator(server.url, "p1", constrain=True)
+        responses, _ = put(tmp_path, who, questions("p1"), max_failures=0.0)
+        sent = json.dumps(server.bodies[-1])
+    assert [limit in sent for limit in LIMITS] == [limit not in refused for limit in LIMITS]
+    assert None not in responses
+
+
+def test_a_model_that_comes_to_no_end_is_no_obedient_one(tmp_path):
+    def script(body, before):
+        if "response_format" in body:
+            return Reply(completion('{"topics": ["umber umber umber', finish="length"))
+        return Reply(completion("price, taste"))
+
+    with serving(script) as server:
+        who = annotator(server.url, "p1", constrain=True)
+        put(tmp_path, who, questions("p1"), max_failures=0.0)
+    assert "constrained" not in decoding(tmp_path)
 
 
 @pytest.mark.parametrize("task", ["p1", "p2"])

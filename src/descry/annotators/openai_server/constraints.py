@@ -13,7 +13,7 @@ from descry.annotators.prompts import NO, YES, Task
 from descry.io.hashing import JSON, canonical
 
 _TRIED = ("umber", "ochre")  # words that answer no question of ours
-_TOPICS = "topics"
+_LONGEST = 60  # characters of a topic
 # What a JSON answer needs besides that in words: brackets, quotes, and the name of its key.
 JSON_TOKENS = 32
 
@@ -42,13 +42,17 @@ def constraints(task: Task, max_descriptors: int | None) -> list[Constraint]:
         return [*map(_choice, _CHOICES), _formed(_answer_schema((YES, NO)), _answer_schema(_TRIED))]
     if task != "p1":
         return []
-    listed, tried = _topics_schema(_TOPICS, max_descriptors), _topics_schema(_TRIED[0], 1)
-    # OpenAI's older models refuse the number of items.
-    loose, tried_loose = _topics_schema(_TOPICS, None), _topics_schema(_TRIED[0], None)
+    short, listed, loose = (
+        _topics_schema(max_descriptors, _LONGEST),
+        _topics_schema(max_descriptors, None),
+        _topics_schema(None, None),
+    )
+    tried = _tried_schema({"maxLength": _LONGEST}), _tried_schema({}), _answer_schema(_TRIED)
     return [
-        _formed(listed, tried),
-        _formed(loose, tried_loose),
-        *(_schema(names, listed, tried) for names in _SCHEMAS),
+        _formed(short, tried[0]),
+        _formed(listed, tried[1]),  # OpenAI's models refuse a length
+        _formed(loose, tried[2]),  # and older ones a number of items
+        *(_schema(names, short, tried[0]) for names in _SCHEMAS),
     ]
 
 
@@ -85,9 +89,17 @@ def _answer_schema(words: tuple[str, str]) -> JSON:
 _SCHEMAS = ((_VLLM, "json"), ("guided_json",))  # vLLM, where response_format is turned off
 
 
-def _topics_schema(key: str, most: int | None) -> JSON:
+def _topics_schema(most: int | None, longest: int | None) -> JSON:
+    """Topics, so many and so long at most: else a weak model does not come to an end."""
+    items = {"type": "string"} | ({} if longest is None else {"maxLength": longest})
     limit = {} if most is None else {"maxItems": most}
-    return _object(key, {"type": "array", "items": {"type": "string"}} | limit)
+    return _object("topics", {"type": "array", "items": items} | limit)
+
+
+def _tried_schema(items: JSON) -> JSON:
+    """One of the words in a list, with what is tried of its items besides."""
+    one = {"type": "string", "enum": list(_TRIED)} | items
+    return _object("topics", {"type": "array", "items": one, "minItems": 1, "maxItems": 1})
 
 
 def _object(key: str, value: JSON) -> JSON:
@@ -120,7 +132,6 @@ def _schema(names: tuple[str, ...], schema: JSON, trial: JSON) -> Constraint:
 
 def _obeys(trial: JSON) -> Callable[[str], bool]:
     (key,) = trial["required"]
-    words = trial["properties"][key].get("enum")
 
     def obeyed(text: str) -> bool:
         try:
@@ -129,6 +140,7 @@ def _obeys(trial: JSON) -> Callable[[str], bool]:
             return False
         if not isinstance(said, dict) or list(said) != [key]:
             return False
-        return said[key] in words if words else isinstance(said[key], list)
+        value = said[key][0] if isinstance(said[key], list) and said[key] else said[key]
+        return value in _TRIED
 
     return obeyed
