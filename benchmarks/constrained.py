@@ -6,25 +6,47 @@ a model refuses, cannot decide or has nothing to say, a constraint makes it writ
 same. So failures of form alone are counted apart.
 
     python benchmarks/constrained.py p1=tests/answers_p1.jsonl p2=REPORTS/p2-answers.jsonl
+
+With a server, such as llama.cpp's, its model is asked about some reviews in words, with the key
+`constrain` and without:
+
+    python benchmarks/constrained.py --server http://127.0.0.1:8080/v1 --number 16
 """
 
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import jsonschema
+from annotation import ROOT, reviews
 from rich.console import Console
 from rich.table import Table
 
+from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.counts import Counts
+from descry.annotators.factory import create
+from descry.annotators.openai_server.annotator import reported_model
 from descry.annotators.openai_server.constraints import constraints
 from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.parsing.unwrap import UnparsableError
+from descry.annotators.prompt_cache.store import PromptCache
+from descry.annotators.prompts import p1, p2
+from descry.annotators.templates import p1_template
 
 MOST, WORDS = 5, 4  # topics of an answer, and words of a topic
+PARSERS: dict[str, Callable[[Any], Any]] = {
+    "p1": partial(parse_topics, max_descriptors=MOST, max_words=WORDS),
+    "p2": partial(parse_verdict, min_mass=0.1),
+}
+# The example that p1 shows.
+SENTENCE = "Great sound for the price; the battery lasts two days."
+TOPICS = ["Sound", "Price", "Battery life"]
 # Failures of what is said, not of its form.
 CONTENT = (
     "refusal",
@@ -61,10 +83,6 @@ def is_right(said: Any, right: Any) -> bool:
 
 def measured(task: str, path: Path) -> dict[str, Any]:
     """The counts of a file of shapes, and the reasons of its failures."""
-    parsers = {
-        "p1": partial(parse_topics, max_descriptors=MOST, max_words=WORDS),
-        "p2": partial(parse_verdict, min_mass=0.1),
-    }
     counts, reasons, form = Counter[str](), Counter[str](), 0
     for line in path.read_text("utf-8").splitlines():
         shape = json.loads(line)
@@ -72,7 +90,7 @@ def measured(task: str, path: Path) -> dict[str, Any]:
         impossible = not can_be(task, text)
         counts["impossible under the constraint"] += impossible
         try:
-            said = parsers[task]({"text": text, "finish": shape.get("finish", "stop")})
+            said = PARSERS[task]({"text": text, "finish": shape.get("finish", "stop")})
         except UnparsableError as reason:
             counts["failures"] += 1
             counts["failures, impossible"] += impossible
@@ -95,9 +113,34 @@ def cut_off() -> dict[str, str]:
     return found
 
 
+def asked(url: str, task: str, texts: list[str], constrain: dict[str, bool]) -> dict[str, Any]:
+    """The failures of a server's model, and three of its answers."""
+    spec = {
+        "kind": "openai", "model": "default", "revision": "unpinned", "dtype": "unknown",
+        "base_url": url, "api_key_env": None, "max_new_tokens": 40, "concurrency": 1,
+        "timeout": 300.0, "retries": 0, "price": None,
+    }  # fmt: skip
+    spec |= {"revision": reported_model(spec)} | constrain
+    who, tally, said = create(spec, task, max_descriptors=MOST), Counts(), list[Any]()  # type: ignore[arg-type]
+    who._chat.top = 0  # type: ignore[attr-defined]  # words, also where there are log-probabilities
+    shape = p1_template(MOST, [{"sentence": SENTENCE, "concepts": TOPICS}])
+    prompts = p1(texts, shape) if task == "p1" else p2(texts, ["Price"])
+    with TemporaryDirectory() as folder, PromptCache(Path(folder)) as cache:
+        how = AskOptions("benchmark", cache, 1.0, False, lambda *_: None)
+        for chunk in answer_prompts(how, who, prompts, PARSERS[task], tally):
+            said += chunk.responses
+    found = json.loads(who.identity.decoding).get("constrained", {})
+    shown = [one["text"] for one in said if one][:3]
+    failed = {"failures": tally.failed, "reasons": dict(tally.failures)}
+    return {"prompts": len(said), "constraint": ", ".join(found), **failed, "answers": shown}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("shapes", nargs="+", metavar="TASK=FILE", help="p1=FILE or p2=FILE")
+    parser.add_argument("shapes", nargs="*", metavar="TASK=FILE", help="p1=FILE or p2=FILE")
+    parser.add_argument("--server", help="address of a server whose model is asked")
+    parser.add_argument("--number", type=int, default=16, help="of reviews")
+    parser.add_argument("--reviews", type=Path, default=ROOT / "data/sample")
     parser.add_argument("--json", type=Path, help="write the figures here")
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}
@@ -105,6 +148,11 @@ def main() -> None:
         task, _, name = given.partition("=")
         figures[f"{task} {Path(name).name}"] = measured(task, Path(name))
     figures["cut off"] = cut_off()
+    if arguments.server:
+        texts = reviews(arguments.reviews, arguments.number)
+        for task in PARSERS:
+            for name, key in (("plain", {}), ("constrained", {"constrain": True})):
+                figures[f"{task}, {name}"] = asked(arguments.server, task, texts, key)
     table = Table("shapes", "what", "figure")
     for name, found in figures.items():
         for what, value in found.items():
