@@ -11,12 +11,13 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from batch_server import CANCELLED, EXPIRED, FAILED, done, serving_batches, written
 from servers import MODEL, Reply, completion, error, free_port
-from test_endpoint import OPTIONS, TOP, ledger, many, questions, stored, topics
+from test_endpoint import KEY, OPTIONS, TOP, files_of, ledger, many, questions, stored, topics
 
-from descry.annotators.client import AskOptions, answer_prompts
+from descry.annotators.client import PENDING, AskOptions, answer_prompts
 from descry.annotators.counts import Counts
 from descry.annotators.factory import create
 from descry.annotators.openai_server.annotator import ONLY_THOUGHTS
@@ -26,7 +27,10 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.splits import sentence_id
 from descry.errors import InputError
+from descry.io.parquet import read_table, write_table
+from descry.stages.describe import Describe, describe_sentences
 
 GONE = "http://127.0.0.1:1/v1"
 
@@ -104,6 +108,11 @@ def test_the_mode_and_the_prices_are_not_in_the_key():
     assert live.identity == batch.identity
 
 
+def test_nothing_to_ask_needs_no_server(tmp_path):
+    responses, tally = put(tmp_path, annotator(GONE), questions([]))
+    assert responses == [] and tally.asked == 0
+
+
 def test_only_what_is_missing_is_submitted(tmp_path):
     with serving_batches(usual) as server:
         put(tmp_path, annotator(server.url, mode="live"), many(10))
@@ -124,6 +133,31 @@ def test_examples_that_others_wait_for_are_asked_live(tmp_path):
     with serving_batches(usual) as server:
         put(tmp_path, annotator(server.url), questions(), live=True)
         assert not server.batches
+
+
+def test_a_stage_asks_its_example_live_and_all_else_in_a_batch(tmp_path):
+    texts = [f"It is cheap, {i}." for i in range(8)]
+    ids = pa.array([sentence_id(text) for text in texts])
+    write_table(tmp_path / "corpus.parquet", pa.table({"id": ids, "text": texts}), {})
+    tables = []
+    with serving_batches(usual) as server:
+        for mode in ("batch", "live"):  # the second finds all answers in the cache
+            spec = {"kind": "openai", "base_url": server.url} | OPTIONS
+            spec |= {"api_key_env": None, "mode": mode}
+            section = {"annotators": [spec], "max_descriptors": 3, "max_words": 4, "seed": 0}
+            section |= {"examples": 1, "template": None, "max_failures": 0.0}
+            file = tmp_path / f"{mode}.parquet"
+            describe_sentences(
+                Describe(**section),
+                corpus=tmp_path / "corpus.parquet",
+                candidates=file,
+                cache_folder=tmp_path / "cache",
+                progress=lambda *_: None,
+            )
+            tables.append(read_table(file, "describe").to_pylist())
+        assert len(server.bodies) == 2  # the example, and the question before the batch
+        assert len(server.submitted) == len(texts) == 8
+    assert tables[0] == tables[1] and len(tables[0]) == 16
 
 
 def test_a_replay_asks_nobody(tmp_path):
@@ -508,6 +542,30 @@ def test_what_a_truncated_output_never_has_is_a_failure(tmp_path):
     assert tally.failures == {"no line in the batch's output": 1}
 
 
+def test_the_key_is_sent_and_found_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("DESCRY_TEST_KEY", KEY)
+    replies = {
+        "n0": error(500, f"bad key {KEY}", code=KEY),
+        "n1": Reply(completion("Yes", top={KEY: -0.1, "Yes": -2.6, "No": -4.0})),
+        "n2": Reply(completion(message={"content": None, "refusal": f"no, {KEY}"})),
+        "n3": Reply(completion("Yes", top=TOP, model=KEY)),
+    }
+
+    def script(body, before):
+        prompt = body["messages"][0]["content"]
+        return next((r for n, r in replies.items() if f'"{n}"' in prompt), usual(body))
+
+    with serving_batches(script) as server:
+        who = annotator(server.url, api_key_env="DESCRY_TEST_KEY")
+        _, tally = put(tmp_path, who, many(5))
+        assert {headers["authorization"] for headers in server.headers} == {f"Bearer {KEY}"}
+        server.faults["POST /files"] = [error(401, f"Incorrect API key provided: {KEY}")]
+        with pytest.raises(InputError) as caught:
+            put(tmp_path, who, many(9))
+    assert KEY not in str(caught.value) and KEY not in tally.why
+    assert len(tally.failures) == 4 and KEY.encode() not in files_of(tmp_path)
+
+
 # Kills and other processes
 
 
@@ -631,7 +689,8 @@ def test_an_answer_that_was_asked_live_meanwhile_stays(tmp_path):
             put(tmp_path, annotator(server.url), questions())
         server.faults.clear()
         server.script = lambda body, before: no
-        put(tmp_path, annotator(server.url, mode="live"), questions(["price"]))
+        _, tally = put(tmp_path, annotator(server.url, mode="live"), questions(["price"]))
+        assert PENDING in tally.remarks
         server.script = usual
         responses, _ = put(tmp_path, annotator(server.url), questions())
     assert [response["yes"] for response in responses] == [-3.0, -0.2, -0.2, -0.2]

@@ -433,19 +433,20 @@ def test_a_planted_pickled_key_is_never_read(tmp_path, sprung):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from descry.annotators.prompt_cache import store
 from descry.annotators.prompt_cache.store import PromptCache
 
 with PromptCache(Path(sys.argv[1])) as cache:
-    plain, done = cache._cache.set, 0
+    plain, done = store._seal, 0
 
-    def deadly(*args, **kwargs):
+    def deadly(text):
         global done
         done += 1
-        if done == 125:  # in the third batch
+        if done == 125:  # in the third batch, each of which has an origin besides
             os.kill(os.getpid(), signal.SIGKILL)
-        return plain(*args, **kwargs)
+        return plain(text)
 
-    cache._cache.set = deadly
+    store._seal = deadly
     for start in range(0, 1000, 50):
         cache.store({}, {str(n): {"response": n} for n in range(start, start + 50)})
 """

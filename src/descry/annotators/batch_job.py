@@ -60,3 +60,6 @@ class Batching(Protocol):
             VariantChangedError: before anything was submitted, as `Adaptable` says.
             InputError: the server refuses or is gone; the next call goes on with what is submitted.
         """
+
+    def pending(self, job: BatchJob) -> int:
+        """How many prompts of this annotator are in batches that are not taken in yet."""

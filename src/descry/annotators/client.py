@@ -40,6 +40,7 @@ class Chunk(NamedTuple):
 
 
 _T = TypeVar("_T")
+PENDING = "batches of this annotator are not taken in yet (mode: batch does): live pays twice"
 Check = Callable[[JSON], object]
 Progress = Callable[[str, Counts], None]
 
@@ -134,7 +135,7 @@ def _fill(
     Returns:
         How many of the prompts had an answer before; None without batches.
     """
-    if not isinstance(annotator, Batching) or not annotator.batches or how.replay or how.live:
+    if not isinstance(annotator, Batching) or how.replay or not tally.whole:
         return None
 
     def fault(response: JSON) -> str | None:
@@ -145,6 +146,9 @@ def _fill(
 
     chunks = list(how.chunks(prompts))
     job = BatchJob(how.cache, frame, prompts, chunks, how.again, fault, tally, told)
+    if how.live or not annotator.batches:
+        tally.remarks.update([PENDING] if annotator.pending(job) else [])
+        return None
     try:
         return _in_variant(lambda: annotator.fill(job), tally)
     finally:

@@ -42,7 +42,7 @@ def create(
         case "openai":
             from descry.annotators.openai_server.annotator import EndpointAnnotator
 
-            return EndpointAnnotator(task, **_options(spec))
+            return EndpointAnnotator(task, **_options(spec), max_descriptors=max_descriptors)
         case "human":
             from descry.annotators.human.annotator import HumanAnnotator
 

@@ -28,6 +28,7 @@ from descry.annotators.openai_server.batch.lines import Refused, RequestLines
 from descry.annotators.openai_server.batch.run import BatchRun
 from descry.annotators.openai_server.chat import TOPS, Chat, LostAnswer
 from descry.annotators.openai_server.connection import Connection, StoppedError
+from descry.annotators.openai_server.constraints import constraints
 from descry.annotators.openai_server.log_probabilities import NEITHER, QUOTED, likeliest, scored
 from descry.annotators.openai_server.refusal import TOO_LONG, Refusal, about_prompt
 from descry.annotators.openai_server.request_variant import RequestVariant, variant_of
@@ -79,6 +80,8 @@ class EndpointAnnotator:
         thinking: int | None = None,
         mode: str = "live",
         batch_price: Sequence[float] | None = None,
+        constrain: bool | None = None,
+        max_descriptors: int | None = None,
     ) -> None:
         self.task = task
         self.model, self.revision, self.dtype = model, revision, dtype
@@ -93,7 +96,9 @@ class EndpointAnnotator:
         words = max_new_tokens if task == "p1" else WORDS
         top = TOPS[0] if task == "p2" and not thinking else 0
         self._chat = Chat(self.connection, model, tokens=words + (thinking or 0), top=top)
+        self._constraints = constraints(task, max_descriptors) if constrain else []
         # Learnt from the server.
+        self._tried = not self._constraints  # to constrain answers
         self._variant = RequestVariant()
         self._settled = False  # there are answers that were got in this variant
         self._finding = Lock()  # of the variant
@@ -131,13 +136,21 @@ class EndpointAnnotator:
 
     def go_on(self, stored: Sequence[JSON]) -> None:
         """Ask in the variant in which most of the stored answers of this annotator were got."""
-        mine = self.identity
+        mine, plain = self.identity, list[RequestVariant]()
         for origin in stored:
             same = all(origin[name] == getattr(mine, name) for name in _SAME)
             variant = variant_of(origin["decoding"]) if same else None
-            if variant is not None and self._decoding(variant) == origin["decoding"]:
-                self._variant, self._settled = variant, True
-                return
+            if variant is None or self._decoding(variant) != origin["decoding"]:
+                continue
+            if variant.constraint:
+                if any(variant.constraint == one.sent for one in self._constraints):
+                    self._variant, self._settled, self._tried = variant, True, True
+                    self._chat.top = 0  # constrained answers are words
+                    return
+            elif not plain:
+                plain.append(variant)
+        if plain:  # where a constraint is wanted, the server may have become able to obey one
+            self._variant, self._settled = plain[0], self._tried
 
     @property
     def server(self) -> JSON:
@@ -154,9 +167,17 @@ class EndpointAnnotator:
     def fill(self, job: BatchJob) -> int:
         """Give each prompt of a job an answer or a failure in the cache (`Batching`)."""
         self._check_pinned()
-        client = partial(self.connection.open, Event(), hurry=False)
-        with BatchRun(self, job, client, self.connection.retries) as run:
+        with self._run(job) as run:
             return run.run()
+
+    def pending(self, job: BatchJob) -> int:
+        """How many prompts are in batches that are not taken in (`Batching`)."""
+        with self._run(job) as run:
+            return run.pending()
+
+    def _run(self, job: BatchJob) -> BatchRun:
+        client = partial(self.connection.open, Event(), hurry=False)
+        return BatchRun(self, job, client, self.connection.retries)
 
     def batch_requests(self, client: "OpenAI") -> tuple[RequestLines, int]:
         """Requests in the variant that one short question finds, and how they are scored.
@@ -173,7 +194,7 @@ class EndpointAnnotator:
             if lost := sorted({*found[0].without} - {*self._variant.without}):
                 raise InputError(f"{self._chat.where}: refuses {lost[0]}{_bound(lost[0])}")
         else:
-            found = self._chat.find_variant(client, thinking=bool(self.thinking))
+            found = self._found(client)
         variant, completion = found
         if completion.model != self.revision:
             raise self._another(completion.model)
@@ -198,7 +219,9 @@ class EndpointAnnotator:
                 answer = self._read(choice, listed, top)
             except InputError:  # live, this ends the run before more is spent
                 answer = Answer(None, fault="log-probabilities are of numbers of tokens")
-            if self._thinks(choice, listed):
+            # The likeliest token is Yes or No where there is no other one instead.
+            greedy = listed and answer.fault is None and "instead" not in answer.response
+            if not greedy and self._thinks(choice, listed):
                 answer = Answer(answer.response, fault=ONLY_THOUGHTS)
         return answer._replace(tokens=_spent(came))
 
@@ -228,6 +251,7 @@ class EndpointAnnotator:
         outcomes: SimpleQueue[_Outcome] = SimpleQueue()
         stop = Event()
         with self.connection.open(stop) as client:
+            self._constrain(client)
 
             def work(row: int) -> None:
                 try:
@@ -339,9 +363,30 @@ class EndpointAnnotator:
         """
         with self._finding:
             if not self._settled and self._variant == variant:
-                self._variant, _ = self._chat.find_variant(client, thinking=bool(self.thinking))
+                self._variant, _ = self._found(client)
                 self._settled = self._variant == variant  # a false alarm, and the last one
             if self._variant != variant:
+                raise VariantChangedError
+
+    def _found(self, client: "OpenAI") -> tuple[RequestVariant, Completion]:
+        """The variant in which this server is to be asked, and what it answers then."""
+        thinking = bool(self.thinking)
+        found = self._chat.find_variant(client, thinking=thinking, constraints=self._constraints)
+        self._tried = True
+        return found
+
+    def _constrain(self, client: "OpenAI") -> None:
+        """Find out, before the first prompt, which constraint the server obeys.
+
+        Raises:
+            VariantChangedError: it obeys one, or is to be asked in another variant at all.
+        """
+        if not self._tried:
+            before = self._variant
+            self._variant, said = self._found(client)
+            if said.model != self.revision:
+                raise self._another(said.model)
+            if self._variant != before:
                 raise VariantChangedError
 
     def _read(self, choice: Choice, listed: list[Token] | None, top: int) -> Answer:

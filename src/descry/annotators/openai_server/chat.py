@@ -9,12 +9,14 @@ variant of a request that it allows.
 """
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from descry.annotators.base import Answer
 from descry.annotators.openai_server.connection import Connection
+from descry.annotators.openai_server.constraints import Constraint
 from descry.annotators.openai_server.log_probabilities import likeliest
 from descry.annotators.openai_server.refusal import (
     Refusal,
@@ -126,16 +128,29 @@ class Chat:
         return False
 
     def find_variant(
-        self, client: "OpenAI", *, thinking: bool
+        self, client: "OpenAI", *, thinking: bool, constraints: Sequence[Constraint] = ()
     ) -> tuple[RequestVariant, Completion]:
         """The variant that this server allows, and its answer to one short question.
 
         Args:
             thinking: whether the model may think before it answers.
+            constraints: of which the first that the server obeys is wanted, where answers are in
+                words: log-probabilities of Yes and No need none, and none is hidden by them.
 
         Raises:
             InputError: it refuses every variant, or thinks in every one.
         """
+        variant, said = self._thoughtless(client, thinking=thinking)
+        for one in () if self.top else constraints:
+            _, came = self.complete(client, _QUESTION, variant._replace(constraint=one.trial))
+            if isinstance(came, Completion) and one.obeyed(came.choices[0].message.content or ""):
+                return variant._replace(constraint=one.sent), said
+        return variant, said
+
+    def _thoughtless(
+        self, client: "OpenAI", *, thinking: bool
+    ) -> tuple[RequestVariant, Completion]:
+        """The variant in which this server answers at once, or may think first."""
         found = self.allowed(client, RequestVariant())
         if isinstance(found, Refusal):
             raise self.refused(found)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 
 from descry.annotators.base import Answer
 from descry.annotators.openai_server.connection import SHOWN
@@ -12,7 +11,6 @@ from descry.io.hashing import JSON
 
 NEITHER = "neither Yes nor No"
 _YES, _NO = YES.casefold(), NO.casefold()
-_logprob = attrgetter("logprob")
 QUOTED = 5  # tokens of an answer that is none
 
 
@@ -25,14 +23,20 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
         listed: the likeliest first tokens, at least one.
         clean: takes what must not be stored out of a server's text.
     """
-    masses = dict[str, list[float]]()
-    for token in listed:
-        if not -math.inf < token.logprob < 0.01:  # nor NaN
+    first, bound = listed[0], listed[0].logprob
+    masses: dict[str, list[float]] = {_YES: [], _NO: []}
+    for token in listed:  # once: a batch has millions of answers
+        log = token.logprob
+        if not -math.inf < log < 0.01:  # nor NaN
             return Answer(None, fault="log-probabilities are not finite")
-        masses.setdefault(token.word, []).append(token.logprob)
-    found = {word: log_sum(masses.get(word, ())) for word in (_YES, _NO)}
-    first = likeliest(listed)
-    greedy = first.word in (_YES, _NO)
+        if log > first.logprob:
+            first = token
+        if log < bound:
+            bound = log
+        if (word := token.word) in masses:
+            masses[word].append(log)
+    found = {word: log_sum(logs) for word, logs in masses.items()}
+    greedy = first.word in masses
     instead = {} if greedy else {"instead": clean(first.token)[:SHOWN]}
     unlisted = [word for word, mass in found.items() if mass is None]
     if len(unlisted) == len(found):
@@ -40,7 +44,7 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
         came = [clean(token.token)[:SHOWN] for token in most]
         return Answer(instead | {"likeliest": came}, fault=NEITHER)
     known = sum(math.exp(mass) for mass in found.values() if mass is not None)
-    bound = min(map(_logprob, listed)) - 1e-6  # less likely, so never a tie
+    bound -= 1e-6  # less likely, so never a tie
     response: JSON = {w: _rounded(bound if m is None else m) for w, m in found.items()}
     response["rest"] = _rounded(math.log(max(1 - known, 1e-9)))
     return Answer(response | ({"bound": unlisted[0]} if unlisted else {}) | instead)
@@ -48,7 +52,7 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
 
 def likeliest(listed: list[Token]) -> Token:
     """The token that a greedy model would write."""
-    return max(listed, key=_logprob)
+    return max(listed, key=lambda token: token.logprob)
 
 
 def log_sum(logs: Iterable[float]) -> float | None:

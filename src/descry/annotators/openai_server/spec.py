@@ -1,11 +1,11 @@
 """A server's model as an annotator, as params.yaml names it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from descry.annotators.thoughts import Thinking
-from descry.io.section import Count, Section
+from descry.io.section import Count, Section, crossed
 
 _Price = Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] | None
 
@@ -37,3 +37,14 @@ class OpenAI(Section):
     # How prompts travel, which changes no answer; and what they cost in a batch: half, if left out.
     mode: Annotated[Literal["live", "batch"], Field(exclude_if=_live)] = "live"
     batch_price: Annotated[_Price, Field(exclude_if=_left_out)] = None
+    # Whether p1 and p2 are answered in a form of which the server keeps all others out, if it can.
+    constrain: Annotated[Literal[True] | None, Field(exclude_if=_left_out)] = None
+
+    @model_validator(mode="after")
+    def _thoughts_have_no_form(self) -> Self:
+        if self.constrain and self.thinking:
+            raise crossed(
+                f"{self.model}: `constrain` forbids the thoughts that `thinking` allows: leave"
+                " one of them out"
+            )
+        return self

@@ -139,6 +139,11 @@ class BatchRun:
 
     # What is pending
 
+    def pending(self) -> int:
+        """How many prompts batches of this annotator hold."""
+        states = map(self._ledger.state, self._ledger.names())
+        return sum(state.requests for state in states if state and self._is_mine(state))
+
     def _resume(self) -> None:
         """Look up the batches of this annotator in the ledger."""
         for name in self._ledger.names():
