@@ -1,6 +1,8 @@
 """People asked about labels: intervals that cover, agreement, sheets drawn and read again."""
 
 import csv
+import json
+import sys
 
 import krippendorff
 import numpy as np
@@ -9,6 +11,7 @@ from planted import RESULTS, TOPICS
 from sklearn.metrics import cohen_kappa_score
 
 from descry.annotators.annotations import read_annotations, writing_annotations
+from descry.cli import app as cli
 from descry.errors import InputError
 from descry.evaluation.people import design, verdict
 from descry.evaluation.prediction_powered import estimate, probabilities
@@ -226,3 +229,32 @@ def test_sheets_of_several_raters_are_read_together(run):
     assert found.verdict.labels
     with pytest.raises(InputError, match="not the sheet that --labels 5"):
         read_people(Run(RESULTS), sheets, Drawn(5, 6, 1))
+
+
+def command(capsys, *arguments):
+    """What the command line prints."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", ["descry", *map(str, arguments)])
+        cli.main()
+    out, err = capsys.readouterr()
+    return (left.value.code or 0), out, err
+
+
+def test_the_command_line_draws_reads_and_tells(run, capsys):
+    where = "--results", RESULTS
+    options = "--labels", 4, "--each", 6, *where
+    assert command(capsys, "annotate-sheet", "ann.csv", *options)[0] == 0
+    fill(run / "ann.csv", right)
+    status, out, _ = command(capsys, "people", "ann.csv", *options)
+    assert status == 0
+    assert "what people say of the labels" in out
+    assert "supported" in out
+    found = json.loads(command(capsys, "people", "ann.csv", *options, "--json")[1])
+    assert 0 <= found["supported"]["value"] <= 1
+    assert {"neuron", "descriptor", "f", "low", "high"} <= found["labels"][0].keys()
+    fill(run / "ann.csv", lambda i, _: "perhaps" if i == 2 else "yes")
+    status, _, err = command(capsys, "people", "ann.csv", *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "write Yes or No" in err
+    status, _, err = command(capsys, "annotate-sheet", "b.csv", "--cascade", *where)
+    assert (status, err.count("\n")) == (2, 1)
