@@ -144,7 +144,7 @@ def costs(odds: np.ndarray, truth: np.ndarray, judged: np.ndarray, runs: int) ->
 
 
 def curve(runs: int) -> list[Any]:
-    """What recall .95 and precision .9 cost, by how well a proxy ranks, and how many Yes there are."""
+    """What recall .95 and precision .9 cost, by how well a proxy ranks and how many Yes are."""
     goals, rows = {"recall": 0.95, "precision": 0.9}, []
     for apart in (2.0, 3.0, 4.0, 5.0):
         for yes in (100, 1000, 10_000):
