@@ -4,7 +4,6 @@ import csv
 import json
 import sys
 
-import krippendorff
 import numpy as np
 import pytest
 from planted import RESULTS, TOPICS
@@ -89,12 +88,20 @@ def test_agreement_is_that_of_the_libraries():
     answers = answers.astype(np.int8)
     answers[2, :120] = -1
     found = agreed(answers)
+    assert found.kappas[0, 1].value == pytest.approx(cohen_kappa_score(answers[0], answers[1]))
+    assert found.questions == 200
+    krippendorff = pytest.importorskip("krippendorff")
     with_gaps = np.where(answers < 0, np.nan, answers)
     expected = krippendorff.alpha(with_gaps, level_of_measurement="nominal")
     assert found.alpha.value == pytest.approx(expected)
     assert found.alpha.low < expected < found.alpha.high
-    assert found.kappas[0, 1].value == pytest.approx(cohen_kappa_score(answers[0], answers[1]))
-    assert found.questions == 200
+
+
+def test_alpha_is_that_of_krippendorffs_example():
+    """Computing Krippendorff's alpha-reliability (2011), B: two observers, two values."""
+    first = np.array([0, 1, 0, 0, 0, 0, 0, 0, 1, 0])
+    second = np.array([1, 1, 1, 0, 0, 1, 0, 0, 0, 0])
+    assert alpha(np.stack([first, second]).astype(np.int8)) == pytest.approx(0.095, abs=0.0005)
 
 
 def test_agreement_is_undefined_where_nothing_is_shared():
