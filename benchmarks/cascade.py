@@ -21,13 +21,14 @@ ranks, and how many Yes there are among twenty times as many cells.
 
 import argparse
 import json
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from annotator import CHECKPOINT, DATA, by_annotator, read, task
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from sklearn.metrics import roc_auc_score
 
@@ -179,23 +180,20 @@ def cells_of(kind: str, number: int, share: float, rng: np.random.Generator) -> 
     return truth, odds - 1.5
 
 
-def simulate(runs: int, cells: int, chosen: list[dict[str, float]]) -> list[Any]:
-    """How often a goal is missed, which is to be no more than delta."""
-    rows = []
-    rare = ("good", "trap")
-    kinds = [(kind, 0.1) for kind in KINDS] + [(kind, 0.02) for kind in rare]
-    each = [(goals, *kind) for goals in chosen for kind in kinds]
-    for goals, kind, share in track(each, console=Console(stderr=True)):
+def simulate(
+    runs: int, cells: int, chosen: list[dict[str, float]], kinds: tuple[str, ...]
+) -> Iterator[Any]:
+    """How often a goal is missed, which is to be no more than delta: a row a goal and proxy."""
+    for goals, kind in product(chosen, kinds):
         rng = np.random.default_rng(1)
         found = []
         for _ in range(runs):
-            truth, odds = cells_of(kind, cells, share, rng)
+            truth, odds = cells_of(kind, cells, 0.1, rng)
             found.append(play(goals, odds, truth, rng.random(cells), 32))
         missed = np.mean([any(one[n] < g for n, g in goals.items()) for one in found])
         row = {"goal": " ".join(f"{n} {g}" for n, g in goals.items()), "proxy": kind}
-        row |= {"share of Yes": share, "missed": float(missed), "delta": DELTA}
-        rows.append(row | {"cost": float(np.mean([one["cost"] for one in found]))})
-    return rows
+        row |= {"runs": runs, "missed": float(missed), "delta": DELTA}
+        yield row | {"cost": float(np.mean([one["cost"] for one in found]))}
 
 
 def show(title: str, rows: list[Any]) -> None:
@@ -220,16 +218,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int)
     parser.add_argument("--cells", type=int, default=400)
     parser.add_argument("--goal", type=int, help="of those simulated, from 1; all without it")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, help="of proxies; all without it")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if args.what == "simulate":
-        found = {
-            "simulate": simulate(
-                args.runs or 1000,
-                args.cells,
-                SIMULATED[args.goal - 1 : args.goal] if args.goal else SIMULATED,
-            )
-        }
+        chosen = SIMULATED[args.goal - 1 : args.goal] if args.goal else SIMULATED
+        found: dict[str, list[Any]] = {"simulate": []}
+        for row in simulate(args.runs or 1000, args.cells, chosen, args.kinds or KINDS):
+            found["simulate"].append(row)
+            if args.json:  # as it goes: it takes long
+                args.json.write_text(json.dumps(found, indent=1))
     elif args.what == "curve":
         found = {"curve": curve(args.runs or 3)}
     else:
