@@ -629,6 +629,34 @@ def test_half_way_tokens_are_the_mean_of_the_answers_so_far(study, server):
     assert study.forecast()["describe"].to_ask == 0
 
 
+def test_the_price_of_a_cascade_is_known_better_and_better(study):
+    """At first the most it may be, then what the proxy's answers let expect, then what it was."""
+    goals = {"recall": 0.5, "precision": 0.5, "accuracy": None, "delta": 0.2, "over": "descriptor"}
+    how = {"proxy": {"kind": "words"}, "budget": None, "pilot": 3, "seed": 0}
+    study.set("annotate", cascade=goals | how)
+
+    def rows():
+        with study.open() as cache:
+            found = forecast(load(study.file), study.results, cache, (1.0, 1.0))
+        return [row for row in found if row.stage == "annotate"]
+
+    proxy, oracle = rows()
+    assert proxy.annotator.startswith("words")
+    assert (proxy.to_ask, oracle.to_ask, oracle.known, oracle.about) == (24, 24, False, False)
+    assert "at most 24" in study.run("forecast", "--cache", "cache", "--results", "results")
+    study.stage("annotate", "--shard", "1-of-2")
+    proxy, oracle = rows()
+    assert (proxy.to_ask, oracle.known, oracle.about) == (0, False, True)
+    assert 0 < oracle.to_ask <= 24
+    study.stage("annotate")
+    proxy, oracle = rows()
+    assert (oracle.to_ask, oracle.known, oracle.about) == (0, True, False)
+    with study.open() as cache:
+        asked = len(dict(cache.records())) - 24
+        assert oracle.cached == asked
+        assert garbage(cache, load(study.file), study.results).answers == []
+
+
 def test_the_rate_is_that_of_the_last_run_that_asked(study, server):
     server.enough = 10
     study.stage("annotate", status=2)

@@ -1,14 +1,16 @@
 """People asked about labels: intervals that cover, agreement, sheets drawn and read again."""
 
 import csv
+import json
+import sys
 
-import krippendorff
 import numpy as np
 import pytest
 from planted import RESULTS, TOPICS
 from sklearn.metrics import cohen_kappa_score
 
 from descry.annotators.annotations import read_annotations, writing_annotations
+from descry.cli import app as cli
 from descry.errors import InputError
 from descry.evaluation.people import design, verdict
 from descry.evaluation.prediction_powered import estimate, probabilities
@@ -86,12 +88,20 @@ def test_agreement_is_that_of_the_libraries():
     answers = answers.astype(np.int8)
     answers[2, :120] = -1
     found = agreed(answers)
+    assert found.kappas[0, 1].value == pytest.approx(cohen_kappa_score(answers[0], answers[1]))
+    assert found.questions == 200
+    krippendorff = pytest.importorskip("krippendorff")
     with_gaps = np.where(answers < 0, np.nan, answers)
     expected = krippendorff.alpha(with_gaps, level_of_measurement="nominal")
     assert found.alpha.value == pytest.approx(expected)
     assert found.alpha.low < expected < found.alpha.high
-    assert found.kappas[0, 1].value == pytest.approx(cohen_kappa_score(answers[0], answers[1]))
-    assert found.questions == 200
+
+
+def test_alpha_is_that_of_krippendorffs_example():
+    """Computing Krippendorff's alpha-reliability (2011), B: two observers, two values."""
+    first = np.array([0, 1, 0, 0, 0, 0, 0, 0, 1, 0])
+    second = np.array([1, 1, 1, 0, 0, 1, 0, 0, 0, 0])
+    assert alpha(np.stack([first, second]).astype(np.int8)) == pytest.approx(0.095, abs=0.0005)
 
 
 def test_agreement_is_undefined_where_nothing_is_shared():
@@ -226,3 +236,32 @@ def test_sheets_of_several_raters_are_read_together(run):
     assert found.verdict.labels
     with pytest.raises(InputError, match="not the sheet that --labels 5"):
         read_people(Run(RESULTS), sheets, Drawn(5, 6, 1))
+
+
+def command(capsys, *arguments):
+    """What the command line prints."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as left:
+        patch.setattr(sys, "argv", ["descry", *map(str, arguments)])
+        cli.main()
+    out, err = capsys.readouterr()
+    return (left.value.code or 0), out, err
+
+
+def test_the_command_line_draws_reads_and_tells(run, capsys):
+    where = "--results", RESULTS
+    options = "--labels", 4, "--each", 6, *where
+    assert command(capsys, "annotate-sheet", "ann.csv", *options)[0] == 0
+    fill(run / "ann.csv", right)
+    status, out, _ = command(capsys, "people", "ann.csv", *options)
+    assert status == 0
+    assert "what people say of the labels" in out
+    assert "supported" in out
+    found = json.loads(command(capsys, "people", "ann.csv", *options, "--json")[1])
+    assert 0 <= found["supported"]["value"] <= 1
+    assert {"neuron", "descriptor", "f", "low", "high"} <= found["labels"][0].keys()
+    fill(run / "ann.csv", lambda i, _: "perhaps" if i == 2 else "yes")
+    status, _, err = command(capsys, "people", "ann.csv", *options)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "write Yes or No" in err
+    status, _, err = command(capsys, "annotate-sheet", "b.csv", "--cascade", *where)
+    assert (status, err.count("\n")) == (2, 1)

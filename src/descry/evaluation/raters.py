@@ -53,11 +53,15 @@ def _alpha_with_interval(shared: np.ndarray) -> Interval:
 
 
 def alpha(answers: np.ndarray) -> float:
-    """Krippendorff's alpha of nominal answers; NaN where all say one word, or nobody shares one."""
-    import krippendorff
+    """Krippendorff's alpha of nominal answers; NaN where all say one word, or nobody shares one.
 
+    One less the disagreement within questions over that which answers dealt to questions by lot
+    would have. (Package `krippendorff`, which the tests hold this against, is under the GPL.)
+    """
     counts = np.stack([(answers == 1).sum(axis=0), (answers == 0).sum(axis=0)], axis=1)
-    counts = counts[counts.sum(axis=1) > 1]
-    if (counts.sum(axis=0) == 0).any() or not len(counts):
+    counts = counts[counts.sum(axis=1) > 1].astype(np.float64)
+    yes, no = counts.sum(axis=0)
+    if not yes or not no:
         return float("nan")
-    return float(krippendorff.alpha(value_counts=counts, level_of_measurement="nominal"))
+    within = (counts.prod(axis=1) / (counts.sum(axis=1) - 1)).sum()
+    return float(1 - within * (yes + no - 1) / (yes * no))

@@ -202,7 +202,7 @@ def _sections(annotation: Any) -> Iterator[type[Section]]:
 def _missing(keys: list[str]) -> str:
     """What to write for a key that is missing."""
     key = keys[-1]
-    if not {"annotator", "annotators"} & {*keys}:
+    if not {"annotator", "annotators", "proxy"} & {*keys}:
         return "missing key: add it (presets/sample.yaml has every key)"
     example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
     return f"missing key: add it{example} (docs/annotators.md has every key of an annotator)"

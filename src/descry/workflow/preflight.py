@@ -34,7 +34,7 @@ def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool
     stages = set(stages)
     for name in sorted(stages & set(sections)):
         for key, spec in _models(sections[name], name):
-            if not (replay and "annotator" in key):
+            if not (replay and ("annotator" in key or "cascade" in key)):
                 _check_model(key, spec)
     for name in sorted(stages & _PROMPTS):
         _check_template(name, sections[name])

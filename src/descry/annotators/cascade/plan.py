@@ -11,8 +11,8 @@ from descry.annotators.cascade.bounds import within
 
 _RATES = np.geomspace(0.005, 1.0, 36)  # that are tried
 _PLACES = 120  # cuts that are tried
-_LEAST = 1e-4  # probability of Yes that no cell is below
-_RIDGE = 10.0  # scikit-learn's C
+_LEAST = 1e-5  # probability of Yes that no cell is below
+_RIDGE = 100.0  # scikit-learn's C
 
 
 class Tail(NamedTuple):
@@ -109,4 +109,4 @@ def tail(bad: np.ndarray, free: np.ndarray, allowed: np.ndarray, delta: float) -
 
 def _unlucky(expected: np.ndarray) -> np.ndarray:
     """Somewhat more than expected: a draw that has too many costs more than a larger sample."""
-    return np.asarray(expected + 0.5 * np.sqrt(expected))
+    return np.asarray(expected + 0.5 * np.sqrt(expected) + 0.75)

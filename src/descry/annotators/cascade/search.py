@@ -179,18 +179,16 @@ def _accuracy(goal: Goal, group: _Group) -> Search:
 
     may = np.full(len(order) + 1, allowed())
     plan = tail(doubt[order], group.asked[order], may, goal.delta)
-    rate, front = _affordable(group, plan.rate), plan.front
+    rate = _affordable(group, plan.rate)
     drawn = ~group.asked & (group.lots < rate)
     whole = yield from group.ask(np.flatnonzero(drawn))
-    while whole:
-        whole = yield from group.ask(np.sort(order[:front]))
-        behind = order[front:]
-        wrong = drawn[behind] & (group.known[behind] != guess[behind])
-        few = within(wrong.sum(), np.array(allowed()), rate, goal.delta)
-        if whole and (few or front == len(order)):
-            return group.decision(cut, reached=True)
-        front = min(len(order), front + _step(len(order), front))
-    return group.guessed(reached=False)
+    # What is asked in front does not change what is wrong behind: where it ends is known now.
+    wrong = (drawn & (group.known != guess))[order] if whole else np.ones(len(order), bool)
+    behind = np.concatenate([np.cumsum(wrong[::-1])[::-1], [0]])
+    few = within(behind, np.array(allowed()), rate, goal.delta)
+    few[-1] = True
+    whole = (yield from group.ask(np.sort(order[: int(np.argmax(few))]))) and whole
+    return group.decision(cut, reached=True) if whole else group.guessed(reached=False)
 
 
 def _affordable(group: _Group, rate: float) -> float:

@@ -130,8 +130,8 @@ class CrateSources:
         for path in (self.root / out for out in stage.outs):
             if path.suffix == ".h5":
                 with reading_hdf5(path, stage.name) as file:
-                    if "annotator" in file.attrs:
-                        found.append(json.loads(file.attrs["annotator"]))
+                    asked = [name for name in ("annotator", "proxy") if name in file.attrs]
+                    found += [json.loads(file.attrs[name]) for name in asked]
             elif path.suffix in (".parquet", ".json"):
                 named = provenance_of(path, stage.name).get("annotators", [])
                 found += named.values() if isinstance(named, dict) else named
