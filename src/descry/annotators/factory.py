@@ -45,6 +45,14 @@ def create(
             from descry.annotators.openai_server.annotator import EndpointAnnotator
 
             return EndpointAnnotator(task, **_options(spec))
+        case "llama_cpp":
+            from descry.annotators.llama_cpp.annotator import LlamaCppAnnotator
+
+            return LlamaCppAnnotator(task, **_options(spec))
+        case "vllm":
+            from descry.annotators.vllm.annotator import VllmAnnotator
+
+            return VllmAnnotator(task, **_options(spec))
         case "human":
             from descry.annotators.human.annotator import HumanAnnotator
 

@@ -128,7 +128,7 @@ class Contents:
         value |= overview.annotators(made["describe"], self.b, run.judgements)
         # Only a generative model's own numbers are probabilities: others' scores are for ordering.
         kind = made["annotate"]["params"]["annotator"]["kind"]
-        value["probabilities"] = kind in ("transformers", "openai")
+        value["probabilities"] = kind in ("transformers", "openai", "llama_cpp", "vllm")
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
         found = overview.descriptors(names, self.tables, run.clusters, rated)
