@@ -1,8 +1,9 @@
 """Models in this process by llama.cpp and vLLM: what is asked of them, and what is made of it."""
 
+import ast
 import importlib.util
-import inspect
 import math
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -183,28 +184,46 @@ def test_llama_cpp_reads_special_tokens_of_a_review_as_text(gguf):
 # vLLM's own interface
 
 
-def test_vllms_log_probabilities_give_the_words_and_a_bound_for_one_that_is_not_listed():
+def test_vllms_log_probabilities_give_the_words_and_the_likeliest_token():
     def one(logprob, text="?"):
         return SimpleNamespace(logprob=logprob, decoded_token=text)
 
-    both = next_token({7: one(-0.2, "Yes"), 9: one(-2.0, "No"), 1: one(-3.0)}, (7, 9))
-    assert both == NextToken(-0.2, -2.0, 7, "Yes")
-    lone = next_token({7: one(-0.2, "Yes"), 1: one(-3.0)}, (7, 9))
-    assert lone == NextToken(-0.2, pytest.approx(-3.000001), 7, "Yes", "No")
-    assert next_token({1: one(-0.1)}, (7, 9)) == "neither Yes nor No"
+    told = {7: one(-0.2, "Yes"), 9: one(-2.0, "No"), 1: one(-3.0)}
+    assert next_token(told, (7, 9)) == NextToken(-0.2, -2.0, 7, "Yes")
+    told = {7: one(-4.2, "Yes"), 9: one(-2.0, "No"), 1: one(-0.3, "The")}
+    assert next_token(told, (7, 9)) == NextToken(-4.2, -2.0, 1, "The")
+    assert "no log-probability" in next_token({1: one(-0.1)}, (7, 9))
 
 
-def test_vllm_is_called_by_the_names_of_its_own_signatures():
-    vllm = pytest.importorskip("vllm", exc_type=ImportError)
-    known = inspect.signature(vllm.LLM.__init__).parameters
-    engine = inspect.signature(importlib.import_module("vllm.engine.arg_utils").EngineArgs)
-    sampling = inspect.signature(vllm.SamplingParams).parameters
+def names_in(file, kind):
+    """What a class of a source file takes: the arguments of its __init__ and its fields."""
+    tree = ast.parse(file.read_text())
+    (found,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == kind]
+    fields = {n.target.id for n in found.body if isinstance(n, ast.AnnAssign)}
+    methods = {n.name: n.args for n in found.body if isinstance(n, ast.FunctionDef)}
+    told = {
+        name: {arg.arg for arg in (*args.args, *args.kwonlyargs)} for name, args in methods.items()
+    }
+    return fields, told
+
+
+def test_vllm_is_called_by_the_names_in_its_own_source(tmp_path):
+    """Its source is read, not imported, which would want a GPU's libraries."""
+    found = importlib.util.find_spec("vllm")
+    if found is None:
+        pytest.skip("vllm is not installed")
+    source = Path(found.origin).parent
+    _, of_llm = names_in(source / "entrypoints/llm.py", "LLM")
+    engine, _ = names_in(source / "engine/arg_utils.py", "EngineArgs")
+    sampling, _ = names_in(source / "sampling_params.py", "SamplingParams")
+    said, _ = names_in(source / "outputs.py", "CompletionOutput")
+    prompt, _ = names_in(source / "inputs/llm.py", "TokensPrompt")
     spec = VLLM | {"model": "m", "revision": "2" * 64, "max_tokens": 64, "max_new_tokens": 8}
     annotator = create(spec, "p2")
     assert isinstance(annotator, VllmAnnotator)
-    annotator.checkpoint.__dict__["folder"] = "m"
-    assert annotator._options().keys() <= known.keys() | engine.parameters.keys()
-    assert {"temperature", "max_tokens", "logprobs"} <= sampling.keys()
-    assert {"prompts", "sampling_params", "use_tqdm"} <= inspect.signature(
-        vllm.LLM.generate
-    ).parameters.keys()
+    annotator.checkpoint.__dict__["folder"] = tmp_path
+    assert annotator._options().keys() <= of_llm["__init__"] | engine
+    assert {"temperature", "max_tokens", "logprob_token_ids"} <= sampling
+    assert {"prompts", "sampling_params", "use_tqdm"} <= of_llm["generate"]
+    assert {"text", "token_ids", "logprobs", "finish_reason"} <= said
+    assert "prompt_token_ids" in prompt

@@ -39,14 +39,12 @@ class NextToken(NamedTuple):
     Attributes:
         yes, no: log-probabilities.
         likeliest, text: the likeliest token, and what it says.
-        bound: Yes or No where its number is only what it is less than.
     """
 
     yes: float
     no: float
     likeliest: int
     text: str
-    bound: str | None = None
 
 
 class EngineAnnotator(ABC):
@@ -202,8 +200,6 @@ def _verdict(found: NextToken | str, words: tuple[int, int]) -> Answer:
         "no": round(max(found.no, _LEAST), 6),
         "rest": round(log(rest) if rest > 1e-9 else _LEAST, 6),
     }
-    if found.bound is not None:
-        response["bound"] = found.bound.casefold()
     if found.likeliest in words:
         return Answer(response, (0, 1))
     thinks = opens_thought(found.text)

@@ -11,10 +11,8 @@ from typing import Any
 
 from descry.annotators.engine import EngineAnnotator, NextToken, Written
 from descry.annotators.huggingface.encoder import PromptEncoder
-from descry.annotators.prompts import NO, YES, Task
+from descry.annotators.prompts import Task
 from descry.models.checkpoints import loadable
-
-_TOP = 20  # log-probabilities that vLLM gives without being told to give more (max_logprobs)
 
 
 class VllmAnnotator(EngineAnnotator):
@@ -57,7 +55,6 @@ class VllmAnnotator(EngineAnnotator):
             "dtype": self._dtype,
             "seed": 0,
             "max_model_len": self.max_tokens + self._budget + 1,
-            "max_logprobs": _TOP,
             "gpu_memory_utilization": self.memory,
             "enable_prefix_caching": True,
             "disable_log_stats": True,
@@ -72,7 +69,7 @@ class VllmAnnotator(EngineAnnotator):
         return [one.outputs[0] for one in found]
 
     def _next(self, prompts: Sequence[list[int]], words: tuple[int, int]) -> list[NextToken | str]:
-        found = self._generate(prompts, max_tokens=1, logprobs=_TOP)
+        found = self._generate(prompts, max_tokens=1, logprob_token_ids=list(words))
         return [next_token(one.logprobs[0], words) for one in found]
 
     def _write(self, prompts: Sequence[list[int]], budget: int) -> list[Written | str]:
@@ -84,19 +81,13 @@ class VllmAnnotator(EngineAnnotator):
 
 
 def next_token(told: Mapping[int, Any], words: tuple[int, int]) -> NextToken | str:
-    """What comes next, by vLLM's log-probabilities of the likeliest tokens.
-
-    A word that is not listed is less likely than any that is: that is its bound.
+    """What comes next, by vLLM's log-probabilities of the two words and of the likeliest token.
 
     Args:
         told: by token, objects with `logprob` and `decoded_token`.
     """
-    found = {token: float(one.logprob) for token, one in told.items()}
-    absent = [name for name, word in zip((YES, NO), words, strict=True) if word not in found]
-    if len(absent) == len(words):
-        return "neither Yes nor No"
-    bound = min(found.values()) - 1e-6  # never a tie
-    first = max(found, key=lambda token: found[token])
-    both = (found.get(word, bound) for word in words)
-    name = str(told[first].decoded_token or "")
-    return NextToken(*both, first, name, absent[0] if absent else None)
+    if not all(word in told for word in words):
+        return "no log-probability of Yes or No"
+    yes, no = (float(told[word].logprob) for word in words)
+    first = max(told, key=lambda token: float(told[token].logprob))
+    return NextToken(yes, no, first, str(told[first].decoded_token or ""))
