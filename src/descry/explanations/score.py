@@ -91,14 +91,7 @@ def score_explanations(
     labels = run.label_arrays()
     half = labels.splits[CALIBRATION]
     ours = descriptions(half.assigned, half.f, labels.descriptors, labels.neurons)
-    ids, texts = (run.corpus[name].to_pylist() for name in ("id", "text"))
-    exemplars = run.path("exemplars.h5")
-    source = Sentences(
-        ids=ids,
-        rows=split_rows(run.corpus["split"].to_pylist())[VALIDATION].tolist(),
-        held=read_exemplars(exemplars, VALIDATION),
-        whole=read_exemplars(exemplars, "all"),
-    )
+    texts, source = run.corpus["text"].to_pylist(), _sentences(run)
     found = tried(foreign.texts, ours, run.neurons, source, sentences=how.sentences, seed=how.seed)
     if not found:
         raise InputError(f"{path}: no neuron of it has held-out exemplars")
@@ -117,6 +110,17 @@ def score_explanations(
     written = language(table_provenance(run.corpus))
     rows = scored(found, iter(said), texts, written)
     return Compared(rows, summary(rows), foreign, who.identity.as_json(), tally)
+
+
+def _sentences(run: Run) -> Sentences:
+    """The sentences of the half that chose no label."""
+    exemplars = run.path("exemplars.h5")
+    return Sentences(
+        ids=run.corpus["id"].to_pylist(),
+        rows=split_rows(run.corpus["split"].to_pylist())[VALIDATION].tolist(),
+        held=read_exemplars(exemplars, VALIDATION),
+        whole=read_exemplars(exemplars, "all"),
+    )
 
 
 def _annotator(run: Run, spec: JSON, texts: Sequence[str]) -> Annotator:
