@@ -16,6 +16,7 @@ def create(
     max_descriptors: int | None = None,
     descriptors: dict[str, dict[str, int]] | None = None,
     corpus: Sequence[str] | None = None,
+    free_text: bool = False,
 ) -> Annotator:
     """The annotator that a spec of params.yaml names, for one of the tasks.
 
@@ -24,6 +25,7 @@ def create(
         descriptors: for all but p1, the raw descriptors (and their mentions) of every descriptor.
         corpus: for all but p1, the sentences that annotators without a generative model are fitted
             to.
+        free_text: whether p2 is about descriptions in anybody's words, too, such as explanations.
 
     Raises:
         InputError: a person or words are to answer another question than p2.
@@ -34,7 +36,7 @@ def create(
             from descry.models.checkpoints import Checkpoint
 
             checkpoint = Checkpoint(spec["model"], spec["revision"], spec.get("pickled", False))
-            return EmbeddedAnnotator(checkpoint, max_descriptors, descriptors, corpus)
+            return EmbeddedAnnotator(checkpoint, max_descriptors, descriptors, corpus, free_text)
         case "transformers":
             from descry.annotators.huggingface.annotator import GenerativeAnnotator
 
@@ -43,6 +45,14 @@ def create(
             from descry.annotators.openai_server.annotator import EndpointAnnotator
 
             return EndpointAnnotator(task, **_options(spec), max_descriptors=max_descriptors)
+        case "llama_cpp":
+            from descry.annotators.llama_cpp.annotator import LlamaCppAnnotator
+
+            return LlamaCppAnnotator(task, **_options(spec))
+        case "vllm":
+            from descry.annotators.vllm.annotator import VllmAnnotator
+
+            return VllmAnnotator(task, **_options(spec))
         case "human":
             from descry.annotators.human.annotator import HumanAnnotator
 
@@ -55,6 +65,8 @@ def create(
         case "words":
             from descry.annotators.words.annotator import WordsAnnotator
 
+            if free_text:
+                raise InputError("words: they know the descriptors alone: name another annotator")
             if task in ("intruder", "simulation"):
                 raise InputError(
                     f"words: they answer p2 alone: name another annotator for {task}, or leave it"

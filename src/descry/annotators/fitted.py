@@ -22,14 +22,21 @@ class Fitted:
     """Log-odds of Yes of descriptors, and of descriptions of several of them."""
 
     def __init__(
-        self, descriptors: Mapping[str, dict[str, int]], corpus: Sequence[str], match: Match
+        self,
+        descriptors: Mapping[str, dict[str, int]],
+        corpus: Sequence[str],
+        match: Match,
+        free_text: bool = False,
     ) -> None:
         """Nothing is computed before it is asked for.
 
         Args:
             descriptors: with the mentions of each one's phrases.
             match: may be called several times; a column must not depend on the other columns.
+            free_text: whether a description may be of other words than descriptors; it then has no
+                phrases.
         """
+        self._free_text = free_text
         self.descriptors = descriptors
         self.corpus = corpus
         self._match = match
@@ -58,6 +65,8 @@ class Fitted:
     def phrases_of(self, description: str) -> list[str]:
         """The merged phrases of a description's descriptors."""
         parts = descriptors_of(description, self.descriptors)
+        if not parts and self._free_text:
+            return []
         if not parts:
             raise InputError(f"{description[:80]!r}: not made of the descriptors there are")
         together = Counter[str]()

@@ -11,12 +11,16 @@ from pydantic import Field
 from descry.annotators.embedding.spec import Embedded
 from descry.annotators.huggingface.spec import Transformers
 from descry.annotators.human.spec import Human
+from descry.annotators.llama_cpp.spec import LlamaCpp
 from descry.annotators.openai_server.spec import OpenAI
+from descry.annotators.vllm.spec import Vllm
 from descry.annotators.words.spec import Words
 
-KINDS = (Embedded, Transformers, OpenAI, Human, Words)
+KINDS = (Embedded, Transformers, OpenAI, LlamaCpp, Vllm, Human, Words)
 # People and words answer p2 alone.
-DescriberSpec = Annotated[Embedded | Transformers | OpenAI, Field(discriminator="kind")]
+DescriberSpec = Annotated[
+    Embedded | Transformers | OpenAI | LlamaCpp | Vllm, Field(discriminator="kind")
+]
 AnnotatorSpec = Annotated[
-    Embedded | Transformers | OpenAI | Human | Words, Field(discriminator="kind")
+    Embedded | Transformers | OpenAI | LlamaCpp | Vllm | Human | Words, Field(discriminator="kind")
 ]

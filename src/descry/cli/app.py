@@ -549,6 +549,51 @@ def forecast(
 
 
 @app.command(rich_help_panel=ASK)
+def score_explanations(
+    explanations: Annotated[
+        Path,
+        typer.Argument(help="Neuronpedia's or delphi's folder, or a .csv or .jsonl of neurons."),
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="CSV to write, a row a neuron.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The means, as JSON.")] = False,
+    sentences: Annotated[
+        int | None, typer.Option(min=2, help="Of each kind; else score.sentences.")
+    ] = None,
+    cache: CacheFolder = CACHE,
+    replay: Replay = False,
+    results: Results = RESULTS,
+) -> None:
+    """Other people's explanations of the run's neurons, scored beside its labels."""
+    from descry.annotators.prompt_cache.store import PromptCache
+    from descry.cli.console_explanations import show_compared_explanations
+    from descry.cli.progress import reporting
+    from descry.explanations.score import Settings
+    from descry.explanations.score import score_explanations as score
+    from descry.io.csv_rows import defined, write_csv
+    from descry.io.hashing import canonical
+    from descry.provenance.audit.project import open
+    from descry.workflow.params import load
+    from descry.workflow.preflight import check_made
+
+    check_made(results, "labels.parquet")
+    params = load(Path("params.yaml"))
+    spec, own = params.score.annotator or params.annotate.annotator, params.score
+    how = Settings(sentences or own.sentences, own.seed, own.min_mass, own.max_failures)
+    asking: dict[str, Any] = {"settings": how, "replay": replay}
+    with PromptCache(cache) as opened, reporting("score-explanations") as asking["progress"]:
+        asking["cache"] = opened
+        found = score(open(results), explanations, spec.model_dump(), **asking)
+    if output is not None:
+        write_csv(output, found.rows)
+    if as_json:
+        print(canonical(defined({"annotator": found.annotator, "means": found.means})))
+    else:
+        show_compared_explanations(found)
+
+
+@app.command(rich_help_panel=ASK)
 def annotate_sheet(
     sheet: Annotated[Path, typer.Argument(help="The CSV file.")],
     person: Annotated[

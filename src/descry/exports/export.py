@@ -72,8 +72,8 @@ def export(
     chosen = chosen_neurons(run, neurons, every=every)
     found = explained(run, chosen, exemplars=exemplars, sentences=sentences)
     licence = _WITH if sentences else _WITHOUT
-    told = {"kind": kind, "neurons": list(neurons) if neurons else None, "every": every}
-    told |= {"exemplars": exemplars, "sentences": sentences}
+    told: dict[str, JSON] = {"kind": kind, "neurons": list(neurons) if neurons else None}
+    told |= {"every": every, "exemplars": exemplars, "sentences": sentences}
     if kind == "neuronpedia":
         told |= {"model": source.model, "source_set": source.name, "creator": creator}
     with export_folder(Path(folder), _manifest(run, told, licence)) as place:

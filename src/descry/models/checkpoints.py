@@ -77,6 +77,19 @@ class Checkpoint:
             )
         return found
 
+    @cached_property
+    def gguf(self) -> Path:
+        """The GGUF file that it is, as it came.
+
+        Raises:
+            InputError: it is none, or is not what its revision says.
+        """
+        file = gguf_in(Path(self.model))
+        if file is None:
+            raise InputError(f"{self.model}: no GGUF file")
+        self._check(Path(self.model))
+        return file
+
     def _check(self, place: Path) -> None:
         found = contents_sha256(place)
         if found != self.revision:

@@ -127,26 +127,13 @@ def _convert(file: Path, header: "_Header", folder: Path) -> None:
     Raises:
         InputError: there is no saying how its tokenizer splits texts, or weights are missing.
     """
-    if header.split is not None and header.split not in _known_splits():
-        raise InputError(
-            f"{file}: its tokenizer splits texts by {header.split!r}, which is not known here:"
-            " take the model as safetensors"
-        )
-    quiet()
+    tokenizer = _tokenizer(file, header)
     import torch
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        AutoModelForSeq2SeqLM,
-        AutoTokenizer,
-    )
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
     place: dict[str, Any] = {"gguf_file": file.name, "local_files_only": True}
     where = str(file.parent)
     config = AutoConfig.from_pretrained(where, **place)
-    tokenizer = AutoTokenizer.from_pretrained(where, **place)
-    if header.split in _DIGITS_APART:
-        _part_digits(tokenizer)
     kind = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
     model, loaded = kind.from_pretrained(
         where, dtype=torch.float32, output_loading_info=True, **place
@@ -159,6 +146,41 @@ def _convert(file: Path, header: "_Header", folder: Path) -> None:
         del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def gguf_tokenizer(file: Path) -> Any:
+    """The tokenizer in a GGUF file, with its chat template; the weights are not read.
+
+    Raises:
+        InputError: the file cannot be read, or there is no saying how it splits texts.
+    """
+    return _tokenizer(file, _Header.of(file))
+
+
+def gguf_quantization(file: Path) -> str | None:
+    """The format of most of a GGUF file's weights, such as Q4_1; None where not quantised.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return _Header.of(file).quantization
+
+
+def _tokenizer(file: Path, header: "_Header") -> Any:
+    if header.split is not None and header.split not in _known_splits():
+        raise InputError(
+            f"{file}: its tokenizer splits texts by {header.split!r}, which is not known here:"
+            " take the model as safetensors"
+        )
+    quiet()
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(file.parent), gguf_file=file.name, local_files_only=True
+    )
+    if header.split in _DIGITS_APART:
+        _part_digits(tokenizer)
+    return tokenizer
 
 
 def _known_splits() -> set[str]:

@@ -33,12 +33,13 @@ class EmbeddedAnnotator:
         max_descriptors: int | None,
         descriptors: dict[str, dict[str, int]] | None,
         corpus: Sequence[str] | None,
+        free_text: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.max_descriptors = max_descriptors
         self.descriptors = descriptors
         self.corpus = corpus
-        self._fitted = Fitted(descriptors or {}, corpus or (), self._match)
+        self._fitted = Fitted(descriptors or {}, corpus or (), self._match, free_text)
 
     @cached_property
     def identity(self) -> Identity:

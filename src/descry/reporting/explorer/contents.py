@@ -130,7 +130,8 @@ class Contents:
         value |= overview.annotators(made["describe"], self.b, run.judgements)
         # Only a generative model's own numbers are probabilities: others' scores are for ordering.
         kind = made["annotate"]["params"]["annotator"]["kind"]
-        value["probabilities"] = kind in ("transformers", "openai") and self.b.proxy is None
+        own = kind in ("transformers", "openai", "llama_cpp", "vllm")
+        value["probabilities"] = own and self.b.proxy is None
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
         found = overview.descriptors(names, self.tables, run.clusters, rated)
