@@ -120,6 +120,7 @@ def _sentences(run: Run) -> Sentences:
         rows=split_rows(run.corpus["split"].to_pylist())[VALIDATION].tolist(),
         held=read_exemplars(exemplars, VALIDATION),
         whole=read_exemplars(exemplars, "all"),
+        close={},  # for detection alone
     )
 
 
