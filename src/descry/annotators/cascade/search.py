@@ -9,7 +9,8 @@ oracle says in it bounds what it would say outside (bounds.py):
   the bound is low enough. However far that is, the bound holds: the places where too many would be
   missed are those behind one place, which the answers decide and the sample does not.
 - precision: No of the oracle in the head, of all Yes of B. Some heads are tried, at parts of delta.
-- accuracy: wrong guesses of the proxy among its surest. The middle is extended likewise.
+- accuracy: wrong guesses of the proxy among its surest. The sample says at once how many of those
+  there may be.
 
 The pilot has cells of all log-odds, drawn by none; it plans the sample's size, and counts as asked.
 """
