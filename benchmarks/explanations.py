@@ -93,6 +93,10 @@ def explain(
     run: Any, names: Sequence[str], folder: Path, model: Path, examples: int, threads: int
 ) -> JSON:
     """Write delphi's file of each neuron that has none yet."""
+    files = {name: folder / _file(name) for name in names}
+    names = [name for name in names if not files[name].exists()]
+    if not names:  # nor is a server started, which must not end before it is asked something
+        return {"seconds_each": None}
     build, half = delphis_prompt(), read_exemplars(run.path("exemplars.h5"), CALIBRATION)
     wanted = [(place := run.neurons.find(name), half[place][:examples].tolist()) for name in names]
     rows = sorted({row for _, some in wanted for row in some if row >= 0})
@@ -100,17 +104,19 @@ def explain(
     read = token_values(target_of(run), texts, wanted, 2048)
     answer, seconds = explained_by(model, threads), []
     for name, own in zip(names, read, strict=True):
-        layer, index = name.removeprefix("L").split(":")
-        file = folder / f"layers.{layer}.ffn_output_latent{index}.txt"
-        if file.exists():
-            continue
         shown = "\n".join(f"Example {i}:  {marked(one)}" for i, one in enumerate(own.values(), 1))
         started = time.perf_counter()
         said = answer(build(examples=shown))
         seconds.append(time.perf_counter() - started)
         found = _EXPLANATION.search(said)
-        file.write_text(json.dumps(found[1].strip() if found else FAILED))
-    return {"seconds_each": float(np.mean(seconds)) if seconds else None}
+        files[name].write_text(json.dumps(found[1].strip() if found else FAILED))
+    return {"seconds_each": float(np.mean(seconds))}
+
+
+def _file(neuron: str) -> str:
+    """What delphi calls the file of a neuron."""
+    layer, index = neuron.removeprefix("L").split(":")
+    return f"layers.{layer}.ffn_output_latent{index}.txt"
 
 
 def main() -> None:
