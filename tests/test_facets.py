@@ -19,8 +19,8 @@ from descry.labels.strata import Strata
 # Sets that cover
 
 
-def world(rng, descriptors=14):
-    """A neuron whose exemplars have topics, correlated, and seldom none: a sampler."""
+def world(rng, descriptors=14, none=0.0):
+    """A neuron whose exemplars have topics, correlated, and some of them none: a sampler."""
     kinds = rng.dirichlet(np.full(5, 0.7))
     rates = rng.beta(0.4, 1.4, size=(5, descriptors))
     rates[:, 0] = np.maximum(rates[:, 0], 0.5)
@@ -28,10 +28,20 @@ def world(rng, descriptors=14):
 
     def sample(number):
         own = rng.random((number, descriptors)) < rates[rng.choice(5, number, p=kinds)]
-        own[:, floor] |= ~own.any(axis=1) & (rng.random(number) < 0.95)
+        own[:, floor] |= ~own.any(axis=1)
+        own[rng.random(number) < none] = False
         return own
 
     return sample
+
+
+def test_where_a_fifth_has_no_descriptor_there_is_no_set_and_none_is_feigned():
+    """What a lot may decide is the last descriptor, not that there is a set at all."""
+    rng, reached = np.random.default_rng(2), []
+    for _ in range(200):
+        sample = world(rng, none=0.2)
+        reached.append(covering(sample(54), sample(54), 0.9, 0.01).reached)
+    assert np.mean(reached) < 0.05
 
 
 @pytest.mark.parametrize("size", [20, 54])
@@ -63,7 +73,11 @@ def test_the_order_is_that_of_set_cover():
     yes = np.array(
         [[1, 1, 0, 0], [1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], dtype=bool
     )
-    assert greedy_order(yes) == [0, 2]  # the second adds nothing to the first, the last is nowhere
+    assert greedy_order(yes) == [
+        0,
+        2,
+        1,
+    ]  # the second adds nothing to the first, the last is nowhere
     assert first_of(yes, [0, 2]).tolist() == [1, 1, 1, 2, 3]
     assert greedy_order(yes[:0]) == [] and greedy_order(yes[:, :0]) == []
     assert first_of(yes, []).tolist() == [1] * 5

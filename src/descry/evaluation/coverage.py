@@ -5,7 +5,8 @@ uncovered (the greedy order of set cover). The other half says how many of them 
 score of an exemplar is the first descriptor in that order that it has, and the set ends where a
 further exemplar, exchangeable with those of that half, is covered with probability `share` (Vovk,
 Gammerman & Shafer 2005). Scores are whole numbers, and many are equal: a lot decides on the last
-descriptor, without which the share would be surpassed.
+descriptor, without which the share would be surpassed. It decides on no more: where too many of
+that half have no descriptor at all, there is no set.
 """
 
 from typing import NamedTuple
@@ -31,20 +32,20 @@ class Covering(NamedTuple):
 def greedy_order(yes: np.ndarray) -> list[int]:
     """Descriptors in the order in which each covers most of what those before leave.
 
-    Of equals the one that more of all sentences have, then the earlier one. Without those that add
-    nothing.
+    Of equals the one that more of all sentences have, then the earlier one; so come last those that
+    add nothing, the most frequent first. Without those that no sentence has.
 
     Args:
         yes: bool [sentences, descriptors].
     """
     left, total, order = np.ones(len(yes), dtype=bool), yes.sum(axis=0), list[int]()
-    while len(yes):
-        gain = yes[left].sum(axis=0)
-        best = int(np.lexsort((-total, -gain))[0]) if yes.shape[1] else 0
-        if not yes.shape[1] or not gain[best]:
-            break
+    waiting = np.flatnonzero(total)
+    while len(waiting):
+        gain = yes[left][:, waiting].sum(axis=0)
+        best = int(waiting[np.lexsort((-total[waiting], -gain))[0]])
         order.append(best)
         left &= ~yes[:, best]
+        waiting = waiting[waiting != best]
     return order
 
 
@@ -67,11 +68,14 @@ def covering(choosing: np.ndarray, testing: np.ndarray, share: float, lot: float
     """
     order = greedy_order(choosing)
     scores, out = first_of(testing, order), len(order) + 1
-    counts = np.bincount(scores, minlength=out + 1)[1:]
-    beyond = len(scores) - np.cumsum(counts)
-    p = (beyond + lot * (counts + 1)) / (len(scores) + 1)  # of a sentence with each score
-    accepted = np.flatnonzero(p > 1 - share)
-    needed = int(accepted.max()) + 1 if len(accepted) else 0
-    columns = order[: min(needed, len(order))]
-    covered = float((scores <= len(columns)).mean()) if len(scores) else float("nan")
-    return Covering(columns, needed < out, covered)
+    number, counts = len(scores) + 1, np.bincount(scores, minlength=out + 1)[1:]
+    without = 1 - share + 1e-12
+    if counts[-1] + 1 > without * number:  # too many have none of them
+        return Covering(order, False, _covered(scores, order))
+    p = (len(scores) - np.cumsum(counts) + lot * (counts + 1)) / number  # of one with each score
+    columns = order[: int(np.count_nonzero(p[:-1] > without))]  # p falls from score to score
+    return Covering(columns, True, _covered(scores, columns))
+
+
+def _covered(scores: np.ndarray, columns: list[int]) -> float:
+    return float((scores <= len(columns)).mean()) if len(scores) else float("nan")
