@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny
 from pydantic import TypeAdapter, ValidationError
@@ -179,6 +180,82 @@ def test_llama_cpp_reads_special_tokens_of_a_review_as_text(gguf):
             annotator.encoder.ids([plain])[0].count(end) for end in ends
         ]
     assert asked(annotator, [plain, hostile])[1].response is not None
+
+
+# CTranslate2 itself, where it is installed
+
+by_ctranslate2 = pytest.mark.skipif(
+    importlib.util.find_spec("ctranslate2") is None, reason="ctranslate2 is not installed"
+)
+
+
+def translated(folder, **changes):
+    from importlib.metadata import version
+
+    told = {"kind": "ctranslate2", "model": str(folder), "revision": contents_sha256(folder)}
+    told |= {"version": version("ctranslate2"), "compute": "float32", "batch_tokens": 256}
+    return told | {"max_tokens": 200, "max_new_tokens": 12} | changes
+
+
+@by_ctranslate2
+def test_ctranslate2_says_what_transformers_says_of_the_same_model(tmp_path):
+    folder = tiny.make("t5", tmp_path / "model")
+    how = {"kind": "transformers", "dtype": "float32", "device": "cpu", "batch_tokens": 512}
+    how |= {"model": str(folder), "revision": contents_sha256(folder)}
+    how |= {"max_tokens": 200, "max_new_tokens": 12}
+    prompts = p2(TEXTS, ["price", "battery", "small"])
+    theirs = asked(create(how, "p2"), prompts)
+    ours = asked(create(translated(folder), "p2"), prompts)
+    for row, answer in ours.items():
+        one, two = ([of.response[k] for k in ("yes", "no")] for of in (answer, theirs[row]))
+        assert one == pytest.approx(two, abs=1e-3)
+        assert answer.response.get("instead") == theirs[row].response.get("instead")
+    byte = asked(create(translated(folder, compute="int8"), "p2"), prompts)
+    odds = [
+        [of[row].response["yes"] - of[row].response["no"] for row in ours] for of in (byte, ours)
+    ]
+    assert (
+        odds[0] != odds[1] and np.corrcoef(*odds)[0, 1] > 0.7
+    )  # a byte is less, of 32 loud numbers
+    told = p1(TEXTS, p1_template(3))
+    theirs = asked(create(how, "p1"), told)
+    ours = asked(create(translated(folder), "p1"), told)
+    for row, answer in ours.items():
+        assert answer.response == theirs[row].response
+
+
+@by_ctranslate2
+def test_a_conversion_that_is_another_model_is_refused(tmp_path, monkeypatch):
+    """As CTranslate2's own is of every FLAN-T5 since transformers 5: a scale too many."""
+    from ctranslate2.converters import transformers
+
+    class Scaled(transformers.T5Loader):
+        def get_model_spec(self, model):
+            spec = super().get_model_spec(model)
+            spec.decoder.scale_outputs = model.config.d_model**-0.5
+            return spec
+
+    monkeypatch.setitem(transformers._MODEL_LOADERS, "T5Config", Scaled())
+    monkeypatch.setenv("DESCRY_CONVERTED", str(tmp_path / "kept"))
+    folder = tiny.make("t5", tmp_path / "model")
+    with pytest.raises(InputError, match=r"makes another model of it \(its logits are 0.18 times"):
+        asked(create(translated(folder), "p2"), p2(TEXTS[:1], ["price"]))
+
+
+@by_ctranslate2
+def test_a_model_that_only_goes_on_is_refused_by_ctranslate2_in_one_line(tmp_path):
+    folder = tiny.make("gpt2", tmp_path / "model")
+    with pytest.raises(InputError, match="no encoder-decoder, which kind ctranslate2 is for"):
+        asked(create(translated(folder), "p2"), p2(TEXTS[:1], ["price"]))
+
+
+def test_the_identity_of_ctranslate2_says_version_and_weights_and_needs_neither():
+    told = {"kind": "ctranslate2", "model": "m", "revision": "2" * 64, "version": "4.8.5"}
+    told |= {"compute": "int8", "batch_tokens": 256, "max_tokens": 64, "max_new_tokens": 8}
+    who = create(told, "p2")
+    assert "ctranslate2 4.8.5" in who.identity.decoding and who.identity.dtype == "int8"
+    assert who.quantization == "int8"
+    assert create(told | {"compute": "float32"}, "p2").quantization is None
 
 
 # vLLM's own interface

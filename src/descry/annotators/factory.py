@@ -53,6 +53,10 @@ def create(
             from descry.annotators.vllm.annotator import VllmAnnotator
 
             return VllmAnnotator(task, **_options(spec))
+        case "ctranslate2":
+            from descry.annotators.ctranslate2.annotator import CTranslate2Annotator
+
+            return CTranslate2Annotator(task, **_options(spec))
         case "human":
             from descry.annotators.human.annotator import HumanAnnotator
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from descry.annotators.ctranslate2.spec import CTranslate2
 from descry.annotators.embedding.spec import Embedded
 from descry.annotators.huggingface.spec import Transformers
 from descry.annotators.human.spec import Human
@@ -16,11 +17,13 @@ from descry.annotators.openai_server.spec import OpenAI
 from descry.annotators.vllm.spec import Vllm
 from descry.annotators.words.spec import Words
 
-KINDS = (Embedded, Transformers, OpenAI, LlamaCpp, Vllm, Human, Words)
+KINDS = (Embedded, Transformers, OpenAI, LlamaCpp, Vllm, CTranslate2, Human, Words)
 # People and words answer p2 alone.
 DescriberSpec = Annotated[
-    Embedded | Transformers | OpenAI | LlamaCpp | Vllm, Field(discriminator="kind")
+    Embedded | Transformers | OpenAI | LlamaCpp | Vllm | CTranslate2,
+    Field(discriminator="kind"),
 ]
 AnnotatorSpec = Annotated[
-    Embedded | Transformers | OpenAI | LlamaCpp | Vllm | Human | Words, Field(discriminator="kind")
+    Embedded | Transformers | OpenAI | LlamaCpp | Vllm | CTranslate2 | Human | Words,
+    Field(discriminator="kind"),
 ]

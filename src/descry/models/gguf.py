@@ -1,31 +1,24 @@
 """GGUF files, in which llama.cpp keeps models: converted once into a folder of safetensors.
 
 The numbers of a quantised file are computed back to float32 by the transformers library, and its
-tokenizer and chat template are taken along. The folder is named by the file's sha256 and by what
-converted it, and holds a note of its own contents: a conversion that was damaged is made again.
+tokenizer and chat template are taken along.
 """
 
-import json
-import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr
+from contextlib import redirect_stderr
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from descry.errors import InputError
-from descry.io.atomic import atomic_folder, guarded
-from descry.io.hashing import JSON, canonical, sha256_file, sha256_text
+from descry.io.hashing import JSON
 from descry.io.provenance import versions
 from descry.models.batching import quiet
+from descry.models.conversion import kept, note
 
 SUFFIX = ".gguf"
-CONVERTED = "DESCRY_CONVERTED"  # in the environment: the folder of the conversions
-_FOLDER = Path("cache/models")
-_NOTE = "converted.json"
 _VERSION = 1  # of what this module does: a change makes every conversion anew
 _PLAIN = {"F32", "F16", "BF16", "F64"}
 
@@ -60,7 +53,7 @@ def quantization(folder: Path) -> str | None:
 
     Also None where the file's weights were not quantised.
     """
-    found = _note(folder).get("quantization")
+    found = note(folder).get("quantization")
     return None if found is None else str(found)
 
 
@@ -76,49 +69,15 @@ def converted(file: Path, digest: str) -> Path:
     if find_spec("gguf") is None:
         raise InputError(f"{file}: to read it, install the package gguf")
     made_by = versions(["gguf", "tokenizers", "transformers"])
-    told = f"{digest} {_VERSION} {sorted(made_by.items())}"
-    folder = Path(os.environ.get(CONVERTED) or _FOLDER).absolute() / sha256_text(told)[:24]
-    with _alone(folder):
-        if not _whole(folder):
-            header = _Header.of(file)
-            print(f"{file}: is converted for the transformers library, once", file=sys.stderr)
-            with atomic_folder(folder) as part, redirect_stderr(StringIO()):  # a progress bar
-                _convert(file, header, part)
-                note = {"gguf": digest, "by": made_by, "quantization": header.quantization}
-                whole = canonical(note | {"files": _hashes(part)})
-                (part / _NOTE).write_text(whole, encoding="utf-8")
-    return folder
 
+    def write(folder: Path) -> JSON:
+        header = _Header.of(file)
+        print(f"{file}: is converted for the transformers library, once", file=sys.stderr)
+        with redirect_stderr(StringIO()):  # a progress bar
+            _convert(file, header, folder)
+        return {"gguf": digest, "by": made_by, "quantization": header.quantization}
 
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One process at a time: the others wait for the conversion, and take it."""
-    import fcntl
-
-    with guarded(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_name(f".{folder.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a conversion is there, as it was made."""
-    return folder.is_dir() and _note(folder).get("files") == _hashes(folder)
-
-
-def _note(folder: Path) -> JSON:
-    """What a conversion says of itself; nothing of another folder, or where it is damaged."""
-    try:
-        found = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _hashes(folder: Path) -> dict[str, str]:
-    files = sorted(file for file in folder.iterdir() if file.name != _NOTE)
-    return {file.name: sha256_file(file) for file in files}
+    return kept(f"{digest} {_VERSION} {sorted(made_by.items())}", write)
 
 
 def _convert(file: Path, header: "_Header", folder: Path) -> None:

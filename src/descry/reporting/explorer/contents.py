@@ -130,7 +130,7 @@ class Contents:
         value |= overview.annotators(made["describe"], self.b, run.judgements)
         # Only a generative model's own numbers are probabilities: others' scores are for ordering.
         kind = made["annotate"]["params"]["annotator"]["kind"]
-        own = kind in ("transformers", "openai", "llama_cpp", "vllm")
+        own = kind in ("transformers", "openai", "llama_cpp", "vllm", "ctranslate2")
         value["probabilities"] = own and self.b.proxy is None
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
