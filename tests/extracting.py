@@ -30,7 +30,7 @@ def write_corpus(path, texts):
         "text": texts,
         "split": [HALVES[row % 2] for row in range(len(texts))],
     }
-    write_table(path, pa.table(table), {})
+    write_table(path, pa.table(table), {"stage": "corpus", "params": {"language": "en"}})
     return path
 
 

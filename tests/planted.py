@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import stand_ins
+from extracting import activation_params
 
 from descry.annotators.annotations import read_annotations, writing_annotations
 from descry.annotators.base import NO_FRAME, Identity
@@ -26,7 +27,7 @@ from descry.annotators.prompts import p1, p2
 from descry.annotators.records import origin_of
 from descry.annotators.spec import Embedded
 from descry.annotators.templates import p1_template
-from descry.io.hdf5 import writing_hdf5
+from descry.io.hdf5 import hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
@@ -231,8 +232,11 @@ def write_activations(table, data, layers=tuple(range(LAYERS)), path=ACTIVATIONS
 
 def run_exemplars(top_percent=10.0, min_size=3, lowest=False):
     params = Exemplars(top_percent=top_percent, min_size=min_size, window=5, lowest=lowest)
+    with reading_hdf5(ACTIVATIONS, "activations") as file:
+        told = hdf5_provenance(file)["params"]
+    extraction = activation_params(told) if "target" in told else None  # of a real model, or made
     return select_exemplars(
-        params, None, corpus=CORPUS, activations=ACTIVATIONS, exemplars=EXEMPLARS
+        params, extraction, corpus=CORPUS, activations=ACTIVATIONS, exemplars=EXEMPLARS
     )
 
 

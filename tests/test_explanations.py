@@ -148,7 +148,7 @@ def test_a_file_of_no_use_is_one_line(tmp_path, name, data, words):
 
 
 def a_trial(name, active, quiet, **texts):
-    item = ScorerItem(name, EVERY.find(name), (), "", active, quiet, [])
+    item = ScorerItem(name, EVERY.find(name), (), "", active, quiet, [], [])
     every = dict.fromkeys(("theirs", "theirs_other", "ours", "ours_other"))
     return Trial(item, every | texts)
 

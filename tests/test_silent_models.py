@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import tiny
-from extracting import compute, section, sentences, write_corpus
+from extracting import activation_params, compute, section, sentences, write_corpus
 
 from descry.activations.exemplar_files import read_exemplars, read_silent
 from descry.activations.top_k import NEVER
@@ -27,7 +27,8 @@ def selected(folder, model, name, **changes):
     how = {"top_percent": 10.0, "min_size": 3, "window": 5, "lowest": True}
     output = folder / f"{name}.h5"
     files = {"corpus": corpus, "activations": folder / f"{name}.activations.h5"}
-    counts = select_exemplars(Exemplars(**how), None, **files, exemplars=output)
+    params = activation_params(told)
+    counts = select_exemplars(Exemplars(**how), params, **files, exemplars=output)
     return output, counts
 
 

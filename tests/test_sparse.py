@@ -216,7 +216,7 @@ def made(study, folder, store, shards=1, lowest=False):
     files = {"corpus": corpus, "activations": activations}
     counts = extract_activations(params, **files, parts=parts, progress=silent)
     selection = Exemplars(top_percent=8.0, min_size=5, window=5, lowest=lowest)
-    return exemplars, counts, select_exemplars(selection, None, **files, exemplars=exemplars)
+    return exemplars, counts, select_exemplars(selection, params, **files, exemplars=exemplars)
 
 
 def datasets(path):

@@ -23,7 +23,7 @@ from descry.annotators.annotations import Annotations, read_annotations
 from descry.annotators.base import HUMAN_DTYPE, Annotator, Answer
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import NO, YES, Prompt, p2
-from descry.annotators.records import origin_of, record_of
+from descry.annotators.records import origin_of, record_of, row_of
 from descry.corpus.splits import draw
 from descry.errors import InputError
 from descry.io.atomic import atomic
@@ -162,7 +162,7 @@ def read_sheet(
     _no_conflict(sheet, identity.name, stored, given)
     if given:
         origin = origin_of(annotator, annotator.frame, next(iter(given.values())).prompt)
-        records = {key: record_of(g.prompt, Answer(g.response)) for key, g in given.items()}
+        records = {key: record_of(row_of(g.prompt), Answer(g.response)) for key, g in given.items()}
         cache.store(origin, records)
     empty = sum(not row.answer for row in rows)
     counts = {"rows": len(rows), "answered": len(rows) - empty}
