@@ -44,7 +44,7 @@ from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint
 from descry.models.devices import pick_device
 from descry.models.dictionaries.dictionary import Dictionary, dictionary_sha256
 from descry.models.heads import Headed, headed_of, load_headed
-from descry.models.hooked_model import HookedModel, Position
+from descry.models.hooked_model import HookedModel, Maxima, Position
 from descry.models.neurons import Neurons
 from descry.models.unembedding import read_unembedding, read_writers
 from descry.n2g.build import firing_rows, make_records
@@ -205,7 +205,7 @@ def extract_activations(
         blocks = map_ahead(block, enumerate(parts), 1)
         budget = _at_least(1, batch_tokens=batch_tokens)
         for one, found in extract(hooked, blocks, budget, "float32"):
-            values[done : done + one.rows] = found
+            values[done : done + one.rows] = found.value if isinstance(found, Maxima) else found
             cut.append(one.cut)
             starts.append(done + np.append(one.places[1:], one.rows))
             done += one.rows
