@@ -111,7 +111,7 @@ class CrateSources:
         return datetime.fromtimestamp((self.root / LOCK).stat().st_mtime, UTC).date().isoformat()
 
     def values(self, stage: Locked) -> dict[str, JSON]:
-        """The params of a stage by dotted key, without those that name inputs, of whatever stage."""
+        """The params of a stage by dotted key, without those that name an input of any stage."""
         named = {*self.inputs.values()}
         return {key: value for key, value in flat(dict(stage.params)).items() if key not in named}
 
