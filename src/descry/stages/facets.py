@@ -141,7 +141,7 @@ def find_facets(
     Raises:
         InputError: files of different runs, or a neuron that there is not.
     """
-    recorded_as = {"facets": params.model_dump(), "embedder": topics.embedder.model_dump()}
+    recorded_as = {"facets": params.model_dump(), "cluster": topics.model_dump()}
     why = None if params.enabled else "not enabled (facets.enabled)"
     if why is None and stand_for_all(corpus) is not None:
         why = OF_POSITIONS
