@@ -11,6 +11,8 @@ from pathlib import Path
 from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
+from descry.io.json_files import write_json
+
 if TYPE_CHECKING:
     from snakemake.jobs import Job
 
@@ -43,10 +45,7 @@ def note(jobs: "Iterable[Job]", started: float) -> None:
     files = {path: _stamp(path) for path in sorted(read | written)}
     stages = sorted({job.rule.name for job in every})
     names = {folder: _names(folder) for folder in sorted(folders - {"."})}
-    text = json.dumps({"stages": stages, "files": files, "folders": names})
-    part = SETTLED.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(SETTLED)
+    write_json(SETTLED, {"stages": stages, "files": files, "folders": names})
 
 
 def settled(stage: str) -> bool:
