@@ -369,3 +369,10 @@ def test_mappings_are_unlike_at_the_keys_where_one_has_another_value_or_none():
 def test_both_ways_to_an_md5_agree(tmp_path):
     (tmp_path / "file").write_bytes(b"abc" * 1000)
     assert md5_file(tmp_path / "file") == digests(tmp_path / "file").md5
+
+
+@pytest.mark.parametrize("deep", ["[" * 100_000, "a: " + "{a: " * 50_000, "- " * 100_000])
+def test_a_yaml_file_that_would_overflow_the_stack_is_refused_in_one_line(deep):
+    with pytest.raises(InputError, match=r"here: line 1: .*more than 100 lists or mappings"):
+        yaml_value(deep, "here")
+    assert yaml_value("[" * 100 + "]" * 100, "here")

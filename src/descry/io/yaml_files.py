@@ -2,15 +2,22 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from descry.errors import InputError
 from descry.io.hashing import JSON
 
+# libyaml reads dvc.lock ten times as fast as Python does; PyYAML can be without it.
+if TYPE_CHECKING:
+    from yaml import SafeLoader
+else:
+    SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 100  # collections in one another: libyaml's nodes overflow the stack at some 10,000
 
-class _StrictLoader(yaml.SafeLoader):
+
+class _StrictLoader(SafeLoader):
     """YAML in which a key that stands twice is an error: the second would hide the first."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -56,6 +63,7 @@ def yaml_value(text: str, where: str) -> JSON:
         InputError: it is no YAML, or has a key twice.
     """
     try:
+        _check_depth(text)
         return yaml.load(text, Loader=_StrictLoader)  # nosec B506 # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -63,3 +71,18 @@ def yaml_value(text: str, where: str) -> JSON:
         reason = f"line {mark.line + 1}: " if mark else ""
         reason += f"not valid YAML ({problem})"
         raise InputError(f"{where}: {' '.join(reason.split())}") from error
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                mark: Any = event.start_mark
+                raise yaml.MarkedYAMLError(
+                    problem=f"more than {DEEPEST} lists or mappings in one another",
+                    problem_mark=mark,
+                )
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
