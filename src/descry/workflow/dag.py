@@ -270,6 +270,10 @@ def _data(package: Path) -> Iterator[Path]:
             yield path
 
 
+# Where an import can stand: no expression holds one, and most nodes are expressions.
+STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
+
+
 def _imports(file: Path) -> list[Path]:
     found: list[Path] = []
     waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
@@ -278,7 +282,7 @@ def _imports(file: Path) -> list[Path]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             waiting += node.orelse  # the rest never runs
             continue
-        waiting += ast.iter_child_nodes(node)
+        waiting += (part for part in ast.iter_child_nodes(node) if isinstance(part, STATEMENTS))
         if isinstance(node, ast.ImportFrom) and node.module:
             found += _files(node.module)
             for name in node.names:
