@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import warm
 import yaml
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,7 @@ class Repo:
         self.path = path
 
     def sh(self, command, status=0):
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{warm.folder()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         done = subprocess.run(
             command, shell=True, cwd=self.path, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PATH": path},

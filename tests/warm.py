@@ -40,6 +40,9 @@ dvc.testing dvc_data.index dvc_objects.fs.local
 # Asks for a fork, passes signals on, and ends as the fork does. Few imports: it has to start at once.
 CLIENT = """#!{python} -IS
 import _signal as signal, _socket as socket, marshal, os, sys
+own = {{name: value for name, value in os.environ.items() if name.startswith("PYTHON")}}
+if own not in ({python_variables!r}, {python_variables!r} | {{"PYTHONPATH": "src"}}):
+    os.execv({command!r}, [{command!r}, *sys.argv[1:]])  # it wants another Python than the fork's
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
 what = marshal.dumps(([{command!r}, *sys.argv[1:]], os.getcwd(), dict(os.environ)))
@@ -69,9 +72,11 @@ def folder() -> Path:
     """A folder of commands, to stand first in PATH; the process behind it ends with this one."""
     place = Path(tempfile.mkdtemp(prefix="descry-warm-"))
     address = str(place / "socket")
+    own = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
     for tool in TOOLS:
         command = str(Path(sys.executable).parent / tool)
-        _script(place / tool, CLIENT.format(python=sys.executable, address=address, command=command))
+        filled = {"python": sys.executable, "address": address, "command": command}
+        _script(place / tool, CLIENT.format(python_variables=own, **filled))
     _script(place / "python", PYTHON.format(python=sys.executable, folder=place))
     server = subprocess.Popen(
         [sys.executable, __file__, address],
