@@ -28,6 +28,7 @@ AFTER_LABEL = {
     "report",
 }
 PARAMS = {
+    "activations.layers": [3, 5],  # of six: most stages follow the number of neurons
     "cluster.min_size": 2,
     "cluster.min_mentions": 4,
     "cluster.max_descriptors": 8,

@@ -39,14 +39,14 @@ def labelled(row, index):
 
 @pytest.mark.slow
 def test_labels_and_their_causes_between_two_commits(study):
-    before = labelled(5, 24)
+    before = labelled(1, 24)
     Path("data/descriptors.yaml").write_text("drop: [] # none: so no answer is another\n")
     with Path("src/descry/labels/rules.py").open("a") as file:
         file.write("# a word\n")
     study.set(**{"label.threshold": 0.05})
     study.sh("dvc repro -q label")
     study.sh("git add -A && git commit -qm 'Lower threshold, and why none is dropped'")
-    after = labelled(5, 24)
+    after = labelled(1, 24)
     found = between("v1", "HEAD")
     assert {it.descriptor for it in found.labels if it.change != "gained"} == before
     assert {it.descriptor for it in found.labels if it.change != "lost"} == after
@@ -70,12 +70,12 @@ def test_labels_and_their_causes_between_two_commits(study):
 
 @pytest.mark.slow
 def test_an_experiment_by_its_name_and_the_workspace(study):
-    before = labelled(5, 24)
+    before = labelled(1, 24)
     study.sh("dvc exp run -q -n wide -S exemplars.top_percent=20.0 label")
     found = between("v1", "wide")
     assert ("exemplars", "parameter", "exemplars.top_percent 10.0 -> 20.0", True) in causes(found)
     assert {it.descriptor for it in found.labels if it.change != "gained"} == before
-    assert {it.descriptor for it in found.labels if it.change != "lost"} == labelled(5, 24)
+    assert {it.descriptor for it in found.labels if it.change != "lost"} == labelled(1, 24)
     common, old, new = found.exemplars["highest"]
     assert common == old < new
     here = between("v1", "workspace")

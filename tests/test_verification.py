@@ -148,13 +148,13 @@ def a_cluster():
 
 def an_activation():
     with h5py.File("results/activations.h5", "r+") as file:
-        file["activations"][17, 3, 21] += 5
+        file["activations"][17, 0, 21] += 5
     return "activations.h5: L3:21 of row 17 is recorded as"
 
 
 def an_exemplar():
     with h5py.File("results/exemplars.h5", "r+") as file:
-        file["all/row"][2, 7, :2] = file["all/row"][2, 7, :2][::-1]
+        file["all/row"][1, 7, :2] = file["all/row"][1, 7, :2][::-1]
     return "exemplars.h5 does not follow from its inputs: all/row: 2 of "
 
 
