@@ -27,17 +27,51 @@ from functools import cache
 from pathlib import Path
 
 TOOLS = ("snakemake", "dvc", "descry")
-IMPORTED = """
-accelerate datasketch diskcache faiss h5py jinja2 keybert matplotlib.pyplot numpy openai
-pyarrow.compute pyarrow.parquet pydantic py3langid rich.console rich.progress rocrate.rocrate
-scipy.stats scipy.sparse sentence_transformers sklearn.cluster sklearn.linear_model sklearn.metrics
-torch transformers transformers.models.bert.modeling_bert yaml typer
-snakemake.api snakemake.cli snakemake.executors.local snakemake.report
-dvc.cli dvc.cli.parser dvc.repo dvc.commands.repro dvc.commands.status dvc.commands.data_sync
-dvc.testing dvc_data.index dvc_objects.fs.local
-""".split()
+IMPORTED = [
+    "accelerate",
+    "datasketch",
+    "diskcache",
+    "faiss",
+    "h5py",
+    "jinja2",
+    "keybert",
+    "matplotlib.pyplot",
+    "numpy",
+    "openai",
+    "pyarrow.compute",
+    "pyarrow.parquet",
+    "pydantic",
+    "py3langid",
+    "rich.console",
+    "rich.progress",
+    "rocrate.rocrate",
+    "scipy.stats",
+    "scipy.sparse",
+    "sentence_transformers",
+    "sklearn.cluster",
+    "sklearn.linear_model",
+    "sklearn.metrics",
+    "torch",
+    "transformers",
+    "transformers.models.bert.modeling_bert",
+    "yaml",
+    "typer",
+    "snakemake.api",
+    "snakemake.cli",
+    "snakemake.executors.local",
+    "snakemake.report",
+    "dvc.cli",
+    "dvc.cli.parser",
+    "dvc.repo",
+    "dvc.commands.repro",
+    "dvc.commands.status",
+    "dvc.commands.data_sync",
+    "dvc.testing",
+    "dvc_data.index",
+    "dvc_objects.fs.local",
+]
 
-# Asks for a fork, passes signals on, and ends as the fork does. Few imports: it has to start at once.
+# Asks for a fork, passes signals on, and ends as the fork does. It has to start at once: few imports.
 CLIENT = """#!{python} -IS
 import _signal as signal, _socket as socket, marshal, os, sys
 own = {{name: value for name, value in os.environ.items() if name.startswith("PYTHON")}}
@@ -114,15 +148,15 @@ class Fork:
             os.dup2(fd, number)
             os.close(fd)
         sys.stdout, sys.stderr = (
-            open(fd, "w", buffering=1 if fd == 2 else -1, errors=errors, closefd=False)
+            open(fd, "w", buffering=1 if fd == 2 else -1, errors=errors, closefd=False)  # noqa: SIM115
             for fd, errors in ((1, "strict"), (2, "backslashreplace"))
         )
-        sys.stdin = open(0, closefd=False)
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
         os.environ.clear()
         os.environ.update(self.environment)
         os.chdir(self.cwd)
-        above = [os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(":") if p]
+        above = [str(Path.cwd() / p) for p in os.environ.get("PYTHONPATH", "").split(":") if p]
         sys.path[:0] = [str(Path(self.words[0]).parent), *above]
         sys.argv[:] = self.words
         sys.executable = str(place / "python")  # what a tool starts is forked, too
