@@ -71,7 +71,7 @@ IMPORTED = [
     "dvc_objects.fs.local",
 ]
 
-# Asks for a fork, passes signals on, and ends as the fork does. It has to start at once: few imports.
+# Asks for a fork, passes signals on, and ends as the fork does. Few imports: it starts at once.
 CLIENT = """#!{python} -IS
 import _signal as signal, _socket as socket, marshal, os, sys
 own = {{name: value for name, value in os.environ.items() if name.startswith("PYTHON")}}
