@@ -18,7 +18,7 @@ JOBS = [
     job("report", ["results/corpus.parquet", "src/app/page.js"], ["results/report"]),
 ]
 FILES = ["data/sample/a.jsonl", "src/corpus.py", "src/app/page.js", "params.yaml", "Snakefile"]
-FILES += ["dvc.yaml", "workflow/rules/common.smk", "results/corpus.parquet"]
+FILES += ["dvc.yaml", "src/descry/workflow/rules/common.smk", "results/corpus.parquet"]
 FILES += ["results/report/index.html", "results/report/data/one.js"]
 
 
