@@ -72,9 +72,7 @@ def _code() -> Path:
 def _files(place: Path) -> Iterator[Path]:
     """A file, or all files of a folder."""
     if place.is_dir():
-        yield from (
-            path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc"
-        )
+        yield from (path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc")
     elif place.exists():
         yield place
 
