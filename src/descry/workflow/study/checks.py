@@ -79,12 +79,14 @@ def check(choices: Choices, corpus: Path) -> Checked:
     tried(lambda: _folder(choices.folder))
     tried(_git)
     settings = tried(lambda: _settings(choices.settings, preset)) or {}
+    for name, values in settings.items():
+        tried(partial(parse, name, preset[name] | values, "--set"))
     with_settings = {name: values | settings.get(name, {}) for name, values in preset.items()}
     counts = tried(lambda: _reviews(choices, with_settings, corpus))
     target = tried(lambda: _target(choices))
     annotator = tried(lambda: _annotator(choices))
     links = tried(lambda: _links(choices))
-    if counts is None or target is None or annotator is None or links is None:
+    if problems or counts is None or target is None or annotator is None or links is None:
         raise Refused(problems)
     spec, found = target
     changes: dict[str, dict[str, Any]] = {name: {} for name in preset}

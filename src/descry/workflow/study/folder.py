@@ -1,6 +1,7 @@
 """The folder of a study: written whole, or not at all."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,7 @@ _HEAD = (
     "# `descry init` wrote this file; `descry preset NAME` writes a preset over it. What begins"
     "\n# with docs/ is a page of descry's documentation.\n"
 )
+_COMMENT = re.compile(r"(?<=\S) {2,}# ")
 Progress = Callable[[str], None]
 
 
@@ -102,6 +104,8 @@ def write_params(path: Path, changes: Mapping[str, Mapping[str, Any]]) -> None:
         for section, values in changes.items():
             for key, value in values.items():
                 _set(params[section], key, value)
+    text = path.read_text(encoding="utf-8")
+    write_text(path, _COMMENT.sub(" # ", text))  # in DVC's own form: one blank before each
 
 
 def _set(inside: Any, key: Any, value: Any) -> None:
