@@ -21,7 +21,7 @@ from descry.io.dvc_lock import CODE
 from descry.io.hashing import canonical
 from descry.io.yaml_files import read_yaml
 from descry.workflow.code import LIST_OF_RULES, Code, list_of, outdated, write_lists
-from descry.workflow.package import CHECKOUT, RULES, source
+from descry.workflow.package import CHECKOUT, RULES, has_code, source
 from descry.workflow.stage import STARTED_WITH
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Wiring:
         self.sections: dict[str, Any] = json.loads(started_with)
         self._files = {name: self._files_of(*name) for name in USER_FILES}
         self._code = Code(source())
-        self._own_code = self._code.source == CHECKOUT
+        self._own_code = has_code()
 
     def section(self, stage: str) -> str:
         """A section of params.yaml as canonical JSON: what a rule depends on."""
@@ -252,7 +252,7 @@ def _brief(record: logging.LogRecord) -> bool:
 
 def header() -> str:
     """The first line of dvc.yaml: it names the version where the stages' code is the package's."""
-    of = "" if source() == CHECKOUT else f" of descry {version('descry')}"
+    of = "" if has_code() else f" of descry {version('descry')}"
     return f"# Written by `descry dvc`{of} from the Snakefile. Do not edit.\n"
 
 

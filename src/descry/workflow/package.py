@@ -12,9 +12,14 @@ PRESETS = PACKAGE / "workflow/presets"
 SNAKEFILE = str(PACKAGE / RULES / "study.smk")  # what a study's own Snakefile includes
 
 
-def source(root: Path = Path()) -> Path:
-    """The package whose code a study's stages are: relative to the folder where it is in there."""
-    return CHECKOUT if (root / CHECKOUT).is_dir() else PACKAGE
+def has_code(root: Path = Path()) -> bool:
+    """Whether a study's folder has the code of its stages, as a checkout has."""
+    return (root / CHECKOUT).is_dir()
+
+
+def source() -> Path:
+    """The package whose code the stages of the present folder's study are."""
+    return CHECKOUT if has_code() else PACKAGE
 
 
 def preset_names() -> str:

@@ -12,7 +12,7 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
 from descry.io.json_files import write_json
-from descry.workflow.package import CHECKOUT, PACKAGE, RULES, source
+from descry.workflow.package import CHECKOUT, PACKAGE, RULES, has_code
 
 if TYPE_CHECKING:
     from snakemake.jobs import Job
@@ -66,7 +66,7 @@ def settled(stage: str) -> bool:
 
 def _code() -> Path:
     """What is read without being any job's input: the rules, or the whole installed package."""
-    return CHECKOUT / RULES if source() == CHECKOUT else PACKAGE
+    return CHECKOUT / RULES if has_code() else PACKAGE
 
 
 def _files(place: Path) -> Iterator[Path]:

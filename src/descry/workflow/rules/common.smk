@@ -14,7 +14,7 @@ from descry.workflow.previous_results import keep_previous
 from descry.workflow.preflight import check_start, shared_model
 from descry.workflow.settled import note
 from descry.workflow.dag import Wiring, arguments, name_failures
-from descry.workflow.package import CHECKOUT, source
+from descry.workflow.package import has_code
 
 keep_previous()
 if Quietness.RULES in (workflow.output_settings.quiet or ()):
@@ -49,7 +49,7 @@ asking = " ".join(how for key, how in ASKING.items() if str(config.get(key)).low
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
     f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH"
-    f"{' PYTHONPATH=src' if source() == CHECKOUT else ''}; asking={quote(asking)}; "
+    f"{' PYTHONPATH=src' if has_code() else ''}; asking={quote(asking)}; "
 )
 
 

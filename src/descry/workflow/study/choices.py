@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from descry.errors import InputError
+from descry.errors import InputError, not_installed
 from descry.models.checkpoints import MINILM, MINILM_COMMIT
 
 EMBEDDED, SERVER, TRANSFORMERS, LLAMA_CPP = "embedded", "openai", "transformers", "llama_cpp"
@@ -89,10 +89,7 @@ class Choices:
             try:
                 spec["version"] = version(_ENGINE)
             except PackageNotFoundError as error:
-                raise InputError(
-                    f"--annotator {self.kind}: {_ENGINE} is not installed: install it by"
-                    ' `pip install "descry[llama-cpp]"`'
-                ) from error
+                raise not_installed(_ENGINE, "llama-cpp", f"--annotator {self.kind}") from error
         return spec | _REST[self.kind]
 
 
