@@ -259,12 +259,16 @@ def verify_chain(
     from descry.cli.console import show_link
     from descry.provenance.audit.project import Project
     from descry.provenance.verify.chain import verify
+    from descry.workflow.code import other_code
     from descry.workflow.params import load
     from descry.workflow.preflight import check_made
 
     check_made(results, "labels.parquet")
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
+    if stages := other_code(project.root, params.model_dump()):
+        words = f"warning: other code than made the results of {', '.join(stages)}: it checks them"
+        print(words, file=sys.stderr)
     faults = 0
     for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
         show_link(link)
@@ -567,13 +571,14 @@ def dvc(
         bool, typer.Option("--check", help="Only say whether it is out of date.")
     ] = False,
 ) -> None:
-    """Write dvc.yaml from the Snakefile."""
+    """Write dvc.yaml from the Snakefile; after an upgrade, say which stages have other code."""
     from descry.io.atomic import write_text
-    from descry.workflow.dag import DVC_YAML, dvc_yaml
+    from descry.workflow.dag import DVC_YAML, Wiring, dvc_yaml
 
     path, text = DVC_YAML, dvc_yaml()
     if not check:
         write_text(path, text)
+        Wiring(job=False).list_code()
     elif not path.is_file() or path.read_text(encoding="utf-8") != text:
         raise InputError("dvc.yaml is out of date: run `descry dvc`")
 

@@ -16,7 +16,7 @@ from descry.annotators.spec import KINDS
 from descry.io.atomic import write_text
 from descry.io.dvc_lock import CODE
 from descry.io.hashing import sha256_file
-from descry.workflow.package import RULES
+from descry.workflow.package import PACKAGE, RULES, has_code
 from descry.workflow.stage import STAGES
 
 _CHOOSING = ("factory.py", "spec.py")  # of annotators: they lead to every kind
@@ -140,6 +140,17 @@ def outdated(root: Path, lists: Mapping[str, str]) -> list[str]:
         for name, path in there.items()
         if path.is_file() and path.read_text(encoding="utf-8") != lists[name]
     ]
+
+
+def other_code(root: Path, sections: Mapping[str, Any]) -> list[str]:
+    """The stages of a study whose code in the installed package is not the one on its lists.
+
+    Args:
+        sections: those of its params.yaml.
+    """
+    if has_code(root) or not (root / CODE).is_dir():
+        return []
+    return outdated(root, Code(PACKAGE).lists(sections))
 
 
 def write_lists(root: Path, lists: Mapping[str, str]) -> None:

@@ -262,12 +262,8 @@ def _first_line(path: Path) -> str:
 
 
 def dvc_yaml() -> str:
-    """The text of dvc.yaml for the Snakefile in the current folder.
-
-    In a study without source files their lists are written, too, which it names.
-    """
+    """The text of dvc.yaml for the Snakefile in the current folder."""
     wiring = Wiring(job=False)
-    wiring.list_code()
     rules = [rule for rule in _rules() if rule.output and not _of_shards(rule.output[0])]
     stages = {rule.name: _stage(rule, wiring) for rule in rules}
     plots = _plots({str(path) for rule in rules for path in rule.output})
