@@ -19,6 +19,7 @@ from descry.io.yaml_files import read_yaml, yaml_value
 from descry.models.checkpoints import Checkpoint, is_local, load_tokenizer
 from descry.models.outline import Outline, outline
 from descry.stages.corpus import Corpus, build_corpus
+from descry.stages.exemplars import Exemplars
 from descry.workflow.package import PRESETS
 from descry.workflow.params import parse
 from descry.workflow.pinning import pinned
@@ -66,13 +67,13 @@ def check(choices: Choices, corpus: Path) -> Checked:
     Raises:
         Refused: something is not in order; all that is not is told.
     """
-    problems: list[str] = []
+    problems: dict[str, None] = {}
 
     def tried(step: Callable[[], T]) -> T | None:
         try:
             return step()
         except InputError as error:
-            problems.append(str(error))
+            problems[str(error)] = None
             return None
 
     preset = read_yaml(PRESET)
@@ -87,7 +88,7 @@ def check(choices: Choices, corpus: Path) -> Checked:
     annotator = tried(lambda: _annotator(choices))
     links = tried(lambda: _links(choices))
     if problems or counts is None or target is None or annotator is None or links is None:
-        raise Refused(problems)
+        raise Refused([*problems])
     spec, found = target
     changes: dict[str, dict[str, Any]] = {name: {} for name in preset}
     changes["corpus"] |= {"reviews": f"data/{_name(choices)}"}
@@ -104,7 +105,7 @@ def check(choices: Choices, corpus: Path) -> Checked:
         values |= settings.get(name, {})
         tried(partial(parse, name, preset[name] | values, "--set"))
     if problems:
-        raise Refused(problems)
+        raise Refused([*problems])
     return Checked(choices, changes, links, counts, found)
 
 
@@ -200,12 +201,13 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
     parsed = parse("corpus", section | own, "--set")
     assert isinstance(parsed, Corpus)
     counts = build_corpus(parsed, reviews=[reviews], corpus=corpus)
-    sets = params["exemplars"]
+    sets = parse("exemplars", params["exemplars"], "--set")
+    assert isinstance(sets, Exemplars)
     halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
     for rows in halves.values():
         try:
-            exemplar_size(len(rows), sets["top_percent"], sets["min_size"])
-        except (InputError, TypeError) as error:
+            exemplar_size(len(rows), sets.top_percent, sets.min_size)
+        except InputError as error:
             raise InputError(f"{error}, such as --set exemplars.top_percent=20") from error
     return counts
 
