@@ -42,7 +42,7 @@ test: .venv/tested
 check: .venv/tested
 	ruff check .
 	ruff format --check .
-	snakefmt --check Snakefile workflow
+	snakefmt --check Snakefile src/descry/workflow/rules
 	mypy
 	lint-imports --no-cache
 	descry dvc --check

@@ -34,9 +34,10 @@ def copy_checkout(target: Path) -> None:
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in names.splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("results/", "dvc.lock")):
+        there = (ROOT / name).is_file() or (ROOT / name).is_symlink()
+        if there and not name.startswith(("results/", "dvc.lock")):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     subprocess.run(["git", "init", "-q"], cwd=target, check=True)
 
 

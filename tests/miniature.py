@@ -142,9 +142,10 @@ def check_out(path):
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for name in names.splitlines():
-        if (ROOT / name).is_file() and not name.startswith(("tests/", "results/", "dvc.lock")):
+        there = (ROOT / name).is_file() or (ROOT / name).is_symlink()
+        if there and not name.startswith(("tests/", "results/", "dvc.lock")):
             (path / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, path / name)
+            shutil.copy2(ROOT / name, path / name, follow_symlinks=False)
     for file in path.glob("data/sample/*.jsonl"):
         file.write_text("".join(file.read_text().splitlines(keepends=True)[:LINES]))
     (path / "data/descriptors.yaml").write_text("drop: []\n")

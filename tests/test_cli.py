@@ -164,16 +164,14 @@ def test_what_a_run_started_with_is_what_its_stages_take(tmp_path, monkeypatch):
 def test_without_results_the_command_that_makes_them_is_named(tmp_path, command):
     refused(descry(*command.split(), folder=tmp_path), "not a descry folder", "--results")
     (tmp_path / "params.yaml").touch()
-    refused(descry(*command.split(), folder=tmp_path), "labels.parquet: not made yet", "make run")
+    refused(descry(*command.split(), folder=tmp_path), "labels.parquet: not made yet", "snakemake")
 
 
 def test_presets(tmp_path):
     refused(descry("preset", "nothing", folder=ROOT), "nothing", "paper, sample")
-    (tmp_path / "presets").mkdir()
-    (tmp_path / "presets/mine.yaml").write_text("corpus: [broken\n")
-    refused(descry("preset", "mine", folder=tmp_path), "presets/mine.yaml", "line 2", "YAML")
-    (tmp_path / "presets/good.yaml").write_text((ROOT / "presets/sample.yaml").read_text())
-    assert descry("preset", "good", folder=tmp_path).returncode == 0
+    (tmp_path / "mine.yaml").write_text("corpus: [broken\n")
+    refused(descry("preset", "mine.yaml", folder=tmp_path), "mine.yaml", "line 2", "YAML")
+    assert descry("preset", "sample", folder=tmp_path).returncode == 0
     assert (tmp_path / "params.yaml").read_text() == (ROOT / "presets/sample.yaml").read_text()
 
 

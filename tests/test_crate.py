@@ -641,6 +641,12 @@ def test_the_same_run_gives_the_same_bytes_and_a_zip_holds_what_a_folder_holds(p
     assert {path: sha256_file(packed / path) for path in files_of(packed)} == folders[0]
 
 
+def test_without_the_package_that_writes_crates_its_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "descry.provenance.rocrate.entities", None)
+    with pytest.raises(InputError, match=r"rocrate is not installed: .*descry\[crate\]"):
+        export_crate(tmp_path, tmp_path / "crate", reviews=False, activations=False)
+
+
 def test_an_empty_folder_is_filled_and_any_other_refused(project, tmp_path):
     (tmp_path / "empty").mkdir()
     export(project, tmp_path / "empty")

@@ -9,7 +9,8 @@ import yaml
 from miniature import ROOT, STAGES
 
 from descry.errors import InputError
-from descry.workflow.dag import USER_FILES, Wiring, _named, _rules, imported
+from descry.workflow.code import Code
+from descry.workflow.dag import USER_FILES, Wiring, _named, _rules
 from descry.workflow.params import load
 from descry.workflow.stage import STARTED_WITH, Stage
 
@@ -55,7 +56,8 @@ def test_of_the_annotators_a_stage_has_the_code_of_those_that_its_section_names(
 
 
 def test_where_no_kind_is_left_out_every_kind_is_code():
-    code = {path.as_posix() for path in imported(Path("src/descry/stages/annotate.py"))}
+    source = Path("src/descry")
+    code = {path.as_posix() for path in Code(source).imported(source / "stages/annotate.py")}
     assert kinds_in(code) == {*KINDS, "transformers"}
 
 
@@ -98,5 +100,7 @@ def test_rules_and_functions_of_the_stages_name_the_same_files(monkeypatch):
 def test_every_stage_of_dvc_yaml_has_the_file_of_its_rule():
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for name, stage in stages.items():
-        common, rules = (dep for dep in stage["deps"] if dep.startswith("workflow/rules/"))
-        assert common.endswith("common.smk") and f"rule {name}:" in (ROOT / rules).read_text()
+        rules = {Path(dep).name: dep for dep in stage["deps"] if dep.endswith(".smk")}
+        assert {"common.smk", "study.smk"} < {*rules}
+        (own,) = rules.keys() - {"common.smk", "study.smk"}
+        assert f"rule {name}:" in (ROOT / rules[own]).read_text()

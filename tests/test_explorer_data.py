@@ -53,7 +53,7 @@ from descry.reporting.explorer import APP, similar, site
 from descry.reporting.explorer.packs import Pack, numbers, plain, script, whole_numbers
 from descry.reporting.explorer.search_index import PATTERN, SHARE, Index, index, word_packs
 from descry.reporting.explorer.sentences import SentenceIndex
-from descry.workflow.dag import imported
+from descry.workflow.code import Code
 
 NAN = float("nan")
 NEURONS = LAYERS * WIDTH
@@ -622,7 +622,8 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_the_page_is_code_of_the_stage(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = imported(Path("src/descry/stages/report.py"))
+    source = Path("src/descry")
+    found = Code(source).imported(source / "stages/report.py")
     app = Path("src/descry/reporting/explorer/app")
     assert {p for p in found if p.is_relative_to(app)} == {p for p in app.rglob("*") if p.is_file()}
     assert app / "index.html" in found

@@ -9,9 +9,10 @@ import sys
 
 import pytest
 
-from descry.workflow.dag import SOURCE, imported
+from descry.workflow.code import Code
+from descry.workflow.package import CHECKOUT
 
-PACKAGES = sorted(SOURCE.rglob("*/__init__.py"))
+PACKAGES = sorted(CHECKOUT.rglob("*/__init__.py"))
 
 
 @pytest.mark.parametrize("init", PACKAGES, ids=lambda path: path.parent.name)
@@ -24,8 +25,10 @@ def test_a_package_passes_nothing_on(init):
 
 
 def test_figures_do_not_depend_on_the_page_of_the_explorer():
-    assert not [path for path in imported(SOURCE / "stages/figures.py") if path.suffix != ".py"]
-    assert [path for path in imported(SOURCE / "stages/report.py") if path.suffix == ".js"]
+    code = Code(CHECKOUT)
+    figures, report = (code.imported(CHECKOUT / f"stages/{n}.py") for n in ("figures", "report"))
+    assert not [path for path in figures if path.suffix != ".py"]
+    assert [path for path in report if path.suffix == ".js"]
 
 
 def test_the_command_line_starts_without_the_heavy_libraries():

@@ -124,3 +124,10 @@ def test_a_full_disk_is_told_in_one_line(whole, monkeypatch):
     monkeypatch.setattr(neighbours.Alike, "write", full)
     with pytest.raises(InputError, match="the disk is full"), alike(lumpy(9), 0.5, whole):
         pass
+
+
+def test_many_rows_want_a_package_that_few_need(monkeypatch):
+    monkeypatch.setattr(neighbours, "find_spec", lambda _: None)
+    neighbours.check_rows(neighbours.WHOLE)
+    with pytest.raises(InputError, match=r"faiss-cpu is not installed: .*descry\[large\]"):
+        neighbours.check_rows(neighbours.WHOLE + 1)

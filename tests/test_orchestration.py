@@ -154,7 +154,7 @@ def test_times_and_the_order_of_keys_mean_nothing(repo):
         *repo.path.glob("src/**/*.py"),
         *repo.path.glob("data/**/*"),
         repo.path / "Snakefile",
-        *repo.path.glob("workflow/rules/*.smk"),
+        *repo.path.glob("src/descry/workflow/rules/*.smk"),
     ]:
         path.touch()
     assert repo.settled()

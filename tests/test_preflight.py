@@ -112,7 +112,7 @@ def test_what_was_not_made_yet_and_what_is_no_descry_folder_is_said(tmp_path):
     with pytest.raises(InputError, match="not a descry folder"):
         check_made(results, "labels.parquet")
     (tmp_path / "params.yaml").touch()
-    with pytest.raises(InputError, match=r"labels\.parquet: not made yet: run `make run`"):
+    with pytest.raises(InputError, match=r"labels\.parquet: not made yet: run `snakemake"):
         check_made(results, "labels.parquet")
     results.mkdir()
     (results / "labels.parquet").touch()

@@ -21,12 +21,14 @@ from descry.errors import InputError
 from descry.io.dvc_files import md5
 from descry.io.dvc_lock import Locked, read_lock
 from descry.io.parquet import write_table
+from descry.provenance.reproduce import clone
 from descry.provenance.reproduce.clone import (
     bring_answers,
     bring_inputs,
     check_out,
     copy_database,
     forget_answers,
+    list_code,
 )
 from descry.provenance.reproduce.comparison import (
     Differing,
@@ -411,6 +413,28 @@ def test_no_hook_runs_in_the_clone_and_a_calling_git_does_not_lead_it_back(
     check_out(project, commit, tmp_path / "clone")
     assert files(project) == before
     assert not (tmp_path / "ran").exists()
+
+
+# A study of the installed package
+
+
+def test_a_clone_without_source_files_lists_the_installed_code_and_others_do_not(
+    tmp_path, monkeypatch
+):
+    ran, told = [], []
+    monkeypatch.setattr(clone, "_run", lambda place, *command: ran.append(command[-2:]))
+    for name, folders in {"own": ("code", "src/descry"), "foreign": ()}.items():
+        for folder in folders:
+            (tmp_path / name / folder).mkdir(parents=True)
+        list_code(tmp_path / name, told.append)
+    assert (ran, told) == ([], [])
+    assert clone._environment(tmp_path / "own")["PYTHONPATH"] == "src"
+    (tmp_path / "study/code").mkdir(parents=True)
+    list_code(tmp_path / "study", told.append)
+    assert ran == [("descry", "dvc")]
+    monkeypatch.setattr(clone, "_run", lambda *_: "error: params.yaml: label.broad: missing key")
+    with pytest.raises(InputError, match=r"descry 0\..* cannot run this commit .*label\.broad"):
+        list_code(tmp_path / "study", told.append)
 
 
 # The recorded answers

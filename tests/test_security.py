@@ -201,7 +201,7 @@ def test_a_path_runs_no_command(tmp_path):
 
 
 def test_what_a_user_names_is_quoted_wherever_a_rule_s_command_has_it():
-    files = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
+    files = [ROOT / "Snakefile", *(ROOT / "src/descry/workflow/rules").glob("*.smk")]
     text = "".join(file.read_text(encoding="utf-8") for file in files)
     commands = re.findall(r"descry stage .*", text)
     assert commands == ['descry stage {params.stage:q} $asking 2>&1 | tee {log}"']

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from descry.workflow import settled as workflow
 from descry.workflow.settled import SETTLED, note, settled
 
 
@@ -18,7 +19,7 @@ JOBS = [
     job("report", ["results/corpus.parquet", "src/app/page.js"], ["results/report"]),
 ]
 FILES = ["data/sample/a.jsonl", "src/corpus.py", "src/app/page.js", "params.yaml", "Snakefile"]
-FILES += ["dvc.yaml", "workflow/rules/common.smk", "results/corpus.parquet"]
+FILES += ["dvc.yaml", "src/descry/workflow/rules/common.smk", "results/corpus.parquet"]
 FILES += ["results/report/index.html", "results/report/data/one.js"]
 
 
@@ -90,3 +91,18 @@ def test_nothing_is_noted_of_a_run_whose_inputs_changed_while_it_went_on(project
     assert both() == {False}
     note(JOBS, time.time() + 1)
     assert both() == {True}
+
+
+def test_without_source_files_the_installed_package_is_looked_at(tmp_path, monkeypatch):
+    package = tmp_path / "site-packages/descry"
+    monkeypatch.setattr(workflow, "PACKAGE", package)
+    (tmp_path / "study/.snakemake").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "study")
+    (package / "__pycache__").mkdir(parents=True)
+    (package / "metrics.py").write_text("one = 1")
+    note([job("label", [], [])], time.time() + 1)
+    assert settled("label")
+    (package / "__pycache__/metrics.cpython-311.pyc").write_text("")
+    assert settled("label")
+    (package / "metrics.py").write_text("one = 1  # upgraded")
+    assert not settled("label")

@@ -259,12 +259,16 @@ def verify_chain(
     from descry.cli.console import show_link
     from descry.provenance.audit.project import Project
     from descry.provenance.verify.chain import verify
+    from descry.workflow.code import other_code
     from descry.workflow.params import load
     from descry.workflow.preflight import check_made
 
     check_made(results, "labels.parquet")
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
+    if stages := other_code(project.root, params.model_dump()):
+        words = f"warning: other code than made the results of {', '.join(stages)}: it checks them"
+        print(words, file=sys.stderr)
     faults = 0
     for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
         show_link(link)
@@ -487,20 +491,67 @@ def sweep(
 
 
 @app.command(rich_help_panel=SETUP)
+def init(
+    folder: Annotated[Path, typer.Argument(help="The study's folder: a new one.")],
+    reviews: Annotated[
+        Path | None, typer.Option(help="File or folder: JSON lines, CSV, TSV or Parquet; .gz too.")
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of the text; may stand repeatedly: the first that holds one."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Model to explain: on the hub, a folder, or a GGUF file.")
+    ] = None,
+    annotator: Annotated[
+        str | None,
+        typer.Option(help="Its kind: embedded (no LLM), openai, transformers or llama_cpp."),
+    ] = None,
+    annotator_model: Annotated[str | None, typer.Option(help="The annotator's model.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help="Of kind openai: http://localhost:11434/v1, ...")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Of kind openai: the variable that holds the API key.")
+    ] = None,
+    link: Annotated[
+        bool, typer.Option("--link", help="Link to the reviews; else they are copied.")
+    ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="Another value: exemplars.top_percent=10, ..."),
+    ] = None,
+) -> None:
+    """Make the folder of a study of one's own, after checking all that it needs.
+
+    On a terminal it asks for what is not given.
+    """
+    from descry.cli.console_init import asked, create
+    from descry.workflow.study.choices import Choices
+
+    given = {"reviews": reviews, "model": model, "kind": annotator, "annotator": annotator_model}
+    given |= {"base_url": base_url, "api_key_env": api_key_env}
+    said = {name: value for name, value in given.items() if value is not None}
+    several = {"text": tuple(text or ()), "settings": tuple(changes or ())}
+    choices = Choices(folder, **{"reviews": None, **said, **several}, link=link)  # type: ignore[arg-type]
+    create(asked(choices, {*said}) if sys.stdin.isatty() else choices)
+
+
+@app.command(rich_help_panel=SETUP)
 def preset(
-    name: Annotated[str, typer.Argument(help="A file of presets/, without .yaml.")],
+    name: Annotated[str, typer.Argument(help="One that descry has, or a file such as mine.yaml.")],
 ) -> None:
     """Validate a preset and write it to params.yaml."""
     from descry.io.atomic import write_text
+    from descry.workflow.package import PRESETS, preset_names
     from descry.workflow.params import load
 
-    path = Path("presets") / f"{name}.yaml"
+    path = Path(name) if name.endswith(".yaml") else PRESETS / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in Path("presets").glob("*.yaml"))) or "none here"
-        raise InputError(f"{path}: no such preset: there are {known}")
+        raise InputError(f"{name}: no such preset: there are {preset_names()}, or name a file")
     load(path)
     write_text(Path("params.yaml"), path.read_text(encoding="utf-8"))
-    print(f"params.yaml is now {path}: run `descry dvc` when its files are in place")
+    print(f"params.yaml is now preset {name}: run `descry dvc` when its files are in place")
 
 
 @app.command(rich_help_panel=SETUP)
@@ -520,13 +571,14 @@ def dvc(
         bool, typer.Option("--check", help="Only say whether it is out of date.")
     ] = False,
 ) -> None:
-    """Write dvc.yaml from the Snakefile."""
+    """Write dvc.yaml from the Snakefile; after an upgrade, say which stages have other code."""
     from descry.io.atomic import write_text
-    from descry.workflow.dag import DVC_YAML, dvc_yaml
+    from descry.workflow.dag import DVC_YAML, Wiring, dvc_yaml
 
     path, text = DVC_YAML, dvc_yaml()
     if not check:
         write_text(path, text)
+        Wiring(job=False).list_code()
     elif not path.is_file() or path.read_text(encoding="utf-8") != text:
         raise InputError("dvc.yaml is out of date: run `descry dvc`")
 

@@ -10,6 +10,7 @@ from descry.io.hashing import JSON
 from descry.io.yaml_files import read_yaml, yaml_value
 
 LOCK = Path("dvc.lock")
+CODE = "code/"  # where a study has lists of the installed package's code, one a stage
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,12 @@ class Locked:
 
     @property
     def code(self) -> list[str]:
-        """The source files among its inputs."""
-        return [path for path in self.deps if path.endswith((".py", ".smk")) or path == "Snakefile"]
+        """The source files among its inputs, or the list of them."""
+        return [
+            path
+            for path in self.deps
+            if path.endswith((".py", ".smk")) or path.startswith(CODE) or path == "Snakefile"
+        ]
 
     def unlike(self, params: Mapping[str, JSON]) -> Iterator[str]:
         """Those of its sections that are not the same in other params."""

@@ -50,7 +50,7 @@ class Head:
 
 def head(root: Path) -> Head:
     """What is checked out in a folder, which need not be under git."""
-    top = _top(root)
+    top = repository_of(root)
     if top is None:
         return Head()
     status = ("status", "--porcelain=v2", "--branch", "--untracked-files=no", "--no-renames", "-z")
@@ -78,7 +78,7 @@ def commit_of(root: Path, revision: str) -> str:
     Raises:
         InputError: there is none, or git fails.
     """
-    if _top(root) is None:
+    if repository_of(root) is None:
         raise InputError(f"{revision}: no such commit or DVC experiment here: not under git")
     sha = _git(root, *_VERIFY, f"{revision}^{{commit}}", none_such=_NONE_SUCH)
     if not sha:
@@ -128,7 +128,7 @@ def _revision(root: Path, name: str) -> str | None:
         return None
 
 
-def _top(root: Path) -> Path | None:
+def repository_of(root: Path) -> Path | None:
     """The folder, or one around it, that has a repository, usable or not."""
     here = root.resolve()
     return next((place for place in (here, *here.parents) if os.path.lexists(place / ".git")), None)
@@ -142,7 +142,9 @@ def _git(root: Path, *arguments: str, none_such: int | None = None) -> str:
     """
     kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
     kept["LC_ALL"] = "C"
-    if top := _top(root):  # a repository that is damaged must not be passed over for one around it
+    if top := repository_of(
+        root
+    ):  # a repository that is damaged must not be passed over for one around it
         kept["GIT_CEILING_DIRECTORIES"] = str(top.parent)
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:

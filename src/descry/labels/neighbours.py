@@ -8,11 +8,13 @@ out, the cosine is at most x'y' + |r||s|, the product of (x', |r|) and (y', |s|)
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from descry.errors import not_installed
 from descry.io.atomic import guarded
 
 WHOLE = 50_000  # rows up to which every cosine is computed (50,000: 40 CPU-seconds, 1.2 GB)
@@ -84,6 +86,16 @@ def _all(vectors: np.ndarray, threshold: float) -> Iterator[Pairs]:
         first, second = np.nonzero(cosines >= np.float32(threshold))
         other = first + start != second
         yield first[other] + start, second[other]
+
+
+def check_rows(rows: int) -> None:
+    """See that so many rows can be compared.
+
+    Raises:
+        InputError: they want a package that is not installed.
+    """
+    if rows > WHOLE and find_spec("faiss") is None:
+        raise not_installed("faiss-cpu", "large", f"more than {WHOLE:,} raw descriptors")
 
 
 def _bounded(vectors: np.ndarray, threshold: float) -> Iterator[Pairs]:

@@ -12,12 +12,13 @@ from descry.io.read_provenance import provenance_of
 from descry.io.section import Count, Place, Section, Threshold
 from descry.io.yaml_files import read_yaml
 from descry.labels.clustering import ANY, Descriptor, Edited, Edits, apply_edits, cluster, describe
+from descry.labels.neighbours import WHOLE, check_rows
 from descry.models.checkpoints import Checkpoint
 from descry.models.embedder import sentence_embedder
 from descry.models.spec import Model
 
 _SHOWN = 8  # edits named in the summary
-PACKAGES = ["faiss-cpu", "scikit-learn", "sentence-transformers", "torch", "transformers"]
+PACKAGES = ["scikit-learn", "sentence-transformers", "torch", "transformers"]
 
 
 class Cluster(Section):
@@ -48,6 +49,7 @@ def cluster_topics(
     if not counts:
         raise InputError(f"{candidates}: no raw descriptor: no answer to p1 names a topic")
     phrases = sorted(counts)
+    check_rows(len(phrases))
     checkpoint = Checkpoint(**params.embedder.model_dump())
     vectors = sentence_embedder(checkpoint)(phrases)
     clusters = cluster(vectors, params.method, params.threshold)
@@ -65,12 +67,13 @@ def cluster_topics(
             f" {least[1]} mentions: lower cluster.min_size, min_mentions or threshold"
         )
     inputs = [candidates] if edits is None else [candidates, edits]
+    packages = [*PACKAGES, *(["faiss-cpu"] if len(phrases) > WHOLE else [])]
     dropped = [_entry(d) | {"reason": "dropped by hand"} for d in edited.dropped]
     dropped += [_entry(d) | {"reason": "beyond cluster.max_descriptors"} for d in beyond]
     write_json(
         descriptors,
         {
-            "made": provenance("cluster", params.model_dump(), inputs, PACKAGES),
+            "made": provenance("cluster", params.model_dump(), inputs, packages),
             "descriptors": [_entry(d) for d in kept],
             "dropped": dropped,
             "too_small": len(found) - len(large),

@@ -4,32 +4,32 @@ The Snakefile is the one description of the DAG. A rule with outputs is a DVC st
 name; the names of its params are the sections of params.yaml that it depends on.
 """
 
-import ast
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from descry.annotators.spec import KINDS
 from descry.corpus.files import review_files
 from descry.errors import InputError
+from descry.io.dvc_lock import CODE
 from descry.io.hashing import canonical
 from descry.io.yaml_files import read_yaml
+from descry.workflow.code import LIST_OF_RULES, Code, list_of, outdated, write_lists
+from descry.workflow.package import CHECKOUT, RULES, has_code, source
 from descry.workflow.stage import STARTED_WITH
 
 if TYPE_CHECKING:
     from snakemake.io import InputFiles, OutputFiles, Wildcards
     from snakemake.rules import Rule
 
-HEADER = "# Written by `descry dvc` from the Snakefile. Do not edit.\n"
 DVC_YAML = Path("dvc.yaml")
-SOURCE = Path("src/descry")
-WORKFLOW = ("Snakefile", "workflow/rules/common.smk")  # of every stage, besides its rule's own file
+_COMMON = ("study.smk", "common.smk")  # rules' files of every stage, besides its rule's own
 WIRING_ONLY = "DESCRY_WIRING_ONLY"  # in the environment of a Snakemake that runs no job
 # Parameters that name files of the user's, and whether they may be null.
 USER_FILES = {
@@ -41,9 +41,8 @@ USER_FILES = {
     ("evaluate", "gold"): True,
 }
 # Inputs of stages that params.yaml does not name.
-_OURS = ("Snakefile", "workflow/", "src/", "results/")
+_OURS = ("Snakefile", "src/", CODE, "results/")
 _UNREAD = ("code", "before")  # names of inputs that a stage does not read
-CHOOSING = {SOURCE / "annotators" / name for name in ("factory.py", "spec.py")}
 SHARDS = "results/shards"  # what shards write, until the stage itself has taken it in
 _CUT = "threshold t, or false discovery rate"
 _SCORES = ["precision", "precision_null", "recall", "recall_null"]
@@ -77,7 +76,8 @@ class Wiring:
             started_with = os.environ[STARTED_WITH] = load(Path("params.yaml")).model_dump_json()
         self.sections: dict[str, Any] = json.loads(started_with)
         self._files = {name: self._files_of(*name) for name in USER_FILES}
-        self._imports = cache(_imports)
+        self._code = Code(source())
+        self._own_code = has_code()
 
     def section(self, stage: str) -> str:
         """A section of params.yaml as canonical JSON: what a rule depends on."""
@@ -113,6 +113,11 @@ class Wiring:
         """
         if os.environ.get(WIRING_ONLY) or not DVC_YAML.exists():
             return
+        if not self._own_code and _first_line(DVC_YAML) != header():
+            raise InputError(
+                f"dvc.yaml is not of the installed version of descry, {version('descry')}: run"
+                " `descry dvc`"
+            )
         stages = read_yaml(DVC_YAML)["stages"]
         deps = {name: {*stages.get(name, {}).get("deps", ())} for name in self.sections}
         for (section, key), optional in USER_FILES.items():
@@ -124,7 +129,7 @@ class Wiring:
                 )
         if self.units not in deps["label"]:
             raise InputError("activations.unit in params.yaml is another now: run `descry dvc`")
-        kinds = {*_folders().values()}
+        kinds = {*self._code.folders().values()}
         for stage in stages.keys() & self.sections.keys():
             followed, named = (
                 {folder for path in paths for folder in Path(path).parents if folder in kinds}
@@ -156,14 +161,30 @@ class Wiring:
         return int(self.sections["shards"][stage] == 1)
 
     def code(self, stage: str) -> list[str]:
-        """The source files that a stage's module imports, itself included.
+        """The source files that a stage's module imports; in a study without them, their list."""
+        if not self._own_code:
+            return [list_of(stage)]
+        return [path.as_posix() for path in self._code.of(stage, self.sections[stage])]
 
-        Of the annotators only the kinds that its section names: others would change no result.
-        """
-        named = {*_kinds(self.sections[stage])}
-        others = [folder for kind, folder in _folders().items() if kind not in named]
-        found = imported(SOURCE / "stages" / f"{stage}.py", others, self._imports)
-        return sorted(path.as_posix() for path in found)
+    @property
+    def rules(self) -> list[str]:
+        """The files of the rules that are of every stage."""
+        if not self._own_code:
+            return ["Snakefile", LIST_OF_RULES]
+        return ["Snakefile", *((CHECKOUT / RULES / name).as_posix() for name in _COMMON)]
+
+    def list_code(self) -> None:
+        """In a study without source files: list them, and say which stages have others now."""
+        if self._own_code or os.environ.get(WIRING_ONLY):
+            return
+        lists = self._code.lists(self.sections)
+        if stages := outdated(Path(), lists):
+            print(
+                f"descry {version('descry')} has other code for these stages than made their"
+                f" results, which are made again: {', '.join(stages)}",
+                file=sys.stderr,
+            )
+        write_lists(Path(), lists)
 
 
 def arguments(stage: str) -> "Callable[[Wildcards, InputFiles, OutputFiles], list[str]]":
@@ -208,101 +229,6 @@ def rule_files(stage: str) -> list[str]:
     raise InputError(f"stage {stage}: only with activations.unit token in params.yaml")
 
 
-def _kinds(section: Any) -> Iterator[str]:
-    """The kinds of the annotators that a section names."""
-    if isinstance(section, dict):
-        yield from (value for key, value in section.items() if key == "kind")
-        section = section.values()
-    if not isinstance(section, str | int | float | None):
-        for part in section:
-            yield from _kinds(part)
-
-
-def _folders() -> dict[str, Path]:
-    """Where the code of each kind of annotator is: beside its spec."""
-    return {
-        get_args(kind.model_fields["kind"].annotation)[0]: SOURCE.joinpath(
-            *kind.__module__.split(".")[1:-1]
-        )
-        for kind in KINDS
-    }
-
-
-def imported(
-    path: Path,
-    others: Sequence[Path] = (),
-    imports: "Callable[[Path], Iterable[Path]] | None" = None,
-) -> set[Path]:
-    """A source file of the package and all that it imports from the package, however deep.
-
-    Data files in the folder of a package that is imported by name belong to it.
-
-    Args:
-        others: folders of annotators that are not used: the modules that choose among all kinds do
-            not lead there.
-        imports: what a file imports.
-    """
-    found: set[Path] = set()
-    waiting = [path]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        if file.suffix == ".py":
-            chosen = others if file in CHOOSING else ()
-            waiting += [
-                other for other in (imports or _imports)(file) if other.parent not in chosen
-            ]
-        if file.name == "__init__.py":
-            found.update(_data(file.parent))
-    return found
-
-
-def _data(package: Path) -> Iterator[Path]:
-    """The files of a package that are no code: in its folder, and within that but for packages."""
-    packages = [init.parent for init in package.rglob("*/__init__.py")]
-    for path in package.rglob("*"):
-        if any(path.is_relative_to(inner) for inner in packages):
-            continue
-        hidden = any(part.startswith((".", "__")) for part in path.relative_to(package).parts)
-        if path.is_file() and path.suffix != ".py" and not hidden:
-            yield path
-
-
-# Where an import can stand: no expression holds one, and most nodes are expressions.
-STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
-
-
-def _imports(file: Path) -> list[Path]:
-    found: list[Path] = []
-    waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            waiting += node.orelse  # the rest never runs
-            continue
-        waiting += (part for part in ast.iter_child_nodes(node) if isinstance(part, STATEMENTS))
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found += _files(node.module)
-            for name in node.names:
-                found += _files(f"{node.module}.{name.name}")
-        elif isinstance(node, ast.Import):
-            for name in node.names:
-                found += _files(name.name)
-    return found
-
-
-def _files(module: str) -> Iterator[Path]:
-    if module.split(".")[0] != "descry":
-        return
-    place = SOURCE.joinpath(*module.split(".")[1:])
-    if place.with_suffix(".py").is_file():
-        yield place.with_suffix(".py")
-    elif (place / "__init__.py").is_file() and place != SOURCE:
-        yield place / "__init__.py"
-
-
 def name_failures() -> None:
     """Have Snakemake name each job that failed, and its log, in one line.
 
@@ -324,6 +250,17 @@ def _brief(record: logging.LogRecord) -> bool:
     return True
 
 
+def header() -> str:
+    """The first line of dvc.yaml: it names the version where the stages' code is the package's."""
+    of = "" if has_code() else f" of descry {version('descry')}"
+    return f"# Written by `descry dvc`{of} from the Snakefile. Do not edit.\n"
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8") as file:
+        return file.readline()
+
+
 def dvc_yaml() -> str:
     """The text of dvc.yaml for the Snakefile in the current folder."""
     wiring = Wiring(job=False)
@@ -331,7 +268,7 @@ def dvc_yaml() -> str:
     stages = {rule.name: _stage(rule, wiring) for rule in rules}
     plots = _plots({str(path) for rule in rules for path in rule.output})
     whole = {"stages": stages} | ({"plots": plots} if plots else {})
-    return HEADER + str(yaml.safe_dump(whole, sort_keys=False, width=100))
+    return header() + str(yaml.safe_dump(whole, sort_keys=False, width=100))
 
 
 def _plots(outputs: set[str]) -> list[Any]:
@@ -375,7 +312,7 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
         "desc": (rule.docstring or "").strip(),
         # What Snakemake has just left up to date is not asked anew, which takes seconds.
         "cmd": f"descry settled {rule.name} || snakemake --cores all {rule.name}",
-        "deps": sorted({*WORKFLOW, _relative(rule.snakefile), *_deps(rule, wiring)}),
+        "deps": sorted({*wiring.rules, *_own(rule), *_deps(rule, wiring)}),
         "params": sections,
     }
     names = {path: name for name, paths in rule.output.items() for path in _several(paths)}
@@ -391,8 +328,11 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
     return stage
 
 
-def _relative(path: str) -> str:
-    return Path(path).resolve().relative_to(Path.cwd()).as_posix()
+def _own(rule: "Rule") -> Iterator[str]:
+    """The file of a rule, if it is in the study's folder."""
+    path, here = Path(rule.snakefile).resolve(), Path.cwd()
+    if path.is_relative_to(here):
+        yield path.relative_to(here).as_posix()
 
 
 def _deps(rule: "Rule", wiring: Wiring) -> Iterator[str]:

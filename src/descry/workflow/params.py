@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from descry.annotators.human.spec import Human
 from descry.annotators.spec import KINDS
 from descry.errors import InputError
+from descry.io.hashing import canonical
 from descry.io.sanitize import printable
 from descry.io.section import CROSSED, Section, crossed
 from descry.io.yaml_files import read_yaml, yaml_value
@@ -36,6 +37,7 @@ from descry.stages.score import Score
 from descry.stages.tokens import Tokens
 from descry.stages.untrained import Untrained
 from descry.stages.writes import Writes
+from descry.workflow.package import PRESETS
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
 _S = TypeVar("_S", bound=Section)
 # What pydantic calls the branches of a union, which are no keys of the file.
 _BRANCHES = (*(get_args(kind.model_fields["kind"].annotation)[0] for kind in KINDS), "Model")
+_SHOWN = 80  # characters of a value that is proposed
 _TAGS = ", ".join(map(repr, _BRANCHES[:-1]))
 
 NumberOfShards = Annotated[int, Field(ge=1, le=1000)]
@@ -102,7 +105,7 @@ _WORDS = {
     "base_url": "must be http:// or https://, with no user name, password or query",
     "api_key_env": "must be the name of an environment variable such as OPENAI_API_KEY, or null",
 }
-# Keys of annotators other than the default one, which presets/sample.yaml does not show.
+# Keys of annotators other than the default one, which preset sample does not show.
 _EXAMPLES = {
     "api_key_env": "null",
     "base_url": "http://localhost:8000/v1",
@@ -203,7 +206,13 @@ def _missing(keys: list[str]) -> str:
     """What to write for a key that is missing."""
     key = keys[-1]
     if not {"annotator", "annotators", "proxy"} & {*keys}:
-        return "missing key: add it (presets/sample.yaml has every key)"
+        found: Any = read_yaml(PRESETS / "sample.yaml")
+        for part in keys:
+            found = found.get(part) if isinstance(found, dict) else None
+        shown = canonical(found)
+        if found is None or len(shown) > _SHOWN:
+            return "missing key: add it as preset sample has it (`descry preset sample` writes one)"
+        return f"missing key: add it, such as `{key}: {shown}`"
     example = f", such as `{key}: {_EXAMPLES[key]}`" if key in _EXAMPLES else ""
     return f"missing key: add it{example} (docs/annotators.md has every key of an annotator)"
 
@@ -257,11 +266,14 @@ def load(path: Path) -> Params:
     """
     if not path.is_file():
         raise InputError(
-            f"{path}: no such file: this is no descry folder: go to a checkout of descry"
+            f"{path}: no such file: this is no study's folder: go to one, or make one with"
+            " `descry init`"
         )
     raw = read_yaml(path)
     if not isinstance(raw, dict):
-        raise InputError(f"{path}: not a mapping of sections: see presets/sample.yaml")
+        raise InputError(
+            f"{path}: not a mapping of sections: see the one that `descry preset sample` writes"
+        )
     try:
         return Params.model_validate(raw, strict=True)
     except ValidationError as error:

@@ -85,12 +85,9 @@ def check_made(results: Path, name: str) -> None:
     if not (results.parent / "params.yaml").is_file():
         raise InputError(
             f"{results.parent.absolute()}: not a descry folder: there is neither params.yaml"
-            f" nor {results / name}: go to a checkout of descry, or name results with --results"
+            f" nor {results / name}: go to a study's folder, or name results with --results"
         )
-    raise InputError(
-        f"{results / name}: not made yet: run `make run`, or `snakemake --cores all` in the"
-        " environment"
-    )
+    raise InputError(f"{results / name}: not made yet: run `snakemake --cores all`")
 
 
 def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,13 +12,14 @@ from stat import S_ISDIR
 from typing import TYPE_CHECKING, Any
 
 from descry.io.json_files import write_json
+from descry.workflow.package import CHECKOUT, PACKAGE, RULES, has_code
 
 if TYPE_CHECKING:
     from snakemake.jobs import Job
 
 SETTLED = Path(".snakemake/settled.json")
 RESULTS = "results/"
-_COMMON = ("params.yaml", "dvc.yaml", "Snakefile", "workflow", "profiles")
+_COMMON = ("params.yaml", "dvc.yaml", "Snakefile", "profiles")
 _UNDER_WAY = ("locks", "backups", "failed", "incomplete")  # of .snakemake: a run, or its remains
 
 
@@ -35,7 +36,7 @@ def note(jobs: "Iterable[Job]", started: float) -> None:
     every = list(jobs)
     outputs = {str(path) for job in every for path in job.output}
     read = {str(path) for job in every for path in job.input} - outputs
-    read |= {str(path) for place in _COMMON for path in _files(Path(place))}
+    read |= {str(path) for place in (*map(Path, _COMMON), _code()) for path in _files(place)}
     written = {str(path) for place in outputs for path in _files(Path(place))}
     there = [Path(path) for path in read if Path(path).exists()]
     if any(path.stat().st_ctime >= started for path in there):
@@ -63,10 +64,15 @@ def settled(stage: str) -> bool:
     )
 
 
+def _code() -> Path:
+    """What is read without being any job's input: the rules, or the whole installed package."""
+    return CHECKOUT / RULES if has_code() else PACKAGE
+
+
 def _files(place: Path) -> Iterator[Path]:
     """A file, or all files of a folder."""
     if place.is_dir():
-        yield from (path for path in place.rglob("*") if path.is_file())
+        yield from (path for path in place.rglob("*") if path.is_file() and path.suffix != ".pyc")
     elif place.exists():
         yield place
 

@@ -10,14 +10,17 @@ import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from importlib.metadata import version
 from pathlib import Path
 
 from descry.annotators.human.annotator import HUMAN
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.errors import InputError
 from descry.io.dvc_files import cache_of, config
+from descry.io.dvc_lock import CODE
 from descry.io.git import LEADING_ASTRAY
 from descry.io.sanitize import printable
+from descry.workflow.package import has_code
 
 CACHE, ANSWERS = Path("cache/prompts"), Path("data/answers")
 Progress = Callable[[str], None]
@@ -29,8 +32,8 @@ _RULE = re.compile(r"(?:local)?rule (\w+):")
 def _environment(clone: Path) -> dict[str, str]:
     """That of all commands in a clone: its own code, and a place of its own for DVC's state."""
     kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
-    state = str(clone.parent / "dvc")
-    return kept | {"PYTHONPATH": "src", "DVC_SITE_CACHE_DIR": state, "DVC_NO_ANALYTICS": "1"}
+    kept |= {"PYTHONPATH": "src"} if has_code(clone) else {}
+    return kept | {"DVC_SITE_CACHE_DIR": str(clone.parent / "dvc"), "DVC_NO_ANALYTICS": "1"}
 
 
 def _run(clone: Path, *command: str) -> str | None:
@@ -90,6 +93,19 @@ def bring_inputs(root: Path, clone: Path, progress: Progress) -> None:
     for name, error in missing.items():
         raise InputError(f"{name}: neither in DVC's cache nor in a remote ({error})")
     (clone / ".dvc/config.local").unlink(missing_ok=True)  # it may hold passwords
+
+
+def list_code(clone: Path, progress: Progress) -> None:
+    """List the code of the installed package in the clone of a study that is made with it.
+
+    Raises:
+        InputError: this version of it does not take the clone's params.
+    """
+    if has_code(clone) or not (clone / CODE).is_dir():
+        return
+    progress("the code of the installed descry")
+    if error := _run(clone, sys.executable, "-m", "descry", "dvc"):
+        raise InputError(f"descry {version('descry')} cannot run this commit ({error})")
 
 
 def bring_answers(root: Path, clone: Path, progress: Progress) -> None:

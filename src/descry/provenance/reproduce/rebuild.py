@@ -22,6 +22,7 @@ from descry.provenance.reproduce.clone import (
     bring_inputs,
     check_out,
     forget_answers,
+    list_code,
     rebuild,
 )
 from descry.provenance.reproduce.comparison import (
@@ -165,6 +166,7 @@ def _rebuilt(
     check_out(root, commit, clone)
     _set_aside(clone, stages, committed)
     bring_inputs(root, clone, progress)
+    list_code(clone, progress)
     others = other_inputs(clone, stages)
     for other, names in others.items():
         notes.append(printable(f"{LOCK} records another {other}: {', '.join(names)}"))

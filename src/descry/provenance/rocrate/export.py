@@ -5,9 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from descry.errors import InputError
+from descry.errors import InputError, not_installed
 from descry.io.atomic import atomic, atomic_folder
-from descry.provenance.rocrate.entities import Description
 from descry.provenance.rocrate.sources import read_sources
 
 
@@ -24,8 +23,12 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
 
     Raises:
         InputError: the output is there, dvc.lock does not record a whole run, or a file is missing
-            or is not as it records.
+            or is not as it records; or the package rocrate is not installed.
     """
+    try:
+        from descry.provenance.rocrate.entities import Description
+    except ModuleNotFoundError as error:
+        raise not_installed("rocrate", "crate", "export-crate") from error
     output = output.absolute()
     is_zip = output.suffix == ".zip"
     if output.exists() and (is_zip or not output.is_dir() or any(output.iterdir())):

@@ -12,6 +12,7 @@ import yaml
 
 from descry.errors import InputError
 from descry.io.dvc_files import files_of, md5
+from descry.io.dvc_lock import CODE as LISTS
 from descry.io.dvc_lock import LOCK, Locked, in_order, parse_lock, read_lock
 from descry.io.git import Head, head, made_at
 from descry.io.hashing import JSON, digests
@@ -201,7 +202,7 @@ class CrateSources:
 
 def is_code(path: str) -> bool:
     """Whether an input of a stage is code, not data."""
-    return path == WORKFLOW or path.startswith("src/")
+    return path == WORKFLOW or path.startswith(("src/", LISTS))
 
 
 def read_sources(root: Path) -> CrateSources:

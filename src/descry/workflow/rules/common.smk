@@ -8,13 +8,13 @@ STARTED = time.time()  # before anything is read
 
 from snakemake.settings.enums import Quietness
 
-sys.path.insert(0, "src")
 from descry.errors import InputError
 from descry.workflow.reconcile import reconcile, writable
 from descry.workflow.previous_results import keep_previous
 from descry.workflow.preflight import check_start, shared_model
 from descry.workflow.settled import note
 from descry.workflow.dag import Wiring, arguments, name_failures
+from descry.workflow.package import has_code
 
 keep_previous()
 if Quietness.RULES in (workflow.output_settings.quiet or ()):
@@ -25,6 +25,7 @@ try:
     # Settles who vouches for files that DVC put here (after `dvc pull`, `dvc checkout`, `dvc exp`).
     if workflow.is_main_process:
         wiring.check_dvc_yaml()
+        wiring.list_code()
         writable()
         reconcile()
 except InputError as error:
@@ -44,11 +45,11 @@ if workflow.is_main_process and limits.get("gpu"):  # for a job on a cluster, `g
 ASKING = {"replay": "--replay", "journals": "--journals cache/journals"}
 asking = " ".join(how for key, how in ASKING.items() if str(config.get(key)).lower() == "true")
 
-# The commands of the environment that runs Snakemake, and the code of this checkout.
+# The commands of the environment that runs Snakemake, and the code of a checkout.
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
-    f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH PYTHONPATH=src;"
-    f" asking={quote(asking)}; "
+    f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH"
+    f"{' PYTHONPATH=src' if has_code() else ''}; asking={quote(asking)}; "
 )
 
 
@@ -77,9 +78,14 @@ onsuccess:
     note(workflow.dag.jobs, STARTED)
 
 
+def every_result(_):
+    """Every result: one that somebody removed is made again, with what follows from it."""
+    return [path for rule in workflow.rules if not rule.has_wildcards() for path in rule.output]
+
+
 def shown(path, caption, category, **labels):
     """An output that `snakemake --report` shows."""
-    return report(path, caption=f"../../captions/{caption}.rst", category=category, labels=labels)
+    return report(path, caption=f"../captions/{caption}.rst", category=category, labels=labels)
 
 
 def figure(name, paper, what):
