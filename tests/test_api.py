@@ -68,7 +68,7 @@ def test_the_example_is_true(name):
     """Whatever a function prints in its docstring, it prints here."""
     function = getattr(descry, name)
     parts = re.findall(r"^    (\w+):$", function.__doc__, re.MULTILINE)
-    assert parts[-2:] == ["Raises", "Example"]
+    assert parts[-2:] == ["Raises", "Examples"]
     [example] = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     assert example.examples[-1].want
     assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0

@@ -1,7 +1,7 @@
-"""The page of all parameters, made of what the program itself has, whenever the site is built.
+"""The page of all parameters, made from the program itself whenever the site is built.
 
-Keys and allowed values come from the models that check params.yaml, values from the shipped presets,
-and what a key does from the comment beside it: in presets/sample.yaml, or in an example of docs/.
+Keys and allowed values come from the models that check params.yaml, values from the shipped
+presets, and meanings from comments: in presets/sample.yaml, or in the examples of docs/.
 """
 
 import re
@@ -27,18 +27,19 @@ _PRESETS = {"sample": "presets/sample.yaml", "paper": "presets/paper.yaml"}
 HEAD = """\
 # Parameters
 
-Every value of a study stands in `params.yaml`, in one section for each stage. There are no defaults in the code.
-A changed value makes its stage run again, and the stages that read the results of that stage.
-This page is made from the models that check the file and from the comments in `presets/sample.yaml`.
+Every value of a study stands in `params.yaml`, in one section for each stage. There are no
+defaults in the code. A changed value makes its stage run again, and the stages that read the
+results of that stage. This page is made from the models that check the file and from the comments
+in `presets/sample.yaml`.
 
 | column | meaning |
 |---|---|
 | sample | value in `presets/sample.yaml`, which is the shipped `params.yaml` |
-| paper | value in `presets/paper.yaml`, the setting of Mondal et al. 2024, where another one |
-| meaning | unit and effect; in brackets the section of that paper, in `graphs` of Foote et al. 2023 |
+| paper | value in `presets/paper.yaml`, the setting of Mondal et al. 2024, where it differs |
+| meaning | unit and effect; in brackets the section of that paper (`graphs`: Foote et al. 2023) |
 
-`{model, revision}` names a model on the hub by its commit, or a folder by the sha256 of its contents; `descry pin`
-writes both. An *annotator* is one of [these](#annotators).
+`{model, revision}` names a model on the hub by its commit, or a folder by the sha256 of its
+contents; `descry pin` writes the revision. An *annotator* is one of [these](#annotators).
 """
 
 
@@ -57,16 +58,22 @@ def comments(text: str) -> dict[str, str]:
 
 
 def example_comments() -> dict[str, dict[str, str]]:
-    """What the examples of docs/ say of a key: by kind of annotator, or "" for other examples."""
-    found: dict[str, dict[str, str]] = {}
+    """What the examples of docs/ say of each key, by kind of annotator, "cascade" or ""."""
+    found: dict[str, dict[str, str]] = {"": {}, "cascade": {}}
     for page in EXAMPLES:
-        path = ROOT / f"docs/{page}.md"
-        for block in re.findall(r"```yaml\n(.*?)```", path.read_text("utf-8"), re.DOTALL):
-            kinds = re.findall(r"^ *(?:annotator: \{)?kind: (\w+)", block, re.MULTILINE)
-            beside = {key.split(".")[-1]: said for key, said in comments(block).items()}
-            for kind in kinds[:1] or [""]:
-                found[kind] = beside | found.get(kind, {})
+        text = (ROOT / f"docs/{page}.md").read_text("utf-8")
+        for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+            kind = re.search(r"^ *kind: (\w+)", block, re.MULTILINE)
+            for path, said in comments(block).items():
+                of = "cascade" if ".cascade." in path else kind[1] if kind else ""
+                found.setdefault(of, {}).setdefault(path.split(".")[-1], said)
     return found
+
+
+def meaning(found: dict[str, dict[str, str]], of: str, key: str) -> str:
+    """What an example of that kind says of a key, or else an example of another one."""
+    every = [found.get(of, {}), found[""], *found.values()]
+    return next((said[key] for said in every if key in said), "")
 
 
 def rows(schema: JSON, definitions: JSON, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -98,27 +105,24 @@ def _words(value: JSON, definitions: JSON) -> str:
         return ", ".join(f"`{one}`" for one in value["enum"])
     kind = value.get("type")
     if kind == "array":
-        return f"list of {' or '.join(_words(one, definitions) for one in _branches(value['items']))}"
+        of = " or ".join(_words(one, definitions) for one in _branches(value["items"]))
+        return f"list of {of.replace('number', 'numbers', 1)}"
     if kind in ("integer", "number"):
         return ("whole number" if kind == "integer" else "number") + _limits(value)
     return {"boolean": "`true`, `false`", "null": "`null`"}.get(str(kind), "text")
 
 
 def _limits(value: JSON) -> str:
-    least, above = value.get("minimum"), value.get("exclusiveMinimum")
-    most, below = value.get("maximum"), value.get("exclusiveMaximum")
-    words = [f"{least:g} or more"] if least is not None and most is None and below is None else []
-    if least is not None and (most is not None or below is not None):
-        words.append(f"from {least:g}")
-    if above is not None:
-        words.append(f"above {above:g}")
-    if most is not None:
-        words.append(f"to {most:g}")
-    if below is not None:
-        words.append(f"below {below:g}")
-    if "multipleOf" in value:
-        words.append(f"a multiple of {value['multipleOf']}")
-    return (", " + ", ".join(words)).replace(f", from {least}, to", f" from {least} to") if words else ""
+    """The limits of a number, in words."""
+    names = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+        "multipleOf": "a multiple of",
+    }
+    words = [f"{name} {value[key]:g}" for key, name in names.items() if key in value]
+    return " " + ", ".join(words) if words else ""
 
 
 def yaml_text(value: object) -> str:
@@ -127,7 +131,9 @@ def yaml_text(value: object) -> str:
         return str(value.get("kind") or value.get("model") or value.get("path"))
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return ", ".join(yaml_text(one) for one in value) if "kind" in value[0] else "a list"
-    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n...\n").strip()
+    )
 
 
 def _value(values: JSON, key: str) -> str:
@@ -135,7 +141,11 @@ def _value(values: JSON, key: str) -> str:
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:
-    cells = [head, ["---"] * len(head), *([one.replace("|", "\\|") for one in line] for line in lines)]
+    cells = [
+        head,
+        ["---"] * len(head),
+        *([one.replace("|", "\\|") for one in line] for line in lines),
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
@@ -155,17 +165,20 @@ def page() -> str:
         for key, allowed in rows(definitions[model.__name__], definitions):
             other = _value(paper[section], key)
             other = "" if other == _value(values, key) else other
-            meaning = said.get(f"{section}.{key}") or others[""].get(key.split(".")[-1], "")
-            lines.append([f"`{key}`", _value(values, key), other, allowed, _paper(meaning)])
+            beside = said.get(f"{section}.{key}", "")
+            if key.startswith("cascade."):
+                beside = meaning(others, "cascade", key.removeprefix("cascade."))
+            lines.append([f"`{key}`", _value(values, key), other, allowed, _paper(beside)])
         order = [*values]
         lines.sort(key=lambda line: order.index(line[0].strip("`").split(".")[0]))
         parts.append(_table(["parameter", "sample", "paper", "allowed", "meaning"], lines))
-    parts.append("\n## Annotators\n\nAn annotator is named by its kind and the keys of that kind.\n")
+    parts.append(
+        "\n## Annotators\n\nAn annotator is named by its kind and the keys of that kind.\n"
+    )
     for kind in KINDS:
         name = kind.model_json_schema()["properties"]["kind"]["const"]
-        beside = {**others[""], **others.get(name, {})}
         lines = [
-            [f"`{key}`", allowed, _paper(beside.get(key, ""))]
+            [f"`{key}`", allowed, _paper(meaning(others, name, key))]
             for key, allowed in rows(definitions[kind.__name__], definitions)
             if key != "kind"
         ]

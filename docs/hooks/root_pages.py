@@ -1,11 +1,12 @@
 """Pages of the site that stand outside of docs/: README.md is its first page.
 
-They are read where they are, so that no text exists twice. Links between them and the pages of docs/
-are rewritten to lead to the same page of the site.
+They are read where they are, so that no text exists twice. Links between them and the pages of
+docs/ are rewritten to lead to the same page of the site.
 """
 
 import posixpath
 import re
+from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -25,10 +26,10 @@ _LINK = re.compile(r"(\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the root's documents as pages."""
-    root = posixpath.dirname(config.config_file_path)
+    root = Path(config.config_file_path).parent
     for source, page in ROOT_PAGES.items():
-        with open(posixpath.join(root, source), encoding="utf-8") as file:
-            files.append(File.generated(config, page, content=file.read()))
+        content = (root / source).read_text(encoding="utf-8")
+        files.append(File.generated(config, page, content=content))
     return files
 
 
