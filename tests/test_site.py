@@ -46,7 +46,7 @@ def test_the_tutorial_runs_on_a_run_of_ones_own(run, hooks):
     for cell, found in cells:
         assert [one.output_type for one in found] == [one.output_type for one in cell.outputs]
     said = [one.get("text", "") for _, found in cells for one in found]
-    assert "follows from its inputs" in said[-2] and "by chance" in said[-1]
+    assert "faults: none" in said[-2] and "by chance" in said[-1]
 
 
 def test_the_output_in_the_tutorial_is_that_of_the_sample():

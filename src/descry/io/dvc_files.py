@@ -7,6 +7,7 @@ forged one passes, and it writes into a project that may be read-only.
 
 import json
 from collections.abc import Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,9 @@ def files_of(place: Path, root: Path) -> dict[str, Path]:
     from dvc.fs import localfs
     from dvc.ignore import DvcIgnoreFilter
 
-    folder = place.absolute()
-    found = DvcIgnoreFilter(localfs, str(root.absolute())).find(localfs, str(folder))
+    # DVC's paths have no `..`, which the place of a notebook in a subfolder has.
+    folder, top = (normpath(path.absolute()) for path in (place, root))
+    found = DvcIgnoreFilter(localfs, top).find(localfs, folder)
     names = sorted(Path(path).relative_to(folder).as_posix() for path in found)
     return {name: place / name for name in names}
 
