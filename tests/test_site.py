@@ -10,12 +10,14 @@ from urllib.parse import unquote, urldefrag
 
 import nbformat
 import pytest
+import typer
 import yaml
 from miniature import ROOT
 from planted import run_evaluate, run_facets, run_untrained, topic_vectors
 
 import descry
 from descry.annotators.spec import KINDS
+from descry.cli import app as cli
 from descry.workflow.params import Params
 
 HOOKS = ROOT / "docs/hooks"
@@ -54,6 +56,39 @@ def test_the_output_in_the_tutorial_is_that_of_the_sample():
     shown = [one for cell in notebook.cells for one in cell.get("outputs", ())]
     assert "1,800 sentences, 2,304 neurons" in shown[0]["data"]["text/html"]
     assert "/work" not in str(shown) and "rror" not in str(shown).replace("mirror", "")
+
+
+# The commands
+
+
+def shown_commands():
+    """Every `descry ...` of a block or of a line of text in the documents: page, words."""
+    for path in sorted([ROOT / "README.md", *ROOT.glob("docs/*.md")]):
+        text = path.read_text("utf-8")
+        blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+        lines = [line.partition(" #")[0] for block in blocks for line in block.splitlines()]
+        lines = "\n".join(lines).replace("\\\n", " ").splitlines()
+        lines += re.findall(r"`(descry [^`]*)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        for line in lines:
+            for part in re.split(r"&&|[;&|]", line):
+                if words := re.match(r"\s*(?:\w+=\S+ )*descry (.+)", part):
+                    yield path.name, words[1].split()
+
+
+def test_every_command_that_is_shown_exists_with_its_options():
+    app, seen = typer.main.get_command(cli.app), 0
+    for page, words in shown_commands():
+        command = app
+        while words and hasattr(command, "commands"):
+            name = words.pop(0).rstrip(",.")
+            assert name in command.commands or name.isupper() or name[0] in "-.…", f"{page}: {name}"
+            command = command.commands.get(name)
+        known = {option for one in command.params for option in one.opts} if command else set()
+        known |= {"--help"}
+        given = {re.sub(r"[=,.].*", "", word) for word in words if re.match(r"--?[a-z]", word)}
+        assert not command or given <= known, f"{page}: {given - known}"
+        seen += 1
+    assert seen > 100
 
 
 # The reference
