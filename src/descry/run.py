@@ -190,7 +190,7 @@ class Run:
 
     @property
     def standing(self) -> pa.Table:
-        """The rows of `corpus` that stand for all sentences; with unit `token` the sample."""
+        """The rows of `corpus` that represent all sentences; with unit `token` the sample."""
         if SAMPLED not in self.corpus.column_names:
             return self.corpus
         return self.corpus.filter(self.corpus[SAMPLED])

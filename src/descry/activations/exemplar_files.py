@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
-QUANTILE_GROUP = "quantiles"  # likewise: with unit `token`, positions at these quantiles
+QUANTILE_GROUP = "quantiles"  # a group, too: with unit `token`, positions at these quantiles
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
@@ -152,7 +152,7 @@ def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[
     """The exemplar sets of a split, some neurons of a layer at a time: int32 [neurons, size].
 
     Args:
-        members: about so many rows of the corpus at a time.
+        members: rows of the corpus to read at a time, about.
     """
     with reading_hdf5(path, "exemplars") as file:
         layers, width, size = _rows(file, exemplar_group(split, end)).shape
@@ -309,7 +309,7 @@ class Shown:
 
 
 def read_shown(path: Path, number: int) -> Shown:
-    """Read so many sentences of each set of exemplars.h5, and the distributions.
+    """Read the first sentences of each set of exemplars.h5, and the distributions.
 
     Raises:
         InputError: it was written before the lowest were kept.

@@ -145,7 +145,7 @@ def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
 
 
 def draw_sample(corpus: Path, model: HookedModel, number: int, seed: int) -> np.ndarray:
-    """Positions of a corpus that stand for all, as `positions.sampled` draws them: int64 [number].
+    """Positions of a corpus that represent all, as `positions.sampled` draws them: int64 [number].
 
     Special tokens and sinks are no positions.
     """

@@ -1,4 +1,4 @@
-"""How a neuron's activations are distributed: moments and a histogram, taken in block by block.
+"""How a neuron's activations are distributed: moments and a histogram, added block by block.
 
 The bins are laid out by the first block: its lowest to highest value and half as much on either
 side, with one more bin below and one above for what lies beyond. Moments are those of the sample
@@ -69,7 +69,7 @@ class Distribution:
         return np.asarray(self.low + self.step * (BINS // 2))
 
     def add(self, block: np.ndarray) -> None:
-        """Take in activations float32 [sentences, neurons]."""
+        """Add activations float32 [sentences, neurons]."""
         sums = np.zeros(self.sums.shape)
         for start in range(0, len(block), _ROWS):
             self._take(block[start : start + _ROWS], sums)
@@ -81,7 +81,7 @@ class Distribution:
     def _reach(
         self, lowest: np.ndarray, highest: np.ndarray, at_lowest: np.ndarray, at_highest: np.ndarray
     ) -> None:
-        """Take in the extremes of other sentences, and how many of those are at them."""
+        """Merge the extremes of other sentences, and how many of those are at them."""
         self.at_lowest = _at(np.minimum, (self.lowest, self.at_lowest), (lowest, at_lowest))
         self.at_highest = _at(np.maximum, (self.highest, self.at_highest), (highest, at_highest))
         np.minimum(self.lowest, lowest, out=self.lowest)
@@ -100,7 +100,7 @@ class Distribution:
             power *= away
 
     def join(self, other: "Distribution") -> None:
-        """Take in the distribution of other sentences, with the same bins."""
+        """Merge the distribution of other sentences, with the same bins."""
         self.counts += other.counts
         self.sums += other.sums
         self.number += other.number

@@ -119,7 +119,7 @@ def write_positions(
 
     Columns: those of the corpus, `id` with the token's place behind it and `text` the window; and
     `sentence` int32, its row in the corpus; `token` int32, its place among all of the sentence's
-    tokens; `word`, `piece`; `sampled`, whether it is one of those that stand for all; and to match
+    tokens; `word`, `piece`; `sampled`, whether it is one of those that represent all; and to match
     positions on, `frequency` int32, how often the corpus has its word in any case, `words_before`
     int32 and `sentence_words` int32 of its sentence.
 
@@ -127,7 +127,7 @@ def write_positions(
         tokenizer: a fast one, which reads special tokens as text.
         before: special tokens before a sentence's own.
         positions: int64, codes, ascending.
-        sample: int64, those of them that stand for all.
+        sample: int64, those that represent all.
         width: tokens on either side of a position.
 
     Raises:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STRIDE = 2**20  # more tokens than any sentence has
 _COLUMNS = 256  # neurons that are read together
-SAMPLE = "sample"  # group of a state: positions that stand for all, and their activations
+SAMPLE = "sample"  # group of a state: positions that represent all, and their activations
 
 
 def codes(sentences: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def located(positions: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def sampled(sentences: Iterator[tuple[str, range]], number: int, seed: int) -> np.ndarray:
-    """Positions that stand for all, as if drawn by lot: int64 [number], ascending.
+    """Positions that represent all, as if drawn at random: int64 [number], ascending.
 
     A position's lot depends on the seed, its sentence and its place alone.
 

@@ -40,7 +40,7 @@ class RunningStats(ABC, Generic[Values]):
         self.tokens = np.zeros(0, dtype=np.int32)
 
     def add(self, block: Values, rows: np.ndarray, halves: np.ndarray, tokens: np.ndarray) -> None:
-        """Take in activations of sentences and neurons, of ever higher rows.
+        """Add activations of sentences and neurons, of ever higher rows.
 
         Args:
             rows: of the sentences in the corpus.
@@ -62,7 +62,7 @@ class RunningStats(ABC, Generic[Values]):
         self._take_tokens(state)
 
     def join(self, state: Mapping[str, Any]) -> None:
-        """Take in the state of another shard, of other rows."""
+        """Merge the state of another shard, of other rows."""
         self._join(state)
         self.next = max(self.next, int(state["next"][()]))
         self._take_tokens(state)
@@ -70,7 +70,7 @@ class RunningStats(ABC, Generic[Values]):
     @property
     @abstractmethod
     def laid_out(self) -> bool:
-        """Whether blocks can be taken in: else the first of all is wanted."""
+        """Whether blocks can be added; else the first block of all is needed first."""
 
     @abstractmethod
     def lay_out(self, first: Values) -> None:

@@ -22,7 +22,7 @@ HIGHEST, LOWEST = "highest", "lowest"
 ENDS = (HIGHEST, LOWEST)  # of a neuron's activations
 NOBODY = -1  # the row of a place that is not taken
 BOTTOM = 10  # sentences with the lowest activation that are kept of every neuron
-_SLAB = 1024  # rows that are taken in at a time
+_SLAB = 1024  # rows that are added at a time
 _WAITING = 2**22  # activations of all neurons that wait, at most about
 _RUN = 256  # rows of which the lowest activation is looked at first
 _LAST_DIGITS = 8 * float(np.finfo(np.float32).eps)  # of an activation, which mean nothing
@@ -31,7 +31,7 @@ REASONS = (NEVER, FEW, SHARED, TIED)  # why neurons have no set
 
 
 def exemplar_size(sentences: int, top_percent: float, min_size: int) -> int:
-    """How many sentences the top `top_percent` of so many are, rounded up.
+    """Return how many sentences the top `top_percent` are, rounded up.
 
     Raises:
         InputError: fewer than `min_size`.
@@ -240,7 +240,7 @@ class TopK:
         self.least = np.full(neurons, -np.inf, dtype=np.float32)  # to exceed; rises with `finalize`
 
     def add(self, block: np.ndarray, rows: np.ndarray) -> None:
-        """Take in activations [rows, neurons] of rows that come after all earlier ones.
+        """Add activations [rows, neurons] of rows that come after all earlier ones.
 
         Args:
             rows: int [rows], or [rows, neurons] where each neuron has its own.

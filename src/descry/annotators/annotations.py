@@ -4,7 +4,7 @@
 [descriptor, sentence]. `cut` int32 [sentence] is the number of tokens that the annotator did not
 read; it is empty where it read every sentence whole. `offset_sentence` and `offset_descriptor`,
 float64, are what was taken off the annotator's log-odds (threshold.py); they are empty where
-nothing was. Of a cascade, `by_proxy`, packed likewise, has the cells that its proxy answered, and
+nothing was. Of a cascade, `by_proxy`, packed too, has the cells that its proxy answered, and
 `proxy_cut`, float64 [descriptor], the log-odds above which the proxy's answer is Yes; the attribute
 `annotator` is then the oracle, and `proxy` the proxy. In plain h5py and numpy, bool [descriptor,
 sentence]:
@@ -70,7 +70,7 @@ class Annotations:
         places: of the columns in the file.
         bits: B, packed.
         asked: bool [sentences], those that the annotator was asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
+        sampled: bool [sentences], those that represent the corpus.
         annotator: who answered, as the fields of an annotator's identity.
         frame: what its chat template put around a prompt.
         made: what made the file.
@@ -362,7 +362,7 @@ def writing_annotations(
         ids: of the sentences, row by row.
         descriptors: their names.
         asked: bool [sentences], those that the annotator is asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
+        sampled: bool [sentences], those that represent the corpus.
     """
     import h5py
 

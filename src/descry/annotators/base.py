@@ -1,4 +1,4 @@
-"""Annotators: whoever answers the prompts.
+"""Annotators: what answers the prompts.
 
 An annotator has an identity (model, revision, dtype, decoding): that and the rendered prompt make
 the cache key. It is loaded only when an answer is missing.
@@ -14,7 +14,7 @@ from descry.io.hashing import JSON
 
 Frame = tuple[str, str]  # what a chat template puts before and behind a prompt
 NO_FRAME: Frame = ("", "")
-HUMAN_DTYPE = "human"  # in the place of a model's number format; no model has this one
+HUMAN_DTYPE = "human"  # in place of a model's number format; no model has this one
 Price = tuple[float, float]  # dollars per million tokens, in and out
 
 

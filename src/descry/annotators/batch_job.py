@@ -62,4 +62,4 @@ class Batching(Protocol):
         """
 
     def pending(self, job: BatchJob) -> int:
-        """How many prompts of this annotator are in batches that are not taken in yet."""
+        """How many prompts of this annotator are in batches that are not imported yet."""

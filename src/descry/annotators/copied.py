@@ -18,7 +18,7 @@ class Copied:
 
     Attributes:
         asked: answers that were looked at.
-        answers: those of them with such a phrase.
+        answers: answers with such a phrase.
         phrases: such phrases.
     """
 

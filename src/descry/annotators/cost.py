@@ -49,7 +49,7 @@ def survey(
 
 
 def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
-    """Dollars for so many tokens."""
+    """Return the dollars for a number of tokens."""
     return (tokens_in * price[0] + tokens_out * price[1]) / 1e6
 
 

@@ -70,7 +70,7 @@ class Counts:
         return counts | {"cut": len(self.shortened)}
 
     def shorten(self, sentence: str | list[str], cut: int) -> None:
-        """Take in by how many tokens a prompt's sentence was cut, if it was."""
+        """Add by how many tokens a prompt's sentence was cut, if it was."""
         if cut and isinstance(sentence, str):
             self.shortened[sentence] = max(cut, self.shortened.get(sentence, 0))
 

@@ -81,7 +81,7 @@ def expected(
     answers: np.ndarray,
     pairs: tuple[np.ndarray, np.ndarray],
 ) -> Alignment:
-    """What each label would score on average if its Yes and No were dealt anew among the sentences.
+    """Return the mean score of each label if its Yes and No were permuted among the sentences.
 
     Exact, given how many Yes there are, the exemplars and the activations: of n sentences, t with
     Yes, F1 is that of f t / n hits, IoU the mean over the hypergeometric number of hits, AUROC .5,
@@ -121,7 +121,7 @@ def _expected_ranks(values: np.ndarray) -> tuple[float, float]:
 
 @lru_cache(maxsize=4096)
 def _expected_overlap(whole: int, true: int, fired: int) -> tuple[float, float]:
-    """F1 and IoU of so many sentences with Yes and so many exemplars that have met by chance."""
+    """F1 and IoU of numbers of sentences with Yes and of exemplars that meet by chance."""
     from scipy.stats import hypergeom
 
     hits = np.arange(min(true, fired) + 1)

@@ -2,9 +2,10 @@
 
 A neuron is parted where its exemplars fall apart further than random sets of the same strata do. A
 facet's labels are found by the test of labels: descriptors over-represented among its sentences,
-within strata. Groups of sentences that say similar things always have such descriptors. So beside
-them stand those of the groups of random sets; and those of the exemplars dealt by lot into groups
-of the same sizes, which have the neuron's labels whatever the facets are.
+within strata. Groups of sentences that say similar things always have such descriptors. So two
+nulls stand beside them: the descriptors of the groups of random sets, and the descriptors of the
+exemplars dealt at random into groups of the same sizes, which have the neuron's labels whatever the
+facets are.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ class SetTest:
 
     Attributes:
         descriptors: how many there are.
-        base: bool [sentences], those that stand for all.
+        base: bool [sentences], those that represent all.
         within: whether sets are among those.
         fdr: the false discovery rate at which a descriptor is a label.
     """
@@ -103,7 +104,7 @@ def facets(
         random: draws of random sets, each like `sets`; none where they cannot be drawn.
         vectors: of rows, float [rows, dimension].
         most: groups of a neuron, at most.
-        seed: deals exemplars into groups by lot.
+        seed: deals exemplars into groups at random.
     """
     members = [own[own >= 0] for own in sets]
     found = [groups(vectors(own), most) for own in members]
@@ -144,7 +145,7 @@ def _parts(rows: np.ndarray, of: Groups, number: int) -> list[np.ndarray]:
 
 
 def _dealt(rows: np.ndarray, parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same rows by lot, in groups of the same sizes."""
+    """The same rows at random, in groups of the same sizes."""
     return np.split(rng.permutation(rows), np.cumsum([len(part) for part in parts])[:-1])
 
 

@@ -59,10 +59,10 @@ class BorneOut:
 def borne_out(assigned: np.ndarray, p: np.ndarray) -> BorneOut:
     """The share of labels with p < `LEVEL`.
 
-    The interval is Wilson's, with so many labels as would have the same variance if they were
+    The interval is Wilson's, for the number of labels that has the same variance if they were
     independent (Korn & Graubard 1998). The variance is that of a share with two kinds of clusters,
     neurons and descriptors (Cameron, Gelbach & Miller 2011). What it covers: the share if neurons,
-    descriptors and sentences were drawn anew.
+    descriptors and sentences were drawn again.
 
     Args:
         assigned: bool [tests, neurons, descriptors]: labels that are tested at once, such as those

@@ -1,4 +1,4 @@
-"""A run to one of the forms that others' tools take in."""
+"""Exports of a run in the forms that other tools read."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An export for Neuronpedia, in the two forms that it takes in.
+"""An export for Neuronpedia, in the two forms that it reads.
 
 `v1/MODEL/LAYER-SET/` has the files of its own data sets (hijohnnylin/neuronpedia: what
 utils/neuronpedia-utils writes, and apps/webapp/app/api/admin/import reads into its database): a row

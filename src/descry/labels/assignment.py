@@ -22,7 +22,7 @@ class SetCounts:
         answered: int32 [neurons, descriptors], exemplars with an answer; 0 where the set was not
             asked about as a whole.
         asked: bool [neurons], whether it was.
-        base_count: int64 [descriptors], of the sentences that stand for the split, those that the
+        base_count: int64 [descriptors], of the sentences that represent the split, those that the
             descriptor applies to.
         base_answered: int64 [descriptors], of the same sentences, those with an answer.
     """
@@ -79,7 +79,7 @@ class SetCounter:
 
         Args:
             exemplars: of some neurons after the others, int [neurons, size]: rows of B.
-            base: bool [sentences], those that stand for the split.
+            base: bool [sentences], those that represent the split.
         """
         parts = [self._of(block) for block in exemplars]
         count, answered, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -168,7 +168,7 @@ def broad_descriptors(
     """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
 
     The paper drops three such by hand (section 4.3). The broadest is dropped first and f taken
-    anew, as one broad descriptor can hide or feign another. All may be dropped: the last one, too,
+    again, as one broad descriptor can hide or feign another. All may be dropped: the last one, too,
     if it is broad.
 
     Returns:

@@ -13,7 +13,7 @@ _FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a 
 class Fields:
     """Numbers of several columns in one 64-bit word, in fields that no sum of theirs can overflow.
 
-    So many times fewer numbers are read and added. Differences of words are those of the fields.
+    That many times fewer numbers are read and added. Differences of words are those of the fields.
 
     Args:
         columns: how many.

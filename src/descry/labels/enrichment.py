@@ -16,7 +16,7 @@ class Enrichment:
     """Float64 [neurons, descriptors], NaN where nothing was asked or answered.
 
     Attributes:
-        p: chance of so many Yes or more in a random set of the same size.
+        p: chance of as many Yes or more in a random set of the same size.
         q: the smallest false discovery rate at which the pair is a discovery.
     """
 
@@ -32,7 +32,7 @@ def enrichment(
     Args:
         count: int [neurons, descriptors], Yes in the exemplar set.
         drawn: int [neurons, descriptors], answers in the set; 0 where there are none to test.
-        marked: int [descriptors], Yes in the sentences that stand for the split.
+        marked: int [descriptors], Yes in the sentences that represent the split.
         whole: int [descriptors], answers in the same sentences.
         within: whether the sets are among those sentences; else they stand beside them, and the two
             are pooled (Fisher's exact test).

@@ -56,7 +56,7 @@ class Rule:
         Args:
             matched: the test of the same pairs within strata.
             top_k: labels of a neuron, at most; None for all.
-            within: whether the exemplars are among the sentences that stand for the split.
+            within: whether the exemplars are among the sentences that represent the split.
         """
         f, base = sets.f(self.frequency), sets.base(self.frequency)
         of_split = sets.base_count, sets.base_answered, within

@@ -22,7 +22,7 @@ class Pairs:
     Attributes:
         neuron, word: int64, their numbers.
         count: int64, the neuron's positions at the word.
-        expected: float64, how many there would be by lot.
+        expected: float64, how many there would be at random.
         p, q: float64.
     """
 
@@ -82,7 +82,7 @@ def over_represented(words: np.ndarray, occurrences: np.ndarray, least: int) -> 
 
 
 def discovery_rates(p: np.ndarray, tests: int) -> np.ndarray:
-    """Benjamini and Hochberg's q where all further tests, up to so many, have p = 1."""
+    """Benjamini and Hochberg's q if all further tests, up to a number, have p = 1."""
     order = np.argsort(p, kind="stable")
     raw = p[order] * tests / np.arange(1, len(p) + 1)
     q = np.empty(len(p))

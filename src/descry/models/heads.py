@@ -51,7 +51,7 @@ def load_headed(checkpoint: Checkpoint, dtype: str, device: str) -> Headed:
             use_safetensors=checkpoint.safetensors,
             output_loading_info=True,
         )
-    # The library would draw them by lot.
+    # The library would draw them at random.
     if absent := sorted(loaded["missing_keys"]):
         raise NoHeadError(
             f"{checkpoint.name} has no language-model head: it has no weights for"

@@ -1,4 +1,4 @@
-"""Prompts with other words in the place of those that matter (Foote et al. 2023).
+"""Prompts with other words in place of those that matter (Foote et al. 2023).
 
 Where the words come from is told from outside: a masked language model or the nearest words of the
 model's own vocabulary (substitutes.py). An augmented prompt is the old one's tokens with those of

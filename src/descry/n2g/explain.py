@@ -93,7 +93,7 @@ class _Prompt(NamedTuple):
 
 
 def halves(texts: Sequence[Text], *, train: int, seed: int) -> tuple[list[Text], list[Text]]:
-    """Part texts by lot into `train` that a graph is made from, and the others, which score it."""
+    """Split texts at random into `train` texts that make a graph, and others that score it."""
     drawn = sorted(texts, key=lambda text: draw(seed, text.string))
     return drawn[:train], drawn[train:]
 

@@ -176,7 +176,7 @@ def graph_scores(graph: Graph, train: Samples, held: Samples, *, firing: float) 
 
     Args:
         train: the texts that the graph was made from, with the neuron's activations.
-        held: the texts that it is held against, likewise, unpruned.
+        held: the texts that it is compared with, likewise, unpruned.
     """
     known, asked = (
         [(tokens, graph.shares(values)) for tokens, values in some] for some in (train, held)

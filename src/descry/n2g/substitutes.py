@@ -146,7 +146,7 @@ def _load(checkpoint: Checkpoint, device: str) -> tuple[Any, Any]:
             folder, trust_remote_code=False, output_loading_info=True
         )
         model.to(device)
-    if absent := loaded["missing_keys"]:  # the library would draw them by lot
+    if absent := loaded["missing_keys"]:  # the library would draw them at random
         raise InputError(
             f"{checkpoint.model}: no masked language model (it has no weights for {min(absent)})"
         )

@@ -110,7 +110,7 @@ def extract_activations(
     (`positions.codes`): the state of `MaximaStats` or `PositionStats`, or of their sparse kin.
 
     Args:
-        untrained: the seed of random weights in the place of the trained ones.
+        untrained: the seed of random weights in place of the trained ones.
         shard: the blocks that are computed; one of several shards writes a file of them alone.
         parts: the files of all shards, in the order of the shards: nothing is computed then.
 

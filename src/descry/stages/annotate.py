@@ -139,7 +139,7 @@ def annotate_sentences(
     From who answered, the frame of its chat template and the texts every prompt and key follow.
 
     Args:
-        template: of the prompts, in the place of the paper's.
+        template: of the prompts, in place of the paper's.
         exemplars: read only where the scope is theirs.
         parts: what the shards wrote. What failed is not asked again behind shards: these have just
             tried.
@@ -349,7 +349,7 @@ def scope_of(
     """The sentences that are asked about.
 
     Args:
-        sampled: bool [sentences], those that stand for all, where not every one does.
+        sampled: bool [sentences], those that represent all, where not every one does.
 
     Raises:
         InputError: the exemplars are of another corpus.

@@ -88,7 +88,7 @@ def describe_sentences(
     an annotator copied from the examples.
 
     Args:
-        template: of the prompts, in the place of the paper's.
+        template: of the prompts, in place of the paper's.
         parts, journals, shard: as stage annotate takes them; the shard before the first asks for
             the examples alone.
     """
@@ -154,7 +154,7 @@ def describe_sentences(
 
 
 def _standing(corpus: Path) -> tuple[Sequence[str], Sequence[str]]:
-    """Ids and texts of the sentences that stand for the corpus."""
+    """Ids and texts of the sentences that represent the corpus."""
     ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
     sampled = stand_for_all(corpus)
     if sampled is None:

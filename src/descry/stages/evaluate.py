@@ -63,7 +63,7 @@ from descry.labels.strata import Matching, Strata
 from descry.models.kinship import kinship
 from descry.models.neurons import chosen_places
 
-BRIEF = {  # name: labels held against, score, and what of it
+BRIEF = {  # name: labels compared with, score, and what of it
     "halves_jaccard": ("halves", "jaccard", "value"),
     "halves_jaccard_null": ("halves", "jaccard", "null"),
     "halves_jaccard_corrected": ("halves", "jaccard", "corrected"),
@@ -347,10 +347,10 @@ def _held_out(
 
 
 class _Judged(NamedTuple):
-    """An annotator held against the truth about one descriptor.
+    """An annotator compared with the truth about one descriptor.
 
     Attributes:
-        share: of the sentences that stand for the corpus, those that the annotator says Yes to.
+        share: of the sentences that represent the corpus, those that the annotator says Yes to.
     """
 
     counts: Table

@@ -223,7 +223,7 @@ def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
 def _with_words(
     found: Iterator[tuple[str, np.ndarray]], positions: np.ndarray, words: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Sentences, tokens and words in the place of positions.
+    """Sentences, tokens and words in place of positions.
 
     Args:
         positions: int64, codes, ascending.
@@ -335,13 +335,13 @@ def _of_matrix(
 
 
 def _placed(found: Found, at: np.ndarray) -> Found:
-    """Positions in the place of sentences: `at` int [neurons, sentences] are their tokens."""
+    """Positions in place of sentences: `at` int [neurons, sentences] are their tokens."""
     rows, values = found
     return codes(rows, np.take_along_axis(at, rows, axis=1)), values
 
 
 def _distribution(values: np.ndarray, slab: int, sparse: bool) -> Distribution | SparseDistribution:
-    """That of activations [sentences, neurons], taken in slab by slab."""
+    """That of activations [sentences, neurons], added slab by slab."""
     slabs = (values[start : start + slab] for start in range(0, len(values), slab))
     if sparse:
         found = SparseDistribution.of(values.shape[1])

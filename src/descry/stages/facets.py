@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from descry.stages.cluster import Cluster
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scikit-learn", "scipy", "sentence-transformers"]
-POOL = 20_000  # sentences of which the closest are taken, at most: drawn by lot
+POOL = 20_000  # sentences of which the closest are taken, at most: drawn at random
 MEMORY = 2**28  # bytes of activations held at a time
-_LEAST = 200  # random sets that the silhouettes of neurons are held against, at least
+_LEAST = 200  # random sets that the silhouettes of neurons are compared with, at least
 OF_POSITIONS = "positions of one sentence are no sentences to group (activations.unit)"
 NO_MATRIX = "activations of other sentences than the highest are not kept (activations.store)"
 _LABEL = pa.struct(

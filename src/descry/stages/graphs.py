@@ -106,7 +106,7 @@ def graph_neurons(
     shard: Shard = WHOLE,
     progress: Progress,
 ) -> dict[str, int]:
-    """Write graphs.parquet, and a CSV of mean scores; a killed run is gone on with.
+    """Write graphs.parquet, and a CSV of mean scores; resumes a killed run.
 
     The shard before the first writes which texts excite the neurons; the others, that have it as
     their part, graphs.parquet of their neurons; behind them stands a run that has all of these.

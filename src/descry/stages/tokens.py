@@ -62,9 +62,9 @@ def find_tokens(
 ) -> dict[str, object]:
     """Write the words at which a neuron has two positions or more.
 
-    A row an end, split, neuron and word: `count` of the neuron's positions, `expected` by lot among
-    words as frequent, p and q (see `trigger_words`), `assigned` where q is below `fdr`. Words are
-    in lower case.
+    A row has an end, split, neuron and word: `count` of the neuron's positions, `expected` at
+    random among words as frequent, p and q (see `trigger_words`), `assigned` where q is below
+    `fdr`. Words are in lower case.
 
     A copy with random weights peaks at words, too: its embeddings tell them apart. How many it has
     stands beside (`untrained` of what made the file).

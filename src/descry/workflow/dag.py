@@ -369,7 +369,7 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
     sections = [name for name, _ in rule.params._allitems() if name in wiring.sections]
     stage: dict[str, Any] = {
         "desc": (rule.docstring or "").strip(),
-        # What Snakemake has just left up to date is not asked anew, which takes seconds.
+        # What Snakemake has just left up to date is not asked again, which takes seconds.
         "cmd": f"descry settled {rule.name} || snakemake --cores all {rule.name}",
         "deps": sorted({*WORKFLOW, _relative(rule.snakefile), *_deps(rule, wiring)}),
         "params": sections,

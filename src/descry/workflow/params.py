@@ -156,7 +156,7 @@ def explain(error: ValidationError, where: str, *outer: str) -> InputError:
 
 
 def _is_percentage(error: "ErrorDetails") -> bool:
-    """Whether somebody wrote percent in the place of a share."""
+    """Whether somebody wrote percent in place of a share."""
     limits = error.get("ctx", {})
     most = limits.get("lt", limits.get("le"))
     return isinstance(most, int | float) and most <= 1 < error["input"] <= 100

@@ -3,7 +3,7 @@
 Snakemake judges an output by the record it wrote in .snakemake when it made the file. A file that
 DVC restored (pull, checkout, `exp run --temp`) or that someone edited has no such record, or that
 of another version: Snakemake would rerun stages that are up to date, or miss a changed parameter.
-So every output whose time is not the recorded one is held against dvc.lock:
+So every output whose time is not the recorded one is compared with dvc.lock:
 
 * the stage is exactly as locked (outputs, inputs, params): it is adopted, by `snakemake --touch`;
   so is one whose outputs are the same in the restored version, and whose inputs are newer now;

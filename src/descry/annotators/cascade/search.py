@@ -1,6 +1,6 @@
 """Which cells the oracle is asked about, and what the proxy decides: one group of cells.
 
-The cells stand in the order of the proxy's log-odds. Those of the head get Yes and those of the
+The cells are in the order of the proxy's log-odds. Cells of the head get Yes, cells of the
 tail No, unasked; the oracle answers what is between, a sample of both, and a pilot. A sample has
 each cell with a fixed probability, drawn by a hash of seed, sentence and descriptor, so what the
 oracle says in it bounds what it would say outside (bounds.py):
@@ -116,7 +116,7 @@ class _Group:
         return int(np.searchsorted(-self.odds, -self.odds[place - 1], side="right"))
 
     def cut(self, head: int) -> float:
-        """Log-odds above which are those of the head."""
+        """Log-odds above which a cell is in the head."""
         if head <= self.without:
             return np.inf
         return float(self.odds[head]) if head < len(self.odds) else -np.inf

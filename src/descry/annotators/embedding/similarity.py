@@ -116,7 +116,7 @@ def windows(sentence: str) -> list[str]:
 
 
 def _by_windows(sentences: Sequence[str], embed: Embedder) -> Iterator[TokenBatch]:
-    """Windows of words, embedded by themselves, in the place of tokens."""
+    """Windows of words, embedded by themselves, in place of tokens."""
     for start in range(0, len(sentences), TOGETHER):
         group = sentences[start : start + TOGETHER]
         parts = [windows(sentence) for sentence in group]

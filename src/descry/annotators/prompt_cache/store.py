@@ -228,7 +228,7 @@ class PromptCache:
     Attributes:
         journal: is told of every new row before it is there, if anything is.
         read_only: whether nothing can be stored.
-        batches: folder of the batches that are not taken in yet.
+        batches: folder of the batches that are not imported yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -415,7 +415,7 @@ class PromptCache:
 
     @_clearly
     def merge(self, rows: Batch) -> list[str]:
-        """Take in rows of another cache in one transaction.
+        """Add rows of another cache in one transaction.
 
         Of two records with one response the smaller text stays, so that the order of merging does
         not matter.
@@ -495,7 +495,7 @@ class PromptCache:
         return {name: (count, int(i), int(o)) for name, count, i, o in rows}
 
     def some(self, origin: str, most: int) -> Iterator[JSON]:
-        """Answers of an origin, so many at most: those with the first keys, as good as drawn."""
+        """Return some answers of an origin: those with the first keys, as good as drawn."""
         of_origin = "json_valid(value) AND json_extract(value, '$.origin') = ?"
         where = f"key >= ? AND key < ? AND {of_origin} ORDER BY key LIMIT ?"
         for key, text, _ in self._select(where, (_ANSWER, _ANSWER + "\x7f", origin, most)):

@@ -55,7 +55,7 @@ class ReviewUse:
 
     Attributes:
         exemplar_of: neurons that it is an exemplar of, whatever the annotator said of it.
-        base_rate_of: sentences that stand for the corpus with it; 0 where it is none of them.
+        base_rate_of: sentences that represent the corpus with it; 0 where it is none of them.
     """
 
     review: Review

@@ -1,8 +1,8 @@
 """Rebuilds the results of a commit in a clone of its own, and compares them.
 
 The clone gets what git has, the inputs that DVC has, and the recorded answers; then its own code
-makes every result again, which is held against dvc.lock. Of the project nothing is written to:
-neither its files nor its prompt cache, nor what DVC keeps of it.
+makes every result again, which is compared with dvc.lock. Nothing in the project is written:
+neither its files nor its prompt cache, nor DVC's cache.
 """
 
 import shutil
@@ -97,7 +97,7 @@ def reproduce(
         revision: a commit, or the name of a DVC experiment.
         scratch: where to make the folder for the clone; None for the system's place. It is removed
             where all comes out identical, unless it is to be kept.
-        anew: the annotators that run on this machine are asked again; else nobody is.
+        again: the annotators that run on this machine are asked again; else nobody is.
         progress: is told of every step, in a line.
 
     Raises:

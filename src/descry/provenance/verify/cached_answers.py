@@ -16,7 +16,7 @@ from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
 
-PROXY = "annotate: proxy"  # in the place of a stage
+PROXY = "annotate: proxy"  # in place of a stage
 Said = dict[tuple[str, str], tuple[str, JSON]]  # by annotator and sentence: key and response
 
 
@@ -33,7 +33,7 @@ class CachedAnswers:
         self._verdicts: dict[str, _Verdicts] = {}
 
     def go_through(self, cache: PromptCache, template: JSON) -> Link:
-        """Compute every key anew, and take in what belongs to the results.
+        """Compute every key again, and take in what belongs to the results.
 
         Args:
             template: of the prompts to p1.

@@ -202,7 +202,7 @@ def _in_cascade(
     oracles: tuple[np.ndarray, np.ndarray],
     proxies: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Answer and score of a cascade, decided anew by the cached answers of both; and a fault.
+    """Answer and score of a cascade, decided again by the cached answers of both; and a fault.
 
     Args:
         oracles, proxies: answer and score of each [sentences, descriptors].
