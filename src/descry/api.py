@@ -699,7 +699,7 @@ def score_labels(
             f" of {len(labels.assigned)} neurons"
         )
     if max(labels.columns) >= len(answers.yes):
-        raise InputError("applies: not of the descriptors that the labels are of")
+        raise InputError("applies: other descriptors than those of the labels")
     neurons, places = np.nonzero(labels.assigned)
     return align(transposed(columns), rows, answers.matrix, (neurons, labels.columns[places]))
 
@@ -989,7 +989,7 @@ def _dictionary(place: str | Path | None) -> Dictionary | None:
 
 def _texts(texts: Sequence[str], name: str = "texts") -> list[str]:
     if isinstance(texts, str):
-        raise InputError(f"{name}: one text alone: put it into a list")
+        raise InputError(f"{name}: a single text: put it into a list")
     found = list(texts)
     if not found:
         raise InputError(f"{name}: there is none")
@@ -1003,7 +1003,7 @@ def _columns(activations: Activations | np.ndarray) -> np.ndarray:
     """Activations of sentences as float32 [sentences, neurons]."""
     if isinstance(activations, Activations):
         if len(activations.values) != len(activations.cut):
-            raise InputError("activations: of every token: a set wants one activation a sentence")
+            raise InputError("activations: of every token: a set needs one activation per sentence")
         activations = activations.values
     values = np.asarray(activations)
     if values.ndim not in (2, 3) or not values.size:
@@ -1050,7 +1050,7 @@ def _names(descriptors: Sequence[str] | Sequence[Descriptor], answers: Answers) 
 def _phrases(descriptors: Descriptors) -> dict[str, dict[str, int]]:
     """Descriptors by name, each with how often its phrases are mentioned."""
     if isinstance(descriptors, str):
-        raise InputError("descriptors: one name alone: put it into a list")
+        raise InputError("descriptors: a single name: put it into a list")
     if isinstance(descriptors, Mapping):
         given = [(name, _by_rank(phrases)) for name, phrases in descriptors.items()]
     else:

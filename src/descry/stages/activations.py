@@ -80,8 +80,8 @@ class Activations(Section):
                 )
         elif (self.store, self.position) == ("exemplars", "tokens"):
             raise crossed(
-                "activations.store exemplars wants one activation a sentence: a position other than"
-                " tokens, or activations.unit token"
+                "activations.store exemplars needs one activation per sentence: a position other"
+                " than tokens, or activations.unit token"
             )
         return self
 

@@ -91,9 +91,9 @@ class Scoped(Section):
         who = getattr(self, "annotator", None)
         if who is not None and who.kind == "human":
             if self.examples is not None or self.template is not None:
-                raise crossed(f"{stage}: people read no prompt: null its template and examples")
+                raise crossed(f"{stage}: people read no prompt: set template and examples to null")
             if self.settles:
-                raise crossed(f"{stage}: {IN_WORDS}: null its centre, set its threshold to 0")
+                raise crossed(f"{stage}: {IN_WORDS}: set centre to null, threshold to 0")
         return self
 
 
@@ -108,8 +108,8 @@ class Annotate(Scoped):
         if self.cascade is not None:
             if self.settles:
                 raise crossed(
-                    "annotate.cascade: it finds itself where Yes begins: null annotate.centre, set"
-                    " annotate.threshold to 0"
+                    "annotate.cascade: the cascade finds where Yes begins: set annotate.centre to"
+                    " null, annotate.threshold to 0"
                 )
             if self.cascade.proxy == self.annotator:
                 raise crossed(

@@ -287,8 +287,8 @@ def _check(origin: Any, activations: Path, corpus: str) -> None:
         raise InputError(f"{activations}: not of this corpus: run `descry stage activations` again")
     if origin["position"] == "tokens" and origin["params"].get("unit") != "token":
         raise InputError(
-            f"{activations}: exemplars want one activation a sentence, and these are of every token"
-            " (activations.position)"
+            f"{activations}: exemplars need one activation per sentence, and these are of every"
+            " token (activations.position)"
         )
 
 

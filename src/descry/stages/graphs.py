@@ -79,7 +79,7 @@ class Graphs(Section):
             raise crossed(f"graphs.train {self.train} is more than graphs.texts {self.texts}")
         if self.method == "weighted" and self.position != "tokens":
             raise crossed(
-                f"graphs.position {self.position} wants graphs.method published: weights are of"
+                f"graphs.position {self.position} needs graphs.method published: weights belong to"
                 " tokens"
             )
         return self

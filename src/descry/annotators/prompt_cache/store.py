@@ -217,7 +217,7 @@ class _Unwritable:
 def read_only(folder: Path) -> InputError:
     """That a cache's answers can be read, and no others be stored."""
     return InputError(
-        f"{folder}: is read-only: what is in it can be read (--replay), and nothing be stored: copy"
+        f"{folder}: is read-only: its answers can be read (--replay), but none can be stored: copy"
         " it to a folder that can be written (--cache)"
     )
 

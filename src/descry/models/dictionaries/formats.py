@@ -129,7 +129,7 @@ def _saelens(config: Mapping[str, JSON], file: Path, model: str | None) -> Coder
         _NORMALIZATIONS, config.get("normalize_activations"), file, "normalize_activations"
     )
     if about.get("hook_head_index", about.get("hook_point_head_index")) is not None:
-        raise InputError(f"{file.parent}: it reads one attention head, which is no site here")
+        raise InputError(f"{file.parent}: it reads one attention head, which descry cannot read")
     found = shapes(file)
     threshold = THRESHOLD_OF_ALL in found or "threshold" in found
     if activation == "jumprelu" and not threshold:

@@ -134,7 +134,7 @@ def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
         stages = read_lock(root / LOCK)
         notes.append(f"{LOCK} is not in the commit: that of the working tree is taken")
     else:
-        raise InputError(f"{commit[:_SHORT]}: has no {LOCK}, which says what came out: commit it")
+        raise InputError(f"{commit[:_SHORT]}: has no {LOCK}, which records its results: commit it")
     if not stages:
         raise InputError(f"{LOCK} of {commit[:_SHORT]}: records no stage: run `dvc repro`")
     return stages, notes
@@ -143,7 +143,7 @@ def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
 def _new_folder(root: Path, scratch: Path | None) -> Path:
     place = (scratch or Path(tempfile.gettempdir())).resolve()
     if place.is_relative_to(root):
-        raise InputError(f"{place}: in the project, which is to stay as it is: choose another")
+        raise InputError(f"{place}: inside the project, which must not change: choose another")
     try:
         return Path(tempfile.mkdtemp(prefix="descry-reproduce-", dir=place))
     except OSError as error:
