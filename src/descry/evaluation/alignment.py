@@ -1,9 +1,9 @@
 """How well a label predicts its neuron over all sentences, not only over the exemplar set.
 
 The metrics are those of NeuronEval (Oikarinen, Yan & Weng 2025, "Evaluating neuron explanations: a
-unified framework with sanity checks"): a label should score less when half of its Yes are taken
-away, and less when as many are added at random. f(c) only looks at the exemplar set, so that Yes
-added elsewhere costs it nothing. F1, IoU, Pearson and cosine pass both checks. Two rank the
+unified framework with sanity checks"): a label should score less when half of its Yes are
+removed, and less when as many are added at random. f(c) only depends on the exemplar set, so that
+Yes added elsewhere does not lower it. F1, IoU, Pearson and cosine pass both checks. Two rank the
 sentences by activation with the label as the truth, the other way round than NeuronEval's AUC and
 AUPRC: `average_precision` is its inverse AUPRC, which passes both unless the label holds for about
 half of the sentences, and `auroc` its inverse AUC, which hardly notices missing Yes of a rare one.

@@ -1,4 +1,4 @@
-"""What an edit of a neuron changes at a model's output, and whether it is more than of others.
+"""What an edit of a neuron changes at a model's output, compared with edits of other neurons.
 
 Two numbers of an edited row against the unedited one beside it (models/intervention.py), both in
 thousandths, since one neuron changes little:

@@ -1,4 +1,4 @@
-"""Facets of neurons: groups that exemplars fall into, each with labels of its own, beside nulls.
+"""Facets of neurons: groups of exemplars, each with labels of its own, beside nulls.
 
 A neuron is parted where its exemplars fall apart further than random sets of the same strata do. A
 facet's labels are found by the test of labels: descriptors over-represented among its sentences,

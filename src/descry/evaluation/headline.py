@@ -1,9 +1,9 @@
-"""The first numbers of a run: what share of its labels other data bears out.
+"""The first numbers of a run: the share of its labels that other data confirm.
 
-A label is borne out where the test within strata gives it p < .05 on data that had no part in
-choosing it: on the other half of the sentences (*replicated*), or by what people or a judge say of
-the same sentences (*supported*). Beside the share stands what it is for the same descriptors on
-other neurons: with labels that say nothing of their neurons, the two are equal.
+Data that had no part in choosing a label confirm it if the test within strata gives p < .05: the
+other half of the sentences (*replicated*), or people's or a judge's answers about the same
+sentences (*supported*). Beside the share stands the share for the same descriptors on other
+neurons: if labels said nothing about their neurons, the two would be equal.
 """
 
 from collections.abc import Mapping

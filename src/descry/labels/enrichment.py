@@ -1,8 +1,8 @@
 """Enrichment: descriptors that are over-represented among a neuron's exemplars.
 
-How often a descriptor is in a neuron's set is compared with as many sentences drawn at random: the
-upper tail of the hypergeometric distribution, and over all pairs of neuron and descriptor the false
-discovery rate of Benjamini & Hochberg (1995).
+The frequency of a descriptor in a neuron's set is compared with as many sentences drawn at random:
+p is the upper tail of the hypergeometric distribution, q the false discovery rate of Benjamini &
+Hochberg (1995) over all pairs of neuron and descriptor.
 """
 
 from dataclasses import dataclass

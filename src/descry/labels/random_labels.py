@@ -1,7 +1,7 @@
 """The labels of random sets of sentences: what a rule finds where there is nothing to find.
 
-Every neuron gets random sentences in place of its exemplars, as many of each stratum. Whatever
-label there is then, is false.
+Every neuron gets random sentences in place of its exemplars, as many of each stratum. Every
+label is then false.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The two rules by which a neuron gets its labels: how strong a descriptor is, and from where on.
+"""The two rules by which a neuron gets its labels: the strength of a descriptor, and its limit.
 
 composition: f(c), the paper's (section 3.3). enrichment: -log10 of the false discovery rate at
 which a descriptor is over-represented among the exemplars, within strata.

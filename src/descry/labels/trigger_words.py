@@ -1,9 +1,9 @@
 """Words that are over-represented at a neuron's positions, among words as frequent.
 
-A neuron that peaks at rare words, whichever they are, is no neuron of each of them. So a word is
-compared with words about as frequent: given how many of the neuron's positions fall on words of a
-stratum of frequency, the number that falls on one of them is hypergeometric, where positions go by
-lot. p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
+A neuron that peaks at rare words in general does not peak at each of them in particular. So a word
+is compared with words about as frequent: given how many of the neuron's positions fall on words of
+a stratum of frequency, the number on one word is hypergeometric if positions are drawn at random.
+ p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
 """
 
 from dataclasses import dataclass

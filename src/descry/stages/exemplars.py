@@ -129,8 +129,8 @@ def select_exemplars(
     Args:
         extraction: the section of the activations, whose tokenizer shows positions.
         untrained: the sets of the untrained copy, whose rows are codes: read with unit `token`.
-        positions: to write (see `position_table`).
-        made: what made the file, where it is not just this stage from these files.
+        positions: the file of positions to write (see `position_table`).
+        made: what made the file, if it is not just this stage from these files.
     """
     min_size = params.min_size
     splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())

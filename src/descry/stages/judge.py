@@ -1,6 +1,6 @@
 """Stage judge: a second annotator's answers -> judgements.h5 (section 5.1).
 
-The paper has ChatGPT label the exemplars of ten neurons, and takes that as the truth.
+In the paper ChatGPT labels the exemplars of ten neurons, and its labels are the truth.
 """
 
 from pathlib import Path
