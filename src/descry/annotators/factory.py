@@ -18,7 +18,7 @@ def create(
     corpus: Sequence[str] | None = None,
     free_text: bool = False,
 ) -> Annotator:
-    """The annotator that a spec of params.yaml names, for one of the tasks.
+    """Make the annotator that a spec of params.yaml names, for one of the tasks.
 
     Args:
         max_descriptors: for p1, how many descriptors a sentence may get.

@@ -3,7 +3,7 @@
 A neuron that peaks at rare words in general does not peak at each of them in particular. So a word
 is compared with words about as frequent: given how many of the neuron's positions fall on words of
 a stratum of frequency, the number on one word is hypergeometric if positions are drawn at random.
- p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
+p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
 """
 
 from dataclasses import dataclass
