@@ -176,13 +176,13 @@ class Silent:
 
 
 def read_tokens(path: Path) -> np.ndarray:
-    """How many tokens each sentence of the corpus has: int32 [sentences]."""
+    """Read how many tokens each sentence of the corpus has: int32 [sentences]."""
     with reading_hdf5(path, "exemplars") as file:
         return np.asarray(dataset(file, TOKENS, (None,), "iu")[:])
 
 
 def read_silent(path: Path, end: str = HIGHEST) -> Silent:
-    """Which neurons of exemplars.h5 have no set at an end, and why.
+    """Read which neurons of exemplars.h5 have no set at an end, and why.
 
     Raises:
         InputError: it was written before that was kept.
@@ -244,7 +244,7 @@ def spread(distribution: Mapping[str, Any]) -> str:
 
 
 def activation_places(distribution: Mapping[str, Any]) -> int:
-    """Digits behind the point of a neuron's activations."""
+    """Return the number of decimals that a neuron's activations are shown with."""
     deviation, highest = (_known(distribution[name]) for name in ("deviation", "highest"))
     return places(deviation or 0.0, highest or 0.0)
 
@@ -281,7 +281,7 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
 
 
 def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of each neuron the positions of the sample at `QUANTILES`, and their activations.
+    """Read each neuron's positions of the sample at `QUANTILES`, and their activations.
 
     int32 and float32 [neurons, quantiles], rows of positions.parquet.
     """
@@ -293,7 +293,7 @@ def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of all neurons, a row each, all layers one after the other.
+    """The shown sentences of all neurons: a row per neuron, layer by layer.
 
     Attributes:
         sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,

@@ -38,7 +38,7 @@ _TOKENISED = 1024  # sentences at a time, where a sample is drawn
 
 @dataclass(frozen=True)
 class Block:
-    """Texts that are computed together.
+    """A block of texts that are computed together.
 
     Attributes:
         number: of the block.

@@ -1,4 +1,4 @@
-"""How a neuron's activations are distributed: moments and a histogram, added block by block.
+"""The distribution of a neuron's activations: moments and a histogram, block by block.
 
 The bins are laid out by the first block: its lowest to highest value and half as much on either
 side, with one more bin below and one above for what lies beyond. Moments are those of the sample
@@ -47,7 +47,7 @@ class Distribution:
 
     @classmethod
     def around(cls, block: np.ndarray) -> "Distribution":
-        """No activations yet, in bins that suit those of a block [sentences, neurons]."""
+        """Return an empty distribution with bins that suit a block [sentences, neurons]."""
         low, high = block.min(axis=0), block.max(axis=0)
         span = np.maximum(high - low, np.float32(1e-6))
         neurons = block.shape[1]
@@ -65,7 +65,7 @@ class Distribution:
 
     @property
     def middle(self) -> np.ndarray:
-        """What powers are taken about, float32 [neurons]."""
+        """The centre of the powers, float32 [neurons]."""
         return np.asarray(self.low + self.step * (BINS // 2))
 
     def add(self, block: np.ndarray) -> None:
@@ -167,7 +167,7 @@ def moments(middle: np.ndarray, sums: np.ndarray, number: int) -> dict[str, np.n
 
 
 def exact(sums: np.ndarray) -> np.ndarray:
-    """Floats as whole numbers of the unit in which blocks are added up."""
+    """Convert floats to whole numbers of the unit in which blocks are summed."""
     return np.asarray(np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT)))
 
 

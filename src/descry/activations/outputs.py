@@ -127,7 +127,7 @@ def stats_output(
     block: int,
     shard: Shard,
 ) -> Iterator[Output]:
-    """What exemplars need of the activations, written at the end and at times before.
+    """Open the file of what exemplars need, written at the end and at intervals.
 
     Args:
         made: what makes the file, its attribute `descry`.

@@ -1,4 +1,4 @@
-"""positions.parquet: what positions look like, a row each, in the form of corpus.parquet.
+"""positions.parquet: a row per position with its words, in the form of corpus.parquet.
 
 With unit `token` it takes the corpus's place in all that comes after the exemplars: an annotator is
 asked about its texts, and sets, strata and halves are of its rows. A position's text is the words
@@ -69,7 +69,7 @@ def windows(
 
 
 def word_places(corpus: Path, tokenizer: Any, before: int, positions: np.ndarray) -> np.ndarray:
-    """Where in its sentence the word of each position is: int32 [positions, 2].
+    """Find the word of each position in its sentence: int32 [positions, 2].
 
     First character and the one behind the last; -1 where the token is no part of the text.
 
@@ -206,7 +206,7 @@ def _table(
 
 
 def word_counts(corpus: Path, written: str, rows: np.ndarray | None = None) -> Counter[str]:
-    """How often the corpus has each word, in lower case.
+    """Count each word of the corpus, in lower case.
 
     Args:
         written: the language.

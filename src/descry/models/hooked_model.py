@@ -244,11 +244,11 @@ class HookedModel:
 
     @property
     def kind(self) -> str:
-        """What its activations are of: neuron, latent or direction."""
+        """The kind of its activations: of a neuron, latent or direction."""
         return next((coder.kind for coder in self.coders.values()), "neuron")
 
     def remove_hooks(self) -> None:
-        """Leave the model as it was: nothing can be computed afterwards."""
+        """Remove all hooks; nothing can be computed afterwards."""
         for hook in self._hooks:
             hook.remove()
 

@@ -72,7 +72,7 @@ def read_unembedding(headed: Headed) -> Unembedding:
 
 
 def without_weights(site: str) -> str | None:
-    """Why a site's neurons have no output weights; None where they may have some."""
+    """Say why a site's neurons have no output weights; None if they may have some."""
     if site == FFN_HIDDEN or site.endswith(INPUT):
         return None
     return (
@@ -194,7 +194,7 @@ def _written(call: _Call, calls: Sequence[_Call]) -> np.ndarray:
 
 
 def output_weights(module: Any) -> np.ndarray | None:
-    """What each input of a linear layer writes: float32 [in, out]; None of another module."""
+    """Return the output weights of a linear layer: float32 [in, out]; None for another module."""
     import torch
 
     if isinstance(module, torch.nn.Linear):

@@ -13,7 +13,7 @@ from descry.activations.nan_stats import ratio
 
 
 class Talk(NamedTuple):
-    """What the sentences in which a graph predicts its neuron to fire talk about.
+    """The topics of the sentences in which a graph predicts its neuron to fire.
 
     Attributes:
         sentences: how many they are.
@@ -42,7 +42,7 @@ class Held(NamedTuple):
 
 
 def talk(fires: np.ndarray, answers: np.ndarray, sampled: np.ndarray) -> Talk:
-    """What a graph's sentences talk about.
+    """Compute the topics of a graph's sentences.
 
     Args:
         fires: int, rows of the sentences in which the graph predicts its neuron to fire.

@@ -1,4 +1,4 @@
-"""From what matters in a prompt to the paths of a graph (Foote et al. 2023).
+"""The paths of a graph, from the tokens that matter in a prompt (Foote et al. 2023).
 
 A path starts at an activating token and goes back over the tokens before it, then, where tokens
 behind it matter, turns and goes on over those. Tokens that do not matter are passed over, one by

@@ -1,4 +1,4 @@
-"""Where words for a gap come from: a masked language model, or the model's own embeddings."""
+"""Sources of words for a gap: a masked language model, or the model's own embeddings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -199,7 +199,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def make_augmenter(
     augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
 ) -> Augmenter | None:
-    """Where the words for a target model's prompts come from.
+    """Make the source of words for a target model's prompts.
 
     Args:
         augment: None for nowhere, `embeddings` for the target's own, or a masked language model as

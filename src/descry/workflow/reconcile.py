@@ -49,7 +49,7 @@ READ_ONLY = (
 
 
 def writable(results: Path = Path("results")) -> None:
-    """Where the results are read-only, end in one line as soon as there is something to make."""
+    """Stop with one line if there is something to make and the results are read-only."""
     if not results.is_dir() or os.access(results, os.W_OK):
         return
     from snakemake.jobs import Job
@@ -63,7 +63,7 @@ def writable(results: Path = Path("results")) -> None:
 
 
 def reconcile() -> None:
-    """Adopt or age every output that is not the one Snakemake's record is about.
+    """Adopt or age every output that differs from Snakemake's record.
 
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.

@@ -51,7 +51,7 @@ class Given:
 
 @dataclass(frozen=True)
 class ReviewUse:
-    """What a review did.
+    """The use of a review in labels.
 
     Attributes:
         exemplar_of: neurons that it is an exemplar of, whatever the annotator said of it.
@@ -67,7 +67,7 @@ class ReviewUse:
 
 @dataclass(frozen=True)
 class DescriptorUse:
-    """What a descriptor did.
+    """The use of a descriptor in labels.
 
     Attributes:
         fate: why it is no label of any neuron; None where nothing keeps it from being one.

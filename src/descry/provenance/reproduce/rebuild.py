@@ -39,7 +39,7 @@ _SHORT = 12  # digits of a commit
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came of rebuilding a commit.
+    """The result of rebuilding a commit.
 
     Attributes:
         commit: its hash.

@@ -1,4 +1,4 @@
-"""What a check of one link of the chain says."""
+"""The result of checking one link of the chain."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

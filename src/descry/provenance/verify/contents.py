@@ -1,4 +1,4 @@
-"""Contents: does what a result says follow from what its inputs say? No model is needed for it."""
+"""Contents: does a result follow from its inputs? No model is needed."""
 
 import math
 from collections import Counter
