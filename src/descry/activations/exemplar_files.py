@@ -297,8 +297,8 @@ class Shown:
 
     Attributes:
         sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
-            the extreme one first: [neurons, so many or fewer], -1 and NaN where there are fewer.
-        words: by the same names, with position `max`: [neurons, so many or fewer, 2], as
+            the extreme one first: [neurons, that many or fewer], -1 and NaN where there are fewer.
+        words: by the same names, with position `max`: [neurons, that many or fewer, 2], as
             `NeuronExemplars` has them; else none.
         distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
     """

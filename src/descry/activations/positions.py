@@ -186,7 +186,7 @@ class SparseMaximaStats(SparseStats):
 
 
 class PeakFirings(NamedTuple):
-    """The strongest positions of a block's sentences, and those of the sample, of latents.
+    """The strongest positions of a block's sentences, and the sample's positions, for latents.
 
     Attributes:
         peaks: the latents above 0; rows are codes, with the sentence's place in the block. Its

@@ -125,7 +125,7 @@ class SparseTopK:
         return kept | {"start": start, "size": np.asarray(self.size)}
 
     def join(self, state: Mapping[str, Any]) -> None:
-        """Merge the leaders among other rows, or go on from those of a killed run."""
+        """Merge the leaders among other rows, or resume from the leaders of a killed run."""
         start = state["start"][:]
         neuron = np.repeat(np.arange(self.neurons, dtype=np.int32), np.diff(start))
         self.add(Firings((0, self.neurons), state["row"][:], neuron, state["value"][:]))

@@ -2,7 +2,7 @@
 
 HDF5 lays the file out once, empty, with a place for every chunk; values are then written to their
 places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
-that was killed goes on where it was, a full disk is noticed before anything is computed, and the
+that was killed resumes where it was, a full disk is noticed before anything is computed, and the
 bytes are the same whichever way the file came about.
 Where a row is a sentence, dataset `tokens` [row] is written in the same way: how many tokens the
 sentence has, those included that the model has not seen. With position `max`, dataset `at` [row,

@@ -262,7 +262,7 @@ class AnnotationsWriter:
 
         Args:
             rows: of the sentences, int [answers], ascending.
-            columns: of the descriptors, likewise.
+            columns: columns of the descriptors.
             yes: whether the answer is Yes, bool [answers].
             odds: log-odds of Yes, float [answers]; NaN where only words came.
         """

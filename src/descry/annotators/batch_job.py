@@ -58,7 +58,7 @@ class Batching(Protocol):
 
         Raises:
             VariantChangedError: before anything was submitted, as `Adaptable` says.
-            InputError: the server refuses or is gone; the next call goes on with what is submitted.
+            InputError: the server refuses or is gone; the next call resumes the submitted batches.
         """
 
     def pending(self, job: BatchJob) -> int:

@@ -205,7 +205,7 @@ def _quoted(lines: _Lines, form: Form) -> Iterator[_Cells]:
 
 
 def _open(start: int, taken: list[str], form: Form, end: str) -> BrokenFileError:
-    """The error of a field that goes on over lines: it names the line in which that begins."""
+    """Return the error of a field over several lines: it names the line where it begins."""
     try:
         cells = next(csv.reader(taken, **_dialect(form)), [])
     except csv.Error:  # too long

@@ -96,7 +96,7 @@ def facets(
     `chance` has neurons; parted; bound, the silhouette above which a set is parted; random_sets,
     how many random sets it comes from. Then, each of the facets (`facets_`), of lots (`lots_`) and
     of groups of random sets (`random_`): groups; labels, of a group on average; alone, those that
-    no other group of the neuron has, likewise; sought, the share of labels that are
+    no other group of the neuron has; sought, the share of labels that are
     over-represented (p < .05) in the neuron's whole set, too.
 
     Args:

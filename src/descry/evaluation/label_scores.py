@@ -45,7 +45,7 @@ class _Half:
         answers: int8 [rows, descriptors].
         scores: float64 [kinds, metrics, labels], NaN until `HeldOutScores.add`: of the labels, of
             the other labels, and what the labels would score by chance.
-        influence: float32 [metrics, labels, groups of sentences] on the labels' scores, likewise.
+        influence: float32 [metrics, labels, groups of sentences], on the labels' scores.
     """
 
     chosen: str

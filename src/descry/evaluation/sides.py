@@ -85,7 +85,7 @@ class Side:
         return PackedFlags(answers.yes), PackedFlags(answers.answered)
 
     def _counted(self, kept: np.ndarray, base: np.ndarray) -> "_Counts":
-        """What is counted of the sentences that are kept, and of those of the base among them."""
+        """Count the kept sentences, and the sentences of the base among them."""
         members = np.where(np.append(kept, False)[self.exemplars], self.exemplars, -1)
         yes, answered = (flags.by_stratum(members, self._of, self.number) for flags in self._flags)
         rows = np.flatnonzero(kept & base)

@@ -184,7 +184,7 @@ def writes_table(
 
     Columns: layer, neuron; writes, whether q and q_mixed are at most fdr (q_mixed where there is
     one); score, score_null, kurtosis, kurtosis_null, p, q, p_mixed, q_mixed; promoted_token (as the
-    vocabulary writes them), promoted_id, promoted_z, and suppressed_ likewise.
+    vocabulary writes them), promoted_id, promoted_z, and the same with suppressed_.
     """
     import pyarrow as pa
 

@@ -21,8 +21,8 @@ from descry.io.hashing import JSON, canonical, sha256_text
 
 CREATOR = "clkht01d40000jv08hvalcvly"  # the account that its seed gives every database
 _BATCH = 128  # features of a body of the upload API, at most
-_TOKENS, _TEXT = 1024, 512  # tokens of an activation, and characters of an explanation, likewise
-_LOGITS = 20  # likewise
+_TOKENS, _TEXT = 1024, 512  # tokens of an activation, and characters of an explanation, at most
+_LOGITS = 20  # at most
 
 
 @dataclass(frozen=True)

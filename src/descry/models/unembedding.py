@@ -6,7 +6,7 @@ is it here. Not divided by the norm's scale, which depends on the text: logits a
 factor. What all tokens get alike changes no probability: it is taken off.
 
 The head of a masked language model has a dense layer, an activation and a norm before the
-unembedding: dense layer and norm are folded likewise, the activation is taken for the identity. In
+unembedding: dense layer and norm are folded in, too, and the activation counts as the identity. In
 an encoder the last layer's own norm stands for the final norm, and norms of layers between are left
 out.
 """

@@ -70,7 +70,7 @@ def find_tokens(
     stands beside (`untrained` of what made the file).
 
     Returns:
-        how many there are, and the share of those of the calibration half that the validation half
+        how many there are, and the share of the calibration half's words that the validation half
         confirms, beside what chance gives.
     """
     read = [corpus, positions, exemplars, *([untrained] if untrained else [])]

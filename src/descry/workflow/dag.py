@@ -60,7 +60,7 @@ class Wiring:
 
     Args:
         job: whether this is the process of a single job. A cluster may start it long after the run,
-            whose params are the ones that go on record: it takes those, not the file's.
+            whose params are recorded: the job takes these, not the file's.
 
     Attributes:
         sections: those of params.yaml, as plain values.

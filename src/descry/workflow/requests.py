@@ -1,6 +1,6 @@
 """The forecast: what the present params and results ask of annotators, and its cost.
 
-The prompts are those of the stages themselves.
+The prompts are made by the stages' own code.
 """
 
 from collections.abc import Iterator, Sequence

@@ -88,7 +88,7 @@ def tail(bad: np.ndarray, free: np.ndarray, allowed: np.ndarray, delta: float) -
     Args:
         bad: how many each cell counts for, expected: float64 [cells], the front first.
         free: bool [cells], those that are known already.
-        allowed: float64 [cells + 1], what may be left out if so many cells from the front on are
+        allowed: float64 [cells + 1], what may be left out if that many cells from the front on are
             asked.
         delta: of the bound.
     """

@@ -1,9 +1,9 @@
 """The prompt cache: every answer is asked for once, whatever happens (on diskcache).
 
 Why not diskcache as it comes: its defaults evict rows without a word, and it unpickles what it
-reads (CVE-2025-69872), so whoever can write the folder runs code in the reader. Here eviction is
-off, the disk takes text only, and one transaction holds a batch. FanoutCache drops rows on a
-time-out, so a plain Cache is used.
+reads (CVE-2025-69872), so that anybody who can write the folder runs code in the reader. Here
+eviction is off, the disk takes text only, and one transaction holds a batch. FanoutCache drops rows
+on a time-out, so a plain Cache is used.
 
 A row is an answer, a failure, an origin (who answered, and to which template: what many answers
 have in common) or the counts of a stage's last run.
@@ -251,7 +251,7 @@ class PromptCache:
             self._cache = diskcache.Cache(str(folder), disk=_TextDisk, timeout=60, **_SETTINGS)
 
     def _check_settings(self, connection: sqlite3.Connection) -> None:
-        """Somebody's careless opening with other settings would evict rows: refuse to go on."""
+        """Refuse a cache that was opened with other settings, which would evict rows."""
         if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             return  # another process is making it just now
         found = dict(connection.execute("SELECT key, value FROM Settings"))

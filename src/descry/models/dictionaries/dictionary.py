@@ -113,7 +113,7 @@ class Dictionary:
         chosen: dict[int, Coder] = {}
         for layer in wanted:
             if not 0 <= layer < len(widths):
-                continue  # told by whoever knows all layers
+                continue  # the caller, who knows all layers, reports it
             some = by_number.get(numbers[layer], [])
             chosen[layer] = self._of_site(some, layer, numbers[layer], site, found, paths)
             self._check(chosen[layer], layer, widths[layer], names)

@@ -79,7 +79,7 @@ class Asker(Annotator, Protocol):
         """Requests as this server allows them, and how many log-probabilities they ask for.
 
         Raises:
-            VariantChangedError: they differ from those of the annotator's identity so far.
+            VariantChangedError: they differ from the annotator's identity so far.
             InputError: the server refuses, or is another model.
         """
 
@@ -245,9 +245,7 @@ class BatchRun:
             told += f"; to ask: {written:,} (about {tokens:,} tokens{spent}) in {batches} batches"
         if pending:
             told += f"; {pending:,} are in batches that were submitted before"
-        job.tally.forecast = (
-            f"{self._who.identity.name}: {told}; a run that is stopped goes on with its batches"
-        )
+        job.tally.forecast = f"{self._who.identity.name}: {told}; a stopped run resumes its batches"
         job.told()
 
     # Submitting
