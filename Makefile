@@ -2,6 +2,7 @@
 # make test  the tests in the same environment, with what they need besides
 # make decoder  the same study of a decoder, SmolLM2, in studies/decoder
 # make check what CI runs besides: lint, format, types
+# make docs  the documentation as a site, site/index.html
 # make audit unsafe calls in the code, known faults of the packages
 PYTHON ?= python3
 BIN := .venv/bin
@@ -9,7 +10,7 @@ GGUF := models/SmolLM2-135M-Instruct.Q4_1.gguf
 STUDY := studies/decoder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run decoder test check audit clean
+.PHONY: run decoder test check docs audit clean
 
 run: .venv/installed
 	snakemake --cores all
@@ -47,6 +48,10 @@ check: .venv/tested
 	lint-imports --no-cache
 	descry dvc --check
 	snakemake --lint
+
+# The plug-in's advertisement of its successor is no warning about these pages.
+docs: .venv/tested
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet
 
 audit: .venv/tested
 	bandit -q -r src -c pyproject.toml

@@ -196,8 +196,7 @@ def test_what_another_run_left_is_refused_by_the_first_key_that_differs(tmp_path
         start(tmp_path / "a.h5", SMALL, made)
     line = str(caught.value)
     assert line == (
-        f"{part}: left by a run that was stopped, with {told}: set it back to go on with it, or"
-        " remove the file"
+        f"{part}: left by a stopped run, with {told}: set it back to resume it, or remove the file"
     )
     assert part.read_bytes() == before
 

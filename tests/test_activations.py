@@ -328,7 +328,7 @@ def test_a_sentence_with_more_tokens_than_a_block_has_rows_is_refused(tmp_path, 
 def test_exemplars_of_tokens_are_refused(gpt2):
     told = section(gpt2, store="exemplars")
     assert parse("activations", told, "p").model_dump() == told
-    with pytest.raises(InputError, match=r"p: .*store exemplars wants one activation a"):
+    with pytest.raises(InputError, match=r"p: .*store exemplars needs one activation per"):
         parse("activations", told | {"position": "tokens"}, "p")
 
 
@@ -535,7 +535,7 @@ def test_what_a_run_with_other_inputs_left_is_refused(
     def refused(told, message):
         with pytest.raises(InputError, match=message) as caught:
             compute(corpus, output, told)
-        assert str(caught.value).startswith(f"{part}: left by a run that was stopped, with ")
+        assert str(caught.value).startswith(f"{part}: left by a stopped run, with ")
         assert part.read_bytes() == left
 
     spoilt = changed(models["gpt2"], tmp_path / "spoilt", lambda model: model.ln_f.bias.fill_(1))

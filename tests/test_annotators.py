@@ -555,7 +555,7 @@ def test_no_two_kinds_share_an_answer():
 @pytest.mark.parametrize("task", ["intruder", "simulation"])
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("human", r"ann \(human\): people answer p2 alone"), ("words", "words: they answer p2 alone")],
+    [("human", r"ann \(human\): people answer only p2"), ("words", "words: they answer only p2")],
 )
 def test_people_and_words_are_asked_p2_alone(task, kind, told):
     with pytest.raises(InputError, match=rf"{told}.*for {task},"):

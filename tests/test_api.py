@@ -68,7 +68,7 @@ def test_the_example_is_true(name):
     """Whatever a function prints in its docstring, it prints here."""
     function = getattr(descry, name)
     parts = re.findall(r"^    (\w+):$", function.__doc__, re.MULTILINE)
-    assert parts[-2:] == ["Raises", "Example"]
+    assert parts[-2:] == ["Raises", "Examples"]
     [example] = doctest.DocTestFinder(recurse=False).find(function, name, globs={})
     assert example.examples[-1].want
     assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example).failed == 0
@@ -398,7 +398,7 @@ APPLIES = np.eye(6, 2, dtype=bool)
 VALUES = np.random.default_rng(0).normal(size=(20, 3))
 NAMES = ["one", "two"]
 WRONG = {
-    "a text alone": ("extract_activations", ("one text",), {}, "texts: one text alone"),
+    "a text alone": ("extract_activations", ("one text",), {}, "texts: a single text"),
     "no text": ("extract_activations", ([],), {}, "texts: there is none"),
     "no string": ("key_phrases", (["a", None],), {}, "texts: number 1 is NoneType"),
     "no model": ("extract_activations", (TEXTS, "no/such@" + "0" * 40), {}, "no/such"),
@@ -418,7 +418,7 @@ WRONG = {
     "few percent": ("top_k", (VALUES,), {"top_percent": 5}, "top_percent: a set of 1"),
     "no phrases": ("cluster_phrases", ({},), {}, "mentions: there is none"),
     "no descriptors": ("annotate", (TEXTS, []), {}, "descriptors: there is none"),
-    "a name alone": ("annotate", (TEXTS, "price"), {}, "descriptors: one name alone"),
+    "a name alone": ("annotate", (TEXTS, "price"), {}, "descriptors: a single name"),
     "one name twice": ("annotate", (TEXTS, ["a", "a"]), {}, "descriptors: two of one name"),
     "flat sets": ("enrichment", (SETS[0], APPLIES), {}, "sets: int64"),
     "sets of numbers": ("enrichment", (SETS / 2, APPLIES), {}, "sets: float64"),
@@ -477,7 +477,7 @@ def test_labels_and_activations_of_others_are_refused():
     for given, words in (
         ((VALUES[:9], sets, applies), "activations: of 9 sentences"),
         ((VALUES[:, :2], sets, applies), "activations: of 2 neurons"),
-        ((VALUES, sets, applies[:, :1]), "applies: not of the descriptors"),
+        ((VALUES, sets, applies[:, :1]), "applies: other descriptors"),
     ):
         with pytest.raises(InputError, match=words):
             descry.score_labels(labels, *given)

@@ -342,7 +342,7 @@ def test_the_batch_is_found_behind_many_others(tmp_path):
 def test_a_server_that_stays_away_is_one_line_and_its_batch_is_kept(tmp_path):
     with serving_batches(usual) as server:
         server.faults["GET /batches/{id}"] = [Reply({}, 503)] * 50
-        with pytest.raises(InputError, match=r"HTTP 503.*goes on with it"):
+        with pytest.raises(InputError, match=r"HTTP 503.*next run resumes"):
             put(tmp_path, annotator(server.url), questions())
         assert len(pending(tmp_path)) == 1
         server.faults.clear()

@@ -293,7 +293,7 @@ def test_sections_that_cannot_work_are_refused(changes, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"centre": "sentence"}, "null annotate.centre"),
+        ({"centre": "sentence"}, "set annotate.centre to null"),
         ({"threshold": "fitted"}, "annotate.threshold to 0"),
         ({"annotator": PROXY}, "is annotate.annotator"),
     ],

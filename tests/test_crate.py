@@ -654,7 +654,7 @@ def test_an_empty_folder_is_filled_and_any_other_refused(project, tmp_path):
     (tmp_path / "file.zip").touch()
     before = files_of(tmp_path)
     for name in ("empty", "file.zip"):
-        with pytest.raises(InputError, match=rf"{name}: is there already: name another"):
+        with pytest.raises(InputError, match=rf"{name}: exists already: name another"):
             export(project, tmp_path / name)
     assert files_of(tmp_path) == before
 

@@ -55,6 +55,8 @@ def test_the_md5_of_a_folder_is_the_one_that_dvc_writes(added, monkeypatch):
     assert md5(added / "out", added) == recorded(added)
     monkeypatch.chdir(added)
     assert md5(Path("out"), Path()) == recorded(added)
+    Path("docs").mkdir()  # where a notebook may be
+    assert md5(Path("docs/../out"), Path("docs/..")) == recorded(added)
 
 
 def test_what_dvc_ignores_is_no_file_of_a_folder(added):

@@ -612,7 +612,7 @@ def test_a_folder_that_is_not_ours_as_it_was_is_left_alone(made, tmp_path, chang
         else:
             (out / "labels.csv").unlink()
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} or out.read_bytes()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="exists already"):
         descry.export(run, "csv", out, sentences=False)
     assert before == (
         {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} or out.read_bytes()

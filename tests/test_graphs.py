@@ -480,7 +480,7 @@ def without_keeping(select):
 
 def test_weights_of_a_whole_sentence_are_refused():
     told = SHIPPED.model_dump() | {"position": "cls"}
-    with pytest.raises(InputError, match=r"graphs\.position cls wants graphs\.method published"):
+    with pytest.raises(InputError, match=r"graphs\.position cls needs graphs\.method published"):
         parse("graphs", told, "params")
 
 

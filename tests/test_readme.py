@@ -14,7 +14,7 @@ from descry.workflow.params import load
 
 # In the order in which a study goes: each goes on with what those before it left.
 PAGES = ["README.md", "docs/reviews.md", "docs/models.md", "docs/annotators.md"]
-PAGES += ["docs/orchestration.md"]
+PAGES += ["docs/answers.md", "docs/orchestration.md"]
 COMMANDS = [
     line
     for page in PAGES

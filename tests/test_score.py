@@ -450,7 +450,7 @@ def test_where_no_matrix_is_kept_nobody_asks_for_simulation(run, server):
 @pytest.mark.parametrize("scorers", [ALL, ["detection", "simulation"], ["intruder"]])
 def test_a_person_answers_p2_alone(run, scorers):
     ann = Human(kind="human", model="ann", revision="round-1")
-    with pytest.raises(InputError, match=r"ann \(human\): people answer p2 alone.*score\.scorers"):
+    with pytest.raises(InputError, match=r"ann \(human\): people answer only p2.*score\.scorers"):
         run_score(None, ann, scorers=scorers)
     assert not SCORES.exists()
     assert not CACHE.exists()  # refused before anything was asked

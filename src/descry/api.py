@@ -1,14 +1,14 @@
-"""The pipeline's steps as functions of one's own texts and arrays, without files or Snakemake.
+"""The steps of the pipeline as functions of your own texts and arrays, without files or Snakemake.
 
-All of them are attributes of the package: `descry.top_k` and so on. They call what the stages call:
-on the same texts, with the same parameters, they give the same numbers as a run. The defaults are
-those of the shipped params.yaml, which says what each is.
+Each function is an attribute of the package, such as `descry.top_k`, and calls the code of its
+stage: the same texts and parameters give the same numbers as a run. The defaults are the values of
+the shipped params.yaml, which explains each.
 
-Whatever is wrong with an argument is an `InputError` that names it. A model is a name or a folder
-as in params.yaml (all-MiniLM-L6-v2 comes with the package; of a model on the hub `name@commit` is
-one version, and a name alone the present one), or a pair of a model and a tokenizer of the
-transformers library that are in memory. Such a pair is used as it is: on its device, in its dtype,
-with the hooks that it has. Nothing pins it: where it came from is yours to record.
+A wrong argument raises an `InputError` that names the argument. A model is a name or a folder, as
+in params.yaml, or a pair of a model and a tokenizer of the transformers library in memory.
+all-MiniLM-L6-v2 comes with the package; `name@commit` is one version of a model on the hub, and a
+name without a commit the present version. descry uses a pair as it is: on its device, in its dtype,
+with its hooks. Nothing pins a pair: record yourself where it came from.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -89,17 +89,17 @@ _MIN_MASS = 0.1  # probability of Yes and No together: the embedded annotator's 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Activations:
-    """The activations of texts, of neurons or of a dictionary's latents.
+    """The activations of neurons, or of a dictionary's latents, for each text.
 
-    `np.asarray` gives `values`; `activations["L5:50"]` is one neuron's, float32 [rows].
+    `np.asarray` returns `values`; `activations["L5:50"]` is float32 [rows], one neuron.
 
     Attributes:
         values: float32 [rows, layers, neurons], in the model's own units. A row is a text; at
             position `tokens` it is a token.
-        layers: of the model, counted from 0.
+        layers: numbers of the layers in the model, counted from 0.
         cut: int32 [texts], how many tokens of each text the model has not seen.
         start: int64 [texts + 1]: the rows of text i are `start[i]:start[i + 1]`.
-        kind: what has them: neuron, latent or direction.
+        kind: neuron, latent or direction.
     """
 
     values: np.ndarray
@@ -144,34 +144,37 @@ def extract_activations(
     max_tokens: int = 256,
     batch_tokens: int = 2048,
 ) -> Activations:
-    """Send texts through a model, and keep what its neurons do.
+    """Send texts through a model and return the activations of its neurons.
 
-    Memory: the result, 4 bytes a row and neuron (100,000 texts and 2,304 neurons: 0.9 GB), and the
-    activations of about 4,096 texts more. On a CPU as many batches go at a time as torch has
-    threads; the result does not depend on how many.
+    Memory: the result, 4 bytes per row and neuron (100,000 texts and 2,304 neurons: 0.9 GB), and
+    the activations of about 4,096 further texts. On a CPU torch's threads each compute a batch; the
+    result does not depend on their number.
 
     Args:
-        model: as the module says; a pair stays on its device, in its dtype.
+        texts: texts of any length; the model sees up to `max_tokens` of each.
+        model: name, folder, or a pair of a model and its tokenizer in memory; a pair stays on its
+            device, in its dtype.
         site: ffn_output, ffn_hidden, attention_output, residual, or a dotted path of modules in
             which `*` stands for a number, such as encoder.layer.*.output.dense.
-        position: of the one activation that a text has: cls, last; mean, max over its tokens. At
-            `tokens` each token has its own, special tokens around the text included.
+        position: which activation stands for a text: of the `cls` or `last` token, or the `mean` or
+            `max` over its tokens. At `tokens` each token has its own, special tokens included.
         sinks: tokens at a text's beginning that mean and max leave out; None: 1 in decoders, where
-            the first token sees nothing but itself, else 0.
-        layers: None for all; with a dictionary, those that it says it is of.
-        dictionary: whose latents take the place of neurons: a folder of SAELens or of sparsify, a
+            the first token sees only itself, else 0.
+        layers: layers to read; None for all, or with a dictionary for the layers that it names.
+        dictionary: SAE or directions in place of neurons: a folder of SAELens or of sparsify, a
             safetensors file with a matrix [directions, width], or a folder with one of these for
             each layer (docs/dictionaries.md).
-        dtype: of the model's arithmetic: float32, bfloat16, float16.
-        device: auto (a GPU where there is one), cpu, cuda, cuda:1, mps.
-        max_tokens: that the model sees of a text, special tokens included; what is beyond is cut.
-        batch_tokens: padded tokens of a batch: part of the last digits.
+        dtype: the model's arithmetic: float32, bfloat16, float16.
+        device: auto (a GPU, where there is one), cpu, cuda, cuda:1, mps.
+        max_tokens: tokens of a text that the model sees, special tokens included; the rest is cut.
+        batch_tokens: padded tokens of a batch; changes the last digits.
 
     Raises:
-        InputError: no texts, a model that cannot be loaded, a site or layer that it does not have,
-            a dictionary of another one, no room in memory, or an activation that is not finite.
+        InputError: no texts; a model that cannot be loaded; a site or layer that the model does not
+            have; a dictionary of another model; too little memory; or an activation that is not
+            finite.
 
-    Example:
+    Examples:
         >>> import descry
         >>> texts = ["The battery lasts for days.", "Too expensive for what it is."]
         >>> activations = descry.extract_activations(texts)
@@ -225,28 +228,28 @@ def top_k(
 ) -> np.ndarray:
     """The exemplar set of every neuron: the sentences that excite it most.
 
-    A set never holds some of several sentences that the neuron treats alike: one that would is cut
-    down to those above them. A neuron that never changes, or for which too few sentences stand out,
-    has no set.
+    A set takes all sentences with the same activation, or none of them: where only some would fit,
+    the set ends before them. A neuron whose activation never changes has no set, nor has a neuron
+    for which fewer than `min_size` sentences stand out.
 
     Args:
-        activations: of sentences; or an array [sentences, layers, neurons] or [sentences, neurons],
-            taken as float32.
+        activations: result of `extract_activations`, or an array [sentences, layers, neurons] or
+            [sentences, neurons], which is converted to float32.
         k: sentences of a set.
-        top_percent: where k is None, the same in percent of the sentences, rounded up.
-        min_size: sentences, below which a set says nothing.
+        top_percent: size of a set in percent of the sentences, rounded up, where k is None.
+        min_size: sentences of a set, at least.
         largest: False for the sentences with the lowest activation, lowest first.
 
     Returns:
-        int32 [neurons, k], rows of the activations, highest first, ties by the lower row; -1 behind
-        the end of a smaller set, and everywhere where there is none. Neurons stand layer by layer,
-        as in `Activations.names`.
+        int32 [neurons, k]: rows of the activations, highest first, ties by the lower row. -1 fills
+        the end of a smaller set, and the whole row of a neuron without a set. Neurons are in the
+        order of `Activations.names`.
 
     Raises:
-        InputError: an array of another shape, of one activation a token, or not finite; or k above
-            the number of sentences or below min_size.
+        InputError: an array of another shape, with one activation a token, or not finite; or k
+            above the number of sentences or below min_size.
 
-    Example:
+    Examples:
         >>> import descry, numpy as np
         >>> descry.top_k(np.array([[0.1, 0], [0.9, 0], [0.5, 7], [0.5, 0]]), 2, min_size=1)
         array([[ 1, -1],
@@ -277,19 +280,20 @@ def top_k(
 def key_phrases(
     texts: Sequence[str], n: int = 5, *, max_words: int = 4, model: str | Path = MINILM
 ) -> list[list[str]]:
-    """What each text is about, by KeyBERT: the key phrases nearest to the whole text first.
+    """Find the key phrases of each text with KeyBERT, the nearest to the whole text first.
 
-    It is what stage describe gets from the annotator that has no generative model.
+    Stage describe gets the same phrases from the annotator without a generative model.
 
     Args:
+        texts: texts in a language with blanks between words.
         n: phrases of a text, at most.
-        max_words: of a phrase; longer ones are left out.
-        model: a name or folder, of the library sentence-transformers.
+        max_words: words of a phrase, at most; longer phrases are left out.
+        model: name or folder of a model of the library sentence-transformers.
 
     Raises:
         InputError: no texts, or of a script without blanks between words.
 
-    Example:
+    Examples:
         >>> import descry
         >>> descry.key_phrases(["The battery lasts for days.", "Too expensive for what it is."])
         [['battery', 'days', 'lasts'], ['expensive']]
@@ -320,16 +324,16 @@ def cluster_phrases(
     max_descriptors: int = 35,
     model: str | Path = MINILM,
 ) -> list[Descriptor]:
-    """Descriptors: clusters of phrases that mean much the same.
+    """Cluster phrases with similar meanings into descriptors.
 
     Args:
         mentions: how often each phrase was given, such as a Counter.
-        method: fast community detection, or agglomerative with average linkage.
+        method: fast community detection, or agglomerative clustering with average linkage.
         threshold: cosine similarity within a cluster.
-        min_size: different phrases of a cluster.
-        min_mentions: mentions of a cluster, below which it is left out.
-        max_descriptors: of the others the most mentioned are kept.
-        model: a name or folder, of the library sentence-transformers.
+        min_size: different phrases of a cluster, at least.
+        min_mentions: mentions of a cluster, at least.
+        max_descriptors: descriptors, at most; the most mentioned are kept.
+        model: name or folder of a model of the library sentence-transformers.
 
     Returns:
         The most mentioned first, each with `name` (its most central phrase), `phrases` (pairs of a
@@ -338,7 +342,7 @@ def cluster_phrases(
     Raises:
         InputError: no phrases, or too many for the method.
 
-    Example:
+    Examples:
         >>> import descry
         >>> mentions = {"price": 9, "prices": 4, "pricing": 2, "battery": 8, "batteries": 5}
         >>> for one in descry.cluster_phrases(mentions, min_size=2):
@@ -372,19 +376,20 @@ def annotate(
 ) -> Annotation:
     """Ask the annotator without a generative model whether each text talks about each descriptor.
 
-    It compares embeddings, and is fitted to all the texts at once: an answer depends on the other
-    texts, and some hundreds are few. Answers of an LLM cost too much to be lost: the pipeline keeps
-    them. The functions below take any array of Yes and No.
+    The annotator compares embeddings and is fitted to all texts at once: an answer depends on the
+    other texts, and a few hundred texts are few. For answers of an LLM use the pipeline, which
+    stores them. `assign_labels` takes any array of Yes and No.
 
     Args:
-        descriptors: names; or what `cluster_phrases` gave; or names with phrases of each, the most
-            telling first.
-        model: a name or folder, of the library sentence-transformers.
+        texts: texts to ask about.
+        descriptors: names; or the result of `cluster_phrases`; or a mapping from each name to its
+            phrases, the most telling first.
+        model: name or folder of a model of the library sentence-transformers.
 
     Raises:
         InputError: no texts, no descriptors, or two of one name.
 
-    Example:
+    Examples:
         >>> import descry
         >>> texts = ["The battery lasts for days.", "Too expensive for what it is."]
         >>> texts += ["My son reads it every night.", "Arrived late, and the box was torn."]
@@ -419,18 +424,19 @@ def enrichment(
 ) -> Enrichment:
     """Test every pair of neuron and descriptor: is the descriptor over-represented in the set?
 
-    The upper tail of the hypergeometric distribution, and over all pairs the false discovery rate
-    of Benjamini and Hochberg, as an enrichment analysis of gene sets has them.
+    p is the upper tail of the hypergeometric distribution, q the false discovery rate of Benjamini
+    and Hochberg over all pairs, as in an enrichment analysis of gene sets.
 
-    With covariates each set is held against sentences that are alike in them. Neurons follow the
-    length of a text, and so do answers about it: without `{"words": ...}` much of what is found
-    is length. p is the mid-p of the exact test within strata (labels/matched.py).
+    With covariates the test compares each set with sentences that have similar covariates. Neurons
+    follow the length of a text, and so do answers about it: without `{"words": ...}` much of what
+    the test finds is length. p is then the mid-p of the exact test within strata
+    (labels/matched.py).
 
     Args:
-        sets: int [neurons, k], rows of `applies`, -1 behind the end of a smaller set.
+        sets: int [neurons, k], rows of `applies`; -1 fills the end of a smaller set.
         applies: bool [sentences, descriptors]; or integers: 1 Yes, 0 No, -1 no answer.
-        covariates: by name, numbers or texts, [sentences]; several part sentences together.
-        parts: strata of each number, at most; none has fewer than 8 sentences.
+        covariates: by name, numbers or texts [sentences]; strata are made of all of them together.
+        parts: strata of each number, at most; each has 8 sentences or more.
 
     Returns:
         `p` and `q`, float64 [neurons, descriptors]; NaN for a neuron without a set.
@@ -438,7 +444,7 @@ def enrichment(
     Raises:
         InputError: arrays of other shapes or values.
 
-    Example:
+    Examples:
         >>> import descry, numpy as np
         >>> applies = np.zeros((100, 2), dtype=bool)
         >>> applies[:10, 0] = applies[::2, 1] = True
@@ -478,17 +484,19 @@ class NeuronLabels:
     """The labels of neurons. Arrays are [neurons, descriptors]; NaN for a neuron without a set.
 
     Attributes:
-        descriptors: names, without those that were dropped.
-        columns: int [descriptors], where they stand in `applies`.
-        dropped: names of the broad ones, with the share of neurons that each was on.
-        f: float64, how frequent each descriptor is in the set, as `frequency` says.
-        count: int32, sentences of the set that it applies to.
+        descriptors: names of the descriptors that were not dropped.
+        columns: int [descriptors], their columns in `applies`.
+        dropped: descriptors dropped for being broad, with the share of neurons that each was on.
+        f: float64, frequency of each descriptor in the set, as `frequency` says.
+        count: int32, sentences of the set to which the descriptor applies.
         base_rate: float64, f over all sentences.
         lift: float64, f / base_rate.
-        expected: float64, what `count` would be for random sentences of the same strata.
-        p, q: float64, of enrichment within strata, over the pairs of these descriptors.
-        p_unmatched, q_unmatched: float64, as `enrichment` gives them without covariates.
-        assigned: bool, which are labels.
+        expected: float64, `count` of random sentences of the same strata, on average.
+        p: float64, of enrichment within strata.
+        q: float64, false discovery rate of p, over all pairs of neuron and kept descriptor.
+        p_unmatched: float64, p of `enrichment` without covariates.
+        q_unmatched: float64, q of `enrichment` without covariates.
+        assigned: bool, whether the descriptor is a label.
         chance: how many labels random sets of sentences would get; None where there is no set.
     """
 
@@ -508,7 +516,7 @@ class NeuronLabels:
     chance: Chance | None
 
     def of(self, neuron: int) -> list[str]:
-        """The labels of the neuron in a row of the sets, the most frequent first."""
+        """Return the labels of the neuron in a row of the sets, the most frequent first."""
         order = np.argsort(-self.f[neuron], kind="stable").tolist()
         return [self.descriptors[column] for column in order if self.assigned[neuron, column]]
 
@@ -535,29 +543,29 @@ def assign_labels(
 ) -> NeuronLabels:
     """Label neurons with the descriptors that are over-represented among their exemplars.
 
-    What is no more frequent there than in all sentences is never a label.
+    A descriptor that is no more frequent among the exemplars than in all sentences is never a
+    label.
 
     Args:
-        sets: int [neurons, k], rows of `applies`, -1 behind the end of a smaller set.
+        sets: int [neurons, k], rows of `applies`; -1 fills the end of a smaller set.
         applies: bool [sentences, descriptors]; or integers: 1 Yes, 0 No, -1 no answer.
-        descriptors: of its columns.
-        covariates: what else may explain a label, such as the number of words: as `enrichment`
-            takes them.
+        descriptors: names of the columns of `applies`.
+        covariates: what else may explain a label, such as the number of words: as in `enrichment`.
         rule: enrichment: over-represented at rate `fdr`, within strata of the covariates;
-            composition: f > threshold, the paper's.
+            composition: f above `threshold`, as in the paper.
         frequency: f as a share of the `occurrences` of descriptors in the set, or of its answered
             `sentences`.
-        threshold: of composition, from 0 to 1.
-        fdr: false discovery rate of enrichment, from 0 to 1.
+        threshold: rule composition: f above which a descriptor is a label, from 0 to 1.
+        fdr: rule enrichment: false discovery rate, from 0 to 1.
         top_k: labels of a neuron, at most; None for all.
+        broad: rule composition: a descriptor above the threshold on more than this share of the
+            neurons is dropped. With a few chosen neurons nearly every label is on most: give 1.
         parts: strata of each number among the covariates, at most.
-        broad: with composition, descriptors above the threshold on more than this share of the
-            neurons are dropped. Of a few chosen neurons nearly every label is on most: take 1.
 
     Raises:
         InputError: arrays of other shapes or values, or every descriptor is broad.
 
-    Example:
+    Examples:
         >>> import descry, numpy as np
         >>> applies = np.zeros((100, 2), dtype=bool)
         >>> applies[:10, 0] = applies[::2, 1] = True
@@ -614,21 +622,23 @@ def compose_labels(
     beam: int = 10,
     penalty: float = 0.95,
 ) -> list[ComposedLabel | None]:
-    """The formula over descriptors that fits each neuron's set best (Mu and Andreas 2020).
+    """Find the formula over descriptors that fits each neuron's set best (Mu and Andreas 2020).
 
     Args:
-        sets, applies, descriptors: as `assign_labels` takes them; no answer counts as No.
-        length: the most descriptors in a formula.
-        beam: formulas of each length that are extended.
-        penalty: what IoU is multiplied by for each descriptor after the first, in the search.
+        sets: as in `assign_labels`.
+        applies: as in `assign_labels`; no answer counts as No.
+        descriptors: as in `assign_labels`.
+        length: descriptors in a formula, at most.
+        beam: formulas of each length that the search extends.
+        penalty: factor on IoU for each descriptor after the first, in the search.
 
     Returns:
-        One a neuron; None where no descriptor applies to a sentence of its set.
+        A label for each neuron; None where no descriptor applies to a sentence of its set.
 
     Raises:
         InputError: arrays of other shapes or values.
 
-    Example:
+    Examples:
         >>> import descry, numpy as np
         >>> applies = np.zeros((100, 2), dtype=bool)
         >>> applies[:10, 0] = applies[::2, 1] = True
@@ -651,14 +661,15 @@ def score_labels(
     sets: np.ndarray,
     applies: np.ndarray,
 ) -> Alignment:
-    """How well each label predicts its neuron over all sentences, not only over its exemplars.
+    """Score how well each label predicts its neuron over all sentences, not only its exemplars.
 
-    On the sentences that chose the labels the scores are too high: take others.
+    On the sentences that chose the labels the scores are too high: give other sentences.
 
     Args:
-        labels: what `assign_labels` gave.
-        activations, sets, applies: as `top_k` and `assign_labels` take them, of the same neurons
-            and descriptors; of the same sentences, or of others.
+        labels: result of `assign_labels`.
+        activations: as in `top_k`, of the same neurons; of the same sentences or of others.
+        sets: result of `top_k` for these activations.
+        applies: as in `assign_labels`, of the same descriptors and of these sentences.
 
     Returns:
         f1, iou, auroc, average_precision, pearson and cosine, each float64 [labels], in the order
@@ -667,7 +678,7 @@ def score_labels(
     Raises:
         InputError: arrays of other shapes or values.
 
-    Example:
+    Examples:
         >>> import descry, numpy as np
         >>> applies = np.zeros((100, 2), dtype=bool)
         >>> applies[:10, 0] = applies[::2, 1] = True
@@ -688,7 +699,7 @@ def score_labels(
             f" of {len(labels.assigned)} neurons"
         )
     if max(labels.columns) >= len(answers.yes):
-        raise InputError("applies: not of the descriptors that the labels are of")
+        raise InputError("applies: other descriptors than those of the labels")
     neurons, places = np.nonzero(labels.assigned)
     return align(transposed(columns), rows, answers.matrix, (neurons, labels.columns[places]))
 
@@ -705,33 +716,36 @@ def writes(
     seed: int = 0,
     device: str = "auto",
 ) -> "pyarrow.Table":
-    """The tokens that neurons, or directions of the residual stream, promote and suppress.
+    """Find the tokens that neurons, or directions of the residual stream, promote and suppress.
 
-    By the logit lens, beside permutations of their weights and mixtures of a layer's directions
-    (evaluation/writes.py says how). p is at least 1 / (directions of the layer x draws + 1): few
-    directions want many draws.
+    The logit lens gives the tokens; the nulls are permutations of the weights and mixtures of a
+    layer's directions (evaluation/writes.py). p is at least
+    1 / (directions of the layer x draws + 1): few directions need many draws.
 
     Args:
-        model: as `extract_activations` takes it, with its language-model head; in memory, of
-            AutoModelForCausalLM or AutoModelForMaskedLM.
-        site: whose neurons; what goes into a linear layer that writes into the residual stream.
-        layers: some, counted from 0; None for all.
-        vectors: directions in the place of neurons, such as the decoder of a dictionary: float
-            [directions, width], or such arrays by layer. `site` and `layers` are not looked at.
+        model: as in `extract_activations`, with its language-model head; a model in memory must be
+            an AutoModelForCausalLM or AutoModelForMaskedLM.
+        site: site of the neurons: the input of a linear layer that writes into the residual stream.
+        layers: layers, counted from 0; None for all.
+        vectors: directions in place of neurons, such as the decoder of a dictionary: float
+            [directions, width], or such an array for each layer. `site` and `layers` then have no
+            effect.
         top: tokens each way.
-        draws: of each null, for every direction.
-        fdr: the false discovery rate at which a direction is said to write.
+        draws: draws of each null, for every direction.
+        fdr: false discovery rate at which a direction counts as writing.
+        seed: draws the nulls.
+        device: as in `extract_activations`.
 
     Returns:
-        A row a direction: layer, neuron, writes, score, score_null, kurtosis, kurtosis_null, p, q,
-        p_mixed, q_mixed, promoted_token, promoted_id, promoted_z, suppressed_token, ...; tokens are
-        those beyond what 95% of the layer's permuted directions have.
+        A row for each direction: layer, neuron, writes, score, score_null, kurtosis, kurtosis_null,
+        p, q, p_mixed, q_mixed, promoted_token, promoted_id, promoted_z, suppressed_token, ...; only
+        tokens beyond 95% of the layer's permuted directions are named.
 
     Raises:
-        InputError: the model has no head, no such site or layer, or the vectors are of another
-            width.
+        InputError: the model has no head, no such site or no such layer; or the vectors have
+            another width.
 
-    Example:
+    Examples:
         >>> import descry, tokenizers, torch, transformers
         >>> words = "the a cup of tea was cold and we all drank it hot with milk".split()
         >>> model = tokenizers.models.WordLevel({word: i for i, word in enumerate(words)}, "a")
@@ -773,12 +787,14 @@ class Explanation:
     """What excites one neuron, as a graph of tokens. `str` is the graph as a tree.
 
     Attributes:
-        neuron: its name, such as L5:50.
+        neuron: name of the neuron, such as L5:50.
         graph: activating tokens and their contexts; `graph.predict(token_ids)` is float64 [tokens],
             as a share of the neuron's highest activation.
-        words: by token id, the vocabulary's string of each token in the graph.
-        scores: by predictor (graph, and two look-up tables): precision, recall, F1, Pearson, R².
-        train, held: texts that the graph was made from, and others that it was scored on.
+        words: the vocabulary's string of each token in the graph, by token id.
+        scores: precision, recall, F1, Pearson and R² of each predictor: the graph, and two look-up
+            tables.
+        train: texts that the graph was made from.
+        held: other texts, which the graph was scored on.
         fires: rows of all texts in which the graph predicts the neuron to fire.
     """
 
@@ -835,23 +851,30 @@ def explain_neuron(
 ) -> Explanation:
     """Explain one neuron by a graph of tokens (Neuron to Graph, Foote et al. 2023).
 
-    The texts that excite it most are found, pruned, and probed token by token; the graph is scored
-    on those of them that it was not made from. All texts go through the model once.
+    All texts go through the model once. The texts that excite the neuron most are pruned and probed
+    token by token; some of them make the graph, and the others score it.
 
     Args:
-        neuron: such as "L5:50", or (layer, index), both counted from 0.
-        model, site, dictionary, dtype, device, max_tokens, batch_tokens: as `extract_activations`
-            takes them.
-        position: `tokens`, each of which has an activation; or where a text has its one.
-        bos: put the start token before a text where the tokenizer puts none, as decoders want it.
-        augment: try other words from the model's own embeddings; None for none.
+        texts: texts among which to look for the most exciting ones.
+        neuron: name such as "L5:50", or (layer, index), both counted from 0.
+        model: as in `extract_activations`.
+        site: as in `extract_activations`.
+        dictionary: as in `extract_activations`.
+        position: `tokens`: each token has an activation; or the place of a text's one activation.
+        bos: whether a start token goes before a text where the tokenizer puts none; decoders need
+            it.
+        augment: `embeddings`: try other words, from the model's own embeddings; None: do not.
         settings: the algorithm's numbers; `dataclasses.replace` changes some of N2G_SETTINGS.
+        dtype: as in `extract_activations`.
+        device: as in `extract_activations`.
+        max_tokens: as in `extract_activations`.
+        batch_tokens: as in `extract_activations`.
 
     Raises:
-        InputError: no texts, a model that cannot be loaded, a neuron or site that it does not have,
-            or no room in memory.
+        InputError: no texts; a model that cannot be loaded; a neuron or site that the model does
+            not have; or too little memory.
 
-    Example:
+    Examples:
         >>> import descry
         >>> texts = [f"{what} was {how}." for how in ("good", "cheap", "late", "so loud", "broken")
         ...          for what in ("The battery", "This book", "My order", "The music", "A song")]
@@ -966,7 +989,7 @@ def _dictionary(place: str | Path | None) -> Dictionary | None:
 
 def _texts(texts: Sequence[str], name: str = "texts") -> list[str]:
     if isinstance(texts, str):
-        raise InputError(f"{name}: one text alone: put it into a list")
+        raise InputError(f"{name}: a single text: put it into a list")
     found = list(texts)
     if not found:
         raise InputError(f"{name}: there is none")
@@ -980,7 +1003,7 @@ def _columns(activations: Activations | np.ndarray) -> np.ndarray:
     """Activations of sentences as float32 [sentences, neurons]."""
     if isinstance(activations, Activations):
         if len(activations.values) != len(activations.cut):
-            raise InputError("activations: of every token: a set wants one activation a sentence")
+            raise InputError("activations: of every token: a set needs one activation per sentence")
         activations = activations.values
     values = np.asarray(activations)
     if values.ndim not in (2, 3) or not values.size:
@@ -1027,7 +1050,7 @@ def _names(descriptors: Sequence[str] | Sequence[Descriptor], answers: Answers) 
 def _phrases(descriptors: Descriptors) -> dict[str, dict[str, int]]:
     """Descriptors by name, each with how often its phrases are mentioned."""
     if isinstance(descriptors, str):
-        raise InputError("descriptors: one name alone: put it into a list")
+        raise InputError("descriptors: a single name: put it into a list")
     if isinstance(descriptors, Mapping):
         given = [(name, _by_rank(phrases)) for name, phrases in descriptors.items()]
     else:

@@ -1,7 +1,7 @@
-"""A run: the results of one folder, each file read when it is first wanted, and then kept.
+"""A run: the results of one folder, each file read when it is first needed, and then kept.
 
-Numbers are as the stages wrote them: tables are pyarrow's (`.to_pandas()` is the reader's choice),
-arrays are numpy's. Nothing here loads a model.
+Numbers are as the stages wrote them. Tables are pyarrow tables, arrays are numpy arrays. Nothing
+here loads a model.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -93,44 +93,44 @@ _SHOWN = 10  # rows of a table in a notebook
 class Run:
     """The results of a run.
 
-    Every attribute reads its file at the first look and raises `InputError` (one line that names
-    the file) where that is missing or damaged.
+    An attribute reads its file at the first access. If the file is missing or damaged, it raises
+    `InputError`, one line that names the file.
 
     Attributes:
-        results: the folder.
-        files: results that lie elsewhere, by their names in `FILES`.
+        results: folder of the results.
+        files: results in other places, by their names in `FILES`.
     """
 
     results: Path
     files: Mapping[str, Path] = field(default_factory=dict, kw_only=True)
 
     def path(self, name: str) -> Path:
-        """Where a result is, or would be: `name` is a name in `FILES`."""
+        """Return the path of a result, present or not: `name` is a name in `FILES`."""
         return self.files.get(name, self.results / name)
 
     def has(self, name: str) -> bool:
-        """Whether a result is here."""
+        """Whether a result is present."""
         return self.path(name).is_file()
 
     def read(
         self, name: str, columns: list[str] | None = None, where: pc.Expression | None = None
     ) -> pa.Table:
-        """Read a Parquet result, which is not kept: some columns, or the rows that `where` wants.
+        """Read some columns, or the rows that `where` selects, of a Parquet result; not kept.
 
-        `run.read("labels.parquet", ["neuron", "descriptor"], pc.field("assigned"))` holds little
-        where the whole of a large labels.parquet (see `labels`) would take gigabytes.
+        `run.read("labels.parquet", ["neuron", "descriptor"], pc.field("assigned"))` takes little
+        memory, where all of a large labels.parquet (see `labels`) would take gigabytes.
         """
         return read_table(self.path(name), FILES[name], columns, where)
 
     def rows(self, name: str) -> list[Row]:
-        """The rows of a CSV result: numbers as floats (NaN where empty), names as str."""
+        """Read the rows of a CSV result: numbers as floats (NaN where empty), names as str."""
         path, made_by = self.path(name), FILES[name]
         texts = _TEXTS | ({"null"} if name == "nulls.csv" else set())
         first = read_csv(path, made_by, [])[:1]
         return read_csv(path, made_by, [key for row in first for key in row if key not in texts])
 
     def provenance(self, name: str) -> JSON:
-        """What made a result: its stage, params, hashes of inputs, versions of packages."""
+        """Return what made a result: its stage, params, hashes of inputs, versions of packages."""
         if name not in self._provenance:
             self._provenance[name] = provenance_of(self.path(name), FILES[name])
         return self._provenance[name]
@@ -140,13 +140,13 @@ class Run:
         return {}
 
     def check(self) -> None:
-        """Refuse results that were not made of each other.
+        """Refuse results that were not made from each other.
 
-        Each result records the sha256 of its inputs. An input of up to 32 MiB is hashed; for a
-        larger one, the results that were made of it must record the same hash.
+        Each result records the sha256 of its inputs. An input of up to 32 MiB is hashed; of a
+        larger one, all results made from it must record the same hash.
 
         Raises:
-            InputError: naming the first two files that do not belong together.
+            InputError: two files do not belong together; the message names the first two.
         """
         for source, made in self._inputs().items():
             path = self.path(source)
@@ -172,7 +172,7 @@ class Run:
 
     @cached_property
     def units(self) -> str:
-        """The table of what is labelled: corpus.parquet, or with unit `token` positions.parquet."""
+        """The table of labelled units: corpus.parquet, or (unit `token`) positions.parquet."""
         for name in ("exemplars.h5", "labels.parquet", "annotations.h5"):
             if self.has(name):
                 made = self.provenance(name)
@@ -182,15 +182,15 @@ class Run:
 
     @cached_property
     def corpus(self) -> pa.Table:
-        """What is labelled, a row a sentence: id, text, category, split, source, line, ...
+        """The labelled units, one row per sentence: id, text, category, split, source, line, ...
 
-        With unit `token` a row is a position: `text` are the words around it.
+        With unit `token` a row is a position, and `text` the words around it.
         """
         return read_table(self.path(self.units), "corpus")
 
     @property
     def standing(self) -> pa.Table:
-        """The rows of `corpus` that stand for all: the sample, with unit `token`."""
+        """The rows of `corpus` that represent all sentences; with unit `token` the sample."""
         if SAMPLED not in self.corpus.column_names:
             return self.corpus
         return self.corpus.filter(self.corpus[SAMPLED])
@@ -202,15 +202,15 @@ class Run:
 
     @cached_property
     def candidates(self) -> pa.Table:
-        """candidates.parquet, a row a mention of a raw descriptor: id, annotator, phrase, key."""
+        """candidates.parquet, a row per mention of a raw descriptor: id, annotator, phrase, key."""
         return self.read("candidates.parquet")
 
     @cached_property
     def labels(self) -> pa.Table:
         """labels.parquet, a row per end, split, neuron and descriptor: f, count, lift, p, q, ...
 
-        All of it, about 80 bytes a row: 3 GB for 18,432 neurons and 700 descriptors. `neuron` and
-        `read` take what they need out of the file instead.
+        The whole file, about 80 bytes a row: 3 GB for 18,432 neurons and 700 descriptors. `neuron`
+        and `read` read only what they need.
         """
         return self.read("labels.parquet")
 
@@ -218,8 +218,8 @@ class Run:
     def surest(self) -> pa.Table:
         """The labels of the whole corpus, the surest first: layer, neuron, descriptor, q, ...
 
-        Those that both halves confirm come before the others, and of these the lowest p within
-        strata; the column `replicated` says which they are.
+        Labels that both halves confirm come first (column `replicated`), and of these the label
+        with the lowest p within strata.
         """
         return surest(self.path("labels.parquet"))
 
@@ -245,55 +245,57 @@ class Run:
 
     @cached_property
     def writes(self) -> pa.Table:
-        """writes.parquet, a row a neuron: writes, score, p, q, promoted_token, promoted_z, ...
+        """writes.parquet, a row per neuron: writes, score, p, q, promoted_token, promoted_z, ...
 
-        No row where neurons have no output weights, or the model has no head: `writes_nothing`.
+        There are no rows if neurons have no output weights or the model has no head; then
+        `writes_nothing` says so.
         """
         return self.read("writes.parquet")
 
     @property
     def writes_nothing(self) -> str | None:
-        """Why nobody can say what the neurons write; None where writes.parquet does."""
+        """Why nobody can say what the neurons write; None if writes.parquet says it."""
         why = self.provenance("writes.parquet").get("undefined")
         return None if why is None else str(why)
 
     @cached_property
     def facets(self) -> pa.Table:
-        """facets.parquet, a row a labelled neuron: facets, cover, labelled, close, breadth, ...
+        """facets.parquet, a row per labelled neuron: facets, cover, labelled, close, breadth, ...
 
-        No row where none were looked for: `facets_nothing`. What chance gives is `facets_chance`.
+        There are no rows if stage facets was not enabled (`facets_nothing`). `facets_chance` is
+        what chance gives.
         """
         return self.read("facets.parquet")
 
     @property
     def facets_nothing(self) -> str | None:
-        """Why there are no facets; None where facets.parquet has them."""
+        """Why there are no facets; None if facets.parquet has them."""
         why = self.provenance("facets.parquet").get("undefined")
         return None if why is None else str(why)
 
     @property
     def facets_chance(self) -> dict[str, JSON]:
-        """What stands beside the facets: neurons, parted, bound, lots_labels, random_labels, ..."""
+        """The facets by chance: neurons, parted, bound, lots_labels, random_labels, ..."""
         return dict(self.provenance("facets.parquet").get("chance", {}))
 
     @cached_property
     def confounders(self) -> pa.Table:
-        """confounders.parquet, a row a neuron and covariate: rho, rho_chance, exemplars, ..."""
+        """confounders.parquet, a row per neuron and covariate: rho, rho_chance, exemplars, ..."""
         return self.read("confounders.parquet")
 
     @cached_property
     def annotations(self) -> Annotations:
         """annotations.h5, the annotator's answers about sentences x descriptors.
 
-        As bits, a table of all pairs being too large: `.yes(descriptor)`, `.answered(descriptor)`
-        and `.odds(descriptor)` are arrays over the sentences in the order of `corpus`;
+        Answers are bits, because a table of all pairs would be too large: `.yes(descriptor)`,
+        `.answered(descriptor)` and `.odds(descriptor)` are arrays in the order of `corpus`;
         `run.descriptors[name].answers` is a descriptor's table.
         """
         return read_annotations(self.path("annotations.h5"))
 
     @cached_property
     def judgements(self) -> Annotations | None:
-        """judgements.h5, a second annotator's answers; None where there was no judge."""
+        """judgements.h5, a second annotator's answers; None if there was no judge."""
         return read_judgements(self.path("judgements.h5"))
 
     @cached_property
@@ -304,7 +306,7 @@ class Run:
 
     @cached_property
     def scores(self) -> dict[str, JSON]:
-        """scores.json as nested plain values: how well descriptions tell a neuron's sentences."""
+        """scores.json as nested plain values: how well labels tell sentences apart."""
         whole = read_json(self.path("scores.json"), "score")
         return {key: value for key, value in whole.items() if key != "made"}
 
@@ -321,13 +323,13 @@ class Run:
 
     @cached_property
     def inverse(self) -> dict[str, dict[str, dict[str, list[str]]]]:
-        """neurons.json: by end, split and descriptor the names of the neurons that it labels."""
+        """neurons.json: the names of the neurons of each end, split and descriptor."""
         whole = read_json(self.path("neurons.json"), "label")
         return {HIGHEST: whole["neurons"]} | {end: whole[end] for end in ENDS if end in whole}
 
     @cached_property
     def cut(self) -> Cut:
-        """Of each sentence the tokens that the target model has not seen."""
+        """How many tokens of each sentence the target model has not seen."""
         found = read_cut(self.path("activations.h5"))
         if self.units == SENTENCES:
             return found
@@ -340,10 +342,10 @@ class Run:
 
     @cached_property
     def ends(self) -> list[str]:
-        """The ends of the activations that have labels: highest, and lowest where it was asked for.
+        """The ends of the activations that have labels: highest, and lowest if it was on.
 
         Raises:
-            InputError: the exemplars were made again without one of them.
+            InputError: the exemplars were made again without one of these ends.
         """
         labels, path = self.path("labels.parquet"), self.path("exemplars.h5")
         of_a_neuron = neuron_labels(labels, self.neurons.layers[0], 0)  # every neuron has the same
@@ -356,18 +358,18 @@ class Run:
         return ends
 
     def label_arrays(self, end: str = HIGHEST) -> Labels:
-        """One end of labels.parquet as arrays [layers, neurons, descriptors] by split, not kept.
+        """Read an end of labels.parquet as arrays [layers, neurons, descriptors] by split.
 
-        53 bytes a neuron, descriptor and split.
+        Memory: 53 bytes per neuron, descriptor and split.
         """
         return read_labels(self.path("labels.parquet"), end)
 
     def neuron(self, name: str, end: str = HIGHEST) -> "Neuron":
-        """A neuron, such as L5:50 (layer 5, neuron 50; both count from 0).
+        """Return a neuron, such as L5:50 (layer 5, neuron 50; both count from 0).
 
         Args:
-            end: `highest` for what its highest activations respond to, or `lowest` where
-                exemplars.lowest was on.
+            name: name of the neuron.
+            end: `highest` or, if exemplars.lowest was on, `lowest` activations.
 
         Raises:
             InputError: there is no such neuron.
@@ -376,23 +378,24 @@ class Run:
 
     @cached_property
     def dictionary(self) -> JSON | None:
-        """Whose latents the neurons are: name, sha256, kind, latents, width, and each layer's
-        architecture and hook. None where they are the model's own.
+        """The dictionary whose latents are the neurons; None if they are the model's own neurons.
+
+        Keys: name, sha256, kind, latents, width, and each layer's architecture and hook.
         """
         return self.provenance("exemplars.h5").get("dictionary")
 
     @property
     def kind(self) -> str:
-        """What its neurons are: neuron; or latent or direction, of `dictionary`."""
+        """The kind of the neurons: neuron, or latent or direction of `dictionary`."""
         return str(self.dictionary["kind"]) if self.dictionary else "neuron"
 
     @cached_property
     def descriptors(self) -> dict[str, "Descriptor"]:
-        """The descriptors by name, those with the most mentions first."""
+        """The descriptors by name, the most mentioned first."""
         return {entry["name"]: Descriptor(self, entry) for entry in self.clusters["descriptors"]}
 
     def sentences(self, rows: Sequence[int] | np.ndarray) -> pa.Table:
-        """Some rows of `corpus`."""
+        """Return some rows of `corpus`."""
         return self.corpus.take(pa.array(rows, pa.int64()))
 
     def __repr__(self) -> str:
@@ -425,8 +428,7 @@ class NeuronLabel:
     """A descriptor that is a label of a neuron.
 
     Attributes:
-        splits: its numbers in the whole corpus (`all`) and in each half, `calibration` and
-            `validation`.
+        splits: numbers in the whole corpus (`all`), and in each half (`calibration`, `validation`).
     """
 
     descriptor: str
@@ -434,25 +436,25 @@ class NeuronLabel:
 
     @property
     def f(self) -> float | None:
-        """f(c) in the whole corpus, 0 to 1: its share of all descriptors of the exemplars.
+        """f(c) in the whole corpus, 0 to 1: share of all descriptors of the exemplars.
 
-        Or of the exemplars themselves, where label.frequency is `sentences`.
+        With label.frequency `sentences`: the share of exemplars that have the descriptor.
         """
         return self.splits["all"].f
 
     @property
     def lift(self) -> float | None:
-        """f(c) over the base rate: how many times as frequent as in the corpus."""
+        """f(c) divided by the base rate: how many times as frequent as in the corpus."""
         return self.splits["all"].lift
 
     @property
     def q(self) -> float | None:
-        """The false discovery rate at which the enrichment within strata is significant, 0 to 1."""
+        """The false discovery rate at which the test within strata passes, 0 to 1."""
         return self.splits["all"].q
 
     @property
     def q_unmatched(self) -> float | None:
-        """The same among all sentences: too low where length or another covariate explains it."""
+        """The same without strata: too low where length or another covariate explains the label."""
         return self.splits["all"].q_unmatched
 
     @property
@@ -462,7 +464,7 @@ class NeuronLabel:
 
     @property
     def in_both_halves(self) -> bool:
-        """Whether each half of the corpus alone assigns it, too."""
+        """Whether each half of the corpus alone assigns the label, too."""
         return all(self.splits[half].assigned for half in HALVES)
 
 
@@ -471,9 +473,9 @@ class Neuron:
     """A neuron at one end of its activations.
 
     Attributes:
-        row: of its layer in arrays [layers, neurons].
-        index: in its layer.
-        end: highest or lowest.
+        row: row of the layer in arrays [layers, neurons].
+        index: index of the neuron in its layer.
+        end: highest or lowest activations.
     """
 
     run: Run
@@ -483,12 +485,12 @@ class Neuron:
 
     @property
     def name(self) -> str:
-        """Such as L5:50."""
+        """Name of the neuron, such as L5:50."""
         return self.run.neurons.name(self.row, self.index)
 
     @property
     def layer(self) -> int:
-        """Its layer's number in the model."""
+        """Number of the layer in the model."""
         return self.run.neurons.layers[self.row]
 
     @property
@@ -497,11 +499,10 @@ class Neuron:
 
     @cached_property
     def numbers(self) -> dict[str, dict[str, Numbers]]:
-        """Its rows of labels.parquet, by descriptor and split; the surest descriptor first.
+        """Numbers of every descriptor from labels.parquet, by descriptor and split.
 
-        The surest has the lowest p within strata in the whole corpus.
-
-        They are read by themselves, however large the file is.
+        The surest descriptor, with the lowest p within strata in the whole corpus, comes first.
+        Only the neuron's rows are read.
         """
         found = neuron_labels(self.run.path("labels.parquet"), self.layer, self.index)
         if self.end not in found:
@@ -513,26 +514,26 @@ class Neuron:
 
     @property
     def labels(self) -> list[NeuronLabel]:
-        """Its labels in the whole corpus, the surest first; none where it is silent."""
+        """Labels in the whole corpus, the surest first; a silent neuron has none."""
         every = self.numbers.items()
         return [NeuronLabel(name, splits) for name, splits in every if splits["all"].assigned]
 
     @property
     def explained(self) -> list[str]:
-        """Descriptors that are significant among all sentences alone: the strata explain them."""
+        """Descriptors that would be labels without strata: a covariate explains them."""
         every = self.numbers.items()
         return [name for name, splits in every if splits["all"].explained(self.run.fdr)]
 
     @cached_property
     def confounders(self) -> pa.Table:
-        """What it follows beside topics, a row a covariate: rho, rho_chance, exemplars, ..."""
+        """What the neuron follows beside topics, a row per covariate: rho, rho_chance, ..."""
         return self.run.read("confounders.parquet", where=self._rows).drop_columns(
             ["layer", "neuron"]
         )
 
     @cached_property
     def tokens(self) -> pa.Table:
-        """With unit `token`: the words that it peaks at, the surest first; in the whole corpus.
+        """With unit `token`: the words that the neuron peaks at, the surest first.
 
         Columns: word, count, expected, p, q, assigned.
         """
@@ -542,29 +543,29 @@ class Neuron:
 
     @cached_property
     def writes(self) -> Row | None:
-        """Its row of writes.parquet: writes, score, p, q, promoted_token, ...; None without one."""
+        """The row of writes.parquet (writes, score, p, q, promoted_token, ...), or None."""
         rows = self.run.read("writes.parquet", where=self._rows).to_pylist()
         return rows[0] if rows else None
 
     @cached_property
     def facets(self) -> Row | None:
-        """Its row of facets.parquet: facets, cover, labelled, close, breadth; None without one.
+        """The neuron's row of facets.parquet (facets, cover, labelled, close, breadth), or None.
 
-        `facets` are groups of its exemplars with labels of their own, `cover` descriptors that
-        cover its exemplars, `close` sentences like those that do not excite it (`close_negatives`
-        has their texts), and `breadth` says which labels fit these, too.
+        `facets` are groups of exemplars with labels of their own. `cover` are descriptors that
+        cover the exemplars. `close` are close negatives (`close_negatives` has their texts), and
+        `breadth` says which labels fit them, too.
         """
         rows = self.run.read("facets.parquet", where=self._rows).to_pylist()
         return rows[0] if rows else None
 
     @cached_property
     def close_negatives(self) -> pa.Table:
-        """The sentences most like its exemplars that do not excite it, the most similar first.
+        """The sentences most like the exemplars that do not excite the neuron, most similar first.
 
         Columns: row (of the corpus), id, text, split, similarity, activation, descriptors.
 
         Raises:
-            InputError: facets.parquet has none of this neuron.
+            InputError: facets.parquet has no close negatives of this neuron.
         """
         own = self.facets
         if own is None or own["close"] is None:
@@ -589,33 +590,33 @@ class Neuron:
 
     @cached_property
     def interventions(self) -> list[Row]:
-        """Its rows of interventions.csv: descriptor, intervention, kind, distance, towards, ..."""
+        """The neuron's rows of interventions.csv: descriptor, intervention, kind, distance, ..."""
         rows = self.run.rows("interventions.csv")
         return [row for row in rows if row["neuron"] == self.name]
 
     @cached_property
     def sets(self) -> NeuronExemplars:
-        """Rows of the corpus and activations of its set, and the distribution, as arrays."""
+        """The exemplar set (rows of the corpus, activations) and the distribution, as arrays."""
         path = self.run.path("exemplars.h5")
         return read_neuron_exemplars(path, self.row, self.index, [self.end])
 
     @property
     def silent(self) -> str | None:
-        """Why it has no exemplars; None where it has."""
+        """Why the neuron has no exemplars; None if it has some."""
         return self.sets.silent.get(self.end)
 
     @property
     def distribution(self) -> dict[str, np.ndarray]:
-        """Mean, deviation and so on of its activations over all sentences, and their histogram."""
+        """Mean, deviation and so on of the activations over all sentences, and their histogram."""
         return self.sets.distribution
 
     @cached_property
     def exemplars(self) -> pa.Table:
-        """The sentences that excite it most, the first the most.
+        """The sentences that excite the neuron most, the strongest first.
 
         Columns: rank (from 1), row (of the corpus), id, text, activation (float32), descriptors (a
-        list of those that the annotator said Yes of and that can be labels). With position `max`
-        also marked: the text with the word of the highest token in « ».
+        list of the possible labels to which the annotator said Yes). With position `max` also
+        marked: the text with the word of the highest token in « ».
         """
         rows, values = self.sets.sets[self.end]
         found, names = self.run.sentences(rows), self.run.annotations.descriptors
@@ -641,9 +642,9 @@ class Neuron:
 
     @cached_property
     def answers(self) -> pa.Table:
-        """What the annotator said of every exemplar and descriptor.
+        """The annotator's answer about every exemplar and descriptor.
 
-        Columns: rank, id, descriptor, yes (bool; null where there is no usable answer).
+        Columns: rank, id, descriptor, yes (bool; null without a usable answer).
         """
         rows, _ = self.sets.sets[self.end]
         answer, names = self.run.annotations.at(rows), self.run.annotations.descriptors
@@ -660,16 +661,16 @@ class Neuron:
 
     @cached_property
     def composed(self) -> pa.Table:
-        """Its compositional labels, a row a split: split, formula, length, iou (0 to 1), ..."""
+        """The compositional labels, a row per split: split, formula, length, iou (0 to 1), ..."""
         where = self._rows & (pc.field("end") == self.end)
         whole = self.run.read("composed.parquet", where=where)
         return whole.drop_columns(["end", "layer", "neuron"])
 
     @cached_property
     def graph(self) -> "Entry | None":
-        """Its N2G graph: `.graph`, `.words` of its tokens, `.scores`; None where none was made.
+        """The N2G graph (`.graph`, `.words` of its tokens, `.scores`); None if none was made.
 
-        Graphs of neurons at another site than the labels' are none of this one: `descry graph`.
+        None also if the graphs are of another site than the labels; `descry graph` shows those.
         """
         from descry.n2g.search import read_graphs
 
@@ -682,10 +683,10 @@ class Neuron:
 
     @cached_property
     def activations(self) -> np.ndarray:
-        """Its activation in every sentence, float32 [sentences], in the order of the corpus.
+        """The activation in every sentence, float32 [sentences], in the order of the corpus.
 
         Raises:
-            InputError: activations.h5 is not here, or was made without the matrix.
+            InputError: activations.h5 is missing, or was made without the matrix.
         """
         return read_column(self.run.path("activations.h5"), self.row, self.index)
 
@@ -723,10 +724,10 @@ class Neuron:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Descriptor:
-    """A descriptor: a cluster of raw descriptors, which the annotator was asked about.
+    """A descriptor: a cluster of raw descriptors, about which the annotator was asked.
 
     Attributes:
-        cluster: its entry in descriptors.json.
+        cluster: entry in descriptors.json.
     """
 
     run: Run
@@ -734,46 +735,46 @@ class Descriptor:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the descriptor."""
         return str(self.cluster["name"])
 
     @property
     def phrases(self) -> dict[str, int]:
-        """Its raw descriptors and the number of their mentions, the most frequent first."""
+        """The raw descriptors and how often each was mentioned, the most frequent first."""
         return dict(self.cluster["phrases"])
 
     @property
     def fate(self) -> str | None:
-        """Why it is no label of any neuron; None where nothing keeps it from being one."""
+        """Why the descriptor cannot be a label; None if it can."""
         dropped = self.run.provenance("labels.parquet").get("dropped", [])
         return {it["descriptor"]: str(it["reason"]) for it in dropped}.get(self.name)
 
     @property
     def neurons(self) -> list[str]:
-        """The neurons whose highest activations it labels, in the whole corpus."""
+        """The neurons that it labels by their highest activations, in the whole corpus."""
         return self.neurons_in("all")
 
     def neurons_in(self, split: str, end: str = HIGHEST) -> list[str]:
-        """The neurons that it labels in a split of the corpus, at an end of the activations."""
+        """Return the neurons that it labels in a split, at an end of the activations."""
         return self.run.inverse[end][split].get(self.name, [])
 
     @cached_property
     def base_rate(self) -> float | None:
-        """Its share of the sentences that stand for the corpus, 0 to 1; None if it was dropped."""
+        """f(c) in the whole corpus instead of exemplars, 0 to 1; None if it was dropped."""
         neuron = self.run.neuron(self.run.neurons.name(0, 0))
         return neuron.numbers[self.name]["all"].base_rate if self.name in neuron.numbers else None
 
     @property
     def sentences(self) -> pa.Table:
-        """The rows of the corpus that the annotator said Yes of."""
+        """The rows of the corpus to which the annotator said Yes."""
         return self.run.sentences(np.flatnonzero(self.run.annotations.yes(self.name)))
 
     @property
     def answers(self) -> pa.Table:
-        """What the annotator said of it, a row a sentence that was asked about.
+        """The annotator's answers about the descriptor, a row per sentence.
 
-        Columns: id, yes (bool; null where no answer could be used), odds (log-odds of Yes, float32;
-        null where the annotator answered in words).
+        Columns: id, yes (bool; null without a usable answer), odds (log-odds of Yes, float32; null
+        if the annotator answered in words).
         """
         b = self.run.annotations
         rows = np.flatnonzero(b.asked)

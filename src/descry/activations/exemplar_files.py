@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
-QUANTILE_GROUP = "quantiles"  # likewise: with unit `token`, positions at these quantiles
+QUANTILE_GROUP = "quantiles"  # a group, too: with unit `token`, positions at these quantiles
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995)
 
 
@@ -152,7 +152,7 @@ def exemplar_blocks(path: Path, split: str, end: str, members: int) -> Iterator[
     """The exemplar sets of a split, some neurons of a layer at a time: int32 [neurons, size].
 
     Args:
-        members: about so many rows of the corpus at a time.
+        members: rows of the corpus to read at a time, about.
     """
     with reading_hdf5(path, "exemplars") as file:
         layers, width, size = _rows(file, exemplar_group(split, end)).shape
@@ -176,13 +176,13 @@ class Silent:
 
 
 def read_tokens(path: Path) -> np.ndarray:
-    """How many tokens each sentence of the corpus has: int32 [sentences]."""
+    """Read how many tokens each sentence of the corpus has: int32 [sentences]."""
     with reading_hdf5(path, "exemplars") as file:
         return np.asarray(dataset(file, TOKENS, (None,), "iu")[:])
 
 
 def read_silent(path: Path, end: str = HIGHEST) -> Silent:
-    """Which neurons of exemplars.h5 have no set at an end, and why.
+    """Read which neurons of exemplars.h5 have no set at an end, and why.
 
     Raises:
         InputError: it was written before that was kept.
@@ -244,7 +244,7 @@ def spread(distribution: Mapping[str, Any]) -> str:
 
 
 def activation_places(distribution: Mapping[str, Any]) -> int:
-    """Digits behind the point of a neuron's activations."""
+    """Return the number of decimals that a neuron's activations are shown with."""
     deviation, highest = (_known(distribution[name]) for name in ("deviation", "highest"))
     return places(deviation or 0.0, highest or 0.0)
 
@@ -281,7 +281,7 @@ def read_neuron_exemplars(path: Path, row: int, index: int, ends: Sequence[str])
 
 
 def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Of each neuron the positions of the sample at `QUANTILES`, and their activations.
+    """Read each neuron's positions of the sample at `QUANTILES`, and their activations.
 
     int32 and float32 [neurons, quantiles], rows of positions.parquet.
     """
@@ -293,12 +293,12 @@ def read_quantiles(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What is shown of all neurons, a row each, all layers one after the other.
+    """The shown sentences of all neurons: a row per neuron, layer by layer.
 
     Attributes:
         sets: by half, and `lowest` of the whole corpus: rows of the corpus and their activations,
-            the extreme one first: [neurons, so many or fewer], -1 and NaN where there are fewer.
-        words: by the same names, with position `max`: [neurons, so many or fewer, 2], as
+            the extreme one first: [neurons, that many or fewer], -1 and NaN where there are fewer.
+        words: by the same names, with position `max`: [neurons, that many or fewer, 2], as
             `NeuronExemplars` has them; else none.
         distribution: mean, deviation and so on of their activations, [neurons] or [neurons, bins].
     """
@@ -309,7 +309,7 @@ class Shown:
 
 
 def read_shown(path: Path, number: int) -> Shown:
-    """Read so many sentences of each set of exemplars.h5, and the distributions.
+    """Read the first sentences of each set of exemplars.h5, and the distributions.
 
     Raises:
         InputError: it was written before the lowest were kept.

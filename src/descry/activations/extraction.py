@@ -38,7 +38,7 @@ _TOKENISED = 1024  # sentences at a time, where a sample is drawn
 
 @dataclass(frozen=True)
 class Block:
-    """Texts that are computed together.
+    """A block of texts that are computed together.
 
     Attributes:
         number: of the block.
@@ -145,7 +145,7 @@ def token_rows(corpus: Path, model: HookedModel, size: int) -> TokenRows:
 
 
 def draw_sample(corpus: Path, model: HookedModel, number: int, seed: int) -> np.ndarray:
-    """Positions of a corpus that stand for all, as `positions.sampled` draws them: int64 [number].
+    """Positions of a corpus that represent all, as `positions.sampled` draws them: int64 [number].
 
     Special tokens and sinks are no positions.
     """

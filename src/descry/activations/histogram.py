@@ -1,4 +1,4 @@
-"""How a neuron's activations are distributed: moments and a histogram, taken in block by block.
+"""The distribution of a neuron's activations: moments and a histogram, block by block.
 
 The bins are laid out by the first block: its lowest to highest value and half as much on either
 side, with one more bin below and one above for what lies beyond. Moments are those of the sample
@@ -47,7 +47,7 @@ class Distribution:
 
     @classmethod
     def around(cls, block: np.ndarray) -> "Distribution":
-        """No activations yet, in bins that suit those of a block [sentences, neurons]."""
+        """Return an empty distribution with bins that suit a block [sentences, neurons]."""
         low, high = block.min(axis=0), block.max(axis=0)
         span = np.maximum(high - low, np.float32(1e-6))
         neurons = block.shape[1]
@@ -65,11 +65,11 @@ class Distribution:
 
     @property
     def middle(self) -> np.ndarray:
-        """What powers are taken about, float32 [neurons]."""
+        """The centre of the powers, float32 [neurons]."""
         return np.asarray(self.low + self.step * (BINS // 2))
 
     def add(self, block: np.ndarray) -> None:
-        """Take in activations float32 [sentences, neurons]."""
+        """Add activations float32 [sentences, neurons]."""
         sums = np.zeros(self.sums.shape)
         for start in range(0, len(block), _ROWS):
             self._take(block[start : start + _ROWS], sums)
@@ -81,7 +81,7 @@ class Distribution:
     def _reach(
         self, lowest: np.ndarray, highest: np.ndarray, at_lowest: np.ndarray, at_highest: np.ndarray
     ) -> None:
-        """Take in the extremes of other sentences, and how many of those are at them."""
+        """Merge the extremes of other sentences, and how many of those are at them."""
         self.at_lowest = _at(np.minimum, (self.lowest, self.at_lowest), (lowest, at_lowest))
         self.at_highest = _at(np.maximum, (self.highest, self.at_highest), (highest, at_highest))
         np.minimum(self.lowest, lowest, out=self.lowest)
@@ -100,7 +100,7 @@ class Distribution:
             power *= away
 
     def join(self, other: "Distribution") -> None:
-        """Take in the distribution of other sentences, with the same bins."""
+        """Merge the distribution of other sentences, with the same bins."""
         self.counts += other.counts
         self.sums += other.sums
         self.number += other.number
@@ -167,7 +167,7 @@ def moments(middle: np.ndarray, sums: np.ndarray, number: int) -> dict[str, np.n
 
 
 def exact(sums: np.ndarray) -> np.ndarray:
-    """Floats as whole numbers of the unit in which blocks are added up."""
+    """Convert floats to whole numbers of the unit in which blocks are summed."""
     return np.asarray(np.vectorize(int, otypes=[object])(np.ldexp(sums, _UNIT)))
 
 

@@ -1,4 +1,4 @@
-"""Shares and means where some are undefined: NaN, and left out of every mean."""
+"""Shares and means with undefined values (NaN), which means leave out."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""The files that take in activations block by block: the matrix, or what exemplars need of it.
+"""The files to which activations are added block by block: the matrix, or what exemplars need.
 
-Each file has another name until it is whole, and a killed run goes on with it. A shard's file takes
-in the shard's blocks; the whole file either takes in all blocks or gathers the shards' files.
+Each file has another name until it is whole, and a killed run resumes it. A shard's file gets the
+shard's blocks; the whole file either gets all blocks or gathers the shards' files.
 """
 
 import glob
@@ -36,7 +36,7 @@ SAVE = 60.0  # seconds of streaming that a kill can cost, at most and one block
 
 
 class Output(Protocol):
-    """A file that takes in blocks of activations, in ascending order of their numbers."""
+    """A file to which blocks of activations are added, in ascending order of their numbers."""
 
     @property
     def sparse(self) -> bool:
@@ -46,7 +46,7 @@ class Output(Protocol):
         """Whether a block is still to be computed."""
 
     def add(self, block: Block, values: Any) -> None:
-        """Take in the activations of a wanted block.
+        """Add the activations of a wanted block.
 
         Args:
             values: float [rows, layers, neurons], `Maxima`, `Firings`, or the `BlockPeaks` of
@@ -54,7 +54,7 @@ class Output(Protocol):
         """
 
     def gather(self, parts: Sequence[Path]) -> None:
-        """Take in the files of all shards, in the order of the shards.
+        """Merge the files of all shards, in the order of the shards.
 
         Raises:
             InputError: one was made with other inputs, code or params.
@@ -127,7 +127,7 @@ def stats_output(
     block: int,
     shard: Shard,
 ) -> Iterator[Output]:
-    """What exemplars need of the activations, written at the end and at times before.
+    """Open the file of what exemplars need, written at the end and at intervals.
 
     Args:
         made: what makes the file, its attribute `descry`.

@@ -1,4 +1,4 @@
-"""positions.parquet: what positions look like, a row each, in the form of corpus.parquet.
+"""positions.parquet: a row per position with its words, in the form of corpus.parquet.
 
 With unit `token` it takes the corpus's place in all that comes after the exemplars: an annotator is
 asked about its texts, and sets, strata and halves are of its rows. A position's text is the words
@@ -69,7 +69,7 @@ def windows(
 
 
 def word_places(corpus: Path, tokenizer: Any, before: int, positions: np.ndarray) -> np.ndarray:
-    """Where in its sentence the word of each position is: int32 [positions, 2].
+    """Find the word of each position in its sentence: int32 [positions, 2].
 
     First character and the one behind the last; -1 where the token is no part of the text.
 
@@ -119,7 +119,7 @@ def write_positions(
 
     Columns: those of the corpus, `id` with the token's place behind it and `text` the window; and
     `sentence` int32, its row in the corpus; `token` int32, its place among all of the sentence's
-    tokens; `word`, `piece`; `sampled`, whether it is one of those that stand for all; and to match
+    tokens; `word`, `piece`; `sampled`, whether it is one of those that represent all; and to match
     positions on, `frequency` int32, how often the corpus has its word in any case, `words_before`
     int32 and `sentence_words` int32 of its sentence.
 
@@ -127,7 +127,7 @@ def write_positions(
         tokenizer: a fast one, which reads special tokens as text.
         before: special tokens before a sentence's own.
         positions: int64, codes, ascending.
-        sample: int64, those of them that stand for all.
+        sample: int64, those that represent all.
         width: tokens on either side of a position.
 
     Raises:
@@ -206,7 +206,7 @@ def _table(
 
 
 def word_counts(corpus: Path, written: str, rows: np.ndarray | None = None) -> Counter[str]:
-    """How often the corpus has each word, in lower case.
+    """Count each word of the corpus, in lower case.
 
     Args:
         written: the language.

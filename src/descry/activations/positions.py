@@ -1,4 +1,4 @@
-"""Positions: single tokens of sentences, where a position, not a sentence, is what is explained.
+"""Positions: single tokens of sentences, which unit `token` explains in place of sentences.
 
 A position is known by one number, its code: `sentence * STRIDE + token`, with the sentence's row in
 the corpus and the token's place among the sentence's tokens, special ones included. Codes are in
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STRIDE = 2**20  # more tokens than any sentence has
 _COLUMNS = 256  # neurons that are read together
-SAMPLE = "sample"  # group of a state: positions that stand for all, and their activations
+SAMPLE = "sample"  # group of a state: positions that represent all, and their activations
 
 
 def codes(sentences: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -50,7 +50,7 @@ def located(positions: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 
 def sampled(sentences: Iterator[tuple[str, range]], number: int, seed: int) -> np.ndarray:
-    """Positions that stand for all, as if drawn by lot: int64 [number], ascending.
+    """Positions that represent all, as if drawn at random: int64 [number], ascending.
 
     A position's lot depends on the seed, its sentence and its place alone.
 
@@ -186,7 +186,7 @@ class SparseMaximaStats(SparseStats):
 
 
 class PeakFirings(NamedTuple):
-    """The strongest positions of a block's sentences, and those of the sample, of latents.
+    """The strongest positions of a block's sentences, and the sample's positions, for latents.
 
     Attributes:
         peaks: the latents above 0; rows are codes, with the sentence's place in the block. Its

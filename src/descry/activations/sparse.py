@@ -16,12 +16,12 @@ from descry.activations.top_k import NOBODY
 
 LEADERS = ("row", "value", "start", "size")  # the names of a `SparseTopK`'s state
 _BELOW = -40  # exponent of the range of a histogram that has no value yet
-_HALVINGS = BINS.bit_length() - 1  # after so many doublings of a range one bin has all
+_HALVINGS = BINS.bit_length() - 1  # after that many doublings of a range one bin has all
 _PENDING = 2**21  # firings that wait, at least, before the leaders among them are looked for
 
 
 class Firings(NamedTuple):
-    """Activations of some sentences, those above 0; all others are 0.
+    """The activations above 0 of some sentences; all others are 0.
 
     They stand neuron by neuron, and by the sentence within a neuron.
 
@@ -97,7 +97,7 @@ class SparseTopK:
         self._waiting = 0
 
     def add(self, block: Firings) -> None:
-        """Take in firings whose rows are those of the corpus."""
+        """Add firings whose rows are those of the corpus."""
         self._pending.append(block)
         self._waiting += len(block.row)
         if self._waiting > max(_PENDING, len(self._kept.row) // 2):
@@ -125,7 +125,7 @@ class SparseTopK:
         return kept | {"start": start, "size": np.asarray(self.size)}
 
     def join(self, state: Mapping[str, Any]) -> None:
-        """Take in the leaders among other rows, or go on from those of a killed run."""
+        """Merge the leaders among other rows, or resume from the leaders of a killed run."""
         start = state["start"][:]
         neuron = np.repeat(np.arange(self.neurons, dtype=np.int32), np.diff(start))
         self.add(Firings((0, self.neurons), state["row"][:], neuron, state["value"][:]))
@@ -192,7 +192,7 @@ class SparseDistribution:
         )
 
     def add(self, block: Firings) -> None:
-        """Take in activations."""
+        """Add activations."""
         neurons = len(self.fires)
         neuron, value = block.neuron, block.value
         some, first = np.unique(neuron, return_index=True)
@@ -237,7 +237,7 @@ class SparseDistribution:
         at_least: np.ndarray,
         at_most: np.ndarray,
     ) -> None:
-        """Take in the extremes of some neurons among other sentences."""
+        """Merge the extremes of some neurons among other sentences."""
         for extreme, name, found, at in (
             (np.minimum, "least", least, at_least),
             (np.maximum, "most", most, at_most),
@@ -248,7 +248,7 @@ class SparseDistribution:
             old[some] = new
 
     def join(self, other: "SparseDistribution") -> None:
-        """Take in the distribution of other sentences."""
+        """Merge the distribution of other sentences."""
         every = np.arange(len(self.fires))
         self._reach(every, other.exponent)
         other._reach(every, self.exponent)

@@ -2,7 +2,7 @@
 
 HDF5 lays the file out once, empty, with a place for every chunk; values are then written to their
 places as plain bytes, block by block, and dataset `written` says which blocks are whole. So a run
-that was killed goes on where it was, a full disk is noticed before anything is computed, and the
+that was killed resumes where it was, a full disk is noticed before anything is computed, and the
 bytes are the same whichever way the file came about.
 Where a row is a sentence, dataset `tokens` [row] is written in the same way: how many tokens the
 sentence has, those included that the model has not seen. With position `max`, dataset `at` [row,
@@ -126,8 +126,8 @@ def refuse_another(part: Path, made: JSON) -> None:
         key = min(other)
         was, now = (canonical(value.get(key)) for value in (old, new))
         raise InputError(
-            f"{part}: left by a run that was stopped, with {key} {was}, now {now}: set it back"
-            " to go on with it, or remove the file"
+            f"{part}: left by a stopped run, with {key} {was}, now {now}: set it back"
+            " to resume it, or remove the file"
         )
 
 

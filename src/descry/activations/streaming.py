@@ -1,4 +1,4 @@
-"""Streaming statistics of activations that are never written: leaders, and distributions.
+"""Streaming statistics (leaders, distributions) of activations that are never stored.
 
 Memory does not grow with the number of sentences, but for four bytes of each. The state can be
 saved and restored after a kill, and the states of several shards can be joined.
@@ -40,7 +40,7 @@ class RunningStats(ABC, Generic[Values]):
         self.tokens = np.zeros(0, dtype=np.int32)
 
     def add(self, block: Values, rows: np.ndarray, halves: np.ndarray, tokens: np.ndarray) -> None:
-        """Take in activations of sentences and neurons, of ever higher rows.
+        """Add activations of sentences and neurons, of ever higher rows.
 
         Args:
             rows: of the sentences in the corpus.
@@ -56,13 +56,13 @@ class RunningStats(ABC, Generic[Values]):
         return {"next": np.asarray(self.next), TOKENS: self.tokens} | self._state()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from the arrays that `state` gave."""
+        """Restore the arrays that `state` returned."""
         self._restore(state)
         self.next = int(state["next"][()])
         self._take_tokens(state)
 
     def join(self, state: Mapping[str, Any]) -> None:
-        """Take in the state of another shard, of other rows."""
+        """Merge the state of another shard, of other rows."""
         self._join(state)
         self.next = max(self.next, int(state["next"][()]))
         self._take_tokens(state)
@@ -70,7 +70,7 @@ class RunningStats(ABC, Generic[Values]):
     @property
     @abstractmethod
     def laid_out(self) -> bool:
-        """Whether blocks can be taken in: else the first of all is wanted."""
+        """Whether blocks can be added; else the first block of all is needed first."""
 
     @abstractmethod
     def lay_out(self, first: Values) -> None:
@@ -99,7 +99,7 @@ class RunningStats(ABC, Generic[Values]):
 
 
 class StreamingStats(RunningStats[Any]):
-    """Of activations float32 [sentences, neurons]: the leaders of both ends."""
+    """Statistics of activations float32 [sentences, neurons], with the leaders of both ends."""
 
     def __init__(self, neurons: int, keep: int, rows: str = "int32") -> None:
         """Begin with none.
@@ -198,7 +198,7 @@ def has_lowest(state: Mapping[str, Any]) -> bool:
 
 
 def kept_leaders(state: Mapping[str, Any]) -> int:
-    """How many leaders a state has places for, of each neuron, half and end."""
+    """Return how many leaders a state can hold for each neuron, half and end."""
     size = f"{HALVES[0]}/{HIGHEST}/size"
     return int(state[size][()] if size in state else state[f"{HALVES[0]}/{HIGHEST}/row"].shape[1])
 

@@ -5,9 +5,9 @@ lower row. The leaders of the whole corpus are among the leaders of its halves. 
 activations are the leaders of the negated ones. A few of the lowest, the bottom, are kept of every
 neuron.
 
-A set never holds only some of several sentences with the same activation: which of them would be an
-accident. A set that would is cut down to the sentences above them. There is no set where too few
-sentences are left, and none of a neuron that never changes.
+A set takes all sentences with the same activation, or none of them: a choice among them would be
+arbitrary. If only some would fit, the set ends before them. A neuron has no set if too few
+sentences are left, or if its activation never changes.
 """
 
 import math
@@ -22,7 +22,7 @@ HIGHEST, LOWEST = "highest", "lowest"
 ENDS = (HIGHEST, LOWEST)  # of a neuron's activations
 NOBODY = -1  # the row of a place that is not taken
 BOTTOM = 10  # sentences with the lowest activation that are kept of every neuron
-_SLAB = 1024  # rows that are taken in at a time
+_SLAB = 1024  # rows that are added at a time
 _WAITING = 2**22  # activations of all neurons that wait, at most about
 _RUN = 256  # rows of which the lowest activation is looked at first
 _LAST_DIGITS = 8 * float(np.finfo(np.float32).eps)  # of an activation, which mean nothing
@@ -31,7 +31,7 @@ REASONS = (NEVER, FEW, SHARED, TIED)  # why neurons have no set
 
 
 def exemplar_size(sentences: int, top_percent: float, min_size: int) -> int:
-    """How many sentences the top `top_percent` of so many are, rounded up.
+    """Return how many sentences the top `top_percent` are, rounded up.
 
     Raises:
         InputError: fewer than `min_size`.
@@ -79,7 +79,7 @@ def never_changes(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
 
 
 def set_sizes(values: np.ndarray, places: int, min_size: int) -> np.ndarray:
-    """How many of each neuron's leaders make its set: int [neurons], 0 where there is none.
+    """Return how many of each neuron's leaders make its set: int [neurons], 0 for no set.
 
     All that there are places for; or, where the last of those has an equal beyond, those above it.
 
@@ -124,7 +124,7 @@ def exemplar_sets(
 def reasons(
     distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
 ) -> np.ndarray:
-    """Why a neuron would have no set, as places in REASONS: int [neurons].
+    """Return why each neuron has no set, as places in REASONS: int [neurons].
 
     Args:
         distribution: `lowest`, `highest`, `at_lowest` and `at_highest` of `Distribution.summary`.
@@ -142,7 +142,7 @@ def reasons(
 def in_words(
     distribution: Mapping[str, np.ndarray], sentences: int, places: int, end: str
 ) -> list[str]:
-    """Why each neuron would have no set, in words, such as: fires on 3 sentences."""
+    """Say why each neuron has no set, such as: fires on 3 sentences."""
     near, floor = (distribution[name] for name in _counted(end))
     whole = reasons(distribution, sentences, places, end)
     return [
@@ -240,7 +240,7 @@ class TopK:
         self.least = np.full(neurons, -np.inf, dtype=np.float32)  # to exceed; rises with `finalize`
 
     def add(self, block: np.ndarray, rows: np.ndarray) -> None:
-        """Take in activations [rows, neurons] of rows that come after all earlier ones.
+        """Add activations [rows, neurons] of rows that come after all earlier ones.
 
         Args:
             rows: int [rows], or [rows, neurons] where each neuron has its own.
@@ -272,7 +272,7 @@ class TopK:
         return rows, values
 
     def restore(self, rows: np.ndarray, values: np.ndarray) -> None:
-        """Go on from the leaders that `finalize` gave."""
+        """Restore the leaders that `finalize` returned."""
         self.rows.fill(NOBODY)
         self.values.fill(-np.inf)
         self.rows[:, : self.size], self.values[:, : self.size] = rows, values

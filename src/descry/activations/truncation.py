@@ -22,7 +22,7 @@ class Cut(NamedTuple):
     tokens: np.ndarray
 
     def mark(self, row: int) -> str | None:
-        """Of a sentence that the model has not seen whole, how much it saw."""
+        """Say how much of a sentence the model saw, if not all."""
         return seen(self.most, int(self.tokens[row]))
 
 

@@ -1,1 +1,1 @@
-"""Whoever answers the prompts: prompts, annotators, the prompt cache and the annotations."""
+"""What answers the prompts: prompts, annotators, the prompt cache and the annotations."""

@@ -1,10 +1,10 @@
-"""annotations.h5 and judgements.h5: B, and what is behind it.
+"""annotations.h5 and judgements.h5: B, and the log-odds behind it.
 
 `yes` and `answered` are packed columns, uint8 [descriptor, ceil(sentences / 8)]; `score` is float32
 [descriptor, sentence]. `cut` int32 [sentence] is the number of tokens that the annotator did not
 read; it is empty where it read every sentence whole. `offset_sentence` and `offset_descriptor`,
 float64, are what was taken off the annotator's log-odds (threshold.py); they are empty where
-nothing was. Of a cascade, `by_proxy`, packed likewise, has the cells that its proxy answered, and
+nothing was. Of a cascade, `by_proxy`, packed too, has the cells that its proxy answered, and
 `proxy_cut`, float64 [descriptor], the log-odds above which the proxy's answer is Yes; the attribute
 `annotator` is then the oracle, and `proxy` the proxy. In plain h5py and numpy, bool [descriptor,
 sentence]:
@@ -39,7 +39,7 @@ _BLOCK = 8192  # sentences that are written at a time: a multiple of 8
 
 @dataclass(frozen=True)
 class Proxy:
-    """Who answered the cells of a cascade that its oracle was not asked about.
+    """The proxy of a cascade, and the cells that it answered.
 
     Attributes:
         annotator: as the fields of an annotator's identity.
@@ -62,7 +62,7 @@ class Proxy:
 
 @dataclass(frozen=True)
 class Annotations:
-    """B and what is behind it. Whatever is of every sentence is read when it is wanted.
+    """B and the log-odds behind it. Data about every sentence are read when they are needed.
 
     Attributes:
         path: of the file.
@@ -70,7 +70,7 @@ class Annotations:
         places: of the columns in the file.
         bits: B, packed.
         asked: bool [sentences], those that the annotator was asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
+        sampled: bool [sentences], those that represent the corpus.
         annotator: who answered, as the fields of an annotator's identity.
         frame: what its chat template put around a prompt.
         made: what made the file.
@@ -101,7 +101,7 @@ class Annotations:
 
     @cached_property
     def score(self) -> np.ndarray:
-        """Log-odds of Yes, float32 of the same shape; NaN where only words or nothing came.
+        """Log-odds of Yes, float32 of the same shape; NaN for answers in words or no answer.
 
         Without `offsets`: where something is taken off, Yes is what is left above 0.
         """
@@ -109,7 +109,7 @@ class Annotations:
 
     @cached_property
     def offsets(self) -> Offsets:
-        """What was taken off the annotator's log-odds; of no descriptor where nothing was."""
+        """What was subtracted from the annotator's log-odds; empty if nothing was."""
         with reading_hdf5(self.path, "annotate") as file:
             names = ("offset_sentence", "offset_descriptor")
             sentence, own = (dataset(file, name, (None,), "f")[:] for name in names)
@@ -117,7 +117,7 @@ class Annotations:
 
     @cached_property
     def cut(self) -> np.ndarray:
-        """Of each sentence how many tokens the annotator did not read, int32 [sentences]."""
+        """How many tokens of each sentence the annotator did not read, int32 [sentences]."""
         return _read_cut(self.path, len(self.asked))
 
     @cached_property
@@ -126,7 +126,7 @@ class Annotations:
         return read_ids(self.path, 0, len(self.asked))
 
     def yes(self, descriptor: str) -> np.ndarray:
-        """The sentences that the annotator said Yes of: bool [sentences].
+        """Return to which sentences the annotator said Yes: bool [sentences].
 
         Raises:
             ValueError: there is no such descriptor.
@@ -134,15 +134,15 @@ class Annotations:
         return self.bits.yes.column(self.descriptors.index(descriptor))
 
     def answered(self, descriptor: str) -> np.ndarray:
-        """The sentences that it gave a usable answer about: bool [sentences]."""
+        """Return about which sentences it gave a usable answer: bool [sentences]."""
         return self.bits.answered.column(self.descriptors.index(descriptor))
 
     def odds(self, descriptor: str) -> np.ndarray:
-        """Its column of `score`, read by itself: float32 [sentences]."""
+        """Read a descriptor's column of `score`: float32 [sentences]."""
         return _read_score(self.path, [self.places[self.descriptors.index(descriptor)]])[:, 0]
 
     def at(self, rows: np.ndarray) -> np.ndarray:
-        """Some rows of `answer`, without the others: int8 [rows, descriptors]."""
+        """Return some rows of `answer`: int8 [rows, descriptors]."""
         yes, answered = (
             bits.at(rows).T.view(np.int8) for bits in (self.bits.yes, self.bits.answered)
         )
@@ -165,7 +165,7 @@ class Annotations:
 
 
 def read_annotations(path: Path) -> Annotations:
-    """Read annotations.h5: a bit or two of each answer, no more until it is wanted."""
+    """Read annotations.h5: a bit or two of each answer; the rest when it is needed."""
     with reading_hdf5(path, "annotate") as file:
         names = texts(file, "descriptor")
         made = hdf5_provenance(file)
@@ -228,13 +228,13 @@ def _read_cut(path: Path, sentences: int) -> np.ndarray:
 
 
 def read_ids(path: Path, start: int, stop: int) -> list[str]:
-    """The ids of some sentences of annotations.h5."""
+    """Read the ids of some sentences of annotations.h5."""
     with reading_hdf5(path, "annotate") as file:
         return texts(file, "id", start, stop)
 
 
 def read_judgements(path: Path) -> Annotations | None:
-    """Read judgements.h5; None where there was no judge."""
+    """Read judgements.h5; None if there was no judge."""
     with reading_hdf5(path, "judge") as file:
         judged = "annotator" in file.attrs
     return read_annotations(path) if judged else None
@@ -258,11 +258,11 @@ class AnnotationsWriter:
         self._offsets = NO_OFFSETS
 
     def put(self, rows: np.ndarray, columns: np.ndarray, yes: np.ndarray, odds: np.ndarray) -> None:
-        """Take answers in: those about a sentence after those about all sentences before it.
+        """Add answers, sentence by sentence in the order of the corpus.
 
         Args:
             rows: of the sentences, int [answers], ascending.
-            columns: of the descriptors, likewise.
+            columns: columns of the descriptors.
             yes: whether the answer is Yes, bool [answers].
             odds: log-odds of Yes, float [answers]; NaN where only words came.
         """
@@ -276,12 +276,12 @@ class AnnotationsWriter:
             self._yes[at], self._answered[at], self._score[at] = yes[here], True, odds[here]
 
     def odds(self, column: int) -> np.ndarray:
-        """A descriptor's log-odds, when all answers are in: float32 [sentences]."""
+        """Return a descriptor's log-odds, after all answers were added: float32 [sentences]."""
         self._flush()
         return np.asarray(self._file["score"][column])
 
     def settle(self, offsets: Offsets) -> None:
-        """Take something off the log-odds, when all answers are in: Yes is what is left above 0."""
+        """Subtract offsets from the log-odds, after all answers were added: Yes is above 0."""
         score, yes = self._file["score"], self._file["yes"]
         for i in range(len(score)):
             score[i] = offsets.left(self.odds(i), i)
@@ -289,7 +289,7 @@ class AnnotationsWriter:
         self._offsets = offsets
 
     def totals(self, near: float) -> tuple[np.ndarray, np.ndarray, int]:
-        """Of each descriptor the Yes and the answers, int64 [descriptors]; all near ties.
+        """Return the number of Yes and of answers, int64 [descriptors], and of all near ties.
 
         Args:
             near: log-odds within which an answer is one.
@@ -302,7 +302,7 @@ class AnnotationsWriter:
     def sign(
         self, made: JSON, annotator: JSON, frame: Sequence[str], cut: Sequence[int] = ()
     ) -> None:
-        """Write what is left, and say what made the file, who answered, and in which frame.
+        """Write the rest, and what made the file, who answered, and in which frame.
 
         Args:
             cut: tokens of each sentence that the annotator did not read; nothing where it read all.
@@ -318,7 +318,7 @@ class AnnotationsWriter:
     def add_proxy(
         self, cells: np.ndarray, cut: np.ndarray, annotator: JSON, frame: Sequence[str]
     ) -> None:
-        """Say whose answers those of a cascade's proxy are.
+        """Record the proxy of a cascade.
 
         Args:
             cells: bool [sentences, descriptors].
@@ -356,13 +356,13 @@ def writing_annotations(
     asked: np.ndarray,
     sampled: np.ndarray,
 ) -> Iterator[AnnotationsWriter]:
-    """A new annotations.h5, which is to be filled by `put` and ended by `sign`.
+    """Open a new annotations.h5, to be filled by `put` and finished by `sign`.
 
     Args:
         ids: of the sentences, row by row.
         descriptors: their names.
         asked: bool [sentences], those that the annotator is asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
+        sampled: bool [sentences], those that represent the corpus.
     """
     import h5py
 

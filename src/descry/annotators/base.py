@@ -1,4 +1,4 @@
-"""Annotators: whoever answers the prompts.
+"""Annotators: what answers the prompts.
 
 An annotator has an identity (model, revision, dtype, decoding): that and the rendered prompt make
 the cache key. It is loaded only when an answer is missing.
@@ -14,13 +14,13 @@ from descry.io.hashing import JSON
 
 Frame = tuple[str, str]  # what a chat template puts before and behind a prompt
 NO_FRAME: Frame = ("", "")
-HUMAN_DTYPE = "human"  # in the place of a model's number format; no model has this one
+HUMAN_DTYPE = "human"  # in place of a model's number format; no model has this one
 Price = tuple[float, float]  # dollars per million tokens, in and out
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes an annotator's answers its own."""
+    """Everything that decides an annotator's answers: part of every key of the cache."""
 
     name: str  # as shown to people: says whether a generative model stood behind it
     model: str
@@ -29,16 +29,16 @@ class Identity:
     decoding: str
 
     def as_json(self) -> dict[str, str]:
-        """For the files that hold this annotator's answers."""
+        """Return the identity for files that hold this annotator's answers."""
         return asdict(self)
 
     def request(self, prompt: Prompt, frame: Frame = NO_FRAME) -> Request:
-        """The cache's request for a prompt."""
+        """Return the cache's request for a prompt."""
         text = frame[0] + prompt.text + frame[1]
         return Request(prompt.task, self.model, self.revision, self.dtype, text, self.decoding)
 
     def answered(self, origin: JSON) -> bool:
-        """Whether the answers of an origin of the cache are this annotator's."""
+        """Whether the answers of an origin of the cache belong to this annotator."""
         return all(origin[name] == value for name, value in self.as_json().items())
 
 
@@ -62,7 +62,7 @@ class Answer(NamedTuple):
 
 
 class VariantChangedError(Exception):
-    """An annotator had to change how it asks: its identity, and so every key, is another now."""
+    """An annotator had to change how it asks: its identity, and so every key, changes."""
 
 
 class Annotator(Protocol):
@@ -70,7 +70,7 @@ class Annotator(Protocol):
 
     @property
     def identity(self) -> Identity:
-        """Who answers. Known without loading anything."""
+        """The identity of the annotator, known without loading anything."""
 
     @property
     def frame(self) -> Frame:
@@ -78,19 +78,19 @@ class Annotator(Protocol):
 
     @property
     def server(self) -> JSON:
-        """Where a remote annotator answered, for the record; None for a local one."""
+        """Address of a remote annotator, for the record; None for a local one."""
 
     @property
     def price(self) -> Price | None:
-        """What its tokens cost; None where nothing is paid."""
+        """Price of its tokens; None if they are free."""
 
     @property
     def quantization(self) -> str | None:
-        """The format that its weights were quantised to; None where not, or where nobody knows."""
+        """Format of quantised weights; None if they are not quantised, or nobody knows."""
 
     @property
     def packages(self) -> Sequence[str]:
-        """The packages whose versions belong into the record of an answer."""
+        """The packages whose versions the record of an answer has."""
 
     def answer(
         self, prompts: Sequence[Prompt], wanted: Collection[int]
@@ -109,7 +109,7 @@ class Adaptable(Protocol):
     """
 
     def go_on(self, stored: Sequence[JSON]) -> None:
-        """Ask as for the stored answers, where there are any of its own.
+        """Ask in the same way as for the stored answers, if there are any.
 
         Args:
             stored: origins of answers, those with the most answers first.

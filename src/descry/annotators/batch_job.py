@@ -1,4 +1,4 @@
-"""What a stage hands to an annotator that answers in batches, and what it gets back."""
+"""The interface between a stage and an annotator that answers in batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from descry.io.hashing import JSON
 
 @dataclass(frozen=True)
 class BatchJob:
-    """Prompts whose missing answers are wanted in the cache.
+    """Prompts whose missing answers the cache needs.
 
     Attributes:
         cache: where answers are and go; pending batches are recorded in `cache.batches`.
@@ -40,26 +40,26 @@ class Batching(Protocol):
 
     @property
     def batches(self) -> bool:
-        """Whether prompts are to be asked in batches."""
+        """Whether prompts are asked in batches."""
 
     @property
     def batch_price(self) -> Price | None:
-        """Dollars per million tokens in a batch; None where no price is known."""
+        """Dollars per million tokens in a batch; None if unknown."""
 
     @property
     def live_price(self) -> Price | None:
-        """Dollars per million tokens of single prompts; None where no price is known."""
+        """Dollars per million tokens of single prompts; None if unknown."""
 
     def fill(self, job: BatchJob) -> int:
-        """Give each prompt of a job an answer or a failure in the cache; may wait for hours.
+        """Store an answer or a failure for each prompt of a job; may wait for hours.
 
         Returns:
             How many of the prompts had an answer before.
 
         Raises:
             VariantChangedError: before anything was submitted, as `Adaptable` says.
-            InputError: the server refuses or is gone; the next call goes on with what is submitted.
+            InputError: the server refuses or is gone; the next call resumes the submitted batches.
         """
 
     def pending(self, job: BatchJob) -> int:
-        """How many prompts of this annotator are in batches that are not taken in yet."""
+        """How many prompts of this annotator are in batches that are not imported yet."""

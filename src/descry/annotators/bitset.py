@@ -53,7 +53,7 @@ class BitMatrix:
 
 @dataclass(frozen=True)
 class Answers:
-    """B: where a descriptor has a Yes, and where it has an answer. What has a Yes has an answer."""
+    """B: where a descriptor has a Yes, and where it has an answer. Each Yes is an answer."""
 
     yes: BitMatrix
     answered: BitMatrix

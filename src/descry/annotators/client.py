@@ -1,4 +1,4 @@
-"""Asking: prompts through the cache to an annotator, and what is worth knowing of it.
+"""Asking: prompts go through the cache to an annotator, and are counted.
 
 Every answer is stored the moment it comes. What is no answer is counted with its reason.
 """
@@ -78,7 +78,7 @@ class AskOptions:
 def answer_prompts(
     how: AskOptions, annotator: Annotator, prompts: Sequence[Prompt], check: Check, tally: Counts
 ) -> Iterator[Chunk]:
-    """Answer every prompt, from the cache where it is there, and store what is new.
+    """Answer every prompt, from the cache if possible, and store new answers.
 
     Args:
         prompts: may be a lazy sequence; it is gone through once, slab by slab.
@@ -198,7 +198,7 @@ def _chunk(
 
 
 def go_on(cache: PromptCache, annotator: Annotator) -> None:
-    """Let an annotator that adapts to its server ask as it did for its stored answers."""
+    """Let an annotator that adapts to its server ask in the way of its stored answers."""
     if isinstance(annotator, Adaptable):
         origins, counts = cache.origins(), cache.by_origin()
         # Names are hashes: of equally many answers, those of the same one on every machine.
@@ -207,7 +207,7 @@ def go_on(cache: PromptCache, annotator: Annotator) -> None:
 
 
 def stored_frame(cache: PromptCache, identity: Identity) -> Frame | None:
-    """The annotator's frame as its answers in the cache have it: they need no tokenizer then."""
+    """Return the annotator's frame from its cached answers, so that no tokenizer is loaded."""
     frames: Counter[Frame] = Counter()
     mine = {
         name: (origin["frame"][0], origin["frame"][1])

@@ -1,4 +1,4 @@
-"""Whether an annotator copies the examples of p1 into its answers, as small models do."""
+"""Detects annotators that copy the examples of p1 into their answers, as small models do."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,11 +14,11 @@ _LEAST = 20  # answers, below which a share says nothing
 
 
 class Copied:
-    """Counts phrases that the examples have, and the sentence that was asked about has not.
+    """Counts phrases of answers that are in the examples and not in the sentence.
 
     Attributes:
         asked: answers that were looked at.
-        answers: those of them with such a phrase.
+        answers: answers with such a phrase.
         phrases: such phrases.
     """
 
@@ -29,7 +29,7 @@ class Copied:
         self.asked = self.answers = self.phrases = 0
 
     def add(self, sentence: str, phrases: Iterable[str]) -> None:
-        """Look at the phrases of an answer."""
+        """Count the phrases of an answer."""
         own = _words(sentence)
         number = sum(words in self._concepts and words not in own for words in map(_words, phrases))
         self.asked += 1
@@ -37,7 +37,7 @@ class Copied:
         self.phrases += number
 
     def repeats(self, text: str) -> bool:
-        """Whether an answer tells the sentence of an example again, or a part of it."""
+        """Whether an answer repeats the sentence of an example, or a part of it."""
         words = f" {_words(text)} "
         return any(f" {run} " in words for run in self._runs)
 
@@ -46,7 +46,7 @@ class Copied:
         return {"asked": self.asked, "answers": self.answers, "phrases": self.phrases}
 
     def warning(self, who: str) -> str | None:
-        """A line where many answers copy; `who` gave them."""
+        """Return a warning if many answers of `who` copy."""
         if self.asked < _LEAST or self.answers <= MANY * self.asked:
             return None
         advice = "try describe.examples: 3" if self._number < 3 else "write other examples"

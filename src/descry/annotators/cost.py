@@ -1,4 +1,4 @@
-"""What prompts that are not in the cache would cost, slab by slab."""
+"""The cost of prompts that are not in the cache, slab by slab."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from descry.annotators.prompts import Prompt
 
 
 class Survey(NamedTuple):
-    """What is missing among prompts: how many, about how many tokens, and the first one's text."""
+    """The missing prompts: how many, about how many tokens, and the text of the first."""
 
     missing: int
     tokens: int
@@ -49,10 +49,10 @@ def survey(
 
 
 def cost(tokens_in: int, tokens_out: int, price: Price) -> float:
-    """Dollars for so many tokens."""
+    """Return the dollars for a number of tokens."""
     return (tokens_in * price[0] + tokens_out * price[1]) / 1e6
 
 
 def halved(price: Price) -> Price:
-    """Half a price: that of a batch, with most providers."""
+    """Return half a price, which most providers take for a batch."""
     return price[0] / 2, price[1] / 2

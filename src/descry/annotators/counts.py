@@ -1,4 +1,4 @@
-"""What became of the prompts: counters and reasons."""
+"""Counts of answers and failures, with reasons."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _SHOWN = 160  # characters shown of an answer that is none
 
 @dataclass
 class Counts:
-    """The counts of an annotator's run, as it goes on."""
+    """The running counts of an annotator's run."""
 
     total: int = 0
     whole: int = 0  # prompts of all shards
@@ -60,22 +60,22 @@ class Counts:
 
     @property
     def rate(self) -> float | None:
-        """Answers a second while asking; None if nothing was asked."""
+        """Answers per second while asking; None if nothing was asked."""
         return round(self.asked / self.asking, 3) if self.asked and self.asking else None
 
     @property
     def brief(self) -> dict[str, int]:
-        """What is told at the end."""
+        """The counts for the line at the end of a run."""
         counts = {name: getattr(self, name) for name in ("cached", "asked", "failed")}
         return counts | {"cut": len(self.shortened)}
 
     def shorten(self, sentence: str | list[str], cut: int) -> None:
-        """Take in by how many tokens a prompt's sentence was cut, if it was."""
+        """Count how many tokens of a prompt's sentence were cut, if any."""
         if cut and isinstance(sentence, str):
             self.shortened[sentence] = max(cut, self.shortened.get(sentence, 0))
 
     def counts(self) -> dict[str, Any]:
-        """What is worth keeping after the run."""
+        """The counts that are recorded after the run."""
         names = ("total", "cached", "asked", "tokens_in", "tokens_out", "cut")
         kept = {name: getattr(self, name) for name in names}
         seconds = round(self.asking, 3)

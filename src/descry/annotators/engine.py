@@ -98,7 +98,7 @@ class EngineAnnotator(ABC):
 
     @abstractmethod
     def _write(self, prompts: Sequence[list[int]], budget: int) -> list[Written | str]:
-        """Greedy answers to prompts, of so many tokens at most; or why there is none."""
+        """Greedy answers to prompts, up to a number of tokens; or why there is none."""
 
     @property
     def packages(self) -> Sequence[str]:

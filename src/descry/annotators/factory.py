@@ -18,7 +18,7 @@ def create(
     corpus: Sequence[str] | None = None,
     free_text: bool = False,
 ) -> Annotator:
-    """The annotator that a spec of params.yaml names, for one of the tasks.
+    """Make the annotator that a spec of params.yaml names, for one of the tasks.
 
     Args:
         max_descriptors: for p1, how many descriptors a sentence may get.
@@ -62,7 +62,7 @@ def create(
 
             if task in ("intruder", "simulation"):
                 raise InputError(
-                    f"{spec['model']} (human): people answer p2 alone, through the sheet: name"
+                    f"{spec['model']} (human): people answer only p2, through the sheet: name"
                     f" another annotator for {task}, or leave it out (score.scorers)"
                 )
             return HumanAnnotator(**_options(spec))
@@ -70,10 +70,10 @@ def create(
             from descry.annotators.words.annotator import WordsAnnotator
 
             if free_text:
-                raise InputError("words: they know the descriptors alone: name another annotator")
+                raise InputError("words: they know only the descriptors: name another annotator")
             if task in ("intruder", "simulation"):
                 raise InputError(
-                    f"words: they answer p2 alone: name another annotator for {task}, or leave it"
+                    f"words: they answer only p2: name another annotator for {task}, or leave it"
                     " out (score.scorers)"
                 )
             return WordsAnnotator(descriptors or {}, corpus or ())

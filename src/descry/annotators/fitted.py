@@ -52,7 +52,7 @@ class Fitted:
         return {name: _by_mentions(mentions) for name, mentions in self.descriptors.items()}
 
     def fit(self, prompts: Sequence[Prompt]) -> None:
-        """Learn the log-odds of new descriptions, all in one go through the corpus."""
+        """Compute the log-odds of new descriptions, all in one pass over the corpus."""
         descriptions = {prompt.descriptor for prompt in prompts if prompt.descriptor}
         if descriptions <= self._odds.keys():
             return
@@ -87,7 +87,7 @@ class Fitted:
 def fingerprint(
     descriptors: Mapping[str, dict[str, int]] | None, corpus: Sequence[str] | None
 ) -> str:
-    """The sha256 of what answers are fitted to: part of an annotator's identity."""
+    """Return the sha256 of the data that answers are fitted to: part of the identity."""
     fitted = {"descriptors": descriptors, "corpus": corpus and list(corpus)}
     return sha256_text(canonical(fitted))
 

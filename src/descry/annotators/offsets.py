@@ -1,4 +1,4 @@
-"""What is taken off an annotator's log-odds of Yes before they are held against 0: threshold.py."""
+"""What is subtracted from an annotator's log-odds of Yes before the threshold (threshold.py)."""
 
 from dataclasses import dataclass
 

@@ -19,7 +19,7 @@ class Scope:
 
     Attributes:
         asked: bool [sentences].
-        sampled: bool [sentences], those that stand for the corpus: base rates are theirs.
+        sampled: bool [sentences], those that represent the corpus: base rates are theirs.
     """
 
     asked: np.ndarray

@@ -111,7 +111,7 @@ def _write(output: Path, rows: Sequence[Sequence[str]]) -> None:
     writer.writerows([guarded(cell) for cell in row] for row in rows)
     data = text.getvalue().encode("utf-8-sig")
     if output.is_file() and output.read_bytes() != data:
-        raise InputError(f"{output}: is there and may hold answers: move it or name another file")
+        raise InputError(f"{output}: exists and may hold answers: move it or name another file")
     with atomic(output) as part:
         part.write_bytes(data)
 
@@ -155,7 +155,7 @@ def read_sheet(
     """
     identity = annotator.identity
     if identity.dtype != HUMAN_DTYPE:
-        raise InputError(f"{sheet}: the answers of a person, but {identity.name} is none")
+        raise InputError(f"{sheet}: it has the answers of a person, but {identity.name} is none")
     rows = list(_rows(sheet))
     given = _given(sheet, rows, corpus, annotations, annotator)
     stored = cache.answers(list(given))

@@ -38,7 +38,7 @@ def p1_template(
 
     Args:
         examples: of sentences and their `concepts`; the paper has one.
-        file: a template of the user's, in the place of the paper's.
+        file: a template of the user's, in place of the paper's.
 
     Raises:
         InputError: the file is missing, or its places are not in order.

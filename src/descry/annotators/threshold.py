@@ -1,4 +1,4 @@
-"""Where Yes begins: what is taken off the log-odds of Yes before they are held against 0.
+"""Where Yes begins: what is subtracted from the log-odds of Yes before they are compared with 0.
 
 A small model may say Yes to nearly everything, or to nearly nothing, and yet rank. Centred, an
 answer counts by how far it is from the others about its sentence, or about its descriptor. The
@@ -30,7 +30,7 @@ def find_offsets(
 
     Args:
         odds: of a descriptor: float32 [sentences], NaN where there is no answer.
-        typical: bool [sentences], those that stand for the corpus; what is found of a descriptor is
+        typical: bool [sentences], those that represent the corpus; what is found of a descriptor is
             theirs.
         centre: whose mean is taken off, over the answers that there are.
         threshold: is taken off besides.
@@ -55,5 +55,5 @@ def find_offsets(
 
 
 def typical(asked: np.ndarray, sampled: np.ndarray) -> np.ndarray:
-    """The sentences that stand for the corpus; all that were asked about where none do."""
+    """The sentences that represent the corpus; all that were asked about where none do."""
     return sampled if sampled.any() else asked

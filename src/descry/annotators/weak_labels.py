@@ -26,7 +26,7 @@ def smooth(first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
     """Final scores: [sentences, descriptors].
 
     Args:
-        first: standard first scores, likewise.
+        first: standard first scores, of the same shape.
         vectors: of whole sentences, [sentences, dimension].
     """
     x = vectors - vectors.mean(axis=0)

@@ -4,7 +4,7 @@ import numpy as np
 
 MOST, FEWEST = 0.9, 0.02  # share of Yes beyond which hardly anything is told apart
 _LEAST = 20  # answers, below which a share says nothing
-_EACH = 10  # answers about a descriptor, likewise
+_EACH = 10  # answers about a descriptor, at least
 
 
 def one_sided(

@@ -1,4 +1,4 @@
-"""Covariates of sentences: what activations and answers may follow in the place of a topic.
+"""Covariates of sentences: what activations and answers may follow instead of a topic.
 
 Of the text: `words`, `capitals`, `punctuation` and `digits`. Of the target model: `tokens`. Of the
 review: any column of the corpus, such as `category` or `overall`.
@@ -28,15 +28,15 @@ _OF_POSITIONS = ("sentence", "token", "word", "piece", SAMPLED)
 def covariates(
     corpus: Path, names: Sequence[str] | None = None, tokens: np.ndarray | None = None
 ) -> dict[str, np.ndarray]:
-    """Covariates of every sentence, by name: float64 or text [sentences].
+    """Return covariates of every sentence, by name: float64 or text [sentences].
 
-    A number that is missing is NaN, a missing text is empty. A column of texts that are all numbers
-    is one of numbers.
+    A missing number is NaN, a missing text is empty. A column of texts that are all numbers counts
+    as a column of numbers.
 
     Args:
         corpus: corpus.parquet.
-        names: which; None for all that differ between sentences.
-        tokens: int [sentences], tokens of each sentence, where they are known.
+        names: names of covariates; None for all that differ between sentences.
+        tokens: int [sentences], tokens of each sentence, if they are known.
 
     Raises:
         InputError: there is no covariate of that name.
@@ -79,7 +79,7 @@ def _share(text: str, kind: Callable[[str], bool]) -> float:
 
 
 def in_words(names: Sequence[str]) -> str:
-    """What sentences are alike in, of which these are the names: "length in words and category"."""
+    """Return names of covariates in words, such as "length in words and category"."""
     told = {WORDS: "length in words", TOKENS: "length in tokens"}
     told |= {"frequency": "frequency of the word", "sentence_words": "length of the sentence"}
     told |= {name: f"share of {name}" for name in SHARES}

@@ -1,12 +1,12 @@
 """CSV and TSV: rows of cells below a header, and quotes that may hold line ends.
 
-A quote that is not closed takes the rows after it into its field, and a lenient reader does not
-notice. Here that is an error that names the line where the quote opens. A quote that is wrong
-within one line spoils that line alone.
+An unclosed quote swallows the rows after it, and a lenient reader does not notice. Here it is an
+error that names the line where the quote opens. A wrong quote within one line spoils only that
+line.
 
 Text files of tabs come with quotes as CSV has them (pandas), or with quotes that are plain
-characters (Amazon's of 2015). Whoever calls reads them by CSV's rules if a whole column is quoted
-or the whole file follows the rules, else as plain: see `quotes_a_column` and `follows_csv`.
+characters (Amazon's of 2015). Callers read them by CSV's rules if a whole column is quoted or the
+whole file follows the rules, else as plain: see `quotes_a_column` and `follows_csv`.
 """
 
 import csv
@@ -43,10 +43,10 @@ class Form(NamedTuple):
 
 
 def form_of(file: IO[str], text_fields: Sequence[str], *, tabs: bool) -> Form:
-    """The form of a file, from its first lines: the one that finds a text field, and most columns.
+    """Find the form of a file from its first lines: it has a text field, and most columns.
 
     Args:
-        tabs: whether the name says that tabs separate the cells, which counts in doubt.
+        tabs: whether the file's name says that tabs separate the cells; decides in doubt.
     """
     skip, first = 0, ""
     for first in file:
@@ -79,10 +79,10 @@ def _dialect(form: Form) -> dict[str, Any]:
 
 
 def rows(file: IO[str], form: Form, *, plain: bool) -> Iterator[Entry]:
-    """The rows below the header; a row is named by the line where it begins.
+    """Read the rows below the header; a row is named by the line where it begins.
 
     Args:
-        plain: whether quotes are characters as others.
+        plain: whether quotes are ordinary characters.
 
     Raises:
         BrokenFileError: two columns have one name, or a quote is not closed where it should be.
@@ -110,7 +110,7 @@ def rows(file: IO[str], form: Form, *, plain: bool) -> Iterator[Entry]:
 def quotes_a_column(file: IO[str], form: Form) -> bool:
     """Whether nearly all cells of some column begin with a quote, as far as the first lines tell.
 
-    Then quotes are those of CSV, and one that is wrong is an error.
+    Quotes then follow CSV's rules, and a wrong quote is an error.
     """
     cells = [line.split(form.delimiter) for line in islice(file, form.skip + 1, _LOOKED_AT)]
     number = max(map(len, cells), default=0)
@@ -119,9 +119,9 @@ def quotes_a_column(file: IO[str], form: Form) -> bool:
 
 
 def follows_csv(file: IO[str], form: Form) -> bool:
-    """Whether a file with tabs follows CSV's rules of quotes: as a whole, as those that write them.
+    """Whether a whole file with tabs follows CSV's rules of quotes.
 
-    Its rows are read until one does not. A file that is damaged does not: reading it says why.
+    Rows are read until one does not. A damaged file does not: reading it says why.
     """
     try:
         return all(
@@ -205,7 +205,7 @@ def _quoted(lines: _Lines, form: Form) -> Iterator[_Cells]:
 
 
 def _open(start: int, taken: list[str], form: Form, end: str) -> BrokenFileError:
-    """The error of a field that goes on over lines: it names the line in which that begins."""
+    """Return the error of a field over several lines: it names the line where it begins."""
     try:
         cells = next(csv.reader(taken, **_dialect(form)), [])
     except csv.Error:  # too long

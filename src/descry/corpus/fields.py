@@ -39,7 +39,7 @@ def _columns(names: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def text_of(record: Record, name: str) -> str | None:
-    """The value called `name` (a key of the list above) as text; None where there is none."""
+    """Return the value called `name` (a key of the list above) as text; None if there is none."""
     for column in _columns(tuple(record))[name]:
         if not _missing(value := record[column]):
             return encodable(str(value))
@@ -47,22 +47,22 @@ def text_of(record: Record, name: str) -> str | None:
 
 
 def value_of(record: Record, column: str) -> str | None:
-    """The value of a column of any name as text; None where there is none."""
+    """Return the value of any column as text; None if there is none."""
     value = record.get(column)
     return None if _missing(value) else encodable(str(value))
 
 
 def stars_of(record: Record, unread: Counter[str]) -> float | None:
-    """The star rating: a number, "4.0 out of 5 stars", "4/5" or stars; None where there is none.
+    """Read a star rating: a number, "4.0 out of 5 stars", "4/5" or stars; None if there is none.
 
     Args:
-        unread: counts columns whose value is nothing of that.
+        unread: counts columns with other values.
     """
     return _read(record, "overall", stars, "a star rating", unread)
 
 
 def time_of(record: Record, unread: Counter[str]) -> int | None:
-    """The time in seconds since 1970, UTC; None where there is none.
+    """Read the time in seconds since 1970, UTC; None if there is none.
 
     Args:
         unread: counts columns whose value is no time.
@@ -98,7 +98,7 @@ _STARS = re.compile(r"[★⭐]+☆*|☆+")
 
 
 def stars(value: object) -> float | None:
-    """A star rating as a number; None if it is none."""
+    """Parse a star rating; None if the text is none."""
     if isinstance(value, str):
         text = " ".join(value.split())
         if found := _RATING.fullmatch(text):
@@ -125,11 +125,11 @@ _DIGITS = re.compile(r"\d+(?:\.\d+)?")
 
 
 def seconds(value: object) -> int | None:
-    """A time as seconds since 1970, UTC; None if it is none.
+    """Parse a time as seconds since 1970, UTC; None if the value is none.
 
     Args:
-        value: seconds, milliseconds, micro- or nanoseconds, told apart by their size; a date or
-            time as ISO 8601 has it, or month day, year.
+        value: seconds, milli-, micro- or nanoseconds, told apart by their size; a date or time in
+            ISO 8601; or month day, year.
     """
     try:
         if isinstance(value, datetime):
@@ -190,7 +190,7 @@ _EMBEDDED = re.compile(r"\[\[\s*(?:VIDEOID|ASIN)\b[^\[\]]*\]\]", re.I)
 
 
 def cleaned(text: str) -> str:
-    """A review's text without markup: entities unescaped, tags and embedded videos gone, one line.
+    """Remove markup from a review's text: entities, tags and embedded videos; one line remains.
 
     Amazon's files have "<br />" for line ends, "&#34;" (also "&amp;#34;") for quotes, and
     "[[VIDEOID:...]]" and "[[ASIN:... a product's name]]" for what the page shows in their place.
@@ -211,5 +211,5 @@ def _blank(tag: re.Match[str]) -> str:
 
 
 def encodable(text: str) -> str:
-    """The text with half surrogate pairs (a cut emoji in JSON) as question marks."""
+    """Replace half surrogate pairs (a cut emoji in JSON) by question marks."""
     return text.encode(errors="replace").decode()

@@ -1,4 +1,4 @@
-"""Which files of a folder are reviews, and which are passed over."""
+"""Which files of a folder are reviews, and which are skipped."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ _NAMED = 10  # names shown of files that are passed over
 
 
 def suffix(path: Path) -> str:
-    """The suffix that says the format, in lower case and without .gz."""
+    """Return the suffix that names the format, in lower case and without .gz."""
     name = Path(path.name.lower())
     return Path(name.stem).suffix if name.suffix == ".gz" else name.suffix
 
@@ -24,7 +24,7 @@ def packed(path: Path) -> bool:
 
 
 def review_files(path: Path) -> list[Path]:
-    """The review files that a path names: itself, or those in the folder, sorted by name.
+    """Return the review files that a path names: the file, or the folder's files by name.
 
     Hidden files and files in subfolders do not count.
 
@@ -47,7 +47,7 @@ def review_files(path: Path) -> list[Path]:
 
 
 def passed_over(given: Iterable[Path], files: Sequence[Path]) -> dict[str, str]:
-    """What the folders hold beside the review files, as {"passed over": names}; {} if nothing.
+    """Return what folders hold besides review files, as {"passed over": names}; {} if nothing.
 
     Args:
         given: files and folders; only folders all of whose review files are read count.
@@ -60,7 +60,7 @@ def passed_over(given: Iterable[Path], files: Sequence[Path]) -> dict[str, str]:
 
 
 def unknown_format(path: Path) -> str:
-    """Why a file is not read, in words, with what to do."""
+    """Say why a file is not read, and what to do."""
     last = path.suffix.lower()
     if last in _PACKED:
         return f"{path}: packed as {last}, which is not read: unpack it, or pack it as .gz"

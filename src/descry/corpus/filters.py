@@ -1,4 +1,4 @@
-"""Which reviews stay, and in which half: the filters and the split of section 4.2."""
+"""Which reviews are kept, and in which half: the filters and the split of section 4.2."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ _WEIGHTS = (0.1, 0.9)  # of false finds, which are checked, and of misses: at a 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A review that stays, with its half. `id` is a hash of the text: the same in every corpus."""
+    """A kept review with its half. `id` is a hash of the text, the same in every corpus."""
 
     id: str
     split: str
@@ -44,18 +44,18 @@ def select(
     seed: int,
     dropped: Counter[str],
 ) -> Iterator[Review]:
-    """The reviews that stay, at most `per_category` of each category, in the order drawn by `seed`.
+    """Select reviews, at most `per_category` of each category, in the order drawn by `seed`.
 
-    Length and exact duplicates are looked at for all reviews; language and near-duplicates only
-    until a category is full, in the order drawn. In languages that are written without blanks
-    characters stand for words: in `min_words` and `max_words`, and in near-duplicates.
+    All reviews are checked for length and exact duplicates; for language and near-duplicates only
+    until a category is full. In languages without blanks characters count in place of words, in
+    `min_words`, `max_words` and near-duplicates.
 
     Args:
-        database: an empty one, which holds the reviews meanwhile.
-        dropped: counts the rest by reason; whole when the last review has been taken.
+        database: an empty database, which holds the reviews meanwhile.
+        dropped: counts the other reviews by reason; complete after the last review.
 
     Raises:
-        InputError: the language is not one that can be told.
+        InputError: the language cannot be detected.
     """
     speaks, words = _Language(language), words_of(language)
     near = _NearDuplicates(near_duplicate, database, words)
@@ -177,7 +177,7 @@ class _NearDuplicates:
         return frozenset(" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2)))
 
     def _hashes(self, shingles: frozenset[str]) -> list[int]:
-        """One of each band of the MinHash: int64, so that two alike by chance are no matter."""
+        """Hash each band of the MinHash to int64, where equal hashes by chance do not matter."""
         sketch = self.empty.copy()  # to draw the permutations takes longer than all the rest
         sketch.update_batch([shingle.encode() for shingle in shingles])
         bands = sketch.hashvalues[: self.bands * self.rows].reshape(self.bands, self.rows)
@@ -189,13 +189,13 @@ class _NearDuplicates:
 def split(
     reviews: Iterable[Review], database: sqlite3.Connection, seed: int, dropped: Counter[str]
 ) -> Iterator[Sentence]:
-    """Two equal halves that keep each category's share; sentences in the order of their ids.
+    """Split reviews into equal halves with each category's share; sentences in order of ids.
 
-    Within a category the halves differ by at most one. Of an odd number one review is left out.
-    All reviews have been taken when this returns.
+    Within a category the halves differ by at most one review. With an odd number one review is left
+    out. All reviews have been read when this returns.
 
     Args:
-        database: one that holds the reviews meanwhile.
+        database: a database that holds the reviews meanwhile.
     """
     database.execute("CREATE TABLE kept (id TEXT, category TEXT, lot BLOB, review TEXT)")
     for review in reviews:

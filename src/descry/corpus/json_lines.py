@@ -1,4 +1,4 @@
-"""JSON lines: a record a line."""
+"""JSON lines: one record on each line."""
 
 import json
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ Record = dict[str, Any]
 
 
 class Entry(NamedTuple):
-    """What stands in some lines of a file.
+    """The content of one or several lines of a file.
 
     Attributes:
         line: the first of the lines (of a Parquet file: the row), from 1.
-        record: None where it cannot be read.
+        record: None if it cannot be read.
         lines: how many lines it takes.
         fault: why it cannot be read, and what to do.
     """
@@ -39,7 +39,7 @@ class BrokenFileError(ValueError):
 
 
 def json_lines(file: IO[str]) -> Iterator[Entry]:
-    """The record of every line that is not blank.
+    """Read the record of every line that is not blank.
 
     Raises:
         BrokenFileError: the file is a JSON array.

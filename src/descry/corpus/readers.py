@@ -41,11 +41,11 @@ def read_reviews(
 
     Args:
         files: the review files.
-        text_fields: names of the text column; the first that holds a text in a record is taken.
+        text_fields: names of the text column; the first that holds a text in a record counts.
         max_invalid: the share of a file's lines that may be unreadable.
         dropped: counts, by reason, what is left out: lines ("invalid line"), records ("no text"),
             files ("empty file").
-        noted: counts what is worth a note of reviews that are read: which field gave the text
+        noted: counts notes about reviews that are read: which field gave the text
             ("text of reviewText"), values that are not what their column should hold.
         columns: names of further fields to keep, as text.
 

@@ -28,10 +28,10 @@ _HEAD = 1024  # bytes looked at for null bytes, of which UTF-16 without a mark i
 
 
 def records(path: Path, text_fields: Sequence[str]) -> Iterator[Entry]:
-    """What the file holds, in its order.
+    """Read the records of a file, in its order.
 
     Args:
-        text_fields: names of the text column: they tell how a CSV file separates its cells.
+        text_fields: names of the text column, which show how a CSV file separates its cells.
 
     Raises:
         InputError: the file is missing, truncated, no UTF-8, or not of the format that its name
@@ -68,7 +68,7 @@ def records(path: Path, text_fields: Sequence[str]) -> Iterator[Entry]:
 
 
 def short(text: str) -> str:
-    """A file's own words for an error: one short line that steers no terminal."""
+    """Return a file's words for an error: one short line, harmless for a terminal."""
     return printable(" ".join(text.split())[:_SHOWN])
 
 

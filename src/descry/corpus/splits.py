@@ -23,7 +23,7 @@ def sentence_id(text: str) -> str:
 
 
 def corpus_id(ids: Iterable[str]) -> str:
-    """What a corpus is known by: a hash of its sentences' ids, in their order (16 hex digits)."""
+    """Return the id of a corpus: a hash of its sentences' ids, in their order (16 hex digits)."""
     found = hashlib.sha256()
     for sentence in ids:
         found.update(sentence.encode() + b"\n")
@@ -31,12 +31,12 @@ def corpus_id(ids: Iterable[str]) -> str:
 
 
 def draw(seed: int, name: str) -> bytes:
-    """A lot drawn for a name: the smallest wins, whatever else is in the hat."""
+    """Return a random number for a name: the smallest are drawn, whatever the other names."""
     return hashlib.sha256(f"{seed}:{name}".encode()).digest()
 
 
 def split_rows(splits: Sequence[str]) -> dict[str, np.ndarray]:
-    """Row numbers of the whole corpus and of each half: {split: int64 [sentences of it]}."""
+    """Return the row numbers of the corpus and of each half: {split: int64 [its sentences]}."""
     halves = np.asarray(splits)
     return {
         "all": np.arange(len(halves)),
@@ -46,5 +46,5 @@ def split_rows(splits: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def other_half(half: str) -> str:
-    """The half that a half is held against."""
+    """Return the opposite half."""
     return VALIDATION if half == CALIBRATION else CALIBRATION

@@ -1,7 +1,7 @@
-"""What is labelled: sentences, or positions in them.
+"""What is labelled: sentences, or positions in sentences.
 
-Its table is corpus.parquet, or with unit `token` positions.parquet, which has the columns of the
-corpus and more. Not all positions are in it: those of a sample, marked, stand for all.
+The table is corpus.parquet, or with unit `token` positions.parquet, which has the columns of the
+corpus and more. It does not have all positions: a marked sample stands for all.
 """
 
 from pathlib import Path
@@ -20,7 +20,7 @@ STANDS_FOR = {"stands_for": "corpus"}  # in the record of positions.parquet
 
 
 def stand_for_all(units: Path) -> np.ndarray | None:
-    """The rows that stand for all: bool [rows]; None where every row does."""
+    """Return which rows stand for all: bool [rows]; None if every row does."""
     import pyarrow.parquet as pq
 
     if SAMPLED not in pq.read_schema(units).names:
@@ -29,7 +29,7 @@ def stand_for_all(units: Path) -> np.ndarray | None:
 
 
 def marked(text: str, start: int, stop: int) -> str:
-    """A text with the characters from `start` to `stop` in marks; its own marks are others then."""
+    """Mark the characters from `start` to `stop`; marks in the text itself become others."""
     before, inside, behind = (
         part.translate(_OTHERS) for part in (text[:start], text[start:stop], text[stop:])
     )
@@ -37,7 +37,7 @@ def marked(text: str, start: int, stop: int) -> str:
 
 
 def plain_texts(texts: list[str], units: Path) -> list[str]:
-    """Texts of units as a model reads them: those of positions without the marks."""
+    """Return texts of units as a model reads them, without the marks of positions."""
     if stand_for_all(units) is None:
         return texts
     marks = str.maketrans("", "", LEFT + RIGHT)
@@ -45,9 +45,9 @@ def plain_texts(texts: list[str], units: Path) -> list[str]:
 
 
 def text_ids(ids: list[str], texts: list[str]) -> list[str]:
-    """What the prompt cache knows rows by: the hash of their texts, which is a sentence's own id.
+    """Return the ids of rows in the prompt cache: hashes of their texts, as sentences have them.
 
-    Positions in sentences that are alike around them have one text, and share their answers.
+    Positions with the same words around them have the same text, and share their answers.
     """
     of_positions = any(":" in name for name in ids[:1])
     return [sentence_id(text) for text in texts] if of_positions else ids
@@ -59,5 +59,5 @@ def language(made: JSON) -> str:
 
 
 def of_sentences(made: JSON) -> JSON:
-    """What made the sentences, by what made a table of units."""
+    """Return what made the sentences, from what made a table of units."""
     return made.get("of", made)

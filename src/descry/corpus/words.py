@@ -1,4 +1,4 @@
-"""What a word of a text is, by its language."""
+"""What counts as a word of a text, by its language."""
 
 import re
 from collections.abc import Callable
@@ -10,18 +10,18 @@ WITHOUT_BLANKS = frozenset({"zh", "ja", "th", "lo", "km", "my", "dz"})  # langua
 
 
 def words_of(language: str) -> Callable[[str], list[str]]:
-    """What takes a text apart into words, or into characters where no blanks part the words."""
+    """Return what splits a text into words, or into characters if there are no blanks."""
     return (_CHARACTER if language in WITHOUT_BLANKS else WORD).findall
 
 
 def length_of(language: str) -> Callable[[str], int]:
-    """What counts a text's words between blanks, or its characters where there are no blanks."""
+    """Return what counts a text's words, or its characters if there are no blanks."""
     split = words_of(language) if language in WITHOUT_BLANKS else str.split
     return lambda text: len(split(text))
 
 
 def trimmed(text: str, span: Span) -> Span:
-    """A span without white space around it; one of nothing else stays as it is."""
+    """Return a span without the white space around it; a span of only white space stays."""
     piece = text[slice(*span)]
     if not piece.strip():
         return span

@@ -185,7 +185,7 @@ def doubt(who: str, against: str, within: Interval, answers: int, yes: float) ->
         who: its name.
         against: with whom it agrees.
         within: kappa, as `kappa_within` gives it.
-        answers: that were held against each other.
+        answers: that were compared.
         yes: the share of Yes among all of its answers.
     """
     if np.isnan(within.value) or within.value > SLIGHT:

@@ -1,9 +1,9 @@
 """How well a label predicts its neuron over all sentences, not only over the exemplar set.
 
 The metrics are those of NeuronEval (Oikarinen, Yan & Weng 2025, "Evaluating neuron explanations: a
-unified framework with sanity checks"): a label should score less when half of its Yes are taken
-away, and less when as many are added at random. f(c) only looks at the exemplar set, so that Yes
-added elsewhere costs it nothing. F1, IoU, Pearson and cosine pass both checks. Two rank the
+unified framework with sanity checks"): a label should score less when half of its Yes are
+removed, and less when as many are added at random. f(c) only depends on the exemplar set, so that
+Yes added elsewhere does not lower it. F1, IoU, Pearson and cosine pass both checks. Two rank the
 sentences by activation with the label as the truth, the other way round than NeuronEval's AUC and
 AUPRC: `average_precision` is its inverse AUPRC, which passes both unless the label holds for about
 half of the sentences, and `auroc` its inverse AUC, which hardly notices missing Yes of a rare one.
@@ -81,7 +81,7 @@ def expected(
     answers: np.ndarray,
     pairs: tuple[np.ndarray, np.ndarray],
 ) -> Alignment:
-    """What each label would score on average if its Yes and No were dealt anew among the sentences.
+    """Return the mean score of each label if its Yes and No were permuted among the sentences.
 
     Exact, given how many Yes there are, the exemplars and the activations: of n sentences, t with
     Yes, F1 is that of f t / n hits, IoU the mean over the hypergeometric number of hits, AUROC .5,
@@ -121,7 +121,7 @@ def _expected_ranks(values: np.ndarray) -> tuple[float, float]:
 
 @lru_cache(maxsize=4096)
 def _expected_overlap(whole: int, true: int, fired: int) -> tuple[float, float]:
-    """F1 and IoU of so many sentences with Yes and so many exemplars that have met by chance."""
+    """F1 and IoU of numbers of sentences with Yes and of exemplars that meet by chance."""
     from scipy.stats import hypergeom
 
     hits = np.arange(min(true, fired) + 1)

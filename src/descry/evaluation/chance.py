@@ -1,7 +1,7 @@
 """Whether labels are better than those that random sets of sentences would get.
 
-A rule may give every neuron labels: a threshold below what each of a few descriptors has on average
-does. Two things tell whether they mean anything: how many neurons have a label that is
+A rule may give every neuron labels: with few descriptors, a threshold below their mean share does.
+Two numbers tell whether labels mean anything: how many neurons have a label that is
 over-represented at a false discovery rate of 5% over all pairs, and how many would have a label if
 their sets were random ones of the same size and strata.
 """

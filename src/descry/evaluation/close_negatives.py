@@ -49,7 +49,7 @@ class Breadth(NamedTuple):
     Attributes:
         exemplars, close, quiet: shares of Yes among exemplars, among the close negatives, and among
             all sentences that do not excite it.
-        p: of so many Yes or more among exemplars if exemplars and close negatives of the same
+        p: of as many Yes or more among exemplars if exemplars and close negatives of the same
             strata could be exchanged.
     """
 

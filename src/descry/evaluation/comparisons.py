@@ -23,7 +23,7 @@ UNTRAINED = "random weights"
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What the labels of one end are made of, whatever model's exemplars.
+    """What the labels of one end are made from, for the exemplars of any model.
 
     Attributes:
         rows: of each split, int [sentences].

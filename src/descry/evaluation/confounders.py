@@ -1,7 +1,8 @@
 """What neurons follow beside topics: covariates of sentences, such as their length.
 
-A neuron's activations are held against each covariate over all sentences, and its exemplars against
-random sentences of the same strata and against the corpus: what the strata do not match is seen.
+A neuron's activations are compared with each covariate over all sentences. Its exemplars are
+compared with random sentences of the same strata and with the corpus: what the strata do not match
+is seen.
 """
 
 import math
@@ -62,12 +63,12 @@ def confounders(
     that is most frequent among the exemplars, which `value` names.
 
     Args:
-        data: activations [sentences, layers, neurons], of those that stand for all; None where
+        data: activations [sentences, layers, neurons], of those that represent all; None where
             they are not stored: then there is no rho.
         sets: of the whole corpus, int [neurons, size], -1 behind the end of a smaller set.
         strata: of the whole corpus.
         memory: bytes of activations held at a time.
-        standing: bool [sentences], those that stand for all; None: every one.
+        standing: bool [sentences], those that represent all; None: every one.
     """
     whole = np.ones(len(strata.of), dtype=bool) if standing is None else standing
     pool = Strata(np.where(whole, strata.of, -1).astype(np.int32), strata.names)
@@ -177,7 +178,7 @@ def _medians(
     """Medians of a number: float64 [neurons] each.
 
     Args:
-        pool: the strata of those that stand for all, -1 for others.
+        pool: the strata of those that represent all, -1 for others.
         standing: bool [sentences], which these are.
     """
     members = np.where(sets >= 0, values[sets], np.nan)

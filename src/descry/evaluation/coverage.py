@@ -62,7 +62,7 @@ def covering(choosing: np.ndarray, testing: np.ndarray, share: float, lot: float
 
     Args:
         choosing: bool [sentences, descriptors], of the half that orders descriptors.
-        testing: likewise, of the half that says how many are needed.
+        testing: as above, of the half that says how many are needed.
         share: with which probability.
         lot: from 0 to 1, the draw.
     """

@@ -1,4 +1,4 @@
-"""What an edit of a neuron changes at a model's output, and whether it is more than of others.
+"""What an edit of a neuron changes at a model's output, compared with edits of other neurons.
 
 Two numbers of an edited row against the unedited one beside it (models/intervention.py), both in
 thousandths, since one neuron changes little:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
 NAN = float("nan")
-RESAMPLED = 2000  # times that neurons are drawn anew for an interval
+RESAMPLED = 2000  # times that neurons are drawn again for an interval
 _BATCH = 512  # tokens of a batch whose activations of all neurons are held
 
 
@@ -223,7 +223,7 @@ def token_spread(hooked: HookedModel, texts: Sequence[str]) -> tuple[np.ndarray,
 
 class Beside(NamedTuple):
     """The mean effect of some neurons beside that of others, with the 95% interval of the
-    difference over neurons drawn anew.
+    difference over neurons drawn again.
     """
 
     value: float
@@ -248,7 +248,7 @@ def beside(own: np.ndarray, others: np.ndarray, seed: int) -> Beside:
 
     Args:
         own: float64 [neurons], NaN where undefined.
-        others: likewise, the mean of each neuron's others.
+        others: as above, the mean of each neuron's others.
         seed: draws neurons for the interval; there is none of a single neuron.
     """
     known = ~(np.isnan(own) | np.isnan(others))
@@ -267,9 +267,9 @@ def beside(own: np.ndarray, others: np.ndarray, seed: int) -> Beside:
 def others_like(
     own: int, size: np.ndarray, allowed: np.ndarray, number: int, lots: Sequence[bytes]
 ) -> list[int]:
-    """Other neurons of a layer that write about as much: by lot of the closest 4 * number.
+    """Other neurons of a layer that write about as much: at random of the closest 4 * number.
 
-    A neuron whose activation hardly varies, or that writes little, changes little: held against
+    A neuron whose activation hardly varies, or that writes little, changes little: compared with
     any other, a strong neuron would be special for its strength alone.
 
     Args:

@@ -1,10 +1,11 @@
-"""Facets of neurons: groups that exemplars fall into, each with labels of its own, beside nulls.
+"""Facets of neurons: groups of exemplars, each with labels of its own, beside nulls.
 
 A neuron is parted where its exemplars fall apart further than random sets of the same strata do. A
 facet's labels are found by the test of labels: descriptors over-represented among its sentences,
-within strata. Groups of sentences that say similar things always have such descriptors. So beside
-them stand those of the groups of random sets; and those of the exemplars dealt by lot into groups
-of the same sizes, which have the neuron's labels whatever the facets are.
+within strata. Groups of sentences that say similar things always have such descriptors. So two
+nulls stand beside them: the descriptors of the groups of random sets, and the descriptors of the
+exemplars dealt at random into groups of the same sizes, which have the neuron's labels whatever the
+facets are.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +31,7 @@ class SetTest:
 
     Attributes:
         descriptors: how many there are.
-        base: bool [sentences], those that stand for all.
+        base: bool [sentences], those that represent all.
         within: whether sets are among those.
         fdr: the false discovery rate at which a descriptor is a label.
     """
@@ -95,7 +96,7 @@ def facets(
     `chance` has neurons; parted; bound, the silhouette above which a set is parted; random_sets,
     how many random sets it comes from. Then, each of the facets (`facets_`), of lots (`lots_`) and
     of groups of random sets (`random_`): groups; labels, of a group on average; alone, those that
-    no other group of the neuron has, likewise; sought, the share of labels that are
+    no other group of the neuron has; sought, the share of labels that are
     over-represented (p < .05) in the neuron's whole set, too.
 
     Args:
@@ -103,7 +104,7 @@ def facets(
         random: draws of random sets, each like `sets`; none where they cannot be drawn.
         vectors: of rows, float [rows, dimension].
         most: groups of a neuron, at most.
-        seed: deals exemplars into groups by lot.
+        seed: deals exemplars into groups at random.
     """
     members = [own[own >= 0] for own in sets]
     found = [groups(vectors(own), most) for own in members]
@@ -144,7 +145,7 @@ def _parts(rows: np.ndarray, of: Groups, number: int) -> list[np.ndarray]:
 
 
 def _dealt(rows: np.ndarray, parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same rows by lot, in groups of the same sizes."""
+    """The same rows at random, in groups of the same sizes."""
     return np.split(rng.permutation(rows), np.cumsum([len(part) for part in parts])[:-1])
 
 

@@ -1,9 +1,9 @@
-"""The first numbers of a run: what share of its labels other data bears out.
+"""The first numbers of a run: the share of its labels that other data confirm.
 
-A label is borne out where the test within strata gives it p < .05 on data that had no part in
-choosing it: on the other half of the sentences (*replicated*), or by what people or a judge say of
-the same sentences (*supported*). Beside the share stands what it is for the same descriptors on
-other neurons: with labels that say nothing of their neurons, the two are equal.
+Data that had no part in choosing a label confirm it if the test within strata gives p < .05: the
+other half of the sentences (*replicated*), or people's or a judge's answers about the same
+sentences (*supported*). Beside the share stands the share for the same descriptors on other
+neurons: if labels said nothing about their neurons, the two would be equal.
 """
 
 from collections.abc import Mapping
@@ -59,10 +59,10 @@ class BorneOut:
 def borne_out(assigned: np.ndarray, p: np.ndarray) -> BorneOut:
     """The share of labels with p < `LEVEL`.
 
-    The interval is Wilson's, with so many labels as would have the same variance if they were
+    The interval is Wilson's, for the number of labels that has the same variance if they were
     independent (Korn & Graubard 1998). The variance is that of a share with two kinds of clusters,
     neurons and descriptors (Cameron, Gelbach & Miller 2011). What it covers: the share if neurons,
-    descriptors and sentences were drawn anew.
+    descriptors and sentences were drawn again.
 
     Args:
         assigned: bool [tests, neurons, descriptors]: labels that are tested at once, such as those

@@ -24,7 +24,7 @@ def grouped_influence(
     """Influence on each score of `Alignment`, summed over groups: float64 [6, pairs, groups].
 
     A sentence's group is its row modulo `GROUPS`. NaN where the score is undefined. F1 and IoU are
-    those of the given exemplars: which sentences are exemplars is not looked at anew.
+    those of the given exemplars: the exemplars stay the same.
 
     Args:
         columns, exemplars, answers, pairs: as `align` takes them.

@@ -1,21 +1,21 @@
 """How sure a score is: its 95% interval over other sentences and other neurons.
 
-What is estimated is the mean of the score over data drawn anew: as many other sentences of the same
-kind, and as many other neurons of the same kind. Both are resampled: a score is a mean over neurons
-that were labelled by the same sentences.
+The estimate is the mean of the score over new data: as many other sentences and as many other
+neurons of the same kind. Both are resampled, because a score is a mean over neurons that were
+labelled by the same sentences.
 
     variance = over neurons + over sentences - over both
 
 The variance over neurons is that of their influences. That over sentences is a delete-a-group
-jackknife: a group of sentences is left out, in the sets and beside them, and everything is tested
-and labelled anew. The noise of single neurons is in both of these, and is taken off once: it is the
+jackknife: a group of sentences is left out everywhere, and everything is tested and labelled
+again. The noise of single neurons is in both of these, and is taken off once: it is the
 sum over neurons of the jackknife variance of their own influences (Cameron, Gelbach & Miller 2011
 do the same for two ways of clustering). What is left of the second is what sentences do to all
 neurons alike. A bootstrap would repeat sentences, and a test would take a repeated sentence for
 evidence.
 
-The interval is Wilson's for so many neurons as would have this variance, with a quantile of t: its
-ends stay within 0 and 1.
+The interval is Wilson's for the number of neurons that would have this variance, with a quantile of
+t: its ends stay within 0 and 1.
 """
 
 import numpy as np
@@ -79,7 +79,7 @@ def _jackknife(values: np.ndarray) -> np.ndarray:
 def _wilson(
     value: np.ndarray, units: np.ndarray, over_neurons: np.ndarray, together: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's interval for so many units as give this variance; for `units` if there is none."""
+    """Wilson's interval for the number of units of this variance; for `units` without any."""
     from scipy.stats import t
 
     variance, spread = over_neurons + together, value * (1 - value)

@@ -1,7 +1,7 @@
 """Every label over all sentences of the half that did not choose it.
 
 The mean of a score over the labels has a 95% interval for what it would be if neurons and sentences
-were drawn anew, the descriptors being the same. Its variance is that of a mean with two kinds of
+were drawn again, the descriptors being the same. Its variance is that of a mean with two kinds of
 clusters (Cameron, Gelbach & Miller 2011): over neurons, plus over sentences by their influence,
 less over both at once; plus what comes of the half that chose: how many labels each descriptor has
 there, whose variance is half the squared difference to the other half's. As if labels were
@@ -39,13 +39,13 @@ class _Half:
     Attributes:
         chosen: the half that chose.
         neurons, descriptors: of the labels, int [labels]; neurons count over all layers.
-        others: int [labels], the descriptors of other labels, drawn by lot, for the null.
+        others: int [labels], the descriptors of other labels, drawn at random, for the null.
         rows: int, rows of the corpus: the other half's sentences that were asked about.
         exemplars: int [neurons, size], places in `rows`, -1 behind the end of a smaller set.
         answers: int8 [rows, descriptors].
         scores: float64 [kinds, metrics, labels], NaN until `HeldOutScores.add`: of the labels, of
             the other labels, and what the labels would score by chance.
-        influence: float32 [metrics, labels, groups of sentences] on the labels' scores, likewise.
+        influence: float32 [metrics, labels, groups of sentences], on the labels' scores.
     """
 
     chosen: str
@@ -159,7 +159,7 @@ class HeldOutScores:
         ]
 
     def _chosen(self) -> list["Chosen"]:
-        """The labels of each half, beside those of the other."""
+        """The labels of each half, scored in the other half."""
         number = len(self._labels.descriptors)
         counts = [np.bincount(half.descriptors, minlength=number) for half in self._halves]
         return [

@@ -33,7 +33,7 @@ class Cuts:
         thresholds: labels are the descriptors that are stronger than t.
         max_k: for K = 1 ... max_k they are the K highest of those above 0. Where some are equal
             at the cut, a score is its expected value over all their orders.
-        truth_top: at K the truth is so many of the highest (section 5.1), likewise.
+        truth_top: at K, how many of the highest are the truth (section 5.1).
     """
 
     thresholds: tuple[float, ...]
@@ -51,7 +51,7 @@ class Cuts:
 
         Args:
             strength: float [neurons, descriptors]; NaN is no label.
-            order: likewise, by which the highest are told, if not by that.
+            order: as above, by which the highest are told, if not by that.
         """
         known = np.nan_to_num(strength)
         cuts = np.stack([known > t for t in self.thresholds])
@@ -96,7 +96,7 @@ class Tiers:
         return np.asarray(np.clip((k - above) / np.maximum(self.sizes, 1), 0.0, 1.0))
 
     def number(self, k: int) -> np.ndarray:
-        """How many the k highest are: int64 [neurons], fewer where not so many are above 0."""
+        """How many the k highest are: int64 [neurons], fewer than k where fewer are above 0."""
         return np.asarray(np.minimum(self.sizes.sum(axis=1), k))
 
     def chances(self, k: int) -> np.ndarray:

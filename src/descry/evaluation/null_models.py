@@ -3,7 +3,7 @@
 A comparison has labels on two sides: labels of the two halves of the data, or labels by an
 annotator's answers and by the truth about the same sentences. Its nulls:
 
-- random sets: every neuron gets a random set of sentences in the place of its exemplars. The
+- random sets: every neuron gets a random set of sentences in place of its exemplars. The
   paper's consistency (section 5.3) is nearly as high for these: f(c) comes near to base rates.
 - permuted descriptors: the answers about a sentence are those about another one.
 - shuffled neurons: a neuron's labels are compared with another neuron's.
@@ -124,7 +124,7 @@ def _permuted(
 ) -> np.ndarray:
     one, other = comparison.first, comparison.second
     first = one.permuted(rng.random(len(one.answers)), cuts)
-    # Of the same sentences, the truth stays: answers that know nothing of them are held against it.
+    # The truth of the same sentences stays, and is compared with answers about other sentences.
     if not comparison.same:
         second = other.permuted(rng.random(len(other.answers)), cuts)
     return rate(first, second).means
@@ -142,7 +142,7 @@ def _random_sets(comparison: Comparison, cuts: Cuts, rng: np.random.Generator) -
 def _draws(
     draw: Callable[[np.random.Generator], np.ndarray], number: int, seed: int, name: str
 ) -> np.ndarray:
-    """So many draws, each with a generator of its own: float64 [draws, scores]."""
+    """Draws, each with its own random generator: float64 [draws, scores]."""
 
     def one(index: int) -> np.ndarray:
         return draw(np.random.default_rng([seed, index, *name.encode()]))
@@ -153,12 +153,12 @@ def _draws(
 def _chance(value: np.ndarray, draws: np.ndarray) -> NullScores:
     """What draws say of a value: one in which a score is undefined has reached nothing, and is 0.
 
-    Without that a rule which finds nothing by chance would be held against the rare draws in which
+    Otherwise a rule that finds nothing by chance would be compared with the rare draws in which
     it does.
     """
     draws = np.nan_to_num(draws)
     low, high = np.percentile(draws, (2.5, 97.5), axis=0)
-    # A draw differs from the value in the last digits only where it is the same thing summed anew.
+    # A draw differs from the value in the last digits only where it is the same thing summed again.
     reached = (draws >= value - 1e-12).sum(axis=0)
     p = (1 + reached) / (1 + len(draws))
     known = ~np.isnan(value)

@@ -77,7 +77,7 @@ def _slope(spread: np.ndarray, predicted: np.ndarray, said: np.ndarray) -> float
 
 
 def probabilities(importance: np.ndarray, number: float) -> np.ndarray:
-    """Inclusion probabilities in proportion to importance, with so many drawn on average.
+    """Inclusion probabilities in proportion to importance, for a mean number of draws.
 
     Args:
         importance: above 0, float64 [all].

@@ -55,7 +55,7 @@ def _alpha_with_interval(shared: np.ndarray) -> Interval:
 def alpha(answers: np.ndarray) -> float:
     """Krippendorff's alpha of nominal answers; NaN where all say one word, or nobody shares one.
 
-    One less the disagreement within questions over that which answers dealt to questions by lot
+    One less the disagreement within questions over that which answers dealt to questions at random
     would have. (Package `krippendorff`, which the tests hold this against, is under the GPL.)
     """
     counts = np.stack([(answers == 1).sum(axis=0), (answers == 0).sum(axis=0)], axis=1)

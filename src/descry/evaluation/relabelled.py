@@ -1,8 +1,8 @@
 """Labels of the whole corpus by other answers or other exemplars, with a run's own rule and strata.
 
 What they cost where annotator and target share a model: an annotator that errs as the neurons do
-agrees with them where both are wrong. Beside its labels stand those of the truth, and those of a
-annotator that is as often right, but errs by lot.
+agrees with them where both are wrong. The comparison: the labels of the truth, and of an annotator
+that is right as often, but errs at random.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from descry.labels.matched import matched_enrichment
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
 
-DRAWS = 20  # of an annotator that errs by lot
+DRAWS = 20  # of an annotator that errs at random
 _SEED = 0
 
 
@@ -32,7 +32,7 @@ class Labelling:
     Attributes:
         top_k: labels of a neuron, at most; None for all.
         asked: bool [sentences], those that are asked about.
-        sampled: bool [sentences], those of them that stand for the corpus.
+        sampled: bool [sentences], those that represent the corpus.
         strata: of the sentences that are asked about.
     """
 
@@ -87,7 +87,7 @@ def shared_errors(
 
     Numbers of labels over the same sentences and descriptors: by the annotator, by the truth, by
     both, and by an annotator that says Yes as often where that is true, and as often where it is
-    not, descriptor by descriptor, but otherwise by lot: mean, lowest and highest of `DRAWS` draws.
+    not, descriptor by descriptor, but else at random: mean, lowest and highest of `DRAWS` draws.
 
     Args:
         exemplars: int [neurons, size], rows of `said`, -1 behind the end of a smaller set.

@@ -35,7 +35,7 @@ class ScorerItem(NamedTuple):
             where no other neuron has one.
         other: the other neuron's name, or "".
         active: rows of the corpus, held-out exemplars.
-        quiet: rows of the same half outside its exemplar sets, as many where there are so many.
+        quiet: rows of the same half outside its exemplar sets, as many if there are that many.
         lineups: one for every quiet row.
         close: rows of the same half that are most like its exemplars and do not excite it, as many
             as are active at most.

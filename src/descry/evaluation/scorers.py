@@ -5,7 +5,7 @@
   whether the description applies. Scored by balanced accuracy, and by AUROC where the answers carry
   a score; by chance both are 0.5.
 - detection_close: the same beside sentences that are most like those that excite the neuron and do
-  not excite it (close_negatives.py), in the place of others by lot: a label that says only what all
+  not excite it (close_negatives.py), in place of others at random: a label that says only what all
   of these are about is as good as none.
 - intruder (the same, after the word intrusion of Chang et al. 2009, "Reading Tea Leaves: How Humans
   Interpret Topic Models"): of n sentences that excite the neuron and one that does not, the

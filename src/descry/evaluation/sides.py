@@ -28,7 +28,7 @@ class Side:
     Attributes:
         exemplars: int [neurons, size], rows of `answers`, -1 behind the end of a smaller set.
         answers: int8 [sentences, descriptors] 1 Yes, 0 No, -1 none; of the sentences asked about.
-        sampled: bool [sentences], those of them that stand for the split.
+        sampled: bool [sentences], those that represent the split.
         rule: by which there are labels.
         strata: int [sentences], the stratum of each; None if there is one.
     """
@@ -85,7 +85,7 @@ class Side:
         return PackedFlags(answers.yes), PackedFlags(answers.answered)
 
     def _counted(self, kept: np.ndarray, base: np.ndarray) -> "_Counts":
-        """What is counted of the sentences that are kept, and of those of the base among them."""
+        """Count the kept sentences, and the sentences of the base among them."""
         members = np.where(np.append(kept, False)[self.exemplars], self.exemplars, -1)
         yes, answered = (flags.by_stratum(members, self._of, self.number) for flags in self._flags)
         rows = np.flatnonzero(kept & base)
@@ -100,7 +100,7 @@ class Side:
 
     @cached_property
     def _of_draws(self) -> "_Counts":
-        """What a draw is held against: all sentences that it exchanges, so its sets are of them."""
+        """The counts that a draw is compared with: of all sentences that it exchanges."""
         every = np.ones(len(self.answers), dtype=bool)
         return self._counts if self.sampled.all() else self._counted(every, every)
 
@@ -177,7 +177,7 @@ class _Counts:
 
     Attributes:
         yes, answered: exemplars with Yes, and with an answer: int64 [neurons, strata, descriptors].
-        base_yes, base_answered: likewise of the sentences of the base, int64 [strata, descriptors].
+        base_yes, base_answered: the same of the sentences of the base, int64 [strata, descriptors].
     """
 
     yes: np.ndarray

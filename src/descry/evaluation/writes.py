@@ -1,7 +1,7 @@
 """What directions of the residual stream write: the tokens that they promote and suppress.
 
 Each direction's logits (models/unembedding.py) are divided by their deviation over the tokens. Its
-score is the largest of them, either way, and it is held against two nulls of the same layer:
+score is the largest of them, either way, and it is compared with two nulls of the same layer:
 
 - *permuted*: the same numbers over other dimensions of the residual stream. What is left then comes
   from the sizes of its weights and from the vocabulary, such as tokens with long vectors.
@@ -38,7 +38,7 @@ class Told(NamedTuple):
 
     Attributes:
         promoted, suppressed: places of the tokens that are furthest out, int32 [directions, top].
-        up, down: how far, in deviations of the direction's logits: float32 likewise.
+        up, down: how far, in deviations of the direction's logits: float32, as above.
     """
 
     promoted: np.ndarray
@@ -124,7 +124,7 @@ class LayerWrites:
         told: of each.
         p, p_mixed: against either null: float64 [directions]; NaN where undefined.
         score_null: the mean of a direction's own permutations, float32 [directions].
-        kurtosis, kurtosis_null: of its logits, and of one permutation's: float32 likewise.
+        kurtosis, kurtosis_null: of its logits, and of one permutation's: float32, as above.
         bound: what 95% of the permuted directions have no token beyond.
     """
 
@@ -184,7 +184,7 @@ def writes_table(
 
     Columns: layer, neuron; writes, whether q and q_mixed are at most fdr (q_mixed where there is
     one); score, score_null, kurtosis, kurtosis_null, p, q, p_mixed, q_mixed; promoted_token (as the
-    vocabulary writes them), promoted_id, promoted_z, and suppressed_ likewise.
+    vocabulary writes them), promoted_id, promoted_z, and the same with suppressed_.
     """
     import pyarrow as pa
 

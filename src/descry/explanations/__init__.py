@@ -1,1 +1,1 @@
-"""Other people's explanations of the neurons of a run: read, and put to the test beside ours."""
+"""Other people's explanations of the neurons of a run: read, and tested beside its labels."""

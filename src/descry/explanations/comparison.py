@@ -1,4 +1,4 @@
-"""Explanations by somebody else beside the run's own labels: the same questions about the same
+"""Other people's explanations beside the run's labels: the same questions about the same
 sentences, to the same annotator.
 
 Detection, as stage score asks it: of held-out exemplars of a neuron and as many other sentences of

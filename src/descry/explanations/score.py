@@ -74,7 +74,7 @@ def score_explanations(
 ) -> Compared:
     """Ask an annotator whether explanations apply, as stage score asks about labels.
 
-    The labels are those of the calibration half, the sentences of the other half. Nobody knows
+    The labels come from the calibration half, the sentences from the other half. Nobody knows
     which sentences the explanations were made from: where they were of that half, too, they have
     an advantage.
 

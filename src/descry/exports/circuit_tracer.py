@@ -48,7 +48,7 @@ def feature(one: Explained, run: str) -> JSON:
 
     The histogram has the bins from that of 0, or of the lowest activation where that is above, up
     to the highest: `act_min` and `act_max` are its ends, between which the page draws both the bars
-    and the colours of tokens. Quantiles are those of the histogram, to a bin.
+    and the colours of tokens. Quantiles come from the histogram, to a bin.
     """
     filled = np.flatnonzero(one.counts)
     first, last = (int(filled[0]), int(filled[-1])) if len(filled) else (0, 0)

@@ -117,7 +117,7 @@ def explained(
 
     Args:
         exemplars: of each neuron, at most.
-        sentences: whether their texts are told; the target then reads them anew, for activations
+        sentences: whether their texts are told; the target then reads them again, for activations
             by token.
 
     Raises:

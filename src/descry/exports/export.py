@@ -1,4 +1,4 @@
-"""A run to one of the forms that others' tools take in."""
+"""Exports of a run in the forms that other tools read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,26 +43,29 @@ def export(
     source_set: str | None = None,
     creator: str = neuronpedia.CREATOR,
 ) -> dict[str, int]:
-    """Write explanations with their scores, exemplars by token and histograms.
+    """Write labels with their scores, exemplars by token and histograms, in another tool's form.
 
-    The target is loaded, for the activations at tokens, where texts are exported. What is exported
-    is of the highest activations. The same run gives the same bytes at the same commit.
+    An export with texts loads the target, for the activations at tokens. Only the highest
+    activations are exported. The same run at the same commit gives the same bytes.
 
     Args:
-        kind: whose form: one of `KINDS`.
-        folder: a new one; an export that descry wrote there, and nobody changed, is replaced.
-        neurons: names such as L5:50; None: those with a label, or with `every` all.
-        exemplars: of each neuron, at most.
-        sentences: whether texts of reviews go into it.
-        model, source_set, creator: for Neuronpedia: ids of the model and of the set of sources
-            (None: made of the target's name and site), and of the account that owns the rows.
+        run: an opened run.
+        kind: form of the export: one of `KINDS`.
+        folder: a new folder, or one that holds nothing but an unchanged export, which is replaced.
+        neurons: names such as L5:50; None: the neurons with a label, or with `every` all neurons.
+        every: whether neurons without a label are exported, too.
+        exemplars: exemplars of each neuron, at most.
+        sentences: whether the export has texts of reviews.
+        model: for Neuronpedia: id of the model; None: made of the target's name.
+        source_set: for Neuronpedia: id of the set of sources; None: made of the target's site.
+        creator: for Neuronpedia: id of the account that owns the rows.
 
     Returns:
         How many neurons, labels, exemplars and files there are.
 
     Raises:
-        InputError: no such kind or neuron, a result is missing, the target cannot be loaded, or
-            the folder has files of others.
+        InputError: no such kind or neuron; a result is missing; the target cannot be loaded; or the
+            folder has other files.
     """
     if kind not in KINDS:
         raise InputError(f"export: no such kind: {kind}: there are {', '.join(KINDS)}")

@@ -35,7 +35,7 @@ def _refuse_others(path: Path) -> None:
         return
     if not path.is_dir() or path.is_symlink() or _written(path) != _hashes(path):
         raise InputError(
-            f"{path}: is there already, and is no export as descry wrote it: name another, or"
+            f"{path}: exists already, and is no unchanged export of descry: name another, or"
             " remove it"
         )
 

@@ -1,4 +1,4 @@
-"""An export for Neuronpedia, in the two forms that it takes in.
+"""An export for Neuronpedia, in the two forms that it reads.
 
 `v1/MODEL/LAYER-SET/` has the files of its own data sets (hijohnnylin/neuronpedia: what
 utils/neuronpedia-utils writes, and apps/webapp/app/api/admin/import reads into its database): a row
@@ -21,8 +21,8 @@ from descry.io.hashing import JSON, canonical, sha256_text
 
 CREATOR = "clkht01d40000jv08hvalcvly"  # the account that its seed gives every database
 _BATCH = 128  # features of a body of the upload API, at most
-_TOKENS, _TEXT = 1024, 512  # tokens of an activation, and characters of an explanation, likewise
-_LOGITS = 20  # likewise
+_TOKENS, _TEXT = 1024, 512  # tokens of an activation, and characters of an explanation, at most
+_LOGITS = 20  # at most
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def guarded(path: Path) -> Iterator[None]:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes its place when whole, else it goes.
+    """Yield a temporary path to write to, which replaces `path` if whole and is removed if not.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -54,10 +54,10 @@ def atomic(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty folder beside `path` to write to; it takes its place when whole, else it goes.
+    """Yield an empty folder to write to, which replaces `path` if whole and is removed if not.
 
-    After a kill the old folder is there as it was, or the new one (between two renamings: neither);
-    what is left beside it goes with the next.
+    After a kill the old or the new folder is in place (between two renames: neither); the next call
+    removes what is left beside it.
 
     Raises:
         InputError: the disk is full or the folder cannot be written.
@@ -83,7 +83,7 @@ def _remove(folder: Path) -> None:
 
 
 def part_of(path: Path) -> Path:
-    """Where a file is until it is whole, when a killed run is to go on with it."""
+    """Return the path of an unfinished file, which a killed run resumes."""
     return path.with_name(f".{path.name}.part")
 
 

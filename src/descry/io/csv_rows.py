@@ -1,4 +1,4 @@
-"""Figures as they are written: rounded to what can be compared, undefined ones empty."""
+"""CSV files of numbers: rounded to the digits that can be compared, undefined ones empty."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ _DIGITS = 6
 
 
 def defined(value: Any) -> Any:
-    """Round floats to what can be compared, and write undefined ones as None."""
+    """Round floats to the digits that can be compared; undefined ones become None."""
     if isinstance(value, dict):
         return {key: defined(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def write_csv(path: Path, rows: list[Row], columns: list[str] | None = None) -> 
     """Write a tidy CSV file; undefined values are empty.
 
     Args:
-        columns: where there may be no row; else those of the first.
+        columns: names of the columns; needed if there may be no row, else those of the first row.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, columns or list(rows[0]), lineterminator="\n")
@@ -41,10 +41,10 @@ def write_csv(path: Path, rows: list[Row], columns: list[str] | None = None) -> 
 
 
 def read_csv(path: Path, made_by: str, numbers: Sequence[str]) -> list[Row]:
-    """Rows of a tidy CSV file: the columns `numbers` as floats, NaN where empty; others as text.
+    """Read a tidy CSV file: the columns `numbers` as floats (NaN where empty), others as text.
 
     Raises:
-        InputError: there is no such file, no such column, or something else than a number in one.
+        InputError: the file or a column is missing, or a cell of `numbers` is no number.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -1,12 +1,13 @@
 """Inputs and outputs as DVC versions them: the files that count, their hashes, and DVC's cache.
 
-DVC's own code says what .dvcignore leaves out of a folder and what a folder's listing is. Its
-status is not asked: it takes a file whose time and size are the same for unchanged, so that a
-forged one passes, and it writes into a project that may be read-only.
+DVC's code says what .dvcignore leaves out of a folder, and what a folder's listing is. `dvc status`
+is not used: it takes a file with the same time and size for unchanged, so that a forged file
+passes, and it writes into a project that may be read-only.
 """
 
 import json
 from collections.abc import Mapping
+from os.path import normpath
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,10 @@ _FOLDER = ".dir"  # ends the md5 of a folder, which is that of its listing
 
 
 def files_of(place: Path, root: Path) -> dict[str, Path]:
-    """The files of an input or output that DVC versions, in DVC's order.
+    """Return the files of an input or output that DVC versions, in DVC's order.
 
     Args:
-        place: a file or a folder; where there is neither, there are no files.
+        place: a file or a folder; there are no files if neither exists.
         root: the project, whose .dvcignore says what in its folders does not count.
     """
     if place.is_file():
@@ -33,19 +34,20 @@ def files_of(place: Path, root: Path) -> dict[str, Path]:
     from dvc.fs import localfs
     from dvc.ignore import DvcIgnoreFilter
 
-    folder = place.absolute()
-    found = DvcIgnoreFilter(localfs, str(root.absolute())).find(localfs, str(folder))
+    # DVC's paths have no `..`, which the place of a notebook in a subfolder has.
+    folder, top = (normpath(path.absolute()) for path in (place, root))
+    found = DvcIgnoreFilter(localfs, top).find(localfs, folder)
     names = sorted(Path(path).relative_to(folder).as_posix() for path in found)
     return {name: place / name for name in names}
 
 
 def hashes_of(place: Path, root: Path) -> dict[str, str]:
-    """The md5 of each of those files."""
+    """Return the md5 of each file of `files_of`."""
     return {name: md5_file(path) for name, path in files_of(place, root).items()}
 
 
 def md5(place: Path, root: Path) -> str | None:
-    """The md5 by which dvc.lock knows a file or folder; None if there is nothing.
+    """Return the md5 by which dvc.lock knows a file or folder; None if neither exists.
 
     Args:
         root: the project: what its .dvcignore names in a folder does not count.
@@ -61,7 +63,7 @@ def md5(place: Path, root: Path) -> str | None:
 
 
 def config(root: Path) -> "Config":
-    """What DVC is told in a project or clone, by all its files; paths are whole.
+    """Read DVC's settings in a project or clone, from all its files, with absolute paths.
 
     Raises:
         InputError: DVC refuses it.
@@ -81,7 +83,7 @@ def cache_of(root: Path) -> Path:
 
 
 def listing(cache: Path, md5: str) -> dict[str, str] | None:
-    """The md5 of each file of a folder by its path in it; None if the cache has no such listing."""
+    """Return each file's md5 by its path in a folder; None if the cache has no such listing."""
     place = _cached(cache, md5)
     if not place.is_file() or md5_file(place) + _FOLDER != md5:
         return None
@@ -89,7 +91,7 @@ def listing(cache: Path, md5: str) -> dict[str, str] | None:
 
 
 def kept(cache: Path, md5: str) -> Files | None:
-    """The files of an output in DVC's cache; None if not all of them are there as they were."""
+    """Return the files of an output in DVC's cache; None if one is missing or damaged."""
     listed = listing(cache, md5) if md5.endswith(_FOLDER) else {"": md5}
     if listed is None:
         return None

@@ -37,12 +37,12 @@ class Locked:
         ]
 
     def unlike(self, params: Mapping[str, JSON]) -> Iterator[str]:
-        """Those of its sections that are not the same in other params."""
+        """Return the names of the stage's sections that differ from other params."""
         return (name for name, value in self.params.items() if params.get(name) != value)
 
 
 def read_lock(path: Path) -> dict[str, Locked]:
-    """The stages that a dvc.lock records; none where there is no such file.
+    """Read the stages that a dvc.lock records; none if there is no such file.
 
     Raises:
         InputError: it is damaged.
@@ -51,7 +51,7 @@ def read_lock(path: Path) -> dict[str, Locked]:
 
 
 def parse_lock(text: str, where: str) -> dict[str, Locked]:
-    """The same of a dvc.lock's text; `where` it stands.
+    """Parse the text of a dvc.lock; errors name `where` it comes from.
 
     Raises:
         InputError: it is damaged.
@@ -80,7 +80,7 @@ def _stage(name: str, entry: Any) -> Locked:
 
 
 def upstream(stages: Mapping[str, Locked], name: str) -> list[str]:
-    """A stage and all that its inputs come from, those first that come first."""
+    """Return a stage and all stages that its inputs come from, in the order of the work."""
     makers = {out: stage.name for stage in stages.values() for out in stage.outs}
     found: dict[str, None] = {}
 
@@ -95,6 +95,6 @@ def upstream(stages: Mapping[str, Locked], name: str) -> list[str]:
 
 
 def in_order(stages: Mapping[str, Locked]) -> list[Locked]:
-    """All stages, each behind those that make its inputs."""
+    """Return all stages, each after the stages that make its inputs."""
     found = {name: None for stage in stages for name in upstream(stages, stage)}
     return [stages[name] for name in found]

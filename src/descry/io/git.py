@@ -1,7 +1,7 @@
-"""What git knows of a project: commits, and whether the tree is clean.
+"""What git knows about a project: commits, and whether the tree is clean.
 
-What git cannot tell is not known: a git that fails is told apart from a folder without a
-repository, a file that a commit does not have, a revision that there is not.
+A git that fails is told apart from a folder without a repository, a file that a commit does not
+have, and a revision that does not exist.
 """
 
 import os
@@ -39,8 +39,8 @@ class Head:
     Attributes:
         sha: of the commit; None: there is no repository or commit, or else `unknown` says why git
             could not tell.
-        changed: tracked files that are no longer as in it; None: not known.
-        unknown: why git could not tell all of it; folders of this machine are not in it.
+        changed: tracked files that differ from the commit; None: not known.
+        unknown: why git could not tell everything, without folders of this machine.
     """
 
     sha: str | None = None
@@ -49,7 +49,7 @@ class Head:
 
 
 def head(root: Path) -> Head:
-    """What is checked out in a folder, which need not be under git."""
+    """Return what is checked out in a folder, which need not be under git."""
     top = repository_of(root)
     if top is None:
         return Head()
@@ -73,7 +73,7 @@ def head(root: Path) -> Head:
 
 
 def commit_of(root: Path, revision: str) -> str:
-    """The commit that a revision or the name of a DVC experiment means.
+    """Return the commit of a revision, or of the name of a DVC experiment.
 
     Raises:
         InputError: there is none, or git fails.
@@ -91,7 +91,7 @@ def commit_of(root: Path, revision: str) -> str:
 
 
 def made_at(root: Path, commit: str) -> str:
-    """When a commit was made (ISO 8601, UTC).
+    """Return the time of a commit (ISO 8601, UTC).
 
     Raises:
         GitError: git fails.
@@ -101,7 +101,7 @@ def made_at(root: Path, commit: str) -> str:
 
 
 def log(root: Path, first: str, second: str, path: str) -> list[str]:
-    """The commits that changed a file on the way from one to the other, a line each.
+    """Return the commits between two commits that changed a file, one line each.
 
     Raises:
         GitError: git fails.
@@ -110,7 +110,7 @@ def log(root: Path, first: str, second: str, path: str) -> list[str]:
 
 
 def text_at(root: Path, commit: str, path: str) -> str | None:
-    """A file's text in a commit; None if the commit has no such file.
+    """Return a file's text in a commit; None if the commit has no such file.
 
     Raises:
         GitError: git fails.

@@ -1,4 +1,4 @@
-"""Hashes of files and texts, and the one JSON text of a value."""
+"""Hashes of files and texts, and the canonical JSON text of a value."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _ENCODER = json.JSONEncoder(
 
 
 def canonical(value: JSON) -> str:
-    """The one JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
+    """Return the canonical JSON text of a value: sorted keys, no spaces, UTF-8, no NaN."""
     return _ENCODER.encode(value)
 
 
@@ -37,14 +37,14 @@ def md5_file(path: Path) -> str:
 
 
 class Digests(NamedTuple):
-    """A file's hashes: DVC names files by the one, results name their inputs by the other."""
+    """Both hashes of a file: DVC uses md5, results record the sha256 of their inputs."""
 
     md5: str
     sha256: str
 
 
 def digests(path: Path) -> Digests:
-    """Both hashes of a file, which is read once."""
+    """Compute both hashes of a file in one pass."""
     both = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     with path.open("rb") as file, ThreadPoolExecutor(1) as other:
         while block := file.read(_BLOCK):

@@ -1,4 +1,4 @@
-"""HDF5 files, each with its provenance; what is missing in one is a user's error."""
+"""HDF5 files, each with its provenance; a missing part is an `InputError`."""
 
 import io
 import json
@@ -45,7 +45,7 @@ class _Unfailing(io.FileIO):
 
 @contextmanager
 def writing_hdf5(path: Path, made: JSON) -> Iterator["h5py.File"]:
-    """A new HDF5 file, without time stamps; its attribute `descry` says what made it."""
+    """Open a new HDF5 file, without time stamps; its attribute `descry` records what made it."""
     import h5py
 
     with atomic(path) as part, _Unfailing(part, "w+") as disk:
@@ -60,12 +60,12 @@ def writing_hdf5(path: Path, made: JSON) -> Iterator["h5py.File"]:
 
 @contextmanager
 def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
-    """An existing HDF5 file.
+    """Open an existing HDF5 file.
 
     Raises:
-        InputError: the file is missing, of another form or damaged, which may come out while it is
-            read: the library's errors are known by their words, those of `dataset` and its like by
-            their type; others are not laid to the file.
+        InputError: the file is missing, damaged or of another form, even if that shows only while
+            it is read. The library's errors are known by their words, errors of `dataset` and
+            similar functions by their type; other errors are not blamed on the file.
     """
     import h5py
 
@@ -89,11 +89,11 @@ def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
 def dataset(
     file: "h5py.Group", name: str, shape: tuple[int | None, ...], kinds: str = "biuf"
 ) -> "h5py.Dataset":
-    """A dataset of numbers.
+    """Return a dataset of numbers.
 
     Args:
         shape: None stands for any size.
-        kinds: of numbers, as numpy's dtypes call them.
+        kinds: allowed kinds of numbers, as in numpy's dtypes.
 
     Raises:
         MalformedError: there is none of this shape and kind.
@@ -112,7 +112,7 @@ def dataset(
 
 
 def texts(file: "h5py.Group", name: str, start: int = 0, stop: int | None = None) -> list[str]:
-    """A dataset of texts in one row, or some of them.
+    """Read a one-dimensional dataset of texts, or some of them.
 
     Raises:
         MalformedError: there is none, or a text is damaged.
@@ -125,7 +125,7 @@ def texts(file: "h5py.Group", name: str, start: int = 0, stop: int | None = None
 
 
 def names(file: "h5py.Group", group: str) -> list[str]:
-    """What there is in a group.
+    """Return the names in a group.
 
     Raises:
         MalformedError: there is no such group.
@@ -135,7 +135,7 @@ def names(file: "h5py.Group", group: str) -> list[str]:
 
 
 def attribute(file: "h5py.Group", name: str) -> JSON:
-    """An attribute that holds JSON.
+    """Read an attribute that holds JSON.
 
     Raises:
         MalformedError: there is none.
@@ -146,7 +146,7 @@ def attribute(file: "h5py.Group", name: str) -> JSON:
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Name the part of a file at which a library stumbles: around the library's calls alone."""
+    """Name the part of a file at which a library's call fails; wraps only library calls."""
     try:
         yield
     except Exception as error:
@@ -154,9 +154,9 @@ def _told(what: str) -> Iterator[None]:
 
 
 def _refuse_endless(path: Path) -> None:
-    """Refuse texts in whose heap the HDF5 library would go round for ever.
+    """Refuse texts in whose heap the HDF5 library would loop forever.
 
-    It goes from object to object by their sizes; one spoilt bit, and it comes to one of no size.
+    The library walks the heap by the sizes of its objects; one damaged bit can make a size 0.
     """
     with path.open("rb") as file:
         data = file.read(_HEAPS)
@@ -175,7 +175,7 @@ def _refuse_endless(path: Path) -> None:
 
 
 def hdf5_provenance(file: "h5py.File") -> JSON:
-    """What made an HDF5 file.
+    """Read what made an HDF5 file.
 
     Raises:
         MalformedError: the file does not say so.

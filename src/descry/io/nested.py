@@ -6,7 +6,7 @@ from descry.io.hashing import JSON
 
 
 def flat(value: JSON, key: str = "") -> dict[str, JSON]:
-    """The leaves of nested objects by dotted key: {a: {b: 1}} is {a.b: 1}."""
+    """Return the leaves of nested objects by dotted key: {a: {b: 1}} is {a.b: 1}."""
     if not isinstance(value, dict):
         return {key: value}
     inner = (flat(item, f"{key}.{name}" if key else name) for name, item in value.items())
@@ -14,5 +14,5 @@ def flat(value: JSON, key: str = "") -> dict[str, JSON]:
 
 
 def unlike(old: Mapping[str, JSON], new: Mapping[str, JSON]) -> list[str]:
-    """The keys at which two mappings differ, those of the first one first; nothing is as null."""
+    """Return the keys at which two mappings differ, in the first's order; absent equals null."""
     return [key for key in dict.fromkeys([*old, *new]) if old.get(key) != new.get(key)]

@@ -1,7 +1,7 @@
 """Numbers as people read them: one rounding for the terminal and the page.
 
-A number is rounded once, from all its digits, ties away from zero: as `toFixed` of JavaScript does
-it, by which app/elements.js follows the same rules.
+A number is rounded once, from all its digits, ties away from zero, as JavaScript's `toFixed` does:
+app/elements.js follows the same rules.
 """
 
 import math
@@ -12,7 +12,7 @@ _MOST = 12
 
 
 def fixed(value: float | None, places: int = PLACES) -> str:
-    """A number with so many digits behind the point; `undefined` where there is none."""
+    """Format a number with a number of decimals; `undefined` if there is no number."""
     if value is None or not math.isfinite(value):
         return "undefined" if value is None else str(float(value))
     exact = Decimal(float(value) + 0.0)  # -0.0 has a sign
@@ -20,7 +20,7 @@ def fixed(value: float | None, places: int = PLACES) -> str:
 
 
 def small(value: float | None) -> str:
-    """A p or q value: small ones as powers of ten."""
+    """Format a p or q value; small values as powers of ten."""
     if value is None or not math.isfinite(value) or not 0 < value < 0.001:
         return fixed(value)
     exact = Decimal(float(value))
@@ -30,10 +30,10 @@ def small(value: float | None) -> str:
 
 
 def places(deviation: float, highest: float) -> int:
-    """Digits behind the point of a neuron's activations: three of the deviation's are seen.
+    """Return how many decimals show three digits of the deviation of a neuron's activations.
 
     Args:
-        highest: of the activations: where they do not vary, three digits of it are seen.
+        highest: highest activation, which counts where activations do not vary.
     """
     size = next((abs(x) for x in (deviation, highest) if math.isfinite(x) and x), 1.0)
     exponent = int(f"{size:.2e}".partition("e")[2])

@@ -1,4 +1,4 @@
-"""Parquet files, each with its provenance; columns of texts of which little is in memory."""
+"""Parquet files, each with its provenance; columns of texts that are read piece by piece."""
 
 import json
 from bisect import bisect_right
@@ -32,7 +32,7 @@ def write_table(path: Path, table: "pyarrow.Table", made: JSON) -> None:
 def write_batches(
     path: Path, schema: "pyarrow.Schema", batches: Iterable["pyarrow.Table"], made: JSON
 ) -> None:
-    """Write a Parquet file as `write_table` does, a row group a batch: it holds one at a time."""
+    """Write a Parquet file as `write_table` does, one row group for each batch."""
     import pyarrow.parquet as pq
 
     whole = schema.with_metadata({PROVENANCE: canonical(made)})
@@ -44,7 +44,7 @@ def write_batches(
 def read_table(
     path: Path, made_by: str, columns: list[str] | None = None, only: Any = None
 ) -> "pyarrow.Table":
-    """Read a Parquet file, or some columns of it, or the rows that an expression is true of.
+    """Read a Parquet file, some of its columns, or the rows for which an expression is true.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -59,10 +59,10 @@ def read_table(
 def read_where(
     path: Path, made_by: str, columns: list[str], values: Mapping[str, int]
 ) -> "pyarrow.Table":
-    """Some columns of a Parquet file, of the rows that have these whole numbers in others.
+    """Read some columns of the rows that have given whole numbers in other columns.
 
-    Row groups without such rows are passed over; of the others some rows are held at a time, where
-    `read_table` holds a row group.
+    Row groups without such rows are skipped. Memory holds some rows at a time, where `read_table`
+    holds a row group.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -106,7 +106,7 @@ def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
 
 
 def row_count(path: Path, made_by: str) -> int:
-    """How many rows a Parquet file has.
+    """Return the number of rows of a Parquet file.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -118,7 +118,7 @@ def row_count(path: Path, made_by: str) -> int:
 
 
 def row_groups(path: Path, made_by: str) -> list[int]:
-    """How many rows each row group of a Parquet file has.
+    """Return the number of rows of each row group of a Parquet file.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -131,7 +131,7 @@ def row_groups(path: Path, made_by: str) -> list[int]:
 
 
 def read_group(path: Path, made_by: str, column: str, group: int) -> "pyarrow.ChunkedArray":
-    """A column of one row group of a Parquet file.
+    """Read a column of one row group of a Parquet file.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -149,7 +149,7 @@ def read_group(path: Path, made_by: str, column: str, group: int) -> "pyarrow.Ch
 def read_blocks(
     path: Path, made_by: str, columns: list[str], rows: int
 ) -> Iterator["pyarrow.Table"]:
-    """Some columns of a Parquet file, so many rows at a time; the last block may be shorter.
+    """Read some columns of a Parquet file in blocks of rows; the last block may be shorter.
 
     Raises:
         InputError: the file is missing or damaged.
@@ -169,7 +169,7 @@ def read_blocks(
 
 
 def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["pyarrow.Table"]:
-    """Batches of any size as tables of so many rows; the last one may be shorter."""
+    """Merge batches of any size into tables of a given size; the last one may be shorter."""
     import pyarrow as pa
 
     held: list[pa.RecordBatch] = []
@@ -184,7 +184,7 @@ def regrouped(batches: Iterable["pyarrow.RecordBatch"], rows: int) -> Iterator["
 
 
 def table_provenance(table: "pyarrow.Table") -> JSON:
-    """What made a Parquet file."""
+    """Read what made a Parquet file."""
     return json.loads((table.schema.metadata or {})[PROVENANCE.encode()])
 
 

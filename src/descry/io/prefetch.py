@@ -1,4 +1,4 @@
-"""Work done ahead in threads, in order: what the next step needs is ready when it comes to it."""
+"""Work done ahead in threads, in order, so that the next step finds its input ready."""
 
 import os
 from collections import deque
@@ -11,17 +11,17 @@ R = TypeVar("R")
 
 
 def cores() -> int:
-    """How many cores this process may use: a job's share of a node, not all of it."""
+    """Return how many cores this process may use: a job's share of a node, not the whole node."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_ahead(
     run: Callable[[T], R], items: Iterable[T], threads: int, begin: Callable[[], None] | None = None
 ) -> Iterator[R]:
-    """Results in the order of the items, worked on by threads while earlier ones are used.
+    """Yield results in the order of the items; threads compute them while earlier ones are used.
 
     Args:
-        threads: how many, and how many results wait at most.
+        threads: number of threads, and of results that may wait.
         begin: called by each thread first.
     """
     waiting: deque[Future[R]] = deque()

@@ -10,7 +10,7 @@ PROVENANCE = "descry"  # the attribute or metadata key that says what made a fil
 
 
 def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]) -> JSON:
-    """What made a file: stage, params section, input hashes and package versions.
+    """Return what made a file: stage, params section, input hashes and package versions.
 
     No commit: the bytes of a result would change with each; dvc.lock has the hash of every source
     file that made it, which says more.
@@ -24,7 +24,7 @@ def provenance(stage: str, params: JSON, inputs: list[Path], packages: list[str]
 
 
 def recorded(path: Path) -> str:
-    """A path as it stands in records: within the project, or else its last part alone."""
+    """Return a path as records have it: relative to the project, or else only its last part."""
     if path.is_absolute():
         here = Path.cwd()
         return path.relative_to(here).as_posix() if path.is_relative_to(here) else path.name
@@ -32,7 +32,7 @@ def recorded(path: Path) -> str:
 
 
 def without_places(value: JSON) -> JSON:
-    """A value with its absolute paths as `recorded`: where they lie is nobody's affair."""
+    """Replace absolute paths in a value by `recorded` ones: they are never written."""
     if isinstance(value, dict):
         return {key: without_places(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -43,5 +43,5 @@ def without_places(value: JSON) -> JSON:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
-    """The installed versions of descry and of some packages."""
+    """Return the installed versions of descry and of some packages."""
     return {name: version(name) for name in ["descry", *packages]}

@@ -10,7 +10,7 @@ from descry.io.readable import made_in, readable
 
 
 def provenance_of(path: Path, made_by: str) -> JSON:
-    """What made a result: Parquet, HDF5 or JSON, of which no more than that is read.
+    """Read what made a result (Parquet, HDF5 or JSON), and nothing else of the file.
 
     Raises:
         InputError: the file is missing or damaged.

@@ -16,7 +16,7 @@ _BEGINS = {"Parquet": b"PAR1", "HDF5": b"\x89HDF\r\n\x1a\n", "JSON": b"{"}
 
 
 class MalformedError(Exception):
-    """What a file holds is not of the form that its reader looks for."""
+    """A file does not have the form that its reader expects."""
 
 
 # What libraries throw at a damaged file, as far as known; besides pyarrow's own.
@@ -25,7 +25,7 @@ _LIBRARIES = (MalformedError, OSError, LookupError, ValueError, RuntimeError)
 
 @contextmanager
 def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
-    """Name the file where a library cannot read it: around the library's calls, nothing of ours.
+    """Name the file that a library cannot read; wraps only library calls.
 
     Raises:
         InputError: it is missing, of another kind, or damaged.
@@ -44,7 +44,7 @@ def readable(path: Path, made_by: str, kind: str = "JSON") -> Iterator[None]:
 
 
 def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
-    """That a result is damaged or not of its form, and what to do."""
+    """Return an error: a result is damaged or has another form, and what to do."""
     lines = printable(str(why).partition("\n")[0])
     reason = lines[:_SHOWN] or type(why).__name__
     advice = f"make it again: `descry stage {made_by}`"
@@ -56,7 +56,7 @@ def unreadable(path: Path, made_by: str, why: Exception | str) -> InputError:
 
 
 def not_ours(path: Path, made_by: str, what: str) -> InputError:
-    """That descry, or that stage of it, did not write a file."""
+    """Return an error: descry, or the expected stage, did not write a file."""
     reviews = "; reviews are named by corpus.reviews in params.yaml" if made_by == "corpus" else ""
     return InputError(f"{path}: {what}: expected is what `descry stage {made_by}` writes{reviews}")
 
@@ -75,7 +75,7 @@ def _is_unfinished(path: Path) -> bool:
 
 
 def made_in(path: Path, made_by: str, text: str | bytes | None) -> JSON:
-    """What made a file, as it says itself.
+    """Return what made a file, as the file records it.
 
     Raises:
         InputError: it does not say so: descry did not write it.

@@ -1,8 +1,8 @@
-"""Texts of strangers, harmless to look at: a review must steer neither a terminal nor a page."""
+"""Untrusted texts made harmless to show: a review must control neither a terminal nor a page."""
 
 _SHOWN_AS = "\N{REPLACEMENT CHARACTER}"
 
 
 def printable(text: str) -> str:
-    """A text without control characters, which also turn writing around or hide it."""
+    """Remove control characters, some of which reverse or hide text."""
     return "".join(c if c.isprintable() else _SHOWN_AS for c in text)

@@ -26,7 +26,7 @@ class Section(BaseModel):
 
 
 def crossed(words: str) -> PydanticCustomError:
-    """What a section's validator raises where two of its values do not go together.
+    """Return the error of a section whose values do not go together.
 
     Args:
         words: the whole message, which names the keys with their section.

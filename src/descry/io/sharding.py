@@ -1,7 +1,7 @@
 """A shard: one of several jobs that share a stage's work.
 
-The work lies in numbered pieces: chunks of prompts, blocks of sentences, groups of neurons. Each
-piece is computed by itself, whichever shard has it, so any number of shards gives the same bytes.
+The work consists of numbered pieces: chunks of prompts, blocks of sentences, groups of neurons.
+Each piece is computed by itself, so any number of shards gives the same bytes.
 """
 
 import re
@@ -17,7 +17,7 @@ _FORM = re.compile(r"(0|[1-9]\d{0,5})-of-([1-9]\d{0,5})")
 class Shard:
     """Every `number`th piece of the work, from `index`.
 
-    The shard before the first (0-of-8 in words, -1 here) has no piece: it makes what all need.
+    The preparing shard (0-of-8 in words, -1 here) has no piece: it makes what all shards need.
     """
 
     index: int
@@ -25,7 +25,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The shard that people call 3-of-8: they count from 1.
+        """Parse a shard such as 3-of-8, counted from 1.
 
         Raises:
             InputError: it is not of that form.
@@ -37,11 +37,11 @@ class Shard:
 
     @property
     def first(self) -> bool:
-        """Whether it is the one before the first."""
+        """Whether this is the preparing shard."""
         return self.index < 0
 
     def has(self, piece: int) -> bool:
-        """Whether a piece of the work is this shard's."""
+        """Whether a piece of the work belongs to this shard."""
         return piece % self.number == self.index
 
 

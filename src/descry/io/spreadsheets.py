@@ -1,4 +1,4 @@
-"""Texts of strangers in CSV files: no spreadsheet may take a cell for a formula."""
+"""Untrusted texts in CSV files: no spreadsheet may take a cell for a formula."""
 
 import re
 
@@ -9,15 +9,15 @@ _NEXT_CELL = re.compile(rf"([;\t\r\n])(?={_FORMULA})")
 
 
 def guarded(cell: str) -> str:
-    """A cell that every spreadsheet takes for text."""
+    """Return a cell that every spreadsheet takes for text."""
     return f"'{cell}" if _REWRITTEN.match(cell) else cell
 
 
 def unguarded(cell: str) -> str:
-    """What was guarded."""
+    """Return the text inside a guarded cell."""
     return cell[1:] if cell[:1] == "'" and _REWRITTEN.match(cell[1:]) else cell
 
 
 def in_one_cell(text: str) -> str:
-    """A text that holds no formula, even where another separator cuts the line."""
+    """Return a text that holds no formula, even if another separator cuts the line."""
     return _NEXT_CELL.sub(r"\1'", text)

@@ -1,4 +1,4 @@
-"""A database for what does not fit into memory: of one process alone, and gone with it."""
+"""A temporary database, of one process, for data that do not fit into memory."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _ANOTHER = "or set SQLITE_TMPDIR to a folder on another disk"
 
 @contextmanager
 def spilling() -> Iterator[sqlite3.Connection]:
-    """An empty database on the disk of temporary files, in one transaction that never ends.
+    """Open an empty database on the disk of temporary files, in one open transaction.
 
     Raises:
         InputError: the disk is full or cannot be written.

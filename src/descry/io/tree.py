@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Node:
-    """A line of words, not yet made harmless to a terminal, and the lines below it."""
+    """A line of words, not yet made harmless for a terminal, and the lines below it."""
 
     text: str
     children: list["Node"] = field(default_factory=list)

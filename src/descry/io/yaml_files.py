@@ -57,7 +57,7 @@ def read_yaml(path: Path) -> JSON:
 
 
 def yaml_value(text: str, where: str) -> JSON:
-    """Parse a YAML text; `where` it stands.
+    """Parse a YAML text; errors name `where` it comes from.
 
     Raises:
         InputError: it is no YAML, or has a key twice.

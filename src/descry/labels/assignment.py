@@ -22,7 +22,7 @@ class SetCounts:
         answered: int32 [neurons, descriptors], exemplars with an answer; 0 where the set was not
             asked about as a whole.
         asked: bool [neurons], whether it was.
-        base_count: int64 [descriptors], of the sentences that stand for the split, those that the
+        base_count: int64 [descriptors], of the sentences that represent the split, those that the
             descriptor applies to.
         base_answered: int64 [descriptors], of the same sentences, those with an answer.
     """
@@ -79,7 +79,7 @@ class SetCounter:
 
         Args:
             exemplars: of some neurons after the others, int [neurons, size]: rows of B.
-            base: bool [sentences], those that stand for the split.
+            base: bool [sentences], those that represent the split.
         """
         parts = [self._of(block) for block in exemplars]
         count, answered, asked = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -129,25 +129,25 @@ class SetCounter:
 
 
 def asked_sets(exemplars: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """The neurons that have a set, all of which was asked about: bool [neurons]."""
+    """Return which neurons have a set whose sentences were all asked about: bool [neurons]."""
     return np.asarray(np.append(asked, True)[exemplars].all(axis=1) & has_set(exemplars))
 
 
 def has_set(exemplars: np.ndarray) -> np.ndarray:
-    """The neurons with an exemplar set: bool [neurons]; what is behind a set's end is below 0."""
+    """Return which neurons have an exemplar set: bool [neurons]."""
     return np.asarray((exemplars >= 0).any(axis=1))
 
 
 def shares(count: np.ndarray, answered: np.ndarray, by: Frequency) -> np.ndarray:
-    """f(c) from counts: float64 [sets, descriptors], NaN where there is nothing to count."""
+    """Compute f(c) from counts: float64 [sets, descriptors], NaN where nothing was counted."""
     whole = count.sum(axis=1, keepdims=True) if by == "occurrences" else answered
     return ratio(count, whole)
 
 
 def assign(f: np.ndarray, threshold: float, top_k: int | None) -> np.ndarray:
-    """The descriptors assigned to each neuron: bool [neurons, descriptors].
+    """Assign descriptors to neurons: bool [neurons, descriptors].
 
-    Assigned are the descriptors with f(c) > threshold: of these the `top_k` most frequent (ties:
+    A neuron gets the descriptors with f(c) > threshold: the `top_k` most frequent of them (ties:
     the earlier descriptor), or all if `top_k` is None.
     """
     assigned: np.ndarray = np.greater(f, threshold)  # NaN is never greater
@@ -165,11 +165,11 @@ def ranks(f: np.ndarray) -> np.ndarray:
 def broad_descriptors(
     tally: SetCounts, by: Frequency, threshold: float, share: float
 ) -> list[tuple[int, float]]:
-    """Descriptors too broad to say anything: f(c) > threshold on over `share` of all neurons.
+    """Find descriptors that are too broad: f(c) > threshold on over `share` of all neurons.
 
-    The paper drops three such by hand (section 4.3). The broadest is dropped first and f taken
-    anew, as one broad descriptor can hide or feign another. All may be dropped: the last one, too,
-    if it is broad.
+    The paper drops three of them by hand (section 4.3). The broadest descriptor is dropped first,
+    and f computed again, because one broad descriptor can hide or feign another. Even the last
+    descriptor is dropped if it is broad.
 
     Returns:
         (descriptor, share of neurons), in the order dropped.
@@ -188,7 +188,7 @@ def broad_descriptors(
 def inverse_map(
     assigned: np.ndarray, p: np.ndarray, neurons: list[str], descriptors: list[str]
 ) -> dict[str, list[str]]:
-    """The neurons tagged with each descriptor, the one with the lowest p first."""
+    """Return the neurons tagged with each descriptor, the neuron with the lowest p first."""
     order = np.argsort(np.nan_to_num(p, nan=1.0), axis=0, kind="stable")
     return {
         name: [neurons[row] for row in order[:, column] if assigned[row, column]]

@@ -34,7 +34,7 @@ class Descriptor:
 
 @dataclass
 class Edits:
-    """What people change by hand (data/descriptors.yaml); any phrase of a cluster names it.
+    """Edits by hand (data/descriptors.yaml); any phrase of a cluster names the cluster.
 
     Attributes:
         corpus: the `corpus_id` of the corpus that the edits were made for, ANY, or None if the file
@@ -58,7 +58,7 @@ class Edits:
 def cluster(
     vectors: np.ndarray, method: Literal["community", "agglomerative"], threshold: float
 ) -> list[list[int]]:
-    """Groups of rows whose vectors are alike.
+    """Group rows with similar vectors.
 
     Args:
         vectors: unit vectors, float32 [phrases, dimension].
@@ -90,8 +90,8 @@ def cluster(
 def communities(pairs: Alike) -> list[list[int]]:
     """Groups of rows around centres, the largest first: fast community detection.
 
-    The rows are gone through, those that are alike to most first, ties by row. One that no group
-    has yet becomes a centre, and takes the rows that it is alike to and no group has.
+    Rows are visited in the order of how many rows are similar to them, ties by row. A row without a
+    group becomes a centre, and its group takes all similar rows without a group.
     """
     order = np.argsort(-pairs.sizes, kind="stable")
     rank = np.empty(len(order), dtype=np.int32)
@@ -166,15 +166,15 @@ def _frequent_first(member: tuple[str, int]) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class Edited:
-    """What became of the descriptors, which edits acted, and which came to nothing.
+    """The descriptors after the edits: which edits had an effect, and which had none.
 
     Attributes:
-        kept: the descriptors that stay, the most mentioned first.
-        dropped: those dropped by hand.
-        applied: a name given by hand to the names of the clusters that have it now.
+        kept: kept descriptors, the most mentioned first.
+        dropped: descriptors dropped by hand.
+        applied: for each name given by hand, the former names of its clusters.
         unknown: phrases in the edits that are in no cluster.
-        overruled: phrases whose cluster an earlier line of the edits had sent elsewhere. No error:
-            edits outlive a threshold or a corpus, and clusters run together.
+        overruled: phrases whose cluster an earlier line of the edits had changed. This is no error:
+            with another threshold or corpus clusters can merge.
     """
 
     kept: list[Descriptor]
@@ -188,7 +188,7 @@ def apply_edits(descriptors: Sequence[Descriptor], edits: Edits) -> Edited:
     """Rename, merge and drop by hand, in this order; the first edit of a cluster counts.
 
     Raises:
-        InputError: a name or phrase has characters that are no text: results cannot hold them.
+        InputError: a name or phrase has control characters, which results cannot hold.
     """
     merged = [phrase for phrases in edits.merge.values() for phrase in phrases]
     for word in (*edits.rename, *edits.rename.values(), *edits.merge, *merged, *edits.drop):

@@ -1,8 +1,8 @@
 """Labels composed of several descriptors (Mu & Andreas 2020, section 3).
 
-"Compositional explanations of neurons": the formula with AND, OR and AND NOT whose sentences are
-most nearly the neuron's exemplar set, by beam search. With AND alone it is a list of descriptors
-that an exemplar has all of (Mondal et al. 2024).
+"Compositional explanations of neurons": beam search finds the formula with AND, OR and AND NOT
+whose sentences are nearest to the neuron's exemplar set. With only AND the formula is a list of
+descriptors that an exemplar must all have (Mondal et al. 2024).
 
 The score is theirs, IoU times penalty**(length - 1). Unlike theirs, the beam keeps the best of each
 length, so that the shorter never crowd out the longer; and a descriptor that no exemplar has may

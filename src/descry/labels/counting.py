@@ -1,4 +1,4 @@
-"""Counts over many sets of sentences at once: what every frequency and every null is made of."""
+"""Counts over many sets of sentences at once, from which frequencies and nulls are made."""
 
 import numpy as np
 
@@ -11,9 +11,9 @@ _FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a 
 
 
 class Fields:
-    """Numbers of several columns in one 64-bit word, in fields that no sum of theirs can overflow.
+    """Numbers of several columns in one 64-bit word, in fields that their sums cannot overflow.
 
-    So many times fewer numbers are read and added. Differences of words are those of the fields.
+    That many times fewer numbers are read and added. Differences of words are those of the fields.
 
     Args:
         columns: how many.

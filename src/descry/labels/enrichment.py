@@ -1,8 +1,8 @@
 """Enrichment: descriptors that are over-represented among a neuron's exemplars.
 
-How often a descriptor is in a neuron's set is compared with as many sentences drawn at random: the
-upper tail of the hypergeometric distribution, and over all pairs of neuron and descriptor the false
-discovery rate of Benjamini & Hochberg (1995).
+The frequency of a descriptor in a neuron's set is compared with as many sentences drawn at random:
+p is the upper tail of the hypergeometric distribution, q the false discovery rate of Benjamini &
+Hochberg (1995) over all pairs of neuron and descriptor.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Enrichment:
     """Float64 [neurons, descriptors], NaN where nothing was asked or answered.
 
     Attributes:
-        p: chance of so many Yes or more in a random set of the same size.
+        p: chance of as many Yes or more in a random set of the same size.
         q: the smallest false discovery rate at which the pair is a discovery.
     """
 
@@ -32,7 +32,7 @@ def enrichment(
     Args:
         count: int [neurons, descriptors], Yes in the exemplar set.
         drawn: int [neurons, descriptors], answers in the set; 0 where there are none to test.
-        marked: int [descriptors], Yes in the sentences that stand for the split.
+        marked: int [descriptors], Yes in the sentences that represent the split.
         whole: int [descriptors], answers in the same sentences.
         within: whether the sets are among those sentences; else they stand beside them, and the two
             are pooled (Fisher's exact test).

@@ -55,7 +55,7 @@ def matched_enrichment(
     Args:
         exemplars: of some neurons after the others, int [neurons, size]: rows of sentences, -1
             behind the end of a smaller set.
-        base: bool [sentences], those that stand for the split.
+        base: bool [sentences], those that represent the split.
         within: whether exemplars are among those; else they stand beside them (see `matched_p`).
     """
     number = len(strata.names)
@@ -86,9 +86,9 @@ def matched_p(
 
     Args:
         found: exemplars with Yes, int [neurons, strata, descriptors].
-        drawn: likewise, exemplars with an answer.
-        marked: sentences with Yes that stand for the split, int [strata, descriptors].
-        whole: likewise, sentences with an answer.
+        drawn: as above, exemplars with an answer.
+        marked: sentences with Yes that represent the split, int [strata, descriptors].
+        whole: as above, sentences with an answer.
         within: whether exemplars are among those sentences; else they stand beside them, and the
             two are pooled.
     """
@@ -116,12 +116,12 @@ def matched_tails(
 ) -> np.ndarray:
     """The mid-p of every number of Yes: float64 [neurons, descriptors, far + 1].
 
-    What `matched_p` gives for a pair that has so many Yes, where they are among the sentences.
+    What `matched_p` gives for a pair with that many Yes, if exemplars are among the sentences.
 
     Args:
         drawn: exemplars with an answer, int [neurons, strata, descriptors].
-        marked: sentences with Yes that stand for the split, int [strata, descriptors].
-        whole: likewise, sentences with an answer.
+        marked: sentences with Yes that represent the split, int [strata, descriptors].
+        whole: as above, sentences with an answer.
         far: the largest number; if None, one whose mid-p is below 1e-15 in every pair, or the size
             of the largest set.
     """

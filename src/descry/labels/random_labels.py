@@ -1,7 +1,7 @@
 """The labels of random sets of sentences: what a rule finds where there is nothing to find.
 
-Every neuron gets random sentences in the place of its exemplars, as many of each stratum. Whatever
-label there is then, is false.
+Every neuron gets random sentences in place of its exemplars, as many of each stratum. Every
+label is then false.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from descry.labels.matched import matched_tails
 from descry.labels.rules import Rule, above_base
 from descry.labels.strata import Strata
 
-DRAWS = 100  # fewer, where so many would not fit into memory
+DRAWS = 100  # fewer, if that many would not fit into memory
 _SEED = 0
 _HELD = 2**26  # numbers of all draws held at a time, of 4 bytes
 _CELLS = 2**23  # chances held at a time, of 8 bytes
@@ -37,7 +37,7 @@ def random_labels(
         sets: the neurons' own, int [neurons, size], rows of the sentences, -1 behind the end of a
             smaller set.
         counter: of the answers.
-        base: bool [sentences], those that stand for the split.
+        base: bool [sentences], those that represent the split.
         top_k: labels of a neuron, at most; None for all.
     """
     number = len(strata.names)

@@ -22,7 +22,7 @@ REPLICATED = 0.05  # p within strata, below which a half confirms a label that i
 
 @dataclass(frozen=True)
 class Numbers:
-    """A label's row in one split, and whether it was assigned there; None where undefined."""
+    """The numbers of a neuron and a descriptor in one split; None where undefined."""
 
     assigned: bool
     f: float | None
@@ -37,7 +37,7 @@ class Numbers:
 
     @property
     def order(self) -> tuple[float, float]:
-        """What descriptors are ordered by: the surest first, of equals the most frequent."""
+        """The key that sorts descriptors: the surest first, of equals the most frequent."""
         return (1.0 if self.p is None else self.p), -(self.f or 0.0)
 
     @property
@@ -46,17 +46,19 @@ class Numbers:
         return self.p is not None and self.p < REPLICATED
 
     def explained(self, fdr: float) -> bool:
-        """Whether the strata explain what would else be a discovery."""
+        """Whether the strata explain what would otherwise be a label."""
         return (
             self.q is not None and self.q_unmatched is not None and self.q_unmatched <= fdr < self.q
         )
 
 
 def verdict(split: str, numbers: Numbers, fdr: float, strata: Sequence[str]) -> str:
-    """What a row says of its descriptor, in a few words.
+    """Return a verdict on a descriptor in a few words, such as "label, confirmed".
 
     Args:
-        fdr: at which a label is significant.
+        split: `all`, or a half.
+        numbers: numbers of the neuron and descriptor in that split.
+        fdr: false discovery rate of a label.
         strata: the covariates that sentences are matched on.
     """
     words = ["label"] if numbers.assigned else []
@@ -71,7 +73,7 @@ NeuronLabels = dict[str, dict[str, dict[str, Numbers]]]  # by end, descriptor an
 
 
 def neuron_labels(path: Path, layer: int, index: int) -> NeuronLabels:
-    """A neuron's rows of labels.parquet, and no others.
+    """Read a neuron's rows of labels.parquet, and no others.
 
     Args:
         layer: its number in the model.
@@ -101,7 +103,7 @@ class SplitLabels:
     assigned: np.ndarray
 
     def explained(self, fdr: float) -> np.ndarray:
-        """Where the strata explain what would else be a discovery: bool, of the table's shape."""
+        """Return where the strata explain what would otherwise be a label: bool, as the table."""
         return np.asarray((self.q_unmatched <= fdr) & (self.q > fdr))
 
 

@@ -1,4 +1,4 @@
-"""The two rules by which a neuron gets its labels: how strong a descriptor is, and from where on.
+"""The two rules by which a neuron gets its labels: the strength of a descriptor, and its limit.
 
 composition: f(c), the paper's (section 3.3). enrichment: -log10 of the false discovery rate at
 which a descriptor is over-represented among the exemplars, within strata.
@@ -56,7 +56,7 @@ class Rule:
         Args:
             matched: the test of the same pairs within strata.
             top_k: labels of a neuron, at most; None for all.
-            within: whether the exemplars are among the sentences that stand for the split.
+            within: whether the exemplars are among the sentences that represent the split.
         """
         f, base = sets.f(self.frequency), sets.base(self.frequency)
         of_split = sets.base_count, sets.base_answered, within

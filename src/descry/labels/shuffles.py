@@ -1,7 +1,7 @@
 """Sentences exchanged within their strata: the nulls of every score, as counts.
 
-What a descriptor says of a sentence is exchanged with what it says of another one of the same
-stratum; or a set of sentences with another set that has as many of each stratum.
+The answer about a sentence is exchanged with the answer about another sentence of the same stratum,
+or a set of sentences with another set that has as many of each stratum.
 """
 
 import numpy as np

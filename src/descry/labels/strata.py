@@ -1,4 +1,4 @@
-"""Strata of sentences: sentences that are alike in what may explain a label, such as length.
+"""Strata of sentences: groups that are alike in what may explain a label, such as length.
 
 An enrichment within strata asks whether a descriptor is more frequent among a neuron's exemplars
 than among other sentences *of the same strata*. A neuron that follows a covariate, and a descriptor

@@ -1,9 +1,9 @@
 """Words that are over-represented at a neuron's positions, among words as frequent.
 
-A neuron that peaks at rare words, whichever they are, is no neuron of each of them. So a word is
-compared with words about as frequent: given how many of the neuron's positions fall on words of a
-stratum of frequency, the number that falls on one of them is hypergeometric, where positions go by
-lot. p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
+A neuron that peaks at rare words in general does not peak at each of them in particular. So a word
+is compared with words about as frequent: given how many of the neuron's positions fall on words of
+a stratum of frequency, the number on one word is hypergeometric if positions are drawn at random.
+p is the mid-p, as in `matched.py`; q is over all pairs of a neuron and a word that is tried.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Pairs:
     Attributes:
         neuron, word: int64, their numbers.
         count: int64, the neuron's positions at the word.
-        expected: float64, how many there would be by lot.
+        expected: float64, how many there would be at random.
         p, q: float64.
     """
 
@@ -82,7 +82,7 @@ def over_represented(words: np.ndarray, occurrences: np.ndarray, least: int) -> 
 
 
 def discovery_rates(p: np.ndarray, tests: int) -> np.ndarray:
-    """Benjamini and Hochberg's q where all further tests, up to so many, have p = 1."""
+    """Benjamini and Hochberg's q if all further tests, up to a number, have p = 1."""
     order = np.argsort(p, kind="stable")
     raw = p[order] * tests / np.arange(1, len(p) + 1)
     q = np.empty(len(p))

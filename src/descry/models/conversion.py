@@ -1,4 +1,4 @@
-"""Models in the form of another library: made once, and kept.
+"""Models converted to the form of another library, once.
 
 A conversion is a folder, named by what it was made from and by, with a note of its own contents: a
 damaged one is made again.
@@ -35,7 +35,7 @@ def kept(told: str, write: Callable[[Path], JSON]) -> Path:
 
 
 def note(folder: Path) -> JSON:
-    """What a conversion says of itself; nothing of another folder, or where it is damaged."""
+    """Return a conversion's note about itself; empty for another or a damaged folder."""
     try:
         found = json.loads((folder / _NOTE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

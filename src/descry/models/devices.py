@@ -1,4 +1,4 @@
-"""The device that a process computes on; of several GPUs, one that no other process has."""
+"""The device of a process: of several GPUs, one that no other process uses."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from descry.errors import InputError
 
 
 def pick_device(device: str) -> str:
-    """The device by torch's name: for `auto` a free GPU where there is one.
+    """Return torch's name of the device: for `auto` a free GPU, if there is one.
 
     Raises:
         InputError: the device asked for is not here.
@@ -31,7 +31,7 @@ def pick_device(device: str) -> str:
 
 
 def lacks_bfloat16(device: str) -> bool:
-    """Whether the processor computes bfloat16 by way of float32, more slowly than that itself."""
+    """Whether the processor computes bfloat16 through float32, slower than float32 itself."""
     import torch
 
     able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # of a recent release
@@ -44,8 +44,8 @@ def lacks_bfloat16(device: str) -> bool:
 def _free_gpu() -> str:
     """The first GPU that no other of the user's processes has locked; locked until this one ends.
 
-    Where all are taken, the first. So shards, and stages at a time, are spread over the GPUs of a
-    machine whoever starts them, and in whatever order they end.
+    If all are taken, the first. So shards and parallel stages are spread over the GPUs of a
+    machine, however they are started and in whatever order they end.
     """
     import torch
 

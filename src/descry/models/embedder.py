@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class TokenBatch(NamedTuple):
-    """What one forward pass gives.
+    """The result of one forward pass.
 
     Attributes:
         rows: which of the texts, int [texts of the batch].

@@ -19,7 +19,7 @@ from descry.models.batching import quiet
 from descry.models.conversion import kept, note
 
 SUFFIX = ".gguf"
-_VERSION = 1  # of what this module does: a change makes every conversion anew
+_VERSION = 1  # of what this module does: a change makes every conversion again
 _PLAIN = {"F32", "F16", "BF16", "F64"}
 
 # How a byte-level vocabulary splits texts before it merges bytes, by llama.cpp's names: as GPT-2,
@@ -97,7 +97,7 @@ def _convert(file: Path, header: "_Header", folder: Path) -> None:
     model, loaded = kind.from_pretrained(
         where, dtype=torch.float32, output_loading_info=True, **place
     )
-    if absent := sorted(loaded["missing_keys"]):  # the library would draw them by lot
+    if absent := sorted(loaded["missing_keys"]):  # the library would draw them at random
         raise InputError(f"{file}: has no weights for {len(absent)}, such as {absent[0]}")
     # It would refuse to save a model that it takes for a quantised one.
     model.hf_quantizer = None

@@ -1,4 +1,4 @@
-"""Models with the head that gives every token of the vocabulary a logit, where they have one."""
+"""Models with their language-model head, which gives every token of the vocabulary a logit."""
 
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ def load_headed(checkpoint: Checkpoint, dtype: str, device: str) -> Headed:
             use_safetensors=checkpoint.safetensors,
             output_loading_info=True,
         )
-    # The library would draw them by lot.
+    # The library would draw them at random.
     if absent := sorted(loaded["missing_keys"]):
         raise NoHeadError(
             f"{checkpoint.name} has no language-model head: it has no weights for"

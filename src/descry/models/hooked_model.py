@@ -44,7 +44,7 @@ class Peaks(NamedTuple):
         highest: float32 [texts, number, layers, neurons], the highest first; -inf where a text has
             fewer tokens that count.
         highest_at: int32 of the same shape, the places of those tokens among the text's.
-        lowest, lowest_at: likewise, the lowest first; inf where there are fewer.
+        lowest, lowest_at: as above, the lowest first; inf where there are fewer.
         single: float32 [tokens, layers, neurons].
     """
 
@@ -150,7 +150,7 @@ class HookedModel:
             dictionary: whose latents take the place of neurons, in its own order.
             sinks: tokens at the beginning of a text that mean and max leave out; None: 1 where a
                 token sees only those before it, else 0.
-            untrained: the seed of random weights in the place of the trained ones.
+            untrained: the seed of random weights in place of the trained ones.
         """
         self.name, self.position, self.dtype = checkpoint.model, position, dtype
         self.device = pick_device(device)
@@ -244,11 +244,11 @@ class HookedModel:
 
     @property
     def kind(self) -> str:
-        """What its activations are of: neuron, latent or direction."""
+        """The kind of its activations: of a neuron, latent or direction."""
         return next((coder.kind for coder in self.coders.values()), "neuron")
 
     def remove_hooks(self) -> None:
-        """Leave the model as it was: nothing can be computed afterwards."""
+        """Remove all hooks; nothing can be computed afterwards."""
         for hook in self._hooks:
             hook.remove()
 
@@ -645,7 +645,7 @@ def _load(
     if hasattr(model, "encoder") and hasattr(model, "decoder"):
         model = model.get_encoder()
         unused += ["decoder"]
-    # The library would draw them by lot.
+    # The library would draw them at random.
     if absent := [key for key in loaded["missing_keys"] if key.split(".")[0] not in unused]:
         raise InputError(
             f"{checkpoint.model}: cannot be loaded (it has no weights for {len(absent)} of the"

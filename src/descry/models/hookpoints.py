@@ -1,4 +1,4 @@
-"""Where a model keeps its neurons: the modules of a site, by the names that model families use.
+"""The modules of a site, by the names that model families use.
 
 Four sites have names. ffn_output is the output of the second feed-forward matrix, before anything
 is added (the paper's, section 4.1); ffn_hidden is what goes into that matrix: the values after the

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Edit(NamedTuple):
-    """What becomes of a neuron at every token behind the first `sinks` of the model.
+    """An edit of a neuron at every token after the first `sinks` tokens.
 
     Attributes:
         layer, neuron: its place; layers are calls of the site, as HookedModel counts them.
@@ -48,12 +48,12 @@ _PASS: ContextVar[_Pass | None] = ContextVar("edited pass", default=None)
 
 @contextmanager
 def editable(hooked: HookedModel) -> Iterator[None]:
-    """Let the neurons of a hooked model be edited; afterwards the model is as it was."""
+    """Make the neurons of a hooked model editable; restores the model afterwards."""
     found = hooked.found_site
     modules = dict(hooked.model.named_modules())
 
     def changed(value: Any) -> Any:
-        """What a call's value becomes; None: what it is."""
+        """Return the new value of a call; None: unchanged."""
         one = _PASS.get()
         if one is None:
             return None
@@ -87,7 +87,7 @@ def editable(hooked: HookedModel) -> Iterator[None]:
 
 @contextmanager
 def edited(edits: Sequence[Edit | None], tokens: int) -> Iterator[None]:
-    """Within: the forward pass of an `editable` model has these edits.
+    """Apply edits to the forward passes of an `editable` model inside the context.
 
     Args:
         edits: of each row of the batch; None leaves it as it is.

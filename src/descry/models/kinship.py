@@ -26,7 +26,7 @@ def made_from(folder: Path) -> list[str]:
 
 
 def kinship(target: Mapping[str, Any], annotator: Mapping[str, Any]) -> str | None:
-    """What the target and an annotator share, in words; None where nothing shows it.
+    """Say what the target and an annotator share; None if nothing is known.
 
     Args:
         target: `model` and `revision` as params name it, sha256 of its `weights`, and `made_from`.

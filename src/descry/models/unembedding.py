@@ -6,7 +6,7 @@ is it here. Not divided by the norm's scale, which depends on the text: logits a
 factor. What all tokens get alike changes no probability: it is taken off.
 
 The head of a masked language model has a dense layer, an activation and a norm before the
-unembedding: dense layer and norm are folded likewise, the activation is taken for the identity. In
+unembedding: dense layer and norm are folded in, too, and the activation counts as the identity. In
 an encoder the last layer's own norm stands for the final norm, and norms of layers between are left
 out.
 """
@@ -72,7 +72,7 @@ def read_unembedding(headed: Headed) -> Unembedding:
 
 
 def without_weights(site: str) -> str | None:
-    """Why a site's neurons have no output weights; None where they may have some."""
+    """Say why a site's neurons have no output weights; None if they may have some."""
     if site == FFN_HIDDEN or site.endswith(INPUT):
         return None
     return (
@@ -194,7 +194,7 @@ def _written(call: _Call, calls: Sequence[_Call]) -> np.ndarray:
 
 
 def output_weights(module: Any) -> np.ndarray | None:
-    """What each input of a linear layer writes: float32 [in, out]; None of another module."""
+    """Return the output weights of a linear layer: float32 [in, out]; None for another module."""
     import torch
 
     if isinstance(module, torch.nn.Linear):

@@ -1,4 +1,4 @@
-"""Prompts with other words in the place of those that matter (Foote et al. 2023).
+"""Prompts in which other words replace the words that matter (Foote et al. 2023).
 
 Where the words come from is told from outside: a masked language model or the nearest words of the
 model's own vocabulary (substitutes.py). An augmented prompt is the old one's tokens with those of
@@ -154,7 +154,7 @@ def _at(values: np.ndarray, places: Span) -> float:
 
 
 def suitable(word: str, ranked: Iterable[str], *, number: int) -> list[str]:
-    """Of ranked candidates the first that can stand for a word, in its case.
+    """Return the first of ranked candidates that can replace a word, in its case.
 
     They are alphabetic, and neither the word itself nor each other in another case.
     """

@@ -1,4 +1,4 @@
-"""Many small questions to one model, asked together.
+"""Many small questions to one model, batched.
 
 What prune, saliency and augment have to know of a text is written as a plan: a generator that
 yields prompts, is sent their activations and returns its result. Plans of many texts and neurons
@@ -78,7 +78,7 @@ def _advance(
     asked: dict[int, list[Prompt]],
     results: dict[int, T],
 ) -> None:
-    """Let a plan go on with what it asked for, up to its next question or its end."""
+    """Resume a plan with its answers, up to its next question or its end."""
     try:
         asked[row] = next(plan) if found is None else plan.send(found)
     except StopIteration as done:

@@ -171,7 +171,7 @@ def firing_rows(
 ) -> list[list[int]]:
     """The texts in which each graph predicts its neuron to fire at any token.
 
-    A text is held against those graphs alone that have a path from one of its tokens.
+    A text is compared with those graphs alone that have a path from one of its tokens.
 
     Args:
         blocks: the tokens of all texts, special ones left out.

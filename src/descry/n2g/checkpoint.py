@@ -1,4 +1,4 @@
-"""What a run has of its graphs before they are all there, so that a killed one goes on."""
+"""The finished graphs of an unfinished run, so that a killed run can resume."""
 
 import shutil
 from collections.abc import Callable
@@ -17,7 +17,7 @@ class Unfinished:
     """A folder beside a result: each file in it is whole, and of one run's inputs."""
 
     def __init__(self, output: Path, made: JSON) -> None:
-        """Begin the folder, or go on with it.
+        """Begin the folder, or resume it.
 
         Raises:
             InputError: it was begun with other inputs or params.

@@ -1,4 +1,4 @@
-"""Contexts that weights are given to: a token, one around it whichever it is, and both together.
+"""Contexts with weights: a token, a token near it, and both together.
 
 A context is a path of the trie: from the activating token, or from IGNORE where that may be any,
 over the tokens before it, and behind a TURN over those that follow. A trie with a weight at the end
@@ -69,7 +69,7 @@ def tokens_of(code: int, offsets: Offsets) -> Prompt:
 def design(
     prompts: Sequence[Prompt], some: Iterable[Offsets], *, least: int
 ) -> "tuple[csr_array, dict[Offsets, np.ndarray]]":
-    """Which contexts stand at each token of texts.
+    """Return which contexts apply at each token of texts.
 
     Args:
         least: times that a context is to be seen.

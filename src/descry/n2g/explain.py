@@ -31,7 +31,7 @@ class Settings:
         keys: share of a text's highest activation from which on a token is a key token, around
             which a part is kept (1: the highest alone; an earlier version of the code: 0.75).
         drop: share of its activation that a key token may lose in a part of its text (0.5).
-        step: which lengths are tried for a part: every so many tokens (1; the paper's code: 5),
+        step: step between the lengths tried for a part, in tokens (1; the paper's code: 5),
             then the whole.
         until: the longest of them; None: the whole (None; the paper's code: 30).
         following: tokens of the same sentence kept behind a key token (5).
@@ -93,7 +93,7 @@ class _Prompt(NamedTuple):
 
 
 def halves(texts: Sequence[Text], *, train: int, seed: int) -> tuple[list[Text], list[Text]]:
-    """Part texts by lot into `train` that a graph is made from, and the others, which score it."""
+    """Split texts at random into `train` texts that make a graph, and others that score it."""
     drawn = sorted(texts, key=lambda text: draw(seed, text.string))
     return drawn[:train], drawn[train:]
 

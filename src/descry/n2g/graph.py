@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
         token: id.
         importance: for the activating token, from 0 to 1: the mean of its paths. (What turns an
             activation negative has an importance above 1, which counts as 1.)
-        activation: of the activating token, as a share of the neuron's highest: likewise.
+        activation: of the activating token, as a share of the neuron's highest: as above.
         end: whether a path ends here.
     """
 

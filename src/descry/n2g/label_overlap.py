@@ -1,7 +1,7 @@
 """A neuron's two explanations side by side: what its graph's sentences are about, and its labels.
 
 Both look at the neuron's highest activations, so some agreement comes by itself: the labels are to
-be held against the descriptors that are not the neuron's labels.
+be compared with the descriptors that are not the neuron's labels.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ from descry.activations.nan_stats import ratio
 
 
 class Talk(NamedTuple):
-    """What the sentences in which a graph predicts its neuron to fire talk about.
+    """The topics of the sentences in which a graph predicts its neuron to fire.
 
     Attributes:
         sentences: how many they are.
         share: float64 [descriptors], of those with an answer that talk about each; NaN for none.
-        lift: likewise, that share over the one of all sentences.
+        lift: as above, that share over the one of all sentences.
         top: the descriptor with the highest lift (ties: the earlier); None where none is defined.
     """
 
@@ -32,7 +32,7 @@ class Held(NamedTuple):
     """How many labels have a lift above 1 in their graph's sentences, and of how many.
 
     Attributes:
-        others, others_above: likewise of the descriptors that are no labels of the same neurons.
+        others, others_above: as above, of the descriptors that are no labels of the same neurons.
     """
 
     labels: int
@@ -42,12 +42,12 @@ class Held(NamedTuple):
 
 
 def talk(fires: np.ndarray, answers: np.ndarray, sampled: np.ndarray) -> Talk:
-    """What a graph's sentences talk about.
+    """Compute the topics of a graph's sentences.
 
     Args:
         fires: int, rows of the sentences in which the graph predicts its neuron to fire.
         answers: B, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer.
-        sampled: bool [sentences], those that stand for the corpus: the others are left out.
+        sampled: bool [sentences], those that represent the corpus: the others are left out.
     """
     rows = fires[sampled[fires]]
     share, base = _shares(answers[rows]), _shares(answers[sampled])

@@ -1,7 +1,7 @@
-"""From what matters in a prompt to the paths of a graph (Foote et al. 2023).
+"""The paths of a graph, from the tokens that matter in a prompt (Foote et al. 2023).
 
 A path starts at an activating token and goes back over the tokens before it, then, where tokens
-behind it matter, turns and goes on over those. Tokens that do not matter are passed over, one by
+behind it matter, turns and continues with them. Tokens that do not matter are skipped, one by
 one, and a side ends with its last token that does. A neuron with one activation a text has one path
 a prompt: the tokens that matter, in their order.
 """

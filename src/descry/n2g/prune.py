@@ -30,7 +30,7 @@ class Pruned(NamedTuple):
         span: its tokens that are kept.
         key: place of the key token in the part; 0 where a prompt has one activation.
         activations: float [tokens], or [1], of the part.
-        before: likewise, what they were in the whole text.
+        before: as above, what they were in the whole text.
         scale: by which they are to be multiplied, so that the key token has what it had before.
     """
 

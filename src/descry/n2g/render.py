@@ -164,7 +164,7 @@ def phrase(context: Context, node: Drawn, words: Mapping[int, str]) -> Phrase:
 
 
 def summary(graph: Graph) -> str:
-    """What there is to say of a graph as a whole."""
+    """Return a line about a graph as a whole."""
     if not graph.highest > 0:
         return "never active on its training texts"
     ends = sum(node.end for node in graph.drawn)

@@ -1,4 +1,4 @@
-"""Weights of contexts by ridge regression, of many neurons at once; and where neurons fire by them.
+"""Weights of contexts by ridge regression, for many neurons at once, and predicted firing.
 
 The normal equations are solved by conjugate gradients (Hestenes and Stiefel 1952) with the
 diagonal as preconditioner. The number of steps is fixed: no neuron changes more of another's

@@ -12,7 +12,7 @@ from descry.n2g.batching import Plan, Prompt
 
 
 class Reading(NamedTuple):
-    """What a prompt tells of a neuron.
+    """The result of reading a prompt.
 
     Attributes:
         tokens: of the prompt.

@@ -1,4 +1,4 @@
-"""How well predicted activations are those of the neuron, beside simple baselines.
+"""How well predicted activations match the neuron's, beside simple baselines.
 
 Undefined values are NaN, and left out of every mean: precision where nothing is predicted to fire,
 recall where nothing fires.
@@ -40,7 +40,7 @@ BASELINES = {
 
 
 class Score(NamedTuple):
-    """How predictions hold.
+    """Scores of predictions.
 
     Attributes:
         number: of activations, one a token or one a text; `fires` of them at or above the
@@ -62,7 +62,7 @@ class Score(NamedTuple):
 def score(
     truth: np.ndarray, predicted: np.ndarray, *, firing: float, cut: float | None = None
 ) -> Score:
-    """Hold predicted activations against the true ones.
+    """Compare predicted activations with the true ones.
 
     Args:
         truth, predicted: float [activations], as shares of the neuron's highest.
@@ -108,7 +108,7 @@ class _Tokens(NamedTuple):
     whole: bool
 
     def of_activations(self, tokens: np.ndarray) -> np.ndarray:
-        """Of values of tokens those of the activations: of each text the highest, if it has one."""
+        """Reduce values of tokens to the activations: the highest of each text, if it has one."""
         if not self.whole or not len(tokens):
             return tokens
         starts = np.flatnonzero(np.diff(self.text, prepend=-1))
@@ -147,7 +147,7 @@ def _looked_up(
 def baseline(
     train: Samples, held: Samples, how: Baseline, *, firing: float
 ) -> tuple[np.ndarray, float]:
-    """What a table of the training texts predicts for others, and from where on it says: fires.
+    """Return the predictions of a table of the training texts, and its threshold of firing.
 
     The cut is the one with the best F1 where each part of the training texts is predicted from the
     other parts.
@@ -176,7 +176,7 @@ def graph_scores(graph: Graph, train: Samples, held: Samples, *, firing: float) 
 
     Args:
         train: the texts that the graph was made from, with the neuron's activations.
-        held: the texts that it is held against, likewise, unpruned.
+        held: the texts that score it, of the same form, unpruned.
     """
     known, asked = (
         [(tokens, graph.shares(values)) for tokens, values in some] for some in (train, held)

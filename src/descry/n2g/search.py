@@ -1,4 +1,4 @@
-"""All graphs of a run, and what can be asked of them together.
+"""All graphs of a run, and searches among them.
 
 Which neurons does a token activate, and in which contexts; which respond to it in the context of
 others; which graphs are alike, and which are part of another (Foote et al. 2023, the preprint).
@@ -86,7 +86,7 @@ def _entry(row: JSON, path: Path) -> Entry:
 
 @dataclass(frozen=True)
 class Index:
-    """All graphs, so that any question is answered by those that it concerns.
+    """An index of all graphs, so that a search reads only matching graphs.
 
     Attributes:
         nodes: of each neuron, in the order given.

@@ -1,4 +1,4 @@
-"""Where words for a gap come from: a masked language model, or the model's own embeddings."""
+"""Sources of words for a gap: a masked language model, or the model's own embeddings."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -146,7 +146,7 @@ def _load(checkpoint: Checkpoint, device: str) -> tuple[Any, Any]:
             folder, trust_remote_code=False, output_loading_info=True
         )
         model.to(device)
-    if absent := loaded["missing_keys"]:  # the library would draw them by lot
+    if absent := loaded["missing_keys"]:  # the library would draw them at random
         raise InputError(
             f"{checkpoint.model}: no masked language model (it has no weights for {min(absent)})"
         )
@@ -199,7 +199,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def make_augmenter(
     augment: Augment, target: HookedModel, settings: Settings, batch_tokens: int
 ) -> Augmenter | None:
-    """Where the words for a target model's prompts come from.
+    """Make the source of words for a target model's prompts.
 
     Args:
         augment: None for nowhere, `embeddings` for the target's own, or a masked language model as

@@ -1,6 +1,6 @@
-"""graphs.parquet: what is known of neurons and their graphs, a row a neuron; graphs.csv: means.
+"""graphs.parquet: neurons with their graphs, a row per neuron; graphs.csv: means.
 
-The means are those of the paper's table (Foote et al. 2023).
+The means are computed as in the paper's table (Foote et al. 2023).
 """
 
 import json

@@ -57,7 +57,7 @@ def full_trie(paths: Iterable[Path]) -> Trie:
 
 
 def _branches(tails: Iterable[_Tail]) -> list[tuple[int, list[_Tail]]]:
-    """What paths go on with, by key."""
+    """The next steps of paths, by key."""
     found: dict[int, list[_Tail]] = defaultdict(list)
     for keys, activation in tails:
         if keys:

@@ -111,7 +111,7 @@ def precision_recall(curves: Sequence[Row], rule: Rule) -> Figure:
 
 
 def compared(curves: Sequence[Row]) -> list[str]:
-    """What the labels of figure 5 are held against: truths where there are any, else the halves."""
+    """Return what figure 5 compares labels with: the truths, or without any the halves."""
     known = {row["against"] for row in curves}
     return [name for name in ("gold", "judge") if name in known] or ["halves"]
 

@@ -26,5 +26,5 @@ def alike(matrix: np.ndarray) -> list[int]:
 
 
 def most_frequent(shares: dict[str, float], most: int) -> list[str]:
-    """The names with the largest shares, at most so many; undefined come last."""
+    """Return a number of names, those with the largest shares; undefined ones come last."""
     return sorted(shares, key=lambda name: (-np.nan_to_num(shares[name], nan=-1), name))[:most]

@@ -57,7 +57,7 @@ def style() -> Iterator[None]:
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
-        # The PNG shows a box in the place of such a character, and the SVG holds it.
+        # The PNG shows a box in place of such a character, and the SVG holds it.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         yield
 

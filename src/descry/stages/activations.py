@@ -1,4 +1,4 @@
-"""Stage activations: corpus -> activations.h5, the matrix or what the exemplars need of it."""
+"""Stage activations: corpus -> activations.h5, the matrix or only what exemplars need."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -49,7 +49,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Activations(Section):
-    """What the target model does with every sentence (section 4.1)."""
+    """The activations of the target model for every sentence (section 4.1)."""
 
     target: Model
     unit: Literal["sentence", "token"]
@@ -80,8 +80,8 @@ class Activations(Section):
                 )
         elif (self.store, self.position) == ("exemplars", "tokens"):
             raise crossed(
-                "activations.store exemplars wants one activation a sentence: a position other than"
-                " tokens, or activations.unit token"
+                "activations.store exemplars needs one activation per sentence: a position other"
+                " than tokens, or activations.unit token"
             )
         return self
 
@@ -103,19 +103,20 @@ def extract_activations(
     and `token` say which, `start` and `length` where each sentence's are. At position `max` dataset
     `at` says at which token each activation is. With store `exemplars`: the state of
     `StreamingStats`. Dataset `cut` int32 [sentence] says how many tokens of each the model has not
-    seen; attribute `max_tokens`, how many the model sees. A run goes on with what a killed run
+    seen; attribute `max_tokens`, how many the model sees. A run resumes what a killed run
     left.
 
     With store `exemplars` and position `max` or unit `token`, leaders are positions
     (`positions.codes`): the state of `MaximaStats` or `PositionStats`, or of their sparse kin.
 
     Args:
-        untrained: the seed of random weights in the place of the trained ones.
-        shard: the blocks that are computed; one of several shards writes a file of them alone.
+        untrained: the seed of random weights in place of the trained ones.
+        shard: the blocks to compute; one of several shards writes a file of only these blocks.
         parts: the files of all shards, in the order of the shards: nothing is computed then.
 
     Raises:
-        InputError: the model has no such site, an unfinished file is another's, or a full disk.
+        InputError: the model has no such site; an unfinished file of another run is in the way; or
+            the disk is full.
     """
     checkpoint, block = Checkpoint(**params.target.model_dump()), params.block
     dictionary = Dictionary(**params.dictionary.model_dump()) if params.dictionary else None

@@ -91,9 +91,9 @@ class Scoped(Section):
         who = getattr(self, "annotator", None)
         if who is not None and who.kind == "human":
             if self.examples is not None or self.template is not None:
-                raise crossed(f"{stage}: people read no prompt: null its template and examples")
+                raise crossed(f"{stage}: people read no prompt: set template and examples to null")
             if self.settles:
-                raise crossed(f"{stage}: {IN_WORDS}: null its centre, set its threshold to 0")
+                raise crossed(f"{stage}: {IN_WORDS}: set centre to null, threshold to 0")
         return self
 
 
@@ -108,8 +108,8 @@ class Annotate(Scoped):
         if self.cascade is not None:
             if self.settles:
                 raise crossed(
-                    "annotate.cascade: it finds itself where Yes begins: null annotate.centre, set"
-                    " annotate.threshold to 0"
+                    "annotate.cascade: the cascade finds where Yes begins: set annotate.centre to"
+                    " null, annotate.threshold to 0"
                 )
             if self.cascade.proxy == self.annotator:
                 raise crossed(
@@ -134,15 +134,15 @@ def annotate_sentences(
     shard: Shard = WHOLE,
     progress: Progress,
 ) -> dict[str, object]:
-    """Write B and the scores behind it, as `annotators.annotations` says.
+    """Write B and the log-odds behind it, in the form of `annotators.annotations`.
 
-    From who answered, the frame of its chat template and the texts every prompt and key follow.
+    Every prompt and key follows from the annotator, the frame of its chat template and the texts.
 
     Args:
-        template: of the prompts, in the place of the paper's.
-        exemplars: read only where the scope is theirs.
-        parts: what the shards wrote. What failed is not asked again behind shards: these have just
-            tried.
+        template: of the prompts, in place of the paper's.
+        exemplars: read only with scope exemplars.
+        parts: files of the shards. After shards, failed prompts are not asked again: the shards
+            have just tried.
         journals: as `prompt_cache.journal.opened` takes them.
         shard: with one of several, the answers go into the cache, and their counts into
             `annotations`.
@@ -169,12 +169,12 @@ def annotate_sentences(
 
 
 def wanted_next(params: Annotate, **files: Any) -> list[tuple[int, str]]:
-    """What a cascade asks people next: rows of the corpus, and descriptors; none where it is done.
+    """Return what a cascade asks people next: rows of the corpus, and descriptors; or nothing.
 
-    The proxy is asked where it has not answered yet.
+    The proxy is asked for the answers that it has not given yet.
 
     Args:
-        files: those of `annotate_sentences`, without `annotations`.
+        files: the files of `annotate_sentences`, without `annotations`.
     """
     with TemporaryDirectory(prefix="descry-sheet-") as scratch:
         try:
@@ -208,7 +208,7 @@ def answer_p2(
         files: corpus, descriptors, exemplars, and the file to write.
         store: folders of the prompt cache, and of its journals, where there are any.
         template: of the prompts.
-        again: whether what failed before is asked again.
+        again: whether to ask failed prompts again.
     """
     it = _questions(stage, params, files, template)
     output, made, rows, names, tally = files[-1], it.made, it.rows, it.names, Counts()
@@ -349,7 +349,7 @@ def scope_of(
     """The sentences that are asked about.
 
     Args:
-        sampled: bool [sentences], those that stand for all, where not every one does.
+        sampled: bool [sentences], those that represent all, where not every one does.
 
     Raises:
         InputError: the exemplars are of another corpus.

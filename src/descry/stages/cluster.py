@@ -38,7 +38,7 @@ def cluster_topics(
 ) -> dict[str, int | str]:
     """Write the descriptors, the most mentioned first, and what was dropped with the reason.
 
-    Edits that were made for another corpus are passed over, and the counts say so.
+    Edits made for another corpus are skipped, and the counts say so.
 
     Raises:
         InputError: the edits are malformed or do not say for which corpus they are, no cluster is

@@ -55,9 +55,9 @@ def build_corpus(params: Corpus, *, reviews: Sequence[Path], corpus: Path) -> di
         reviews: files, or folders of them.
 
     Returns:
-        The number of reviews kept, and dropped by reason; and what is worth a note of those kept:
-        which field gave the text where several did, and values that are not what they should be;
-        and what was passed over in the folders.
+        The number of reviews kept, and dropped by reason; notes about the kept reviews (which field
+        gave the text if several did, and values that are not as they should be); and what was
+        skipped in the folders.
 
     Raises:
         InputError: a bad review file, or no review left.

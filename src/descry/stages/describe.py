@@ -88,9 +88,9 @@ def describe_sentences(
     an annotator copied from the examples.
 
     Args:
-        template: of the prompts, in the place of the paper's.
-        parts, journals, shard: as stage annotate takes them; the shard before the first asks for
-            the examples alone.
+        template: of the prompts, in place of the paper's.
+        parts, journals, shard: as in stage annotate; the preparing shard asks only for the
+        examples.
     """
     limit = params.max_descriptors
     ids, texts = _standing(corpus)
@@ -154,7 +154,7 @@ def describe_sentences(
 
 
 def _standing(corpus: Path) -> tuple[Sequence[str], Sequence[str]]:
-    """Ids and texts of the sentences that stand for the corpus."""
+    """Ids and texts of the sentences that represent the corpus."""
     ids, texts = (Texts(corpus, "corpus", name) for name in ("id", "text"))
     sampled = stand_for_all(corpus)
     if sampled is None:
@@ -226,7 +226,7 @@ def _ask(
 
 
 def by_hand(examples: int | list[Shot]) -> list[Shot] | None:
-    """The examples of p1 that params.yaml has, or that there are to be none; None: draw them."""
+    """Return the examples of p1 from params.yaml, possibly none; None: draw them."""
     if isinstance(examples, int):
         return None if examples else []
     return examples
@@ -245,10 +245,10 @@ def drawn(texts: Sequence[str], number: int, seed: int) -> list[str]:
 def ask_examples(
     how: AskOptions, worker: Annotator, prompts: Prompts, topics: Callable[[JSON], Topics]
 ) -> list[Shot]:
-    """The examples of p1: sentences of the corpus, and what the first annotator says of them.
+    """Return the examples of p1: sentences of the corpus, and the first annotator's answers.
 
     Raises:
-        InputError: that is no list of topics, or an empty one; every prompt would show it.
+        InputError: an answer is no list of topics, or an empty one; every prompt would show it.
     """
     tally = Counts()
     (chunk,) = answer_prompts(how, worker, prompts, topics, tally)

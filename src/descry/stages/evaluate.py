@@ -63,7 +63,7 @@ from descry.labels.strata import Matching, Strata
 from descry.models.kinship import kinship
 from descry.models.neurons import chosen_places
 
-BRIEF = {  # name: labels held against, score, and what of it
+BRIEF = {  # name: labels compared with, score, and what of it
     "halves_jaccard": ("halves", "jaccard", "value"),
     "halves_jaccard_null": ("halves", "jaccard", "null"),
     "halves_jaccard_corrected": ("halves", "jaccard", "corrected"),
@@ -115,13 +115,13 @@ def evaluate_labels(
 ) -> dict[str, object]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
-    Labels are compared with gold labels (`gold`) and with a judge's answers (`judge`), where there
-    are any, and those of the calibration half with the validation half's (`halves`); those of the
-    lowest activations likewise (`lowest_halves` and so on). Each score stands beside its nulls.
-    `scored` has a row a label: how well it predicts its neuron over all sentences of the half that
-    did not choose it; `alignment` the means of that. `followed` has a row a neuron and covariate,
-    of the columns `CONFOUNDERS`: what a neuron follows beside topics. `brief` has the
-    numbers, to compare runs by.
+    Labels are compared with gold labels (`gold`) and a judge's answers (`judge`), if there are any.
+    Labels of the calibration half are compared with labels of the validation half (`halves`). The
+    lowest activations have the same comparisons (`lowest_halves` and so on). Each score stands
+    beside its nulls. `scored` has a row per label: how well it predicts its neuron over all
+    sentences of the half that did not choose it; `alignment` has the means. `followed` has a row
+    per neuron and covariate, with the columns `CONFOUNDERS`: what a neuron follows beside topics.
+    `brief` has the numbers by which runs are compared.
     """
     with at_rows(untrained, corpus) as copy:
         sentences = read_table(corpus, "corpus")
@@ -347,10 +347,10 @@ def _held_out(
 
 
 class _Judged(NamedTuple):
-    """An annotator held against the truth about one descriptor.
+    """An annotator compared with the truth about one descriptor.
 
     Attributes:
-        share: of the sentences that stand for the corpus, those that the annotator says Yes to.
+        share: of the sentences that represent the corpus, those that the annotator says Yes to.
     """
 
     counts: Table

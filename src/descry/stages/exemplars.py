@@ -129,8 +129,8 @@ def select_exemplars(
     Args:
         extraction: the section of the activations, whose tokenizer shows positions.
         untrained: the sets of the untrained copy, whose rows are codes: read with unit `token`.
-        positions: to write (see `position_table`).
-        made: what made the file, where it is not just this stage from these files.
+        positions: the file of positions to write (see `position_table`).
+        made: what made the file, if it is not just this stage from these files.
     """
     min_size = params.min_size
     splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
@@ -223,7 +223,7 @@ def _rows(parts: "Iterator[Iterator[tuple[str, np.ndarray]]]") -> np.ndarray:
 def _with_words(
     found: Iterator[tuple[str, np.ndarray]], positions: np.ndarray, words: np.ndarray
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Sentences, tokens and words in the place of positions.
+    """Sentences, tokens and words in place of positions.
 
     Args:
         positions: int64, codes, ascending.
@@ -287,8 +287,8 @@ def _check(origin: Any, activations: Path, corpus: str) -> None:
         raise InputError(f"{activations}: not of this corpus: run `descry stage activations` again")
     if origin["position"] == "tokens" and origin["params"].get("unit") != "token":
         raise InputError(
-            f"{activations}: exemplars want one activation a sentence, and these are of every token"
-            " (activations.position)"
+            f"{activations}: exemplars need one activation per sentence, and these are of every"
+            " token (activations.position)"
         )
 
 
@@ -335,13 +335,13 @@ def _of_matrix(
 
 
 def _placed(found: Found, at: np.ndarray) -> Found:
-    """Positions in the place of sentences: `at` int [neurons, sentences] are their tokens."""
+    """Positions in place of sentences: `at` int [neurons, sentences] are their tokens."""
     rows, values = found
     return codes(rows, np.take_along_axis(at, rows, axis=1)), values
 
 
 def _distribution(values: np.ndarray, slab: int, sparse: bool) -> Distribution | SparseDistribution:
-    """That of activations [sentences, neurons], taken in slab by slab."""
+    """That of activations [sentences, neurons], added slab by slab."""
     slabs = (values[start : start + slab] for start in range(0, len(values), slab))
     if sparse:
         found = SparseDistribution.of(values.shape[1])

@@ -1,4 +1,4 @@
-"""Stage facets: what a neuron's exemplars have in parts, what covers them, and what is close by."""
+"""Stage facets: groups of exemplars, descriptors that cover them, and close negatives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from descry.stages.cluster import Cluster
 
 PACKAGES = ["h5py", "numpy", "pyarrow", "scikit-learn", "scipy", "sentence-transformers"]
-POOL = 20_000  # sentences of which the closest are taken, at most: drawn by lot
+POOL = 20_000  # sentences of which the closest are taken, at most: drawn at random
 MEMORY = 2**28  # bytes of activations held at a time
-_LEAST = 200  # random sets that the silhouettes of neurons are held against, at least
+_LEAST = 200  # random sets that the silhouettes of neurons are compared with, at least
 OF_POSITIONS = "positions of one sentence are no sentences to group (activations.unit)"
 NO_MATRIX = "activations of other sentences than the highest are not kept (activations.store)"
 _LABEL = pa.struct(
@@ -132,14 +132,14 @@ def find_facets(
     activations); breadth, of each label of the whole corpus the share among exemplars, close
     negatives and all sentences that do not excite it, p, and whether it is too broad.
 
-    What chance gives for the facets is in `chance` of what made the file. Where nothing can be
-    found the file has no row, and says why: `undefined`.
+    `chance` in the file's provenance has the facets by chance. If nothing can be found, the file
+    has no row, and `undefined` says why.
 
     Args:
         topics: the section of stage cluster, whose embedder groups sentences.
 
     Raises:
-        InputError: files of different runs, or a neuron that there is not.
+        InputError: files of different runs, or a neuron that does not exist.
     """
     recorded_as = {"facets": params.model_dump(), "cluster": topics.model_dump()}
     why = None if params.enabled else "not enabled (facets.enabled)"

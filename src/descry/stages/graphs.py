@@ -79,7 +79,7 @@ class Graphs(Section):
             raise crossed(f"graphs.train {self.train} is more than graphs.texts {self.texts}")
         if self.method == "weighted" and self.position != "tokens":
             raise crossed(
-                f"graphs.position {self.position} wants graphs.method published: weights are of"
+                f"graphs.position {self.position} needs graphs.method published: weights belong to"
                 " tokens"
             )
         return self
@@ -106,10 +106,10 @@ def graph_neurons(
     shard: Shard = WHOLE,
     progress: Progress,
 ) -> dict[str, int]:
-    """Write graphs.parquet, and a CSV of mean scores; a killed run is gone on with.
+    """Write graphs.parquet, and a CSV of mean scores; resumes a killed run.
 
-    The shard before the first writes which texts excite the neurons; the others, that have it as
-    their part, graphs.parquet of their neurons; behind them stands a run that has all of these.
+    Shard 0 writes which texts excite the neurons. Shards 1..n read that file as their part and
+    write the graphs of their neurons. A run without a shard merges them.
 
     Args:
         params: with 0 neurons, the files have no row.
@@ -118,7 +118,9 @@ def graph_neurons(
         shard, parts: as said above.
 
     Raises:
-        InputError: the model has no such neuron, site or mask, or an unfinished run was another.
+        InputError: the model has no such neuron, site or mask; or an unfinished run had other
+        inputs
+            or parameters.
     """
     if params.neurons == 0:
         made = provenance("graphs", params.model_dump(), [], PACKAGES)

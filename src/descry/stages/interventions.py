@@ -83,17 +83,17 @@ def intervene(
     effects: Path,
     progress: Progress,
 ) -> dict[str, Any]:
-    """Set labelled neurons to their means, and raise them, and see what it does to the output.
+    """Measure what changes at the output when labelled neurons are set to their mean, or raised.
 
-    A neuron has the surest of its labels of the calibration half; its sentences are of the other
-    half, some that the annotator said Yes of and some others. Beside it stand other neurons of the
-    layer without that label that write about as much. Of each neuron, intervention and kind of
-    sentences `effects` has a row: how many sentences, distance and towards, and the means of the
-    others. `metrics` has, for either kind and for the difference of the two, the means over
-    neurons and the interval of how much they are above the others'.
+    Each neuron is tested with the surest label of its calibration half, on sentences of the other
+    half: some with the label, and some without. It is compared with other neurons of the layer that
+    write about as much and do not have the label. `effects` has a row per neuron, intervention and
+    kind of sentences: how many sentences, distance and towards, and the means of the other neurons.
+    `metrics` has, for each kind and for their difference, the means over neurons, and the interval
+    of how much they are above the other neurons.
 
     Raises:
-        InputError: files of different runs, or a neuron that there is not.
+        InputError: files of different runs, or a neuron that does not exist.
     """
     recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
     why = None if params.enabled else "not enabled (interventions.enabled)"

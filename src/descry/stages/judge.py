@@ -1,6 +1,6 @@
 """Stage judge: a second annotator's answers -> judgements.h5 (section 5.1).
 
-The paper has ChatGPT label the exemplars of ten neurons, and takes that as the truth.
+In the paper ChatGPT labels the exemplars of ten neurons, and its labels are the truth.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from descry.stages.annotate import PACKAGES, Scoped, answer_p2
 
 
 class Judge(Scoped):
-    """Prompt p2 to a second annotator, whose answers are held against the first's (section 5.1)."""
+    """Prompt p2 to a second annotator, for a comparison with the first (section 5.1)."""
 
     annotator: AnnotatorSpec | None
 

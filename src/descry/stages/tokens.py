@@ -62,15 +62,15 @@ def find_tokens(
 ) -> dict[str, object]:
     """Write the words at which a neuron has two positions or more.
 
-    A row an end, split, neuron and word: `count` of the neuron's positions, `expected` by lot among
-    words as frequent, p and q (see `trigger_words`), `assigned` where q is below `fdr`. Words are
-    in lower case.
+    A row has an end, split, neuron and word: `count` of the neuron's positions, `expected` at
+    random among words as frequent, p and q (see `trigger_words`), `assigned` where q is below
+    `fdr`. Words are in lower case.
 
     A copy with random weights peaks at words, too: its embeddings tell them apart. How many it has
     stands beside (`untrained` of what made the file).
 
     Returns:
-        how many there are, and the share of those of the calibration half that the validation half
+        how many there are, and the share of the calibration half's words that the validation half
         confirms, beside what chance gives.
     """
     read = [corpus, positions, exemplars, *([untrained] if untrained else [])]

@@ -74,7 +74,7 @@ def find_writes(
     furthest token's logit is in deviations of all; score_null, the mean of the neuron's own
     permutations; kurtosis, kurtosis_null; p and q against permutations, p_mixed and q_mixed against
     mixtures of the layer's neurons; of up to `top` tokens each way that are further out than any
-    of 95% of the permuted neurons promoted_token, promoted_id, promoted_z, and suppressed_ likewise
+    of 95% of the permuted neurons promoted_token, promoted_id, promoted_z, and with suppressed_
     (tokens as the vocabulary writes them); of the promoted words of those that write
     exemplars_own, the mean share of its exemplars that have the word, exemplars_other, that of
     another neuron's, exemplars_p, the share of the layer's neurons with as much; and labels_own,

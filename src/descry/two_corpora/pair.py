@@ -136,13 +136,13 @@ def _same_model(one: Run, two: Run, made: JSON, there: JSON) -> None:
             was, now = (str(of.get(key) or "none")[:12] for of in (made, there))
             raise InputError(
                 f"{two.results}: of another model ({key} {now}) than {one.results} ({was}): a label"
-                " is tested on the neuron that it is of"
+                " can only be tested on its own neuron"
             )
     if not same_neurons(made, there) or one.neurons.width != two.neurons.width:
         sites = [str(of.get("site")) for of in (there, made)]
         raise InputError(
             f"{two.results}: of other neurons ({sites[0]}) than {one.results} ({sites[1]}): a label"
-            " is tested on the neuron that it is of"
+            " can only be tested on its own neuron"
         )
     if not set(one.neurons.layers) & set(two.neurons.layers):
         raise InputError(f"{two.results}: has no layer in common with {one.results}")

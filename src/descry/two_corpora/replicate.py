@@ -398,19 +398,20 @@ def replicate(
 ) -> Replication:
     """Test the labels of a run on another corpus, which went through the same model.
 
-    Descriptors are matched by their names; a label whose descriptor is not there is not tested, and
-    counted. Sentences that the first corpus has, too, are left out.
+    Descriptors are paired by their names. A label whose descriptor the other run does not have is
+    counted, and not tested. Sentences of the first corpus are left out of the other one.
 
     Args:
-        first, other: folders of results, or opened runs; of the other neither labels.parquet nor
-            descriptors.json is read.
+        first: folder of results, or an opened run, with the labels to test.
+        other: folder of results, or an opened run; its labels.parquet and descriptors.json are not
+            read.
         end: `highest` or `lowest` activations.
-        draws: of the interval of `beyond`.
-        seed: of the draws.
+        draws: draws of the interval of `beyond`.
+        seed: seed of the draws.
 
     Raises:
-        InputError: a run is missing or damaged; of another model, of other neurons or of another
-            unit; of the same corpus; or has none of the descriptors.
+        InputError: a run is missing or damaged; the runs have different models, neurons or units,
+            or the same corpus; or the other run has none of the descriptors.
     """
     if end not in ENDS:
         raise InputError(f"end: {end!r}: must be one of {', '.join(ENDS)}")

@@ -1,1 +1,1 @@
-"""Two runs beside each other: the same corpus through two models, before and after tuning say."""
+"""Two runs compared: the same corpus through two models, such as before and after tuning."""

@@ -360,21 +360,22 @@ def diff(
 ) -> Diff:
     """Compare what the neurons of two models respond to, on the same corpus.
 
-    Memory: labels.parquet of both as arrays (53 bytes a neuron, descriptor and split), and 512 MB
-    of activations; 4 bytes for each pair of candidates, 12 where they are matched by correlation.
+    Memory: labels.parquet of both runs as arrays (53 bytes for each neuron, descriptor and split),
+    512 MB of activations, and 4 bytes for each pair of candidates (12 with `correlation`).
 
     Args:
-        first, second: folders of results, or opened runs.
-        match: by `index`, or by `correlation` of activations; `auto`: by index where both models
-            have the same layers and as many neurons in each.
-        among: candidates of the same layer, or of `all` layers, where it is by correlation.
+        first: folder of results, or an opened run.
+        second: folder of results, or an opened run.
+        match: how neurons are paired: by `index`, or by `correlation` of activations; `auto`: by
+            index where both models have the same layers and width.
+        among: with `correlation`: candidates of the same `layer`, or of `all` layers.
         end: `highest` or `lowest` activations.
-        draws: of each interval and null.
-        seed: of the draws.
+        draws: draws of each interval and null.
+        seed: seed of the draws.
 
     Raises:
-        InputError: a run is missing or damaged; the runs are of another corpus or of other
-            descriptors; or neurons cannot be matched in that way.
+        InputError: a run is missing or damaged; the runs have different corpora or descriptors; or
+            the neurons cannot be paired in that way.
     """
     _must_be_one_of(("auto", *get_args(How)), match=match)
     _must_be_one_of(get_args(Among), among=among)

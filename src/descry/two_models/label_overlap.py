@@ -54,7 +54,7 @@ class Overlap:
     second: Tables
 
     def sides(self, comparison: str) -> list[tuple[np.ndarray, np.ndarray]]:
-        """The tables that a comparison holds against each other."""
+        """The tables that a comparison compares."""
         a, b = self.first, self.second
         one, other = CALIBRATION, VALIDATION
         return {
@@ -164,7 +164,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def signs_p(values: np.ndarray, draws: int, seed: int) -> float:
-    """p of a sum as high or higher if the sign of each value is drawn by lot.
+    """p of a sum as high or higher if the sign of each value is drawn at random.
 
     Exchanging the two models in one half of the sentences changes the sign of a neuron's change.
 

@@ -75,7 +75,7 @@ class Matches:
 
     @property
     def compared(self) -> np.ndarray:
-        """Pairs whose labels are held against each other: bool [neurons of the first].
+        """Pairs whose labels are compared: bool [neurons of the first].
 
         By index all: to leave those out that changed beyond recognition would be to leave out the
         largest changes. By correlation those that are matched: others are no pairs.

@@ -92,7 +92,9 @@ class Code:
             if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 waiting += node.orelse  # the rest never runs
                 continue
-            waiting += (part for part in ast.iter_child_nodes(node) if isinstance(part, _STATEMENTS))
+            waiting += (
+                part for part in ast.iter_child_nodes(node) if isinstance(part, _STATEMENTS)
+            )
             if isinstance(node, ast.ImportFrom) and node.module:
                 found += self._files(node.module)
                 for name in node.names:

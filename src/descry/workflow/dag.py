@@ -1,4 +1,4 @@
-"""What the Snakefile needs to know of the code and the params, and dvc.yaml written from it.
+"""What the Snakefile needs to know about code and params; writes dvc.yaml from it.
 
 The Snakefile is the one description of the DAG. A rule with outputs is a DVC stage of the same
 name; the names of its params are the sections of params.yaml that it depends on.
@@ -59,7 +59,7 @@ class Wiring:
 
     Args:
         job: whether this is the process of a single job. A cluster may start it long after the run,
-            whose params are the ones that go on record: it takes those, not the file's.
+            whose params are recorded: the job takes these, not the file's.
 
     Attributes:
         sections: those of params.yaml, as plain values.
@@ -106,7 +106,7 @@ class Wiring:
         return [file.as_posix() for file in found]
 
     def check_dvc_yaml(self) -> None:
-        """Hold what dvc.yaml has of params.yaml against it: optional files, kinds of annotators.
+        """Compare dvc.yaml with params.yaml: optional files, kinds of annotators.
 
         Raises:
             InputError: DVC would follow another file, or none.
@@ -142,13 +142,13 @@ class Wiring:
                 )
 
     def shards(self, stage: str, suffix: str) -> list[str]:
-        """What the shards of a stage write, in their order: nothing where it has one alone."""
+        """Return the files of a stage's shards, in their order; none for a single shard."""
         number = self.sections["shards"][stage]
         whole = [f"{SHARDS}/{stage}/{i}-of-{number}{suffix}" for i in range(1, number + 1)]
         return whole if number > 1 else []
 
     def before(self, stage: str, suffix: str) -> "Callable[[Wildcards], list[str]]":
-        """What the shard before the first writes, which the other shards of a stage need."""
+        """Return the file of the preparing shard, which the other shards of a stage need."""
 
         def found(wildcards: "Wildcards") -> list[str]:
             first = f"{SHARDS}/{stage}/0-of-{wildcards.of}{suffix}"
@@ -157,7 +157,7 @@ class Wiring:
         return found
 
     def gpu(self, stage: str) -> int:
-        """How many GPUs a stage's job wants: none where its shards have done the work."""
+        """Return how many GPUs a stage's job needs: none if its shards have done the work."""
         return int(self.sections["shards"][stage] == 1)
 
     def code(self, stage: str) -> list[str]:
@@ -188,7 +188,7 @@ class Wiring:
 
 
 def arguments(stage: str) -> "Callable[[Wildcards, InputFiles, OutputFiles], list[str]]":
-    """What a rule's `params` hand to `descry stage`: the stage, its shard, and its files."""
+    """Return the arguments of `descry stage` for a rule: the stage, its shard, and its files."""
 
     def found(wildcards: "Wildcards", input: "InputFiles", output: "OutputFiles") -> list[str]:
         of_shard = wildcards.get("shard") is not None
@@ -310,7 +310,7 @@ def _stage(rule: "Rule", wiring: Wiring) -> dict[str, Any]:
     sections = [name for name, _ in rule.params._allitems() if name in wiring.sections]
     stage: dict[str, Any] = {
         "desc": (rule.docstring or "").strip(),
-        # What Snakemake has just left up to date is not asked anew, which takes seconds.
+        # What Snakemake has just left up to date is not asked again, which takes seconds.
         "cmd": f"descry settled {rule.name} || snakemake --cores all {rule.name}",
         "deps": sorted({*wiring.rules, *_own(rule), *_deps(rule, wiring)}),
         "params": sections,

@@ -1,4 +1,4 @@
-"""Looking after the prompt cache: is every answer that of its key, and which are still needed?"""
+"""Garbage in the prompt cache: answers that the present params no longer need."""
 
 import json
 from collections import Counter
@@ -13,7 +13,7 @@ from descry.workflow.requests import questions
 
 @dataclass
 class Garbage:
-    """What the present params no longer reach: answers and failures by key, and by model."""
+    """Answers and failures that the present params no longer need, by key and by model."""
 
     answers: list[str]
     failures: list[str]

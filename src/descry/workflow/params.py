@@ -52,7 +52,7 @@ NumberOfShards = Annotated[int, Field(ge=1, le=1000)]
 
 
 class Shards(Section):
-    """Into how many jobs the work of a stage is parted; no stage depends on it."""
+    """The number of jobs that share a stage's work; no result depends on it."""
 
     describe: NumberOfShards
     activations: NumberOfShards
@@ -123,7 +123,7 @@ _EXAMPLES = {
 
 
 def explain(error: ValidationError, where: str, *outer: str) -> InputError:
-    """One line for the first error; a key that is unknown comes before what is missing for it.
+    """Return one line for the first error; an unknown key comes before a missing one.
 
     Args:
         where: the file or option.
@@ -159,7 +159,7 @@ def explain(error: ValidationError, where: str, *outer: str) -> InputError:
 
 
 def _is_percentage(error: "ErrorDetails") -> bool:
-    """Whether somebody wrote percent in the place of a share."""
+    """Whether a value is a percentage where a share is expected."""
     limits = error.get("ctx", {})
     most = limits.get("lt", limits.get("le"))
     return isinstance(most, int | float) and most <= 1 < error["input"] <= 100

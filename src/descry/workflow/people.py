@@ -1,4 +1,4 @@
-"""People asked about a run's labels: the sheet of questions, and what the filled sheets say."""
+"""People's answers about a run's labels: the sheet of questions, and the filled sheets."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +26,7 @@ class Drawn(NamedTuple):
 
 
 class FromPeople(NamedTuple):
-    """What filled sheets say; questions that nobody answered."""
+    """The results of filled sheets, and the questions that nobody answered."""
 
     agreed: Agreed
     verdict: Verdict
@@ -34,7 +34,7 @@ class FromPeople(NamedTuple):
 
 
 def design_of(run: Run, how: Drawn) -> Design:
-    """What people are asked about the labels of a run.
+    """Draw the questions about the labels of a run.
 
     Raises:
         InputError: there is no label.
@@ -62,7 +62,7 @@ def write_design(run: Run, sheet: Path, how: Drawn) -> dict[str, int]:
 
 
 def read_people(run: Run, sheets: Sequence[Path], how: Drawn) -> FromPeople:
-    """What raters say, a sheet a rater.
+    """Read the raters' sheets, one for each rater.
 
     Raises:
         InputError: a sheet is another one than these options draw from these results.

@@ -1,4 +1,4 @@
-"""What can be known of a run before it works: when Snakemake starts, and of the new corpus."""
+"""Checks of a run before any work: when Snakemake starts, and of the new corpus."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Previous results stay in place until a stage has made the new ones, and come back if it fails.
+"""Previous results stay in place until a stage has made new ones, and return if it fails.
 
 Snakemake does that for outputs flagged `update`: it leaves them, copies them aside before the job,
 and restores the copies after a failure. Here the copies are hard links, which cost nothing however
@@ -25,7 +25,7 @@ def keep_previous() -> None:
 
 
 def recover(outputs: Iterable[str]) -> None:
-    """Put back what a run that was killed had replaced in part; no run may be under way."""
+    """Restore what a killed run had replaced in part; no run may be active."""
     for output in outputs:
         _put_back(Path(output))
     shutil.rmtree(BACKUPS, ignore_errors=True)

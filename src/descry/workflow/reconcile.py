@@ -3,7 +3,7 @@
 Snakemake judges an output by the record it wrote in .snakemake when it made the file. A file that
 DVC restored (pull, checkout, `exp run --temp`) or that someone edited has no such record, or that
 of another version: Snakemake would rerun stages that are up to date, or miss a changed parameter.
-So every output whose time is not the recorded one is held against dvc.lock:
+So every output whose time is not the recorded one is compared with dvc.lock:
 
 * the stage is exactly as locked (outputs, inputs, params): it is adopted, by `snakemake --touch`;
   so is one whose outputs are the same in the restored version, and whose inputs are newer now;
@@ -49,7 +49,7 @@ READ_ONLY = (
 
 
 def writable(results: Path = Path("results")) -> None:
-    """Where the results are read-only, end in one line as soon as there is something to make."""
+    """Stop with one line if there is something to make and the results are read-only."""
     if not results.is_dir() or os.access(results, os.W_OK):
         return
     from snakemake.jobs import Job
@@ -63,7 +63,7 @@ def writable(results: Path = Path("results")) -> None:
 
 
 def reconcile() -> None:
-    """Adopt or age every output that is not the one Snakemake's record is about.
+    """Adopt or age every output that differs from Snakemake's record.
 
     Raises:
         InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.

@@ -1,6 +1,6 @@
-"""What the present params and results ask, of whom, and what that costs: before anything is asked.
+"""The forecast: what the present params and results ask of annotators, and its cost.
 
-The prompts are those of the stages themselves.
+The prompts are made by the stages' own code.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,7 +61,7 @@ class Questions:
 
 
 def questions(params: Params, results: Path, cache: PromptCache) -> Iterator[Questions]:
-    """What `describe`, `annotate`, `judge` and `score` would ask.
+    """Return the prompts of stages describe, annotate, judge and score.
 
     Raises:
         InputError: there is no corpus yet.
@@ -210,7 +210,7 @@ def _scores(
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one annotator would be asked in one stage.
+    """The forecast for one annotator in one stage.
 
     Attributes:
         tokens_in, tokens_out: of what is to be asked, by the average of its answers so far, else
@@ -240,7 +240,7 @@ class Forecast:
 def forecast(
     params: Params, results: Path, cache: PromptCache, price: Price | None
 ) -> list[Forecast]:
-    """What every annotator would be asked by the present params.
+    """Return what the present params would ask of every annotator.
 
     Args:
         price: in place of the annotators' own.
@@ -302,7 +302,7 @@ def _mean_tokens(
 
 
 def wanted_of_people(params: Params, results: Path, cache: Path) -> list[tuple[int, str]]:
-    """What the cascade of stage annotate asks people next: rows of the corpus, and descriptors.
+    """Return what the cascade asks people next: rows of the corpus, and descriptors.
 
     Raises:
         InputError: there is no such cascade, or nothing is left to be asked.

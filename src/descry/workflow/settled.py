@@ -1,4 +1,4 @@
-"""What Snakemake left up to date: DVC, behind it, need not start it anew for every stage.
+"""Stages that Snakemake left up to date, for which DVC need not start it again.
 
 A stage of dvc.yaml first asks here, then Snakemake. When a run ends well, all that its stages read
 and wrote is noted with size and time, the rules and params.yaml included. While nothing of it has

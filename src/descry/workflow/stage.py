@@ -69,7 +69,7 @@ class Stage:
         In a job of Snakemake they are those that the run started with, else those of params.yaml.
 
         Args:
-            own: the stage's own section as JSON, in the place of that.
+            own: the stage's own section as JSON, in place of that.
 
         Raises:
             InputError: a section is not valid.
@@ -103,8 +103,9 @@ class Stage:
 
         Args:
             words: NAME=PATH, a name several times where it takes several files.
-            rule: gives those of the stage's rule, for files that are not named but must be; None:
-                all must be.
+            rule: returns the files of the stage's rule, which stand in for required files that are
+            not
+                named; None: all must be named.
 
         Raises:
             InputError: a name or path is missing, or unknown.

@@ -34,7 +34,7 @@ SCORES = ("jaccard", "jaccard_by_descriptor")
 
 @dataclass(frozen=True)
 class Swept:
-    """What is tried.
+    """The values to try.
 
     Attributes:
         top_percents: sizes of the exemplar sets, in percent.

@@ -1,1 +1,1 @@
-"""Cascades: a cheap annotator answers all, an oracle answers where that one is not sure."""
+"""Cascades: a cheap annotator answers all cells, an oracle the cells it is not sure of."""

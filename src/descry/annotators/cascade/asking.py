@@ -25,7 +25,7 @@ from descry.io.hashing import JSON
 
 
 class Cells(Sequence[Prompt]):
-    """Some prompts, each made when it is taken.
+    """Some prompts, each made when it is needed.
 
     Attributes:
         places: of them among `prompts`, int64 ascending.
@@ -59,7 +59,7 @@ class WantedError(InputError):
 
 @dataclass
 class Said:
-    """What an annotator said: of no cell so far.
+    """An annotator's answers; none at first.
 
     Attributes:
         answer: int8 [sentences, descriptors], as B has it, but -2 where nobody was asked.
@@ -78,7 +78,7 @@ class Said:
 
     @property
     def strength(self) -> np.ndarray:
-        """What the cells of a proxy are put in order by."""
+        """The numbers by which a proxy's cells are ordered."""
         return strengths(self.answer, self.odds)
 
     def ask(
@@ -110,7 +110,7 @@ def ask_in_cascade(
     min_mass: float,
     tallies: tuple[Counts, Counts],
 ) -> tuple[Said, Said, Decided]:
-    """What proxy and oracle say, and whose answer counts.
+    """Ask proxy and oracle, and decide whose answer counts.
 
     Args:
         who: the proxy and the oracle.
@@ -141,7 +141,7 @@ def ask_in_cascade(
 
 
 class StoredAnswers:
-    """What the cache has of an annotator's answers: an oracle that asks nobody."""
+    """An oracle that answers only from the cache."""
 
     def __init__(
         self, cache: PromptCache, who: Annotator, prompts: Prompts, min_mass: float
@@ -201,7 +201,7 @@ def _price(how: AskOptions, who: Annotator, asked: Cells) -> str:
 
 
 def put(b: AnnotationsWriter, rows: np.ndarray, said: tuple[Said, Said], decided: Decided) -> None:
-    """Put what a cascade came to into B.
+    """Put the answers of a cascade into B.
 
     Args:
         rows: of the sentences that were asked about.

@@ -1,10 +1,10 @@
-"""How many cells of a kind may have been left out of a sample, at the most."""
+"""Upper bounds on the cells of a kind outside of a sample."""
 
 import numpy as np
 
 
 def left_out(drawn: np.ndarray, rate: float, delta: float) -> np.ndarray:
-    """The most cells of a kind outside of a sample, given how many are in it: int64 of their shape.
+    """Bound the cells of a kind outside of a sample, given how many are in it: int64.
 
     Each cell was drawn with probability `rate`, independently. Then more than that many are left
     out with probability `delta` at most: the bound of Clopper and Pearson, for the share of a

@@ -38,7 +38,7 @@ class Decided:
 
 
 def strength(verdict: Verdict) -> float:
-    """What a proxy's answers are put in order by: log-odds of Yes; 1 or -1 where it has words."""
+    """The number by which an answer is ordered: log-odds of Yes; 1 or -1 for words."""
     return verdict.odds if verdict.odds == verdict.odds else (1.0 if verdict.yes else -1.0)
 
 
@@ -55,7 +55,7 @@ def strengths(answer: np.ndarray, odds: np.ndarray) -> np.ndarray:
 
 
 def lots(ids: Sequence[str], descriptors: Sequence[str], seed: int) -> np.ndarray:
-    """The lot of each cell, uniform in [0, 1): float64 [sentences, descriptors]."""
+    """A random number for each cell, uniform in [0, 1): float64 [sentences, descriptors]."""
     found = np.empty((len(ids), len(descriptors)))
     for row, sentence in enumerate(ids):
         for column, name in enumerate(descriptors):
@@ -65,7 +65,7 @@ def lots(ids: Sequence[str], descriptors: Sequence[str], seed: int) -> np.ndarra
 
 
 def decide(params: Cascade, odds: np.ndarray, lots: np.ndarray, oracle: Oracle) -> Decided:
-    """Ask the oracle as far as the goals want it.
+    """Ask the oracle as far as the goals need it.
 
     Args:
         odds: the strength of the proxy's answers, float32 [sentences, descriptors], NaN where there
@@ -121,7 +121,7 @@ def _go_on(
 def reports(
     decided: Decided, descriptors: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, object]]]:
-    """What came of it, by descriptor: cells the oracle was asked about, and whether goals hold."""
+    """Report by descriptor: cells the oracle was asked about, and whether goals hold."""
     asked = (~decided.by_proxy).sum(axis=0)
     for name, number, reached in zip(descriptors, asked, decided.reached, strict=True):
         yield name, {"asked": int(number), "reached": bool(reached)}
@@ -130,7 +130,7 @@ def reports(
 def foresee(
     params: Cascade, odds: np.ndarray, lots: np.ndarray, stored: Oracle
 ) -> tuple[np.ndarray, bool]:
-    """The cells that the oracle would be asked about, ascending; and whether that is no guess.
+    """Return the cells that the oracle would be asked about, and whether that is certain.
 
     Args:
         odds, lots: as `decide` takes them.

@@ -1,4 +1,4 @@
-"""What a sample and a cut would cost: plans from what is known so far, which bind nothing.
+"""Plans: what a sample and a cut would cost, by what is known so far.
 
 A guarantee rests on no plan: a bad one costs more questions.
 """
@@ -16,7 +16,7 @@ _RIDGE = 100.0  # scikit-learn's C
 
 
 class Tail(NamedTuple):
-    """At what rate to draw, and how many cells from the front on to ask."""
+    """The rate at which to draw, and how many cells from the front to ask about."""
 
     rate: float
     front: int
@@ -83,12 +83,12 @@ def _expit(x: np.ndarray) -> np.ndarray:
 
 
 def tail(bad: np.ndarray, free: np.ndarray, allowed: np.ndarray, delta: float) -> Tail:
-    """The cheapest sample and cut by which no more than allowed are left out behind the cut.
+    """Find the cheapest sample and cut that leave out no more than allowed after the cut.
 
     Args:
         bad: how many each cell counts for, expected: float64 [cells], the front first.
         free: bool [cells], those that are known already.
-        allowed: float64 [cells + 1], what may be left out if so many cells from the front on are
+        allowed: float64 [cells + 1], what may be left out if that many cells from the front on are
             asked.
         delta: of the bound.
     """

@@ -1,6 +1,6 @@
 """Which cells the oracle is asked about, and what the proxy decides: one group of cells.
 
-The cells stand in the order of the proxy's log-odds. Those of the head get Yes and those of the
+The cells are in the order of the proxy's log-odds. Cells of the head get Yes, cells of the
 tail No, unasked; the oracle answers what is between, a sample of both, and a pilot. A sample has
 each cell with a fixed probability, drawn by a hash of seed, sentence and descriptor, so what the
 oracle says in it bounds what it would say outside (bounds.py):
@@ -33,7 +33,7 @@ _WAY = 0.7  # of the way that is expected: what goes too far is asked in vain
 
 @dataclass(frozen=True)
 class Goal:
-    """What is guaranteed of a group of cells; see `spec.Cascade`.
+    """The guarantees for a group of cells; see `spec.Cascade`.
 
     Attributes:
         most: cells that may be asked.
@@ -49,7 +49,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a group of cells.
+    """The decision about a group of cells.
 
     Attributes:
         known: int8 [cells], the oracle's answers: 1 Yes, 0 No, -1 none that can be used, -2 not
@@ -64,7 +64,7 @@ class Decision:
 
     @property
     def by_proxy(self) -> np.ndarray:
-        """The cells where the proxy's word counts: bool [cells]."""
+        """The cells where the proxy's answer counts: bool [cells]."""
         return np.asarray(self.known == UNASKED)
 
 
@@ -94,7 +94,7 @@ class _Group:
         return self.most - int(self.asked.sum())
 
     def ask(self, places: np.ndarray) -> Generator[np.ndarray, np.ndarray, bool]:
-        """Ask about those that are not known; False where not all can be asked any more."""
+        """Ask about unknown cells; False if the budget does not suffice for all."""
         wanted = places[~self.asked[places]]
         able = wanted[: max(0, self.left)]
         if len(able):
@@ -102,7 +102,7 @@ class _Group:
         return len(able) == len(wanted)
 
     def pilot(self, number: int) -> np.ndarray:
-        """Places spread over the logarithm of the rank: half of them among the highest few."""
+        """Cells spread over the logarithm of the rank: half of them among the highest few."""
         behind = len(self.cells) - self.without
         if not behind:
             return np.empty(0, dtype=np.int64)
@@ -110,19 +110,19 @@ class _Group:
         return self.without + np.unique(ranks) - 1
 
     def whole(self, place: int) -> int:
-        """The place, moved on behind cells with the same log-odds: no cut goes through them."""
+        """Move a place behind cells with the same log-odds, so that no cut goes through them."""
         if not self.without < place < len(self.odds):
             return max(place, self.without)
         return int(np.searchsorted(-self.odds, -self.odds[place - 1], side="right"))
 
     def cut(self, head: int) -> float:
-        """Log-odds above which are those of the head."""
+        """Log-odds above which a cell is in the head."""
         if head <= self.without:
             return np.inf
         return float(self.odds[head]) if head < len(self.odds) else -np.inf
 
     def guessed(self, *, reached: bool) -> Decision:
-        """The proxy's word is Yes where the oracle's would be more likely Yes than No."""
+        """The proxy's answer is Yes where the oracle's answer is more likely Yes than No."""
         head = int((likely(self.odds, self.known)[self.without :] > 0.5).sum())
         return self.decision(self.cut(self.whole(self.without + head)), reached=reached)
 

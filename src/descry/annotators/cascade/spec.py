@@ -36,7 +36,8 @@ class Cascade(Section):
         others = self.recall is not None or self.precision is not None
         if self.accuracy is not None and others:
             raise crossed(
-                "annotate.cascade: accuracy goes with neither recall nor precision: null it or them"
+                "annotate.cascade: accuracy goes with neither recall nor precision: set it or"
+                " them to null"
             )
         if self.accuracy is None and not others and self.budget is None:
             raise crossed(

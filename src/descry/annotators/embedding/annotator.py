@@ -25,7 +25,7 @@ _GROUP = 2048  # prompts answered together: what bounds the memory of p1
 
 
 class EmbeddedAnnotator:
-    """Answers p1 by key phrases and the rest by how near texts are to each other."""
+    """Answers p1 by key phrases and other prompts by the similarity of texts."""
 
     def __init__(
         self,

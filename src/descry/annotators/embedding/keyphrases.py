@@ -1,4 +1,4 @@
-"""Key phrases of sentences by KeyBERT (Grootendorst 2020): what stands in for a generated list."""
+"""Key phrases of sentences by KeyBERT (Grootendorst 2020), in place of a generated list."""
 
 import re
 from collections.abc import Sequence
@@ -74,7 +74,7 @@ def _has_no_blanks(sentence: str) -> bool:
 
 
 def key_phrases(sentences: list[str], embed: Embed, top_n: int) -> list[list[str]]:
-    """At most `top_n` phrases of each sentence, the nearest to the whole sentence first.
+    """Return up to `top_n` phrases of each sentence, the nearest to the whole sentence first.
 
     Raises:
         InputError: most of the sentences are of a script without blanks between words.

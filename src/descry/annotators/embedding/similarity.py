@@ -1,4 +1,4 @@
-"""How well a sentence talks about a descriptor, by a sentence embedder alone.
+"""Whether a sentence talks about a descriptor, judged only by a sentence embedder.
 
 1. A descriptor is a direction: the mean embedding of its name in a few neutral frames and of its
    own phrases, less the mean of all descriptors, so that what tells it from the others is left.
@@ -53,7 +53,7 @@ def match_both(
     sentences: Sequence[str],
     embed: Embedder,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same, and of descriptions that are several of the descriptors, in one go.
+    """The same, also for descriptions of several descriptors, in one pass.
 
     What is merged stands before the same background as the descriptors, and each column of it is
     computed by itself: to the last digit it does not depend on what else is asked.
@@ -116,7 +116,7 @@ def windows(sentence: str) -> list[str]:
 
 
 def _by_windows(sentences: Sequence[str], embed: Embedder) -> Iterator[TokenBatch]:
-    """Windows of words, embedded by themselves, in the place of tokens."""
+    """Windows of words, embedded by themselves, in place of tokens."""
     for start in range(0, len(sentences), TOGETHER):
         group = sentences[start : start + TOGETHER]
         parts = [windows(sentence) for sentence in group]

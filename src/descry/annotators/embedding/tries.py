@@ -1,4 +1,4 @@
-"""What the length of a sentence adds to the score of its best tokens.
+"""How much the length of a sentence adds to the score of its best tokens.
 
 The best of many tokens is better than the best of few, whatever they say: without a correction a
 long review gets Yes where a short one of the same content gets No. As many tokens drawn from the
@@ -41,7 +41,7 @@ class Tries:
         self._counts += counts.reshape(self._counts.shape)
 
     def expected(self, lengths: np.ndarray) -> np.ndarray:
-        """What is taken off the scores of sentences: float32 [sentences, directions].
+        """Return what to subtract from the scores of sentences: float32 [sentences, directions].
 
         Args:
             lengths: tokens of each sentence.

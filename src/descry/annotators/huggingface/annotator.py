@@ -56,7 +56,7 @@ class GenerativeAnnotator:
 
     @cached_property
     def identity(self) -> Identity:
-        """Who answers, and how: greedily so many tokens, or with one of two words."""
+        """Who answers, and how: greedily up to a number of tokens, or with one of two words."""
         how: dict[str, Any] = {"max_tokens": self.max_tokens}
         if self.task == "p2":
             how |= {"answers": [YES, NO]}

@@ -171,7 +171,7 @@ class EndpointAnnotator:
             return run.run()
 
     def pending(self, job: BatchJob) -> int:
-        """How many prompts are in batches that are not taken in (`Batching`)."""
+        """How many prompts are in batches that are not imported (`Batching`)."""
         with self._run(job) as run:
             return run.pending()
 
@@ -284,7 +284,7 @@ class EndpointAnnotator:
                     raise error
             finally:
                 stop.set()
-                # Whoever stops listening does not wait.
+                # A caller that stops reading does not wait.
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _check_pinned(self) -> None:
@@ -350,7 +350,7 @@ class EndpointAnnotator:
         return Answer({"text": text, "finish": "content_filter"})
 
     def _thinks(self, choice: Choice, listed: list[Token] | None) -> bool:
-        """Whether there are thoughts in the place of an answer, and should be none."""
+        """Whether there are thoughts in place of an answer, and should be none."""
         opens = choice.unanswered if listed is None else opens_thought(likeliest(listed).token)
         return opens and not self.thinking
 

@@ -163,9 +163,9 @@ class Chat:
                 return tried
         raise InputError(
             f"{self.where}: it thinks before it answers (it began with"
-            f" {self.connection.line(thought)!r}), and nothing that other servers know turns that"
-            " off: write `thinking: 1024` below its model, the tokens that it may spend on that"
-            " (its answers are then taken from its words), or name another model"
+            f" {self.connection.line(thought)!r}), and no known option turns that off: write"
+            " `thinking: 1024` below its model, the tokens that it may spend on thoughts (its"
+            " answers are then read from its words), or name another model"
         )
 
     def allowed(

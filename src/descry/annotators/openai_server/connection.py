@@ -91,7 +91,7 @@ class Connection:
         return client
 
     def _hurry(self, response: Any) -> None:
-        """Give up a response that drips: the client's own time-out begins anew with every byte."""
+        """Give up a response that drips: the client's own time-out begins again with every byte."""
         library: Any = import_module(type(response).__module__.partition(".")[0])  # httpx, httpx2
         body, until = response.iter_raw(), monotonic() + self.timeout
 

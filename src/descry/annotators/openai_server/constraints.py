@@ -90,7 +90,7 @@ _SCHEMAS = ((_VLLM, "json"), ("guided_json",))  # vLLM, where response_format is
 
 
 def _topics_schema(most: int | None, longest: int | None) -> JSON:
-    """Topics, so many and so long at most: else a weak model does not come to an end."""
+    """Topics of limited number and length: without limits a weak model does not stop."""
     items = {"type": "string"} | ({} if longest is None else {"maxLength": longest})
     limit = {} if most is None else {"maxItems": most}
     return _object("topics", {"type": "array", "items": items} | limit)

@@ -28,7 +28,7 @@ class RequestVariant(NamedTuple):
     Attributes:
         without: the options that are left out.
         switch: what is sent so that the model does not think, as canonical JSON; empty for nothing.
-        constraint: what is sent so that an answer has the form that is asked for, likewise.
+        constraint: what is sent so that an answer has the requested form.
     """
 
     without: tuple[str, ...] = ()

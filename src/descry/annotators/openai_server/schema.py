@@ -36,7 +36,7 @@ class Token(BaseModel):
 
     @property
     def is_id(self) -> bool:
-        """Whether the server gives a token's number in the place of its text."""
+        """Whether the server gives a token's number in place of its text."""
         return bool(_TOKEN_ID.fullmatch(self.token))
 
 

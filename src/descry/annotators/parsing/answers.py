@@ -171,7 +171,7 @@ _RATING = re.compile(
 
 
 def parse_intruder(response: JSON, sentences: int) -> int:
-    """Which of so many sentences a response to `intruder` names: 0 for the first.
+    """Return which of a number of sentences a response to `intruder` names: 0 for the first.
 
     Raises:
         UnparsableError: not one number alone, none of the list, a refusal, or cut off.

@@ -20,7 +20,7 @@ class UnparsableError(ValueError):
 
 
 def begun(response: JSON) -> tuple[str, str | None]:
-    """The unwrapped words of a response, {"text", "finish"}, and CUT_OFF where they may go on.
+    """Return the words of a response, {"text", "finish"}, and CUT_OFF if they may continue.
 
     Raises:
         UnparsableError: there are none, or the annotator did not end them itself.
@@ -153,7 +153,7 @@ _OWN_TURN = re.compile(
 
 
 def _first_turn(text: str) -> str:
-    """The first turn of a model that goes on with others, without the marks around it."""
+    """Return the first turn of a model that adds further turns, without the marks around it."""
     if _OTHERS_TURN.match(text):
         answer = _OWN_TURN.search(text)
         if answer is None:

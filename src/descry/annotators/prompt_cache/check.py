@@ -1,7 +1,7 @@
-"""Are the answers of the cache those to their prompts, and do they tell anything apart?
+"""Whether the cache's answers belong to their prompts, and tell descriptors apart.
 
-An answer's row holds ids; what many answers share stands in its origin. With the corpus they give
-the exact prompt, and with it the key: so that whoever doubts an answer can compute its key anew.
+An answer's row holds ids; its origin holds what many answers share. With the corpus they give the
+exact prompt, and with it the key, so that every key can be computed again.
 """
 
 import json
@@ -48,7 +48,7 @@ Visit = Callable[[str, JSON, JSON], None]
 def verify(
     cache: PromptCache, results: Path, visit: Visit = lambda key, record, origin: None
 ) -> Verified:
-    """Compute the key of every answer anew from its origin and the corpus.
+    """Compute the key of every answer again from its origin and the corpus.
 
     Args:
         visit: is shown the key, record and origin of every answer whose key is right.

@@ -1,9 +1,9 @@
 """The prompt cache: every answer is asked for once, whatever happens (on diskcache).
 
 Why not diskcache as it comes: its defaults evict rows without a word, and it unpickles what it
-reads (CVE-2025-69872), so whoever can write the folder runs code in the reader. Here eviction is
-off, the disk takes text only, and one transaction holds a batch. FanoutCache drops rows on a
-time-out, so a plain Cache is used.
+reads (CVE-2025-69872), so that anybody who can write the folder runs code in the reader. Here
+eviction is off, the disk takes text only, and one transaction holds a batch. FanoutCache drops rows
+on a time-out, so a plain Cache is used.
 
 A row is an answer, a failure, an origin (who answered, and to which template: what many answers
 have in common) or the counts of a stage's last run.
@@ -217,7 +217,7 @@ class _Unwritable:
 def read_only(folder: Path) -> InputError:
     """That a cache's answers can be read, and no others be stored."""
     return InputError(
-        f"{folder}: is read-only: what is in it can be read (--replay), and nothing be stored: copy"
+        f"{folder}: is read-only: its answers can be read (--replay), but none can be stored: copy"
         " it to a folder that can be written (--cache)"
     )
 
@@ -228,7 +228,7 @@ class PromptCache:
     Attributes:
         journal: is told of every new row before it is there, if anything is.
         read_only: whether nothing can be stored.
-        batches: folder of the batches that are not taken in yet.
+        batches: folder of the batches that are not imported yet.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -251,7 +251,7 @@ class PromptCache:
             self._cache = diskcache.Cache(str(folder), disk=_TextDisk, timeout=60, **_SETTINGS)
 
     def _check_settings(self, connection: sqlite3.Connection) -> None:
-        """Somebody's careless opening with other settings would evict rows: refuse to go on."""
+        """Refuse a cache that was opened with other settings, which would evict rows."""
         if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             return  # another process is making it just now
         found = dict(connection.execute("SELECT key, value FROM Settings"))
@@ -415,7 +415,7 @@ class PromptCache:
 
     @_clearly
     def merge(self, rows: Batch) -> list[str]:
-        """Take in rows of another cache in one transaction.
+        """Add rows of another cache in one transaction.
 
         Of two records with one response the smaller text stays, so that the order of merging does
         not matter.
@@ -495,7 +495,7 @@ class PromptCache:
         return {name: (count, int(i), int(o)) for name, count, i, o in rows}
 
     def some(self, origin: str, most: int) -> Iterator[JSON]:
-        """Answers of an origin, so many at most: those with the first keys, as good as drawn."""
+        """Return some answers of an origin: those with the first keys, as good as drawn."""
         of_origin = "json_valid(value) AND json_extract(value, '$.origin') = ?"
         where = f"key >= ? AND key < ? AND {of_origin} ORDER BY key LIMIT ?"
         for key, text, _ in self._select(where, (_ANSWER, _ANSWER + "\x7f", origin, most)):

@@ -1,4 +1,4 @@
-"""What turns a site's values into latents, as its file describes it: no weights yet.
+"""A layer's encoder as its file describes it, without weights.
 
 The formats are those of SAELens (Bloom et al. 2024), of EleutherAI's sparsify, and a plain matrix
 of directions; the activation functions are the ReLU of Bricken et al. 2023, TopK (Gao et al. 2024),
@@ -34,7 +34,7 @@ class Coder:
         centred: the decoder's bias is taken off the values.
         rescaled: the products are multiplied by the norms of the decoder's rows.
         hook: where in which model it was trained, as far as it says.
-        doubt: what its file leaves open, in words.
+        doubt: what its file leaves open, as a warning.
     """
 
     file: Path
@@ -59,11 +59,11 @@ class Coder:
 
     @property
     def kind(self) -> str:
-        """What its values are called: latent, or direction."""
+        """The name of its values: latent, or direction."""
         return "latent" if self.sparse else "direction"
 
     def record(self) -> dict[str, Any]:
-        """What a result says of it."""
+        """The encoder as results record it."""
         said = {
             "format": self.format,
             "architecture": self.architecture,

@@ -23,7 +23,7 @@ _DEEP = 2  # folders between a dictionary's and its layers'
 
 
 def dictionary_sha256(place: Path) -> str:
-    """sha256 of all of a dictionary that decides a value: of a file, or of its configs and weights.
+    """sha256 of a dictionary: of its file, or of its configs and weights.
 
     Raises:
         InputError: there is no such file or folder, or nothing of a dictionary in it.
@@ -52,7 +52,7 @@ class Dictionary:
 
     @property
     def name(self) -> str:
-        """Its name in records: its place on this machine is not its identity."""
+        """The name in records, without its place on this machine."""
         return Path(self.path).name
 
     @cached_property
@@ -113,7 +113,7 @@ class Dictionary:
         chosen: dict[int, Coder] = {}
         for layer in wanted:
             if not 0 <= layer < len(widths):
-                continue  # told by whoever knows all layers
+                continue  # the caller, who knows all layers, reports it
             some = by_number.get(numbers[layer], [])
             chosen[layer] = self._of_site(some, layer, numbers[layer], site, found, paths)
             self._check(chosen[layer], layer, widths[layer], names)
@@ -200,7 +200,7 @@ class Dictionary:
             )
 
     def record(self, chosen: dict[int, Coder]) -> dict[str, Any]:
-        """What a result says of it: the encoders of its layers."""
+        """The dictionary as results record it: the encoders of its layers."""
         first = next(iter(chosen.values()))
         return {
             "name": self.name,

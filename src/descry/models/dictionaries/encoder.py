@@ -17,7 +17,7 @@ _BIAS = {"SAELens": "b_enc", "sparsify": "encoder.bias"}
 
 
 class Encoder:
-    """Latents of values at a site, in float32 whatever the weights were saved in."""
+    """Computes latents of values at a site, in float32 for any type of saved weights."""
 
     def __init__(self, coder: Coder, device: str) -> None:
         """Read the weights.

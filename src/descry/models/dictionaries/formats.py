@@ -1,4 +1,4 @@
-"""Files of dictionaries, read as far as the names and shapes of what is in them.
+"""Files of dictionaries: their configs, and the names and shapes of their tensors.
 
 SAELens' have cfg.json and sae_weights.safetensors; sparsify's have cfg.json and sae.safetensors;
 any other safetensors file with one matrix holds directions, one a row.
@@ -99,7 +99,7 @@ def shapes(file: Path) -> dict[str, tuple[int, ...]]:
 
 @contextmanager
 def opened(file: Path) -> Iterator[Any]:
-    """A safetensors file; whatever its reader says to a broken one is one clear line.
+    """Open a safetensors file; a broken file gives one clear line.
 
     Raises:
         InputError: it is no whole safetensors file.
@@ -129,7 +129,7 @@ def _saelens(config: Mapping[str, JSON], file: Path, model: str | None) -> Coder
         _NORMALIZATIONS, config.get("normalize_activations"), file, "normalize_activations"
     )
     if about.get("hook_head_index", about.get("hook_point_head_index")) is not None:
-        raise InputError(f"{file.parent}: it reads one attention head, which is no site here")
+        raise InputError(f"{file.parent}: it reads one attention head, which descry cannot read")
     found = shapes(file)
     threshold = THRESHOLD_OF_ALL in found or "threshold" in found
     if activation == "jumprelu" and not threshold:

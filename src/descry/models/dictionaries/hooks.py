@@ -1,4 +1,4 @@
-"""Where a dictionary says that it was trained, and whether that is a site of a model.
+"""Where a dictionary was trained, and whether that is a site of a model.
 
 Two languages name places: TransformerLens' (blocks.8.hook_resid_post) and paths of modules
 (layers.8.mlp). The former are known where they are one of the named sites of hookpoints.py.

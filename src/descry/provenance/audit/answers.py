@@ -90,7 +90,7 @@ class Topics:
     """
 
     def __init__(self, made: JSON) -> None:
-        """Take in what made candidates.parquet."""
+        """Add what made candidates.parquet."""
         params, (head, middle, tail) = made["params"], made["template"]
         self.limits = params["max_descriptors"], params["max_words"]
         self.template: Template = head, middle, tail

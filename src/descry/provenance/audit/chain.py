@@ -131,7 +131,7 @@ def reviews_of(project: Project, ids: Sequence[str]) -> list[Review]:
 
 
 def clusters(project: Project, wanted: set[str], rows: int, most: int) -> dict[str, Cluster]:
-    """What is behind some descriptors."""
+    """Return the raw descriptors behind some descriptors."""
     entries = project.clusters["descriptors"]
     chosen = {entry["name"]: entry for entry in entries if entry["name"] in wanted}
     shown = {name: list(islice(entry["phrases"].items(), rows)) for name, entry in chosen.items()}
@@ -171,7 +171,7 @@ def mentions(project: Project, phrases: Sequence[str], rows: int) -> dict[str, l
 
 
 def rule_in_words(params: JSON) -> str:
-    """What makes a descriptor a label."""
+    """Return the rule of labels in words."""
     if params["rule"] == "composition":
         rule = f"f > {params['threshold']}, by {params['frequency']}"
     else:

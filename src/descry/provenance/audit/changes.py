@@ -31,7 +31,7 @@ WORKSPACE = "workspace"  # the files as they lie here, as DVC calls them
 
 @dataclass(frozen=True)
 class Cause:
-    """Something that differs and is no consequence.
+    """A difference that is not the consequence of another.
 
     Attributes:
         kind: parameter, model, code, data, hand edit, stage, or answers or packages.
@@ -83,7 +83,7 @@ class Changes:
 
 
 def changes(project: Project, first: str, second: str, neuron: str) -> Changes:
-    """Hold a neuron at two commits or experiments (or in the workspace) against each other.
+    """Compare a neuron at two commits or experiments (or in the workspace).
 
     Raises:
         InputError: no such revision or neuron, no dvc.lock there, or a result cannot be had.

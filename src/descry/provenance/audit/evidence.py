@@ -1,4 +1,4 @@
-"""What the evidence for a neuron's labels consists of."""
+"""The parts of the evidence for a neuron's labels."""
 
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any

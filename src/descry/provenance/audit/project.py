@@ -1,6 +1,6 @@
-"""A run and what is around its results: the prompt cache, dvc.lock, params.yaml and git.
+"""A run with its surroundings: the prompt cache, dvc.lock, params.yaml and git.
 
-What `open` does not need is imported when it is wanted: a notebook is to have its run at once.
+Imports that `open` does not need wait until they are needed, so that a notebook opens at once.
 """
 
 from collections.abc import Iterator
@@ -39,14 +39,13 @@ def open(
     """Open the results of a run, made here or elsewhere.
 
     Args:
-        path: the folder of the results, or the project's folder around it.
-        cache: of the prompts; else cache/prompts of the project's folder. It is needed only for
-            what an audit says of the answers, and to verify.
-        check: refuse results that were not made of each other (`Run.check`).
+        path: folder of the results, or the project's folder around it.
+        cache: folder of the prompt cache; None: cache/prompts of the project's folder. Only
+            audits of answers and `verify` need it.
+        check: whether to refuse results that were not made from each other (`Run.check`).
 
     Raises:
-        InputError: no results are here, one that is here is damaged, or they do not belong
-            together.
+        InputError: there are no results, one is damaged, or they do not belong together.
     """
     results = Path(path)
     if not any((results / name).is_file() for name in FILES):
@@ -63,9 +62,9 @@ def open(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Project(Run):
-    """A run with its prompt cache, its git and its dvc.lock, as far as they are here.
+    """A run with its prompt cache, git and dvc.lock, as far as they are present.
 
-    Recorded paths are relative to the project's folder, which is the one around the results.
+    Recorded paths are relative to the project's folder, the parent of the results.
     """
 
     cache_folder: Path
@@ -76,11 +75,11 @@ class Project(Run):
         return self.results.parent
 
     def result(self, stage: str) -> Path:
-        """The result of a stage on the way to the labels."""
+        """Return the path of the result of a stage on the way to the labels."""
         return self.path(STAGES[stage])
 
     def place(self, recorded: str) -> Path:
-        """Where a recorded path is now; results may have been moved as a whole."""
+        """Return the present place of a recorded path; results may have been moved as a whole."""
         if recorded in self._outside:
             return self._outside[recorded]
         first, _, rest = recorded.partition("/")
@@ -100,7 +99,7 @@ class Project(Run):
         return {recorded(file): file for file in files}
 
     def own(self, path: str) -> str:
-        """A path of now as it is recorded."""
+        """Return a present path as records have it."""
         place = Path(path)
         inside = place.is_relative_to(self.root)
         return place.relative_to(self.root).as_posix() if inside else path
@@ -116,20 +115,20 @@ class Project(Run):
 
     @cached_property
     def locked(self) -> "dict[str, Locked]":
-        """What dvc.lock records; nothing where there is none."""
+        """What dvc.lock records, by stage; empty without a dvc.lock."""
         from descry.io.dvc_lock import read_lock
 
         return read_lock(self.root / "dvc.lock")
 
     @cached_property
     def head(self) -> "Head":
-        """What is checked out."""
+        """The git commit that is checked out."""
         from descry.io.git import head
 
         return head(self.root)
 
     def records(self, keys: list[str]) -> dict[str, JSON]:
-        """The cache's records of those keys that it has; a cache that is not here has none."""
+        """Return the cache's records of the keys that it has; none without a cache."""
         if not (self.cache_folder / "cache.db").is_file():
             return {}  # opening would make one
         from descry.annotators.prompt_cache.store import PromptCache
@@ -138,10 +137,11 @@ class Project(Run):
             return cache.recorded(keys)
 
     def audit(self, neuron: str, rows: int = 3) -> "Audit":
-        """The evidence for a neuron's labels, as `descry audit L5:50` shows it.
+        """Return the evidence for a neuron's labels, as `descry audit L5:50` shows it.
 
         Args:
-            rows: exemplars, raw descriptors and mentions of each to follow.
+            neuron: name of the neuron, such as L5:50.
+            rows: how many exemplars, raw descriptors and mentions of each to follow.
 
         Raises:
             InputError: no such neuron, or a result on the way to the labels is missing.
@@ -151,13 +151,13 @@ class Project(Run):
         return audit(self, neuron, rows, rows)
 
     def audit_review(self, sentence: str) -> "ReviewUse":
-        """The labels that a sentence went into, by its id, as `descry audit --review` shows it."""
+        """Return the labels that a sentence is part of, as `descry audit --review` shows them."""
         from descry.provenance.audit.uses import of_review
 
         return of_review(self, sentence)
 
     def audit_descriptor(self, name: str, rows: int = 3) -> "DescriptorUse":
-        """What a descriptor stands for and labels, as `descry audit --descriptor` shows it."""
+        """Return what a descriptor is and labels, as `descry audit --descriptor` shows it."""
         from descry.provenance.audit.uses import of_descriptor
 
         return of_descriptor(self, name, rows, rows)
@@ -166,16 +166,17 @@ class Project(Run):
         """Check that every result follows from its inputs, as `descry verify` does.
 
         Args:
-            sample: sentences, and answers to each prompt, that the models compute anew; 0: none,
-                which loads no model.
+            sample: how many sentences, and answers to each prompt, the models compute again; 0
+            loads
+                no model.
             seed: draws them.
-            hashes: compare the files with the hashes on record, and nothing else.
+            hashes: whether to compare only the files with the recorded hashes.
 
         Yields:
-            A link of the chain at a time, with its `fault`, or None where all follows.
+            Link: one link of the chain, with its `fault`, or None where all follows.
 
         Raises:
-            InputError: a result or params.yaml is missing; or, but for `hashes`, the prompt cache.
+            InputError: a result, params.yaml or (without `hashes`) the prompt cache is missing.
         """
         from descry.provenance.verify.chain import verify
         from descry.workflow.params import load

@@ -20,7 +20,7 @@ ROWS, GIVEN = 3, 20
 
 
 class Finding(NamedTuple):
-    """What an audit found; as JSON and in words where somebody wants it."""
+    """The result of an audit, as JSON or in words."""
 
     as_json: Callable[[], JSON]
     tree: Callable[[], Node]

@@ -51,11 +51,11 @@ class Given:
 
 @dataclass(frozen=True)
 class ReviewUse:
-    """What a review did.
+    """The use of a review in labels.
 
     Attributes:
         exemplar_of: neurons that it is an exemplar of, whatever the annotator said of it.
-        base_rate_of: sentences that stand for the corpus with it; 0 where it is none of them.
+        base_rate_of: sentences that represent the corpus with it; 0 where it is none of them.
     """
 
     review: Review
@@ -67,7 +67,7 @@ class ReviewUse:
 
 @dataclass(frozen=True)
 class DescriptorUse:
-    """What a descriptor did.
+    """The use of a descriptor in labels.
 
     Attributes:
         fate: why it is no label of any neuron; None where nothing keeps it from being one.

@@ -126,7 +126,7 @@ def bring_answers(root: Path, clone: Path, progress: Progress) -> None:
 
 
 def forget_answers(clone: Path, progress: Progress) -> None:
-    """Remove the answers of annotators that run on this machine: they are to answer anew.
+    """Remove the answers of annotators on this machine, so that they answer again.
 
     Those of servers, which cost money, and of people stay.
     """

@@ -1,4 +1,4 @@
-"""Results that were made again, held against those that dvc.lock records, cause by cause."""
+"""Results that were made again, compared with those that dvc.lock records, cause by cause."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Rebuilds the results of a commit in a clone of its own, and compares them.
 
 The clone gets what git has, the inputs that DVC has, and the recorded answers; then its own code
-makes every result again, which is held against dvc.lock. Of the project nothing is written to:
-neither its files nor its prompt cache, nor what DVC keeps of it.
+makes every result again, which is compared with dvc.lock. Nothing in the project is written:
+neither its files nor its prompt cache, nor DVC's cache.
 """
 
 import shutil
@@ -40,7 +40,7 @@ _SHORT = 12  # digits of a commit
 
 @dataclass(frozen=True)
 class Reproduced:
-    """What came of rebuilding a commit.
+    """The result of rebuilding a commit.
 
     Attributes:
         commit: its hash.
@@ -98,7 +98,7 @@ def reproduce(
         revision: a commit, or the name of a DVC experiment.
         scratch: where to make the folder for the clone; None for the system's place. It is removed
             where all comes out identical, unless it is to be kept.
-        anew: the annotators that run on this machine are asked again; else nobody is.
+        again: the annotators that run on this machine are asked again; else nobody is.
         progress: is told of every step, in a line.
 
     Raises:
@@ -135,7 +135,7 @@ def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
         stages = read_lock(root / LOCK)
         notes.append(f"{LOCK} is not in the commit: that of the working tree is taken")
     else:
-        raise InputError(f"{commit[:_SHORT]}: has no {LOCK}, which says what came out: commit it")
+        raise InputError(f"{commit[:_SHORT]}: has no {LOCK}, which records its results: commit it")
     if not stages:
         raise InputError(f"{LOCK} of {commit[:_SHORT]}: records no stage: run `dvc repro`")
     return stages, notes
@@ -144,7 +144,7 @@ def _recorded(root: Path, commit: str) -> tuple[dict[str, Locked], list[str]]:
 def _new_folder(root: Path, scratch: Path | None) -> Path:
     place = (scratch or Path(tempfile.gettempdir())).resolve()
     if place.is_relative_to(root):
-        raise InputError(f"{place}: in the project, which is to stay as it is: choose another")
+        raise InputError(f"{place}: inside the project, which must not change: choose another")
     try:
         return Path(tempfile.mkdtemp(prefix="descry-reproduce-", dir=place))
     except OSError as error:

@@ -32,7 +32,7 @@ def export_crate(root: Path, output: Path, *, reviews: bool, activations: bool) 
     output = output.absolute()
     is_zip = output.suffix == ".zip"
     if output.exists() and (is_zip or not output.is_dir() or any(output.iterdir())):
-        raise InputError(f"{output}: is there already: name another, or remove it")
+        raise InputError(f"{output}: exists already: name another, or remove it")
     sources = read_sources(root)
     held = sources.contents(reviews=reviews, activations=activations)
     crate = Description(sources, held).crate

@@ -1,4 +1,4 @@
-"""What of this machine must not leave it: absolute paths, passwords, keys."""
+"""What must not leave this machine: absolute paths, passwords, keys."""
 
 import html
 import json
@@ -17,7 +17,7 @@ _SHORTEST = 8  # characters of a password: a shorter word may well stand in a re
 
 
 class Private:
-    """Texts that stand in params, and must not stand in a crate."""
+    """Texts in params that a crate must not contain."""
 
     def __init__(self, places: Mapping[str, str], secrets: Collection[str]) -> None:
         """Take absolute paths with what is written instead, and passwords, which just go."""
@@ -58,7 +58,7 @@ class Private:
 
 
 def private_of(root: Path, params: JSON, files: Collection[str]) -> Private:
-    """What is private of a project.
+    """Find the private texts of a project.
 
     Args:
         params: its params, as nested sections.

@@ -16,12 +16,12 @@ from descry.io.hashing import JSON
 from descry.provenance.audit.project import Project
 from descry.provenance.verify.check import Link
 
-PROXY = "annotate: proxy"  # in the place of a stage
+PROXY = "annotate: proxy"  # in place of a stage
 Said = dict[tuple[str, str], tuple[str, JSON]]  # by annotator and sentence: key and response
 
 
 class CachedAnswers:
-    """What the answers behind the raw descriptors and behind B say.
+    """The cached answers behind the raw descriptors and behind B.
 
     Attributes:
         topics: the answers to p1, those of the template that made the raw descriptors.
@@ -33,7 +33,7 @@ class CachedAnswers:
         self._verdicts: dict[str, _Verdicts] = {}
 
     def go_through(self, cache: PromptCache, template: JSON) -> Link:
-        """Compute every key anew, and take in what belongs to the results.
+        """Compute every key again, and collect the answers that belong to the results.
 
         Args:
             template: of the prompts to p1.

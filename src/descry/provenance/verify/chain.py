@@ -28,7 +28,7 @@ def verify(
     Hashes come first, of each file once; then whether what a result says follows from its inputs.
 
     Args:
-        sample: sentences, and answers to each prompt, that the models compute anew; 0: none.
+        sample: sentences, and answers to each prompt, that the models compute again; 0: none.
         seed: draws them.
         hashes: these alone.
 
@@ -86,7 +86,7 @@ def _contents(
     """The checks of each stage whether what its result says follows from its inputs.
 
     Args:
-        stack: closes the cache that they read, and removes what they compute anew.
+        stack: closes the cache that they read, and removes what they compute again.
     """
     cache = stack.enter_context(_cache(project))
     scratch = Path(stack.enter_context(TemporaryDirectory(prefix="descry-verify-")))

@@ -1,4 +1,4 @@
-"""What a check of one link of the chain says."""
+"""The result of checking one link of the chain."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ class Link:
 
     Attributes:
         stage: that makes what was checked.
-        checked: what was held against what, and how much of it.
+        checked: what was compared with what, and how much of it.
         fault: the first thing that does not follow from its inputs; None where all does.
     """
 

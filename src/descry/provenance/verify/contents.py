@@ -1,4 +1,4 @@
-"""Contents: does what a result says follow from what its inputs say? No model is needed for it."""
+"""Contents: does a result follow from its inputs? No model is needed."""
 
 import math
 from collections import Counter
@@ -202,7 +202,7 @@ def _in_cascade(
     oracles: tuple[np.ndarray, np.ndarray],
     proxies: tuple[np.ndarray, np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Answer and score of a cascade, decided anew by the cached answers of both; and a fault.
+    """Answer and score of a cascade, decided again by the cached answers of both; and a fault.
 
     Args:
         oracles, proxies: answer and score of each [sentences, descriptors].

@@ -26,7 +26,7 @@ class Hashes:
         self._digests = cache(digests)  # each file is read once
 
     def checks(self, stage: Locked) -> list[Check]:
-        """The params, inputs, code and outputs of a stage, held against dvc.lock and each other."""
+        """Compare the params, inputs, code and outputs of a stage with dvc.lock and each other."""
         return [
             partial(self._params, stage),
             partial(self._files, stage.name, stage.deps, "inputs and source files"),
@@ -39,7 +39,7 @@ class Hashes:
         ]
 
     def recorded(self, stage: str, out: str, params: JSON) -> Link:
-        """What a result says that it was made of, held against the files.
+        """Compare what a result records of its inputs with the files.
 
         Args:
             params: sections by name that dvc.lock records; empty where there is none.

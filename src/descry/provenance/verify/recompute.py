@@ -1,4 +1,4 @@
-"""Samples: some activations from the model and some answers from the annotator, computed anew."""
+"""Samples: some activations from the model and some answers from the annotator, computed again."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +39,7 @@ ODDS = 0.25  # how far log-odds may be from those recorded
 
 
 def drawn(names: Sequence[str], number: int, seed: int) -> list[int]:
-    """So many of the names, by lot: their places, in order."""
+    """Draw some of the names at random: their places, in order."""
     lots = sorted(range(len(names)), key=lambda i: draw(seed, f"verify:{names[i]}"))
     return sorted(lots[:number])
 
@@ -176,7 +176,7 @@ def some_topics(
 def some_verdicts(
     project: Project, params: Params, cache: PromptCache, number: int, seed: int
 ) -> Link:
-    """Some answers to p2, asked again of the annotator; of a cascade, of whoever gave each."""
+    """Some answers to p2, asked again; in a cascade, of the annotator that gave each."""
     b, section = project.annotations, params.annotate
     theirs = np.zeros_like(b.answer, dtype=bool)
     if b.proxy:

@@ -1,1 +1,1 @@
-"""The page that holds two runs against each other: one file, in the style of the explorer."""
+"""The page that compares two runs: one file, in the style of the explorer."""

@@ -1,4 +1,4 @@
-"""Batches that are not taken in yet, on disk: after a kill, none is submitted a second time.
+"""Batches that are not imported yet, on disk: after a kill, none is submitted a second time.
 
 Each batch is a folder with its state, its input file and its rows: what the cache keeps of each
 prompt. The folder appears whole, before the server hears of the batch; that the batch is submitted
@@ -93,9 +93,9 @@ class Entry:
         return dict(_lines(self.folder))
 
     def remove(self) -> None:
-        """Take the batch off the ledger: it is taken in."""
+        """Take the batch off the ledger: its answers are imported."""
         gone = self.folder.with_name(f".{self.name}{_GONE}")
-        self.folder.rename(gone)  # at once, for whoever looks at the ledger now
+        self.folder.rename(gone)  # at once, for other readers of the ledger
         shutil.rmtree(gone, ignore_errors=True)  # `tidy` has the rest
         self.close()
 
@@ -192,7 +192,7 @@ class Ledger:
             return None
         if lock is None:
             return None
-        state = self.state(name)  # taken in between the look and the lock: gone
+        state = self.state(name)  # imported between the look and the lock: gone
         if state is None:
             os.close(lock)
             return None

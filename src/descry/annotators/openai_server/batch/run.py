@@ -1,4 +1,4 @@
-"""Prompts in batches: written, submitted, waited for and taken in, across kills.
+"""Prompts in batches: written, submitted, awaited and imported, across kills.
 
 1. Batches in the ledger that hold prompts of this annotator are looked up.
 2. All other prompts without an answer are written into input files, before anything is submitted.
@@ -79,12 +79,12 @@ class Asker(Annotator, Protocol):
         """Requests as this server allows them, and how many log-probabilities they ask for.
 
         Raises:
-            VariantChangedError: they differ from those of the annotator's identity so far.
+            VariantChangedError: they differ from the annotator's identity so far.
             InputError: the server refuses, or is another model.
         """
 
     def batch_answer(self, came: Completion | Refused | str, top: int) -> Answer:
-        """The answer in what came of a request that asked for so many log-probabilities."""
+        """Return the answer to a request that asked for a number of log-probabilities."""
 
     def remark_on(self, prompt: Prompt) -> str | None:
         """What is worth a line about a prompt that is sent."""
@@ -245,9 +245,7 @@ class BatchRun:
             told += f"; to ask: {written:,} (about {tokens:,} tokens{spent}) in {batches} batches"
         if pending:
             told += f"; {pending:,} are in batches that were submitted before"
-        job.tally.forecast = (
-            f"{self._who.identity.name}: {told}; a run that is stopped goes on with its batches"
-        )
+        job.tally.forecast = f"{self._who.identity.name}: {told}; a stopped run resumes its batches"
         job.told()
 
     # Submitting
@@ -275,7 +273,7 @@ class BatchRun:
     # Waiting
 
     def _wait(self) -> bool:
-        """Take in each batch when it ends.
+        """Import each batch when it ends.
 
         Returns:
             Whether that is all; else another process died before it had submitted its batch.
@@ -522,7 +520,7 @@ def _why(batch: Batch, connection: Connection) -> str:
 
 
 def _is_whole(path: Path, lines: int) -> bool:
-    """Whether a downloaded file has so many lines, and does not end within one."""
+    """Whether a downloaded file has a number of lines, and does not end within one."""
     number, last = 0, b""
     with path.open("rb") as file:
         for line in file:

@@ -239,8 +239,8 @@ class BatchService:
     def error(self, said: str) -> InputError:
         """That the server does not do what is asked."""
         return InputError(
-            f"{self._connection.base_url}: batches: {said}; what is submitted is kept in mind: the"
-            " next run goes on with it"
+            f"{self._connection.base_url}: batches: {said}; submitted batches are recorded: the"
+            " next run resumes them"
         )
 
 
