@@ -17,7 +17,7 @@ app = typer.Typer(
     help="Explain the neurons of text models in words, and prove where every word came from.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 cache_app = typer.Typer(
     help="The prompt cache: every answer is asked for once.", no_args_is_help=True
