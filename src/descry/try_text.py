@@ -328,11 +328,9 @@ def _placed(run: Run, name: str, recorded: JSON) -> JSON:
     file = run.results.parent / "params.yaml"
     if recorded is None or not file.is_file():
         return recorded
-    match read_yaml(file):
-        case {"activations": {**section}} if isinstance(section.get(name), dict):
-            now = section[name]
-            return now if now.get("revision") == recorded["revision"] else recorded
-    return recorded
+    section = (read_yaml(file) or {}).get("activations") or {}
+    now = section.get(name) or {}
+    return now if now.get("revision") == recorded["revision"] else recorded
 
 
 def _words(run: Run, model: HookedModel, text: str, by_token: bool) -> list[Word]:

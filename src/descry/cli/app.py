@@ -7,14 +7,38 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
-from descry.cli.errors import TRACEBACK, told
+from descry.cli.completion import descriptors_with, neurons_with
+from descry.cli.errors import TRACEBACK, told, usage
+from descry.cli.panels import (
+    ANNOTATE,
+    CHECK,
+    EXPLAIN,
+    EXPORT,
+    LOOK,
+    SETUP,
+    STAGES_PANEL,
+    Grouped,
+    examples,
+)
 from descry.errors import InputError
 from descry.workflow.stage import STAGES
 
 app = typer.Typer(
     name="descry",
+    cls=Grouped,
     help="Explain the neurons of text models in words, and prove where every word came from.",
+    epilog=examples(
+        "descry doctor",
+        "descry show L5:50",
+        "descry audit L5:50",
+        "descry --install-completion",
+        end="A neuron is named by layer and number, both from 0: `L5:50`, or `l5:50`."
+        " Ids may be shortened to a beginning that no other id has; the case of names does not"
+        " matter. `--json` prints the numbers of a table. The last example has the shell complete"
+        " commands, options, neurons and descriptors by the Tab key (bash, zsh, fish, PowerShell).",
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -22,10 +46,13 @@ app = typer.Typer(
 cache_app = typer.Typer(
     help="The prompt cache: every answer is asked for once.", no_args_is_help=True
 )
-app.add_typer(cache_app, name="cache")
+app.add_typer(
+    cache_app,
+    name="cache",
+    rich_help_panel=ANNOTATE,
+    epilog=examples("descry cache stats --price 0.15,0.60", "descry cache verify"),
+)
 
-RUN, LOOK, SETUP = "Run", "Look at results", "Set up"
-ASK = "Ask annotators"
 Params = Annotated[
     str | None,
     typer.Option("--params", "-p", help="The stage's section as JSON; else that of ./params.yaml."),
@@ -51,6 +78,13 @@ Prices = Annotated[
     str | None,
     typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")]
+NeuronName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[NEURON]", help="A neuron, such as L5:50.", autocompletion=neurons_with
+    ),
+]
 CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
 
 
@@ -74,7 +108,11 @@ def main() -> None:
     a bug: its traceback, and exit status 1.
     """
     try:
-        app()
+        ended = app(standalone_mode=False)
+    except TyperException as error:
+        if lines := usage(error):
+            print(lines, file=sys.stderr)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -82,6 +120,7 @@ def main() -> None:
         lines, status = told(error)
         print(lines, file=sys.stderr)
         sys.exit(status)
+    sys.exit(ended if isinstance(ended, int) else 0)
 
 
 @app.command(hidden=True)
@@ -94,7 +133,15 @@ def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
     print(f"{stage}: up to date, as the last run left it")
 
 
-@app.command(rich_help_panel=RUN, help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.")
+@app.command(
+    rich_help_panel=STAGES_PANEL,
+    help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.",
+    epilog=examples(
+        "descry stage label",
+        "descry stage activations --set site=ffn_hidden",
+        "descry stage annotate --shard 3-of-8 --replay",
+    ),
+)
 def stage(
     name: Annotated[str, typer.Argument(help="The stage.")],
     files: Annotated[
@@ -145,28 +192,95 @@ def stage(
     finished(name, counts)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("descry show", "descry show L5:50 --rows 3", "descry show L5:50 --json"),
+)
 def show(
-    neuron: Annotated[
-        str | None, typer.Argument(help="Such as L5:24; without it, a table.")
-    ] = None,
+    neuron: NeuronName = None,
     results: Results = RESULTS,
-    rows: Annotated[int, typer.Option(help="Rows of the table, or exemplar sentences.")] = 10,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Labels of the table, or exemplars of the neuron.")
+    ] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """A neuron's labels and exemplar sentences, or the neurons with the strongest labels."""
+    """The labels and exemplars of a neuron; without a neuron, how far to believe the labels.
+
+    The table without a neuron has the headline scores of the run, each beside what chance gives,
+    and the labels of which there is most evidence.
+    """
     from descry.cli.console import show_neuron, show_table
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import neuron_rows, run_rows
+    from descry.run import Run
     from descry.workflow.preflight import check_made
 
     check_made(results, "labels.parquet")
-    if neuron is None:
+    if as_json:
+        run = Run(results)
+        print(data(run_rows(run, rows) if neuron is None else neuron_rows(run, neuron, rows)))
+    elif neuron is None:
         show_table(results, rows)
     else:
         show_neuron(results, neuron, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    "try",
+    rich_help_panel=LOOK,
+    epilog=examples(
+        'descry try "The guitar stays in tune for weeks."',
+        'descry try "The guitar stays in tune for weeks." --neuron L5:50',
+        "cat review.txt | descry try - --all --json",
+    ),
+)
+def try_text(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="In quotes; `-` reads stdin.")],
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--neuron",
+            "-n",
+            metavar="NEURON",
+            help="Only NEURON, word by word; may stand repeatedly.",
+            autocompletion=neurons_with,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Also neurons without a label.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Neurons and labels to list.")] = 10,
+    as_json: AsJson = False,
+    results: Results = RESULTS,
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Which neurons of the run fire on a text of your own, and at which words.
+
+    A neuron fires on a text that would be one of its exemplars. The text goes through the model of
+    the run; each activation stands beside those of the corpus. A word is shown with the activation
+    of its highest token (position max, unit token), or with the activation that the text loses
+    without the word (cls, last, mean).
+    """
+    from descry.cli.console_trial import show_trial
+    from descry.cli.shown import as_json as data
+    from descry.provenance.audit.project import Project
+    from descry.workflow.preflight import check_made
+
+    check_made(results, "exemplars.h5")
+    typed = sys.stdin.read() if text == "-" else text
+    trial = Project(results, cache).try_text(typed, neuron, every=every)
+    if as_json:
+        print(data(trial.as_json()))
+    else:
+        show_trial(trial, rows, by_word=neuron is not None)
+
+
+@app.command(
+    rich_help_panel=EXPLAIN,
+    epilog=examples(
+        "descry graph L5:50", "descry graph L5:50 --output l5-50.svg", "descry graph --token guitar"
+    ),
+)
 def graph(
-    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
+    neuron: NeuronName = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Picture to write: .svg, .dot or .json.")
     ] = None,
@@ -174,26 +288,41 @@ def graph(
         str | None,
         typer.Option(help="Neurons that respond to this word, in any case, or to id:1234."),
     ] = None,
-    like: Annotated[str | None, typer.Option(help="Neurons with graphs like this one's.")] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="NEURON", help="Neurons with graphs like that of NEURON.")
+    ] = None,
     subsets_of: Annotated[
-        str | None, typer.Option(help="Neurons all of whose paths are in this one's graph.")
+        str | None,
+        typer.Option(metavar="NEURON", help="Neurons all of whose paths the graph of NEURON has."),
     ] = None,
     results: Results = RESULTS,
     rows: Annotated[int, typer.Option(min=1, help="Neurons to list.")] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """What a neuron responds to, as a graph of tokens (N2G), and what all graphs say together."""
-    from descry.cli.console_graphs import show_graph, show_like, show_subsets, show_token
+    """What a neuron responds to, as a graph of tokens (N2G); or which neurons respond to a word."""
+    from descry.cli.console_graphs import (
+        graph_rows,
+        show_graph,
+        show_like,
+        show_subsets,
+        show_token,
+    )
+    from descry.cli.shown import as_json as data
     from descry.n2g.render import write_picture
     from descry.n2g.search import read_graphs
     from descry.workflow.preflight import check_made
 
     path = results / "graphs.parquet"
     if sum(one is not None for one in (neuron, token, like, subsets_of)) != 1:
-        raise InputError("graph: name one neuron, --token, --like or --subsets-of")
+        raise InputError(
+            "graph: name one neuron, --token, --like or --subsets-of: type `descry graph L5:50`"
+        )
     if output is not None and neuron is None:
-        raise InputError("graph: --output is of one neuron, such as L5:24")
+        raise InputError("graph: --output is of one neuron: type `descry graph L5:50 -o FILE`")
     check_made(results, "graphs.parquet")
-    if token is not None:
+    if as_json and output is None:
+        print(data(graph_rows(path, neuron, token, like, subsets_of, rows)))
+    elif token is not None:
         show_token(path, token, rows)
     elif like is not None:
         show_like(path, like, rows)
@@ -207,23 +336,63 @@ def graph(
                 write_picture(entry.graph, entry.words, output)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=EXPLAIN,
+    epilog=examples(
+        "descry audit L5:50",
+        "descry audit L5:50 --full --rows 1",
+        "descry audit --review e8c7fb85",
+        "descry audit --descriptor music",
+        "descry audit --diff main my-experiment L5:50",
+    ),
+)
 def audit(
-    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
-    review: Annotated[str | None, typer.Option(help="Labels that this sentence went into.")] = None,
-    descriptor: Annotated[str | None, typer.Option(help="Labels that this is, and why.")] = None,
+    neuron: NeuronName = None,
+    review: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="The labels that a sentence went into; ID may be its beginning."
+        ),
+    ] = None,
+    descriptor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What a descriptor stands for, and which neurons it labels.",
+            autocompletion=descriptors_with,
+        ),
+    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
-        typer.Option(help="What changed for the neuron between two commits or experiments."),
+        typer.Option(
+            metavar="FROM TO",
+            help="What changed for the neuron between two commits or DVC experiments.",
+        ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="All of the evidence for a neuron: prompts, answers, params, files."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Exemplars, raw descriptors and mentions to follow.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many exemplars, raw descriptors and mentions to follow. [default: 3; with"
+            " --json all exemplars]",
+        ),
     ] = None,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Which inputs produced a neuron's labels, down to reviews, prompts, params and file hashes."""
+    """Why a neuron has its labels: exemplars with file and line, and with --full all evidence.
+
+    The evidence is the exact prompts and answers, the raw descriptors, the params, the versions,
+    and every file on the way with its hash. Other questions: into which labels a sentence or a
+    descriptor went, and what changed for a neuron between two versions of the study.
+    """
     from descry.cli.console import show_chain
     from descry.io.hashing import canonical
     from descry.provenance.audit.project import Project
@@ -233,14 +402,18 @@ def audit(
     if diff is None:
         check_made(results, "labels.parquet")
     subjects = {"neuron": neuron, "review": review, "descriptor": descriptor}
-    found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
+    found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json, full=full)
     if as_json:
         print(canonical(found.as_json()))
     else:
         show_chain(found.tree())
 
 
-@app.command("verify", rich_help_panel=LOOK)
+@app.command(
+    "verify",
+    rich_help_panel=CHECK,
+    epilog=examples("descry verify --hashes", "descry verify --sample 50 --seed 1"),
+)
 def verify_chain(
     sample: Annotated[
         int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
@@ -254,9 +427,15 @@ def verify_chain(
     ] = False,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
+    as_json: AsJson = False,
 ) -> None:
-    """Whether every result follows from its inputs; names the first thing that does not."""
+    """Whether every result follows from its inputs; names the first thing that does not.
+
+    Exit status 0 if all follows, else 1. `--hashes` takes seconds; without it the models answer
+    again for a sample, which takes minutes on a processor.
+    """
     from descry.cli.console import show_link
+    from descry.cli.shown import as_json as data
     from descry.provenance.audit.project import Project
     from descry.provenance.verify.chain import verify
     from descry.workflow.params import load
@@ -265,17 +444,25 @@ def verify_chain(
     check_made(results, "labels.parquet")
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
-    faults = 0
+    links = []
     for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
-        show_link(link)
-        faults += link.fault is not None
-    if faults:
+        links.append(link)
+        if not as_json:
+            show_link(link)
+    if as_json:
+        print(data(links))
+    if any(link.fault is not None for link in links):
         sys.exit(1)
     if full:
-        reproduce(anew=True)
+        reproduce(anew=True, as_json=as_json)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples(
+        "descry reproduce", "descry reproduce my-experiment --keep --scratch /tmp/again"
+    ),
+)
 def reproduce(
     revision: Annotated[str, typer.Argument(help="A commit, or a DVC experiment.")] = "HEAD",
     scratch: Annotated[Path | None, typer.Option(help="Where to make the clone.")] = None,
@@ -285,21 +472,33 @@ def reproduce(
     anew: Annotated[
         bool, typer.Option("--anew", help="Ask the annotators that run on this machine again.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Rebuild a commit's results in a clone, asking nobody, and compare them byte for byte."""
+    """Rebuild a commit's results in a clone, and compare them with the recorded ones.
+
+    Answers come from the cache. Outputs are compared byte for byte: exit status 0 if all are the
+    same, else 1.
+    """
     from descry.cli.console import show_lines
+    from descry.cli.shown import as_json as data
     from descry.provenance.reproduce.rebuild import reproduce as run
 
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     found = run(Path(), revision, scratch=scratch, keep=keep, anew=anew, progress=progress)
-    show_lines(found.lines())
+    if as_json:
+        print(data(found))
+    else:
+        show_lines(found.lines())
     if not found.is_whole:
         sys.exit(1)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=EXPORT,
+    epilog=examples("descry export-crate run.zip", "descry export-crate run --activations"),
+)
 def export_crate(
     output: Annotated[Path, typer.Argument(help="A new folder, or a new .zip.")],
     reviews: Annotated[
@@ -317,7 +516,14 @@ def export_crate(
     summary(f"export-crate to {output}", counts)
 
 
-@app.command("export", rich_help_panel=LOOK)
+@app.command(
+    "export",
+    rich_help_panel=EXPORT,
+    epilog=examples(
+        "descry export csv tables --no-sentences",
+        "descry export neuronpedia out --neuron L5:50 --neuron L5:37",
+    ),
+)
 def export_run(
     kind: Annotated[
         str, typer.Argument(help="Whose form: neuronpedia, circuit-tracer, hf-dataset or csv.")
@@ -357,18 +563,34 @@ def export_run(
     summary(f"export to {output}", write(open(results), kind, output, **how))
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry compare results/exemplars.h5 bfloat16/exemplars.h5"),
+)
 def compare(
     first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
     second: Annotated[Path, typer.Argument(help="Another, such as one in bfloat16.")],
+    as_json: AsJson = False,
 ) -> None:
     """How many exemplar sets differ between two runs, and how far."""
     from descry.cli.console import show_compared
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import compared
 
-    show_compared(first, second)
+    if as_json:
+        print(data(compared(first, second)))
+    else:
+        show_compared(first, second)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "descry diff results tuned",
+        "descry diff results tuned --neuron L5:50",
+        "descry diff results tuned --output diff.html",
+    ),
+)
 def diff(
     first: Annotated[Path, typer.Argument(help="Results of a model.")],
     second: Annotated[Path, typer.Argument(help="Of another, from the same corpus.")],
@@ -415,7 +637,10 @@ def diff(
         show_diff(found, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry replicate other", "descry replicate other --rows 30 --json"),
+)
 def replicate(
     other: Annotated[Path, typer.Argument(help="Results of the same model over another corpus.")],
     results: Results = RESULTS,
@@ -437,7 +662,12 @@ def replicate(
         show_replication(found, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples(
+        "descry sweep --top-percent 0.5,1,2", "descry sweep --cuts 0.01,0.05 --figure sweep.png"
+    ),
+)
 def sweep(
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")] = Path(
         "sweep.csv"
@@ -486,7 +716,38 @@ def sweep(
     finished("sweep", {"rows": len(rows)})
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(
+    rich_help_panel=SETUP,
+    epilog=examples(
+        "descry doctor",
+        "descry doctor --json",
+        end="Exit status 0 if nothing is wrong, else 1. A note is nothing wrong.",
+    ),
+)
+def doctor(
+    results: Results = RESULTS,
+    cache: CacheFolder = CACHE,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong here, and what to type: packages, machine, cache, models, params, stages.
+
+    Nothing is computed, fetched or written. A stage is outdated if the records of its last run say
+    so; Snakemake itself is not started.
+    """
+    from descry.cli.console import show_findings
+    from descry.cli.shown import as_json as data
+    from descry.workflow.doctor import examine
+
+    found = list(examine(results, cache))
+    if as_json:
+        print(data(found))
+    else:
+        show_findings(found)
+    if any(one.state == "wrong" for one in found):
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=SETUP, epilog=examples("descry preset decoder"))
 def preset(
     name: Annotated[str, typer.Argument(help="A file of presets/, without .yaml.")],
 ) -> None:
@@ -503,7 +764,9 @@ def preset(
     print(f"params.yaml is now {path}: run `descry dvc` when its files are in place")
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(
+    rich_help_panel=SETUP, epilog=examples("descry pin", "descry pin presets/decoder.yaml")
+)
 def pin(
     path: Annotated[Path, typer.Argument(help="The params file.")] = Path("params.yaml"),
 ) -> None:
@@ -514,7 +777,7 @@ def pin(
         print(f"{model} @ {revision}")
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(rich_help_panel=SETUP, epilog=examples("descry dvc", "descry dvc --check"))
 def dvc(
     check: Annotated[
         bool, typer.Option("--check", help="Only say whether it is out of date.")
@@ -531,24 +794,35 @@ def dvc(
         raise InputError("dvc.yaml is out of date: run `descry dvc`")
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE,
+    epilog=examples("descry forecast", "descry forecast --price 0.15,0.60 --json"),
+)
 def forecast(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
     price: Prices = None,
+    as_json: AsJson = False,
 ) -> None:
     """What the annotators would be asked by the present params: answers, tokens, time, cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
+    from descry.cli.shown import as_json as data
     from descry.workflow.params import load, parse_price
     from descry.workflow.requests import forecast as foretell
 
     with PromptCache(cache) as opened:
         rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))
-    show_forecast(rows)
+    if as_json:
+        print(data(rows))
+    else:
+        show_forecast(rows)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry score-explanations theirs.csv --output scores.csv"),
+)
 def score_explanations(
     explanations: Annotated[
         Path,
@@ -593,7 +867,12 @@ def score_explanations(
         show_compared_explanations(found)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE,
+    epilog=examples(
+        "descry annotate-sheet sheet.csv --each 10", "descry annotate-sheet sheet.csv --import anna"
+    ),
+)
 def annotate_sheet(
     sheet: Annotated[Path, typer.Argument(help="The CSV file.")],
     person: Annotated[
@@ -643,7 +922,9 @@ def annotate_sheet(
     summary("annotate-sheet", counts)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE, epilog=examples("descry people anna.csv bert.csv --labels 40")
+)
 def people(
     sheets: Annotated[list[Path], typer.Argument(help="Filled sheets, one a rater.")],
     labels: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")],
@@ -667,21 +948,29 @@ def people(
         show_people(found)
 
 
-@cache_app.command()
+@cache_app.command(
+    epilog=examples("descry cache stats", "descry cache stats --price 0.15,0.60 --json")
+)
 def stats(
     cache: CacheFolder = CACHE,
     price: Prices = None,
+    as_json: AsJson = False,
 ) -> None:
     """Answers and tokens of every model, failures by reason, and the last runs."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_cache
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import cache_rows
     from descry.workflow.params import parse_price
 
     with PromptCache(cache) as opened:
-        show_cache(opened, parse_price(price))
+        if as_json:
+            print(data(cache_rows(opened, parse_price(price))))
+        else:
+            show_cache(opened, parse_price(price))
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache export", "descry cache export data/answers"))
 def export(
     folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = EXPORTS,
     cache: CacheFolder = CACHE,
@@ -695,7 +984,7 @@ def export(
         summary(f"export to {folder}", write(opened, folder))
 
 
-@cache_app.command("import")
+@cache_app.command("import", epilog=examples("descry cache import data/answers"))
 def load_exports(
     exports: Annotated[list[Path], typer.Argument(help="Files or folders.")],
     cache: CacheFolder = CACHE,
@@ -714,35 +1003,42 @@ def load_exports(
         sys.exit(1)
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache verify", "descry cache verify --remove"))
 def verify(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
     remove: Annotated[bool, typer.Option("--remove", help="Remove those that are wrong.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compute the key of every answer anew from its request, and report changed versions."""
     from descry.annotators.prompt_cache.check import verify as check
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_verified
+    from descry.cli.shown import as_json as data
 
     with PromptCache(cache) as opened:
         found = check(opened, results)
         if remove:
             opened.remove(found.wrong, [])
-    show_verified(found)
+    if as_json:
+        print(data(found))
+    else:
+        show_verified(found)
     if found.wrong:
         sys.exit(1)
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache gc", "descry cache gc --delete"))
 def gc(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
     delete: Annotated[bool, typer.Option("--delete", help="Remove them for good.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """The answers that the present params do not reach; only counted, unless told to delete."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_garbage
+    from descry.cli.shown import as_json as data
     from descry.workflow.garbage import garbage
     from descry.workflow.params import load
 
@@ -750,4 +1046,7 @@ def gc(
         found = garbage(opened, load(Path("params.yaml")), results)
         if delete:
             opened.remove(found.answers, found.failures)
-    show_garbage(found, delete)
+    if as_json:
+        print(data(found))
+    else:
+        show_garbage(found, delete)

@@ -8,7 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from descry.cli.console import branch, console, plain
+from descry.io.hashing import JSON
 from descry.io.tree import Node
+from descry.n2g.graph import graph_json
 from descry.n2g.render import summary, tree
 from descry.n2g.search import (
     Entry,
@@ -38,6 +40,41 @@ def _scores(scores: Mapping[str, float | None]) -> list[str]:
         of, _, what = name.rpartition("_")
         lines[of].append(f"{what} {'undefined' if value is None else f'{value:.4g}'}")
     return [f"{of.replace('_', ' ') or 'all'}: {', '.join(found)}" for of, found in lines.items()]
+
+
+def graph_rows(
+    path: Path,
+    neuron: str | None,
+    token: str | None,
+    like: str | None,
+    subsets: str | None,
+    rows: int,
+) -> JSON:
+    """What the functions below show, as data: the first rows of it."""
+    if neuron is not None:
+        (entry,) = read_graphs(path, neuron).values()
+        words = {str(token): word for token, word in entry.words.items()}
+        return {"graph": graph_json(entry.graph), "words": words, "scores": dict(entry.scores)}
+    index = index_of(read_graphs(path))
+    if token is not None:
+        both = {"activated": activated_by(index, token), "around": responding_to(index, token)}
+        return {
+            how: [
+                {
+                    "neuron": one.neuron,
+                    "phrases": [
+                        {"activation": phrase.activation, "words": str(phrase)}
+                        for phrase in one.phrases
+                    ],
+                }
+                for one in found[:rows]
+            ]
+            for how, found in both.items()
+        }
+    if like is not None:
+        return [one._asdict() for one in similar(index, like)[:rows]]
+    assert subsets is not None
+    return [one._asdict() for one in subsets_of(index, subsets)[:rows]]
 
 
 def show_token(path: Path, token: str, rows: int) -> None:

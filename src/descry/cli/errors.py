@@ -4,6 +4,8 @@ import errno
 import os
 import traceback
 
+from typer.exceptions import TyperException
+
 from descry.errors import InputError
 from descry.io.sanitize import printable
 
@@ -15,6 +17,16 @@ _OF_THE_MACHINE = {
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE),
     *(errno.EISDIR, errno.ENOTDIR),
 }
+
+
+def usage(error: TyperException) -> str:
+    """What was typed wrongly, in a line; nothing where the help was shown instead."""
+    said = printable(" ".join(error.format_message().split()))
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" or not said:
+        return ""
+    said = said if said.endswith((".", "?")) else f"{said}."
+    return f"error: {said}" + (f" Type `{context.command_path} --help`" if context else "")
 
 
 def told(error: Exception) -> tuple[str, int]:
