@@ -60,6 +60,7 @@ class Firing(NamedTuple):
             not be one, so that the neuron does not fire.
         size: exemplars of the neuron.
         deviations: from the mean over the corpus; None where the neuron never changes.
+        digits: behind the point of the neuron's activations.
         labels: descriptors, the surest first.
         words: what each word of the text does, float32 [words], as `Trial.measure` says; NaN where
             that cannot be told.
@@ -71,6 +72,7 @@ class Firing(NamedTuple):
     place: int | None
     size: int
     deviations: float | None
+    digits: int
     labels: list[str]
     words: np.ndarray
 
@@ -170,7 +172,7 @@ class Trial:
         )
         rows = "".join(
             f"<tr><td>{one.neuron}</td><td>{escape(printable(', '.join(one.labels)))}</td>"
-            f"<td>{fixed(one.activation)}</td><td>{fixed(one.percent, 1)}</td></tr>"
+            f"<td>{fixed(one.activation, one.digits)}</td><td>{fixed(one.percent, 1)}</td></tr>"
             for one in self.firings[:_SHOWN]
         )
         title = escape(f"{printable(self.text)}: {repr(self)[8:-1]}")
@@ -185,6 +187,7 @@ _SCHEMA = pa.schema(
         ("place", pa.int64()),
         ("size", pa.int64()),
         ("deviations", pa.float64()),
+        ("digits", pa.int64()),
         ("labels", pa.list_(pa.string())),
         ("words", pa.list_(pa.float32())),
     ]
@@ -259,6 +262,7 @@ def _firing(
         int(found.place[place]) or None,
         int(found.size[place]),
         None if np.isnan(away) else away,
+        int(found.digits[place]),
         labels,
         words.astype(np.float32),
     )

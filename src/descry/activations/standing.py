@@ -9,6 +9,7 @@ from descry.activations.exemplar_files import exemplar_group
 from descry.activations.store import DATA, ROWS
 from descry.activations.top_k import HIGHEST
 from descry.io.hdf5 import dataset, reading_hdf5
+from descry.io.number_format import places
 
 _INNER = 1  # the first bin of a histogram that is not open
 # Activations nearer than this, in deviations of the neuron, are the same: last digits depend on the
@@ -29,6 +30,7 @@ class Standing(NamedTuple):
             be none of the set's.
         deviations: float64, how far it is from the mean of the sentences, in standard deviations;
             NaN where the neuron never changes.
+        digits: int64, digits behind the point by which activations are told apart.
     """
 
     sentences: int
@@ -37,6 +39,7 @@ class Standing(NamedTuple):
     size: np.ndarray
     place: np.ndarray
     deviations: np.ndarray
+    digits: np.ndarray
 
 
 def standing(exemplars: Path, matrix: Path | None, values: np.ndarray) -> Standing:
@@ -66,7 +69,8 @@ def standing(exemplars: Path, matrix: Path | None, values: np.ndarray) -> Standi
         deviations = np.where(spread > 0, (values - told["mean"]) / spread, np.nan)
     above = _by_histogram(told, values) if matrix is None else _counted(matrix, least)
     place = np.where(higher < size, higher + 1, 0)
-    return Standing(sentences, above, matrix is not None, size, place, deviations)
+    digits = np.vectorize(places, otypes=[np.int64])(spread, told["highest"])
+    return Standing(sentences, above, matrix is not None, size, place, deviations, digits)
 
 
 def _counted(matrix: Path, values: np.ndarray) -> np.ndarray:

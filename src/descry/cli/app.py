@@ -731,8 +731,8 @@ def doctor(
 ) -> None:
     """What is wrong here, and what to type: packages, machine, cache, models, params, stages.
 
-    Nothing is computed, fetched or written. A stage is outdated if the records of its last run say
-    so; Snakemake itself is not started.
+    Nothing is computed or fetched, and no result is touched. A stage is outdated if the records of
+    its last run say so; Snakemake itself is not started.
     """
     from descry.cli.console import show_findings
     from descry.cli.shown import as_json as data

@@ -1,7 +1,7 @@
 """A text of one's own and the neurons that fire on it, in the terminal."""
 
 import numpy as np
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from descry.cli.console import console, plain
@@ -37,6 +37,7 @@ def show_trial(trial: Trial, rows: int, *, by_word: bool) -> None:
         out.print(_labels(trial, rows))
     out.print(_neurons(trial, rows))
     if by_word:
+        out.print(f"word by word: {_MEASURES[trial.measure]}")
         for first in range(0, min(rows, len(trial.firings)), _COLUMNS):
             out.print(_by_word(trial, trial.firings[first : first + _COLUMNS]))
 
@@ -66,7 +67,7 @@ def _neurons(trial: Trial, rows: int) -> Table:
         place = f"{one.place:,} of {one.size:,}" if one.place else "no"
         table.add_row(
             one.neuron,
-            fixed(one.activation),
+            fixed(one.activation, one.digits),
             fixed(one.percent, 1),
             place,
             _strongest(trial, one),
@@ -79,17 +80,17 @@ def _strongest(trial: Trial, one: Firing) -> Text:
     """The words that do most, the first the most."""
     known = np.nan_to_num(one.words, nan=-np.inf)
     places = [place for place in np.argsort(-known, kind="stable") if np.isfinite(known[place])]
-    told = (f"{trial.words[place].text} {fixed(one.words[place], 2)}" for place in places[:_WORDS])
+    told = (
+        f"{trial.words[place].text} {fixed(one.words[place], one.digits)}"
+        for place in places[:_WORDS]
+    )
     return plain(", ".join(told))
 
 
 def _by_word(trial: Trial, some: list[Firing]) -> Table:
-    table = Table(title=f"word by word: {_MEASURES[trial.measure]}", title_justify="left")
-    table.add_column("word")
-    for one in some:
-        table.add_column(one.neuron, justify="right")
+    table = Table("word", *(Column(one.neuron, justify="right") for one in some))
     for place, word in enumerate(trial.words):
-        values = [float(one.words[place]) for one in some]
-        cells = ["" if np.isnan(value) else fixed(value) for value in values]
+        values = [(float(one.words[place]), one.digits) for one in some]
+        cells = ("" if np.isnan(value) else fixed(value, digits) for value, digits in values)
         table.add_row(plain(word.text), *cells)
     return table

@@ -1,7 +1,7 @@
 """Is everything in order: the packages, this machine, the prompt cache, the models, the study?
 
-Nothing is computed, fetched or written. What is wrong keeps a run from working, or its results from
-being those of params.yaml; what is only worth knowing is a note.
+Nothing is computed or fetched, and no result is touched. What is wrong keeps a run from working, or
+its results from being those of params.yaml; what is only worth knowing is a note.
 """
 
 import json
@@ -303,7 +303,8 @@ def _study(sections: dict[str, Any], results: Path) -> Iterator[Finding]:
         yield Finding("study", "stages", "wrong", "no dvc.yaml here", "descry dvc")
     for one in states:
         if one.kind == "outdated":
-            remedy = "`snakemake --cores all`, or put back what changed"
+            own = not (one.why or "").startswith("follows")
+            remedy = "`snakemake --cores all`, or put back what changed" if own else None
             yield Finding("study", one.stage, "wrong", f"outdated: {one.why}", remedy)
     kinds: tuple[tuple[str, State, str | None], ...] = (
         ("not made", "note", "`snakemake --cores all` makes them"),

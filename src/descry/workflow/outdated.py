@@ -49,15 +49,19 @@ def stage_states(sections: Mapping[str, JSON]) -> list[StageState]:
     stages: dict[str, Any] = read_yaml(DVC_YAML)["stages"]
     locked = read_lock(LOCK)
     makers = {out: name for name, stage in stages.items() for out in _outs(stage)}
-    found: dict[str, StageState] = {}
-    for name, stage in stages.items():
-        state = _state(name, stage, sections, locked.get(name))
-        before = [makers[dep] for dep in stage.get("deps", ()) if dep in makers]
-        follows = [one for one in before if one in found and found[one].kind != "up to date"]
-        if state.kind == "up to date" and follows:
-            state = StageState(name, "outdated", f"follows from stage {follows[0]}")
-        found[name] = state
-    return list(found.values())
+    found = {n: _state(n, stage, sections, locked.get(n)) for n, stage in stages.items()}
+
+    def settle(name: str) -> StageState:
+        """The state of a stage, those before it taken into account."""
+        if found[name].kind != "up to date":
+            return found[name]
+        for dep in stages[name].get("deps", ()):
+            if dep in makers and settle(makers[dep]).kind != "up to date":
+                found[name] = StageState(name, "outdated", f"follows from stage {makers[dep]}")
+                break
+        return found[name]
+
+    return [settle(name) for name in stages]
 
 
 def _outs(stage: JSON) -> list[str]:
