@@ -32,7 +32,9 @@ def test_an_id_that_is_none_or_several(typed, message):
 
 
 def test_at_most_five_candidates_are_listed():
-    with pytest.raises(InputError, match=r"40 ids begin so.*: i00, i01, i02, i03, i04 and 35 more$"):
+    with pytest.raises(
+        InputError, match=r"40 ids begin so.*: i00, i01, i02, i03, i04 and 35 more$"
+    ):
         by_prefix("i", [f"i{number:02}" for number in range(40)], "sentence")
 
 

@@ -44,7 +44,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 cache_app = typer.Typer(
-    help="The prompt cache: every answer is asked for once.", no_args_is_help=True
+    help="The prompt cache, which keeps every answer: count, export, check, clean.",
+    no_args_is_help=True,
 )
 app.add_typer(
     cache_app,
@@ -55,34 +56,44 @@ app.add_typer(
 
 Params = Annotated[
     str | None,
-    typer.Option("--params", "-p", help="The stage's section as JSON; else that of ./params.yaml."),
+    typer.Option(
+        "--params", "-p", help="The section of the stage as JSON, in place of that in params.yaml."
+    ),
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="Another value: site=ffn_hidden, target.model=FOLDER, ..."),
+    typer.Option(
+        "--set",
+        "-s",
+        help="Another value of a parameter, such as site=ffn_hidden; may stand repeatedly.",
+    ),
 ]
 CacheFolder = Annotated[Path, typer.Option("--cache", help="Folder of the prompt cache.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder with the results.")]
 Replay = Annotated[
-    bool, typer.Option("--replay", help="Answers come from the cache alone; no model is loaded.")
+    bool, typer.Option("--replay", help="Take answers from the cache alone, and load no annotator.")
 ]
 Journals = Annotated[
     Path | None,
-    typer.Option(help="Folder where answers live, for machines that share no disk but it."),
+    typer.Option(help="Folder for answers that several machines share (docs/cluster.md)."),
 ]
 Part = Annotated[
     str | None,
-    typer.Option("--shard", help="Only this part of the work, such as 3-of-8."),
+    typer.Option("--shard", help="Do one part of the work, such as 3-of-8."),
 ]
 Prices = Annotated[
     str | None,
-    typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
+    typer.Option(
+        "--price", help="Dollars per million tokens, read and written, such as 0.15,0.60."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")]
 NeuronName = Annotated[
     str | None,
     typer.Argument(
-        metavar="[NEURON]", help="A neuron, such as L5:50.", autocompletion=neurons_with
+        metavar="NEURON",
+        help="A neuron by layer and number, such as L5:50.",
+        autocompletion=neurons_with,
     ),
 ]
 CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
@@ -90,13 +101,13 @@ CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("res
 
 Traceback = Annotated[
     bool,
-    typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error comes from, in full."),
+    typer.Option("--traceback", envvar=TRACEBACK, help="Print the whole traceback of an error."),
 ]
 
 
 @app.callback()
 def _options(traceback: Traceback = False) -> None:
-    """What stands before the command."""
+    """Options before the command."""
     if traceback:
         os.environ[TRACEBACK] = "1"  # also of the processes that this one starts
 
@@ -108,7 +119,7 @@ def main() -> None:
     a bug: its traceback, and exit status 1.
     """
     try:
-        ended = app(standalone_mode=False)
+        ended = app(prog_name="descry", standalone_mode=False)
     except TyperException as error:
         if lines := usage(error):
             print(lines, file=sys.stderr)
@@ -124,7 +135,9 @@ def main() -> None:
 
 
 @app.command(hidden=True)
-def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
+def settled(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The name of the stage.")],
+) -> None:
     """Whether a run has left a stage up to date: exit status 0, else 1. Asked by dvc.yaml."""
     from descry.workflow.settled import settled as is_settled
 
@@ -143,12 +156,12 @@ def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
     ),
 )
 def stage(
-    name: Annotated[str, typer.Argument(help="The stage.")],
+    name: Annotated[str, typer.Argument(metavar="STAGE", help="The name of the stage.")],
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME=PATH]...",
-            help="Its files, by the names of its rule; those of the rule where one is missing.",
+            metavar="NAME=PATH",
+            help="Files of the stage by their names in its rule; those not named are the rule's.",
         ),
     ] = None,
     params: Params = None,
@@ -246,7 +259,7 @@ def try_text(
             autocompletion=neurons_with,
         ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also neurons without a label.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Include neurons without a label.")] = False,
     rows: Annotated[int, typer.Option(min=1, help="Neurons and labels to list.")] = 10,
     as_json: AsJson = False,
     results: Results = RESULTS,
@@ -282,11 +295,14 @@ def try_text(
 def graph(
     neuron: NeuronName = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write: .svg, .dot or .json.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write the graph to: .svg, .dot or .json."),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Neurons that respond to this word, in any case, or to id:1234."),
+        typer.Option(
+            metavar="WORD", help="Neurons that respond to WORD in any case, or to a token id:1234."
+        ),
     ] = None,
     like: Annotated[
         str | None, typer.Option(metavar="NEURON", help="Neurons with graphs like that of NEURON.")
@@ -416,14 +432,20 @@ def audit(
 )
 def verify_chain(
     sample: Annotated[
-        int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
+        int, typer.Option(min=0, help="Sentences and answers to compute again; 0 loads no model.")
     ] = 20,
-    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     hashes: Annotated[
-        bool, typer.Option("--hashes", help="The files by their hashes alone.")
+        bool,
+        typer.Option(
+            "--hashes", help="Compare files with their recorded hashes, and nothing else."
+        ),
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Then compute all of it anew, as `reproduce --anew`.")
+        bool,
+        typer.Option(
+            "--full", help="Compute everything again afterwards, as `descry reproduce --anew`."
+        ),
     ] = False,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
@@ -464,13 +486,20 @@ def verify_chain(
     ),
 )
 def reproduce(
-    revision: Annotated[str, typer.Argument(help="A commit, or a DVC experiment.")] = "HEAD",
-    scratch: Annotated[Path | None, typer.Option(help="Where to make the clone.")] = None,
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A commit or a DVC experiment.")
+    ] = "HEAD",
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder for the clone; else a temporary one.")
+    ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep it also where all is identical.")
+        bool, typer.Option("--keep", help="Keep the clone even if all outputs are identical.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Ask the annotators that run on this machine again.")
+        bool,
+        typer.Option(
+            "--anew", help="Ask the annotators of this machine again instead of the cache."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -500,15 +529,17 @@ def reproduce(
     epilog=examples("descry export-crate run.zip", "descry export-crate run --activations"),
 )
 def export_crate(
-    output: Annotated[Path, typer.Argument(help="A new folder, or a new .zip.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="A new folder, or a new .zip file.")
+    ],
     reviews: Annotated[
-        bool, typer.Option("--reviews", help="Also files that hold texts of reviews.")
+        bool, typer.Option("--reviews", help="Include files with texts of reviews.")
     ] = False,
     activations: Annotated[
-        bool, typer.Option("--activations", help="Also the activation matrix.")
+        bool, typer.Option("--activations", help="Include the activation matrix.")
     ] = False,
 ) -> None:
-    """The run as a Workflow Run RO-Crate: its files, and what made each of them."""
+    """Write the run as a Workflow Run RO-Crate: its files, and what made each file."""
     from descry.cli.progress import summary
     from descry.provenance.rocrate.export import export_crate as export
 
@@ -526,31 +557,39 @@ def export_crate(
 )
 def export_run(
     kind: Annotated[
-        str, typer.Argument(help="Whose form: neuronpedia, circuit-tracer, hf-dataset or csv.")
+        str,
+        typer.Argument(metavar="KIND", help="neuronpedia, circuit-tracer, hf-dataset or csv."),
     ],
     output: Annotated[
-        Path, typer.Argument(help="A new folder, or that of an export, which it replaces.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="A new folder, or the folder of an export, which is replaced."
+        ),
     ],
     neuron: Annotated[
-        list[str] | None, typer.Option(help="Only this one, such as L5:24; may stand repeatedly.")
+        list[str] | None,
+        typer.Option(
+            metavar="NEURON", help="Only NEURON; may stand repeatedly.", autocompletion=neurons_with
+        ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also neurons without a label.")] = False,
-    exemplars: Annotated[int, typer.Option(min=1, help="Of each neuron, at most.")] = 20,
+    every: Annotated[bool, typer.Option("--all", help="Include neurons without a label.")] = False,
+    exemplars: Annotated[int, typer.Option(min=1, help="Exemplars of each neuron, at most.")] = 20,
     sentences: Annotated[
-        bool, typer.Option("--sentences/--no-sentences", help="Whether texts of reviews go along.")
+        bool,
+        typer.Option("--sentences/--no-sentences", help="Whether to include texts of reviews."),
     ] = True,
     model: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the model's id there; else of its name.")
+        str | None, typer.Option(help="neuronpedia: the id of the model there; else from its name.")
     ] = None,
     source_set: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the id of the neurons' set of sources.")
+        str | None, typer.Option(help="neuronpedia: the id of the source set.")
     ] = None,
     creator: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the account; else its default one.")
+        str | None, typer.Option(help="neuronpedia: the account; else the default account.")
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Labels with scores, exemplars by token and histograms, as other tools take them in."""
+    """Write labels, scores, exemplars by token and histograms in the form of another tool."""
     from descry.cli.progress import summary
     from descry.exports.export import export as write
     from descry.provenance.audit.project import open
@@ -568,8 +607,10 @@ def export_run(
     epilog=examples("descry compare results/exemplars.h5 bfloat16/exemplars.h5"),
 )
 def compare(
-    first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
-    second: Annotated[Path, typer.Argument(help="Another, such as one in bfloat16.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="A file exemplars.h5.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="Another, such as that of a run in bfloat16.")
+    ],
     as_json: AsJson = False,
 ) -> None:
     """How many exemplar sets differ between two runs, and how far."""
@@ -592,29 +633,44 @@ def compare(
     ),
 )
 def diff(
-    first: Annotated[Path, typer.Argument(help="Results of a model.")],
-    second: Annotated[Path, typer.Argument(help="Of another, from the same corpus.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="FIRST", help="Folder with the results of a model.")
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="SECOND", help="The results of another model from the same corpus."),
+    ],
     neuron: Annotated[
-        str | None, typer.Option(help="One neuron of the first, such as L5:24, and its sentences.")
+        str | None,
+        typer.Option(metavar="NEURON", help="One neuron of FIRST, with its sentences."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Page to write: a file .html, or a folder with CSV."),
+        typer.Option("--output", "-o", help="File .html, or folder with CSV files, to write to."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     match: Annotated[
         str,
-        typer.Option(help="Which neuron is which: by index or correlation; auto: index if it can."),
+        typer.Option(
+            help="How to match neurons: index, correlation, or auto (index where it is possible)."
+        ),
     ] = "auto",
     across_layers: Annotated[
-        bool, typer.Option("--across-layers", help="Match by correlation among all layers.")
+        bool,
+        typer.Option(
+            "--across-layers", help="Match by correlation over all layers, not within a layer."
+        ),
     ] = False,
-    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
-    draws: Annotated[int, typer.Option(min=2, help="Of each interval and null.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a table, or sentences of a kind.")] = 10,
+    end: Annotated[
+        str, typer.Option(help="highest or lowest: which end of the activations.")
+    ] = "highest",
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each interval and null.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Rows of each table, or sentences of each kind.")
+    ] = 10,
 ) -> None:
-    """Which labels two models share: the same corpus, before and after fine-tuning, say."""
+    """Which labels two models share over one corpus, such as before and after fine-tuning."""
     from descry.cli.console import show_lines
     from descry.cli.console_diff import show_diff, show_pair
     from descry.io.hashing import canonical
@@ -642,13 +698,19 @@ def diff(
     epilog=examples("descry replicate other", "descry replicate other --rows 30 --json"),
 )
 def replicate(
-    other: Annotated[Path, typer.Argument(help="Results of the same model over another corpus.")],
+    other: Annotated[
+        Path, typer.Argument(metavar="OTHER", help="Results of the same model over another corpus.")
+    ],
     results: Results = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
-    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
-    draws: Annotated[int, typer.Option(min=2, help="Of the interval of a difference.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a table.")] = 10,
+    end: Annotated[
+        str, typer.Option(help="highest or lowest: which end of the activations.")
+    ] = "highest",
+    draws: Annotated[
+        int, typer.Option(min=2, help="Draws of the interval of a difference.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""
     from descry.cli.console_replicate import show_replication
@@ -675,19 +737,26 @@ def sweep(
     figure: Annotated[Path, typer.Option(help="Picture to draw, .svg or .png.")] = Path(
         "sweep.svg"
     ),
-    top_percent: Annotated[str, typer.Option(help="k of the exemplar sets, such as 0.5,1,2.")] = "",
+    top_percent: Annotated[
+        str, typer.Option(help="Sizes k of the exemplar sets in percent, such as 0.5,1,2.")
+    ] = "",
     cuts: Annotated[
         str,
-        typer.Option(help="t (or false discovery rates), such as 0.1,0.2; else those of evaluate."),
+        typer.Option(
+            help="Thresholds t, or false discovery rates, such as 0.1,0.2; else those of evaluate."
+        ),
     ] = "",
     clustering: Annotated[
-        str, typer.Option(help="Cluster thresholds; what was not asked before is asked.")
+        str,
+        typer.Option(
+            help="Cluster thresholds; the annotator is asked what it was not asked before."
+        ),
     ] = "",
-    draws: Annotated[int, typer.Option(min=2, help="Of each null and interval.")] = 100,
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each null and interval.")] = 100,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """How the labels' consistency changes with k, t and the cluster threshold, with bands."""
+    """How consistent the labels are at other sizes k, thresholds t and cluster thresholds."""
     from descry.cli.progress import finished, reporting
     from descry.io.csv_rows import write_csv
     from descry.labels.rules import Rule
@@ -749,7 +818,7 @@ def doctor(
 
 @app.command(rich_help_panel=SETUP, epilog=examples("descry preset decoder"))
 def preset(
-    name: Annotated[str, typer.Argument(help="A file of presets/, without .yaml.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A file of presets/, without .yaml.")],
 ) -> None:
     """Validate a preset and write it to params.yaml."""
     from descry.io.atomic import write_text
@@ -768,9 +837,11 @@ def preset(
     rich_help_panel=SETUP, epilog=examples("descry pin", "descry pin presets/decoder.yaml")
 )
 def pin(
-    path: Annotated[Path, typer.Argument(help="The params file.")] = Path("params.yaml"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The params file.")] = Path(
+        "params.yaml"
+    ),
 ) -> None:
-    """Resolve the unpinned models of a params file to commits and write those."""
+    """Find the present commit of each unpinned model of a params file, and write it there."""
     from descry.workflow.pinning import pin_models
 
     for model, revision in pin_models(path).items():
@@ -780,7 +851,8 @@ def pin(
 @app.command(rich_help_panel=SETUP, epilog=examples("descry dvc", "descry dvc --check"))
 def dvc(
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether it is out of date.")
+        bool,
+        typer.Option("--check", help="Write nothing; exit status 2 if dvc.yaml is out of date."),
     ] = False,
 ) -> None:
     """Write dvc.yaml from the Snakefile."""
@@ -804,7 +876,7 @@ def forecast(
     price: Prices = None,
     as_json: AsJson = False,
 ) -> None:
-    """What the annotators would be asked by the present params: answers, tokens, time, cost."""
+    """What a run would ask the annotators: answers, tokens, time and cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
     from descry.cli.shown import as_json as data
@@ -826,20 +898,25 @@ def forecast(
 def score_explanations(
     explanations: Annotated[
         Path,
-        typer.Argument(help="Neuronpedia's or delphi's folder, or a .csv or .jsonl of neurons."),
+        typer.Argument(
+            metavar="EXPLANATIONS",
+            help="A folder of neuronpedia or delphi, or a .csv or .jsonl file of neurons.",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV to write, a row a neuron.")
+        Path | None,
+        typer.Option("--output", "-o", help="CSV file to write, a row for each neuron."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The means, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The means as JSON.")] = False,
     sentences: Annotated[
-        int | None, typer.Option(min=2, help="Of each kind; else score.sentences.")
+        int | None,
+        typer.Option(min=2, help="Sentences of each kind; else score.sentences of params.yaml."),
     ] = None,
     cache: CacheFolder = CACHE,
     replay: Replay = False,
     results: Results = RESULTS,
 ) -> None:
-    """Other people's explanations of the run's neurons, scored beside its labels."""
+    """Score explanations from elsewhere beside the labels of the run."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console_explanations import show_compared_explanations
     from descry.cli.progress import reporting
@@ -874,25 +951,29 @@ def score_explanations(
     ),
 )
 def annotate_sheet(
-    sheet: Annotated[Path, typer.Argument(help="The CSV file.")],
+    sheet: Annotated[Path, typer.Argument(metavar="SHEET", help="The CSV file.")],
     person: Annotated[
-        str | None, typer.Option("--import", help="Take in the answers of this person.")
+        str | None,
+        typer.Option("--import", metavar="PERSON", help="Take in the answers of PERSON."),
     ] = None,
-    round: Annotated[str, typer.Option(help="A changed mind is another round.")] = "round-1",
+    round: Annotated[
+        str, typer.Option(help="Name of the round: a person who answers again needs another.")
+    ] = "round-1",
     each: Annotated[
-        int, typer.Option(min=1, help="Sentences tagged, and not tagged, a descriptor.")
+        int, typer.Option(min=1, help="Sentences with, and without, each descriptor.")
     ] = 15,
-    seed: Annotated[int, typer.Option(help="Draws the sentences.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sentences.")] = 0,
     labels: Annotated[
-        int, typer.Option(min=0, help="Ask about so many labels instead, for `descry people`.")
+        int,
+        typer.Option(min=0, help="Ask about this number of labels instead, for `descry people`."),
     ] = 0,
     cascade: Annotated[
-        bool, typer.Option("--cascade", help="What annotate.cascade asks its people next.")
+        bool, typer.Option("--cascade", help="Ask what annotate.cascade wants to know next.")
     ] = False,
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
 ) -> None:
-    """Write a CSV for people to fill with Yes and No, or take a filled one into the cache."""
+    """Write a CSV sheet for people to fill with Yes and No, or take in a filled sheet."""
     from descry.annotators.factory import create
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.annotators.sheet import read_sheet, write_cells, write_sheet
@@ -926,14 +1007,18 @@ def annotate_sheet(
     rich_help_panel=ANNOTATE, epilog=examples("descry people anna.csv bert.csv --labels 40")
 )
 def people(
-    sheets: Annotated[list[Path], typer.Argument(help="Filled sheets, one a rater.")],
-    labels: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")],
-    each: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")] = 15,
-    seed: Annotated[int, typer.Option(help="As the sheet was written with.")] = 0,
+    sheets: Annotated[
+        list[Path], typer.Argument(metavar="SHEETS", help="Filled sheets, one for each rater.")
+    ],
+    labels: Annotated[int, typer.Option(min=1, help="The value that the sheet was written with.")],
+    each: Annotated[
+        int, typer.Option(min=1, help="The value that the sheet was written with.")
+    ] = 15,
+    seed: Annotated[int, typer.Option(help="The value that the sheet was written with.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     results: Results = RESULTS,
 ) -> None:
-    """What people say of the labels: f(c), the share that they support, and how they agree."""
+    """What people say of the labels: f(c), the share they support, and their agreement."""
     from descry.cli.console import show_people
     from descry.io.csv_rows import defined
     from descry.io.hashing import canonical
@@ -956,7 +1041,7 @@ def stats(
     price: Prices = None,
     as_json: AsJson = False,
 ) -> None:
-    """Answers and tokens of every model, failures by reason, and the last runs."""
+    """Count answers, tokens and cost of every model, and failures by reason."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_cache
     from descry.cli.shown import as_json as data
@@ -972,10 +1057,10 @@ def stats(
 
 @cache_app.command(epilog=examples("descry cache export", "descry cache export data/answers"))
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = EXPORTS,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to.")] = EXPORTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Write all answers as sorted JSON lines, one file a task and model, for DVC to version."""
+    """Write all answers as sorted JSON lines, a file for each task and model."""
     from descry.annotators.prompt_cache.jsonl import export as write
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.progress import summary
@@ -986,10 +1071,13 @@ def export(
 
 @cache_app.command("import", epilog=examples("descry cache import data/answers"))
 def load_exports(
-    exports: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    exports: Annotated[
+        list[Path],
+        typer.Argument(metavar="EXPORTS", help="Files or folders of `descry cache export`."),
+    ],
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Take exports into the cache; answers that contradict it are listed, and left out."""
+    """Take exports into the cache; list answers that contradict it, and leave them out."""
     from descry.annotators.prompt_cache.jsonl import load
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.progress import summary
@@ -1007,10 +1095,10 @@ def load_exports(
 def verify(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove those that are wrong.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the wrong answers.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compute the key of every answer anew from its request, and report changed versions."""
+    """Check the key of every answer against its request, and report changed versions."""
     from descry.annotators.prompt_cache.check import verify as check
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_verified
@@ -1032,10 +1120,12 @@ def verify(
 def gc(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove them for good.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove these answers for good.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The answers that the present params do not reach; only counted, unless told to delete."""
+    """Count the answers that the present params do not need; with --delete remove them."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_garbage
     from descry.cli.shown import as_json as data

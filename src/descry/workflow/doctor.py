@@ -306,12 +306,10 @@ def _study(sections: dict[str, Any], results: Path) -> Iterator[Finding]:
             own = not (one.why or "").startswith("follows")
             remedy = "`snakemake --cores all`, or put back what changed" if own else None
             yield Finding("study", one.stage, "wrong", f"outdated: {one.why}", remedy)
-    kinds: tuple[tuple[str, State, str | None], ...] = (
-        ("not made", "note", "`snakemake --cores all` makes them"),
-        ("up to date", "ok", None),
-    )
-    for kind, state, makes in kinds:
-        names = [one.stage for one in states if one.kind == kind]
-        if names:
-            said = f"{kind}: {', '.join(names)}"
-            yield Finding("study", "stages", state, said, makes)
+    made = [one.stage for one in states if one.kind == "up to date"]
+    unmade = [one.stage for one in states if one.kind == "not made"]
+    if unmade:
+        said = f"not made: {', '.join(unmade)}"
+        yield Finding("study", "stages", "note", said, "`snakemake --cores all` makes them")
+    if made:
+        yield Finding("study", "stages", "ok", f"up to date: {', '.join(made)}")
