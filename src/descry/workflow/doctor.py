@@ -289,8 +289,8 @@ def _study(sections: dict[str, Any], results: Path) -> Iterator[Finding]:
             try:
                 provenance_of(results / name, stage)
             except InputError as error:
-                remedy = f"`snakemake --cores all {stage}`, or `dvc checkout`"
-                yield Finding("study", name, "wrong", str(error), remedy)
+                again = f"`snakemake --cores all {stage}`, or `dvc checkout`"
+                yield Finding("study", name, "wrong", str(error), again)
     if any(Path(".snakemake/locks").glob("*")):
         said = "a run is under way in this folder, or was killed"
         yield Finding("study", "run", "note", said, "if none is: `snakemake --unlock`")
@@ -306,10 +306,10 @@ def _study(sections: dict[str, Any], results: Path) -> Iterator[Finding]:
             own = not (one.why or "").startswith("follows")
             remedy = "`snakemake --cores all`, or put back what changed" if own else None
             yield Finding("study", one.stage, "wrong", f"outdated: {one.why}", remedy)
-    made = [one.stage for one in states if one.kind == "up to date"]
+    done = [one.stage for one in states if one.kind == "up to date"]
     unmade = [one.stage for one in states if one.kind == "not made"]
     if unmade:
         said = f"not made: {', '.join(unmade)}"
         yield Finding("study", "stages", "note", said, "`snakemake --cores all` makes them")
-    if made:
-        yield Finding("study", "stages", "ok", f"up to date: {', '.join(made)}")
+    if done:
+        yield Finding("study", "stages", "ok", f"up to date: {', '.join(done)}")
