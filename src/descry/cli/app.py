@@ -120,6 +120,9 @@ def main() -> None:
     """
     try:
         ended = app(prog_name="descry", standalone_mode=False)
+    except typer.Abort:  # the end of the input, where something was asked
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
     except TyperException as error:
         if lines := usage(error):
             print(lines, file=sys.stderr)

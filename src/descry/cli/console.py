@@ -115,9 +115,8 @@ def _believed(rows: list[Row]) -> Table:
     for row in rows:
         spanned = row["low"] is not None
         span = f"{fixed(row['low'])} to {fixed(row['high'])}" if spanned else ""
-        digits = PLACES if spanned else 2
-        numbers = (_number(row[name], digits) for name in ("value", "by_chance"))
-        value, by_chance = numbers
+        digits = PLACES if spanned else 2 if row["score"] == "labels" else 1
+        value, by_chance = (_number(row[name], digits) for name in ("value", "by_chance"))
         table.add_row(row["score"], value, span, by_chance, row["over"])
     return table
 
