@@ -188,6 +188,14 @@ def test_params_that_are_not_valid_and_a_disk_that_is_full(empty, monkeypatch):
     assert found_in()["disk"].state == "wrong"
 
 
+def test_files_that_params_name_and_that_are_not_here(empty):
+    sections = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
+    found = {one.name: one for one in doctor._user_files(sections)}
+    assert "data/sample: no such file or folder" in found["corpus.reviews"].said
+    assert found["cluster.edits"].said.startswith("data/descriptors.yaml: no such file")
+    assert "annotate.template" not in found  # null
+
+
 def test_models_that_are_not_here(empty):
     params = yaml.safe_load((ROOT / "presets/sample.yaml").read_text())
     target = params["activations"]["target"]

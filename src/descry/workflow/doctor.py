@@ -17,11 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.corpus.files import review_files
 from descry.errors import InputError
 from descry.io.prefetch import cores
 from descry.io.read_provenance import provenance_of
 from descry.models.checkpoints import MINILM, MINILM_COMMIT, Checkpoint, is_local, pickles
 from descry.run import FILES
+from descry.workflow.dag import USER_FILES
 from descry.workflow.outdated import stage_states
 from descry.workflow.preflight import check_model, models_in
 
@@ -75,6 +77,7 @@ def examine(results: Path, cache: Path) -> Iterator[Finding]:
         return
     yield from _models(sections)
     yield Finding("study", "params.yaml", "ok", "valid")
+    yield from _user_files(sections)
     yield from _study(sections, results)
 
 
@@ -281,6 +284,19 @@ _NAME = "name a folder that is here, or a model of the hub, in params.yaml"
 
 
 # The study
+
+
+def _user_files(sections: dict[str, Any]) -> Iterator[Finding]:
+    """The files that params.yaml names and that are not here."""
+    for section, key in USER_FILES:
+        path = sections[section][key]
+        try:
+            if path is not None and key == "reviews":
+                review_files(Path(path))
+            elif path is not None and not Path(path).is_file():
+                raise InputError(f"{path}: no such file: set {section}.{key} in params.yaml")
+        except InputError as error:
+            yield Finding("study", f"{section}.{key}", "wrong", str(error), "or `dvc pull` it")
 
 
 def _study(sections: dict[str, Any], results: Path) -> Iterator[Finding]:

@@ -150,7 +150,11 @@ def _added(stage: JSON, sections: JSON, record: JSON) -> Iterator[str]:
     for dep in stage.get("deps", ()):
         if dep.startswith("${"):
             section, _, key = dep[2:-1].partition(".")
-            files = review_files(Path(sections[section][key]))
+            place = Path(sections[section][key])
+            if not place.exists():
+                yield f"{place} is gone"
+                return
+            files = review_files(place)
             yield from (file.as_posix() for file in files if file.as_posix() not in known)
 
 
