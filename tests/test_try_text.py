@@ -114,6 +114,14 @@ def test_a_word_has_what_is_lost_without_it(runs):
     assert np.isnan(run.try_text("battery", ["L0:0"])["L0:0"].words).all()  # nothing is left
 
 
+def test_of_a_long_text_the_words_that_the_model_saw_are_tried(runs):
+    trial = runs("mean").try_text("battery works great " * 40, ["L0:0"])
+    assert trial.seen == "the model saw the first 64 of 122 tokens"
+    known = ~np.isnan(trial["L0:0"].words)
+    assert (known.sum(), len(known)) == (62, 120)  # [CLS] and [SEP] are no words
+    assert known[:62].all()
+
+
 def test_a_maximum_is_that_of_its_words_or_of_a_special_token(runs):
     trial = runs("max").try_text("battery works great", every=True)
     assert trial.measure == "activation"

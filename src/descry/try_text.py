@@ -396,9 +396,17 @@ def _without_words(
     chosen: Sequence[tuple[int, int]],
     made: JSON,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Activations of a text, and what some neurons lose without each word: as `_at_words`."""
-    rest = [" ".join((text[: one.start] + text[one.stop :]).split()) for one in words]
-    left = [number for number, other in enumerate(rest) if other]
+    """Activations of a text, and what some neurons lose without each word: as `_at_words`.
+
+    A word that the model has not seen has NaN, and so has the only word of a text.
+    """
+    stop = _seen_to(model, text)
+    rest = {
+        number: " ".join((text[: one.start] + text[one.stop :]).split())
+        for number, one in enumerate(words)
+        if one.start < stop
+    }
+    left = [number for number, other in rest.items() if other]
     texts = [text, *(rest[number] for number in left)]
     found = np.full((len(words), len(chosen)), np.nan, dtype=np.float32)
     rows, indices = np.array(chosen, dtype=np.intp).reshape(-1, 2).T
@@ -406,6 +414,14 @@ def _without_words(
     some = values[:, rows, indices]
     found[left] = some[0] - some[1:]
     return values[0], found
+
+
+def _seen_to(model: HookedModel, text: str) -> int:
+    """The character that the part of a text that the model sees ends before."""
+    (tokens,) = model.tokenize([text])
+    number = len(tokens) - len(model.before) - len(model.behind)
+    spans = _spans(model, text) if model.tokenizer.is_fast else []
+    return spans[number - 1][1] if 0 < number < len(spans) else len(text)
 
 
 def _activations(model: HookedModel, texts: Sequence[str], budget: int) -> Iterator[np.ndarray]:

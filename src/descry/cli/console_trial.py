@@ -1,5 +1,7 @@
 """A text of one's own and the neurons that fire on it, in the terminal."""
 
+from textwrap import shorten
+
 import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
@@ -8,6 +10,7 @@ from descry.cli.console import console, plain
 from descry.io.number_format import fixed
 from descry.try_text import Firing, Trial
 
+_LONGEST = 500  # characters of the text that are shown
 _WORDS = 3  # of a neuron, in the table of all
 _COLUMNS = 6  # neurons side by side, word by word
 _MEASURES = {
@@ -23,7 +26,7 @@ def show_trial(trial: Trial, rows: int, *, by_word: bool) -> None:
         by_word: every word of the text, for the first neurons.
     """
     out = console()
-    out.print(plain(trial.text), soft_wrap=True)
+    out.print(plain(shorten(trial.text, _LONGEST, placeholder=" ...")), soft_wrap=True)
     if trial.seen:
         out.print(trial.seen)
     if trial.in_corpus:
