@@ -167,8 +167,10 @@ def test_the_shell_completes_neurons_and_descriptors(run):
     context.params = {"results": RESULTS}
     every = completion.neurons_with(context, "")
     assert "L0:2" in every
-    assert completion.neurons_with(context, "l0:") == [n for n in every if n.startswith("L0:")]
-    assert completion.descriptors_with(context, "so") == ["Sound"]
+    own = [name.lower() for name in every if name.startswith("L0:")]
+    assert completion.neurons_with(context, "l0:") == own
+    assert completion.descriptors_with(context, "so") == ["sound"]  # which commands take
+    assert completion.descriptors_with(context, "So") == ["Sound"]
     assert HOSTILE not in completion.descriptors_with(context, "")  # a shell would run it
     context.params = {"results": Path("nowhere")}
     assert completion.neurons_with(context, "") == completion.descriptors_with(context, "") == []

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,16 @@ _HARMLESS = re.compile(r"[\w :./,-]+")  # an annotator's words are a stranger's
 
 
 def neurons_with(ctx: typer.Context, incomplete: str) -> list[str]:
-    """The neurons with a label in the whole corpus whose names begin so."""
+    """The neurons with a label in the whole corpus whose names begin so, in the case typed."""
     of = _read(ctx, "neurons.json").get("neurons", {}).get("all", {})
     names = {name for some in of.values() for name in some}
-    return sorted(filter(_begins(incomplete), names), key=_place)
+    return _begin(incomplete, sorted(names, key=_place))
 
 
 def descriptors_with(ctx: typer.Context, incomplete: str) -> list[str]:
     """The descriptors whose names begin so, the most mentioned first."""
     names = [entry["name"] for entry in _read(ctx, "descriptors.json").get("descriptors", ())]
-    return list(filter(_begins(incomplete), names))
+    return _begin(incomplete, names)
 
 
 def _read(ctx: typer.Context, name: str) -> Any:
@@ -34,11 +34,16 @@ def _read(ctx: typer.Context, name: str) -> Any:
     return found if isinstance(found, dict) else {}
 
 
-def _begins(incomplete: str) -> Callable[[str], bool]:
-    """Names that begin so; none that a shell would take for more than a name."""
-    return lambda name: (
-        bool(_HARMLESS.fullmatch(name)) and name.casefold().startswith(incomplete.casefold())
-    )
+def _begin(incomplete: str, names: Iterable[str]) -> list[str]:
+    """Names that begin so, in whatever case: what was typed stays, as shells want it.
+
+    None that a shell would take for more than a name.
+    """
+    return [
+        incomplete + name[len(incomplete) :]
+        for name in names
+        if _HARMLESS.fullmatch(name) and name.lower().startswith(incomplete.lower())
+    ]
 
 
 def _place(name: str) -> tuple[int, int]:

@@ -23,7 +23,8 @@ _HEAD = """<!-- Written by `python -m descry.cli.reference docs/commands.md`. Do
 from 0: `L5:50`, or `l5:50`. An id may be shortened to a beginning that no other id has, and the
 case of a descriptor's name does not matter. `--json` prints the numbers of a table, not rounded.
 `descry --install-completion` has the shell (bash, zsh, fish, PowerShell) complete commands,
-options, neurons and descriptors.
+options, neurons and descriptors. (In bash the colon of a name ends a word: put
+`COMP_WORDBREAKS=${COMP_WORDBREAKS//:}` into `~/.bashrc` to complete behind the colon as well.)
 
 Bad input ends a command with one line on stderr and exit status 2. `verify`, `reproduce`, `doctor`,
 `cache verify` and `cache import` end with exit status 1 where they find something wrong.
