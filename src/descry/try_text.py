@@ -1,11 +1,12 @@
-"""A text of one's own through the model of a run: which neurons fire on it, and at which words.
+"""A text of the user through the model of a run: which neurons fire on it, and at which words.
 
-A neuron fires on a text that would be one of its exemplars. A random sentence of the corpus is one
-of as many sets as sets have members, which is what the count of neurons stands beside.
+A neuron fires on a text that would be one of its exemplars. The number of neurons that fire stands
+beside the number that fire on a sentence of the corpus, on average.
 
-What a word does follows from where activations are taken. With position `max` and unit `token` a
-neuron has an activation at each token: a word has the highest of its tokens. With `cls`, `last` and
-`mean` it has one for a text: a word has what is lost when the text goes through without the word.
+The number of a word depends on where activations are taken. With position `max` and unit `token` a
+neuron has an activation at each token, and a word has the highest of its tokens. With `cls`, `last`
+and `mean` a neuron has one activation for a text, and a word has what the activation loses when the
+text goes through the model without the word.
 """
 
 from collections.abc import Iterator, Sequence

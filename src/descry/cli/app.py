@@ -1,4 +1,4 @@
-"""The command line `descry`: reads arguments and params, calls one function, prints; no logic."""
+"""The command line `descry`: each command reads arguments, calls one function and prints."""
 
 import os
 import sys
@@ -174,7 +174,7 @@ def stage(
     journals: Journals = None,
     replay: Replay = False,
 ) -> None:
-    """Find a stage's function, hand it its sections and files, and say what it did."""
+    """Run the function of a stage with its sections and files, and print what it did."""
     from descry.cli.progress import counting, finished, reporting
     from descry.io.sharding import WHOLE, Shard
     from descry.workflow.preflight import BEFORE_SETS, check_corpus
@@ -189,7 +189,7 @@ def stage(
         values = changed(name, sections[0], changes).model_dump()
         sections[0] = parse(name, pinned(values), "--set")
     if shard is not None and "shard" not in found.options:
-        raise InputError(f"--shard: stage {name} has none")
+        raise InputError(f"--shard: stage {name} is not done in parts: leave --shard out")
 
     def of_rule() -> list[str]:
         from descry.workflow.dag import rule_files

@@ -1,4 +1,4 @@
-"""Results in the terminal. Texts of reviews are shown as text, whatever is in them."""
+"""Print results in the terminal. Reviews are printed as plain text, whatever they contain."""
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ PLAIN_WIDTH = 160  # columns where there is no terminal
 
 
 def console() -> Console:
-    """Standard output; wide enough for whole lines where it is no terminal."""
+    """Standard output; without a terminal, wide enough for whole lines."""
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
@@ -55,7 +55,7 @@ def plain(text: str) -> Text:
 
 
 def show_table(results: Path, rows: int) -> None:
-    """How far to believe the labels, and those of which there is most evidence."""
+    """Print how far to believe the labels, and the labels with the most evidence."""
     run, out = Run(results), console()
     told = run_rows(run, rows)
     out.print(_believed(told["believed"]))
@@ -92,7 +92,7 @@ def show_table(results: Path, rows: int) -> None:
 
 
 def _settled(made: JSON) -> str | None:
-    """How Yes and No came about, where it was not by the annotator's answers as they are."""
+    """How Yes and No were decided, if not by the answers of the annotator alone."""
     params = made["params"]
     if asked := made.get("cascade"):
         return (
@@ -108,7 +108,7 @@ def _settled(made: JSON) -> str | None:
 
 
 def _believed(rows: list[Row]) -> Table:
-    """The headline numbers, each with its interval and what chance would give."""
+    """The headline scores, each with its interval and the score that chance gives."""
     table = Table(title="how far to believe the labels", title_justify="left")
     for column in ("", "value", "95% interval", "by chance", "over"):
         table.add_column(column, justify="right" if column in ("value", "by chance") else "left")
@@ -122,16 +122,16 @@ def _believed(rows: list[Row]) -> Table:
 
 
 def _number(value: float | None, digits: int) -> str:
-    """A count, or a number with so many digits behind the point."""
+    """A count, or a number with this number of digits behind the point."""
     if value is None:
         return "none"
     return f"{value:,}" if isinstance(value, int) else fixed(value, digits)
 
 
 def show_neuron(results: Path, name: str, rows: int) -> None:
-    """A neuron: its activations, and at each end its labels in each split and its exemplars."""
+    """Print a neuron: its activations, and at each end its labels by split and its exemplars."""
     run = Run(results)
-    # activations.h5 is large: it may have been left where it was made.
+    # activations.h5 is large, and may be on another machine.
     cut = run.cut if run.has("activations.h5") else None
     if run.dictionary:
         console().print(plain(f"{name}: a {run.kind} of {whose(run.dictionary)}"), soft_wrap=True)
@@ -163,7 +163,7 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
 
 
 def _labels(neuron: Neuron, title: str) -> Table:
-    """Its labels, and what the strata explain; the surest other descriptor where there are none."""
+    """The labels, and descriptors that the strata explain; without any, the surest descriptor."""
     table = Table(title=title, title_justify="left")
     numbers = "exemplars", "expected", "f(c)", "lift", "p", "q", "q among all"
     for column in ("descriptor", "split", *numbers, ""):
@@ -191,7 +191,7 @@ def _labels(neuron: Neuron, title: str) -> Table:
 
 
 def _words(words: pa.Table) -> Table:
-    """The words that it peaks at."""
+    """The words that the neuron peaks at."""
     table = Table(title="words it peaks at", title_justify="left")
     for column in ("word", "positions", "expected", "p", "q", ""):
         table.add_column(column, justify="left" if column in ("word", "") else "right")
@@ -202,7 +202,7 @@ def _words(words: pa.Table) -> Table:
 
 
 def _follows(neuron: Neuron) -> Table:
-    """What it follows beside topics."""
+    """The covariates that the neuron follows beside topics."""
     table = Table(title="what it follows beside topics", title_justify="left")
     for column in ("covariate", "rho", "95% of unrelated below", "exemplars", "matched", "corpus"):
         table.add_column(column, justify="left" if column == "covariate" else "right")
@@ -213,7 +213,7 @@ def _follows(neuron: Neuron) -> Table:
 
 
 def _writes(neuron: Neuron) -> Table | Text:
-    """The tokens that it promotes and suppresses, where they are beyond chance."""
+    """The tokens that the neuron promotes and suppresses beyond chance."""
     row = neuron.writes
     if row is None:
         return plain(f"what it writes: {neuron.run.writes_nothing}")
@@ -240,7 +240,7 @@ def _writes(neuron: Neuron) -> Table | Text:
 
 
 def _facets(neuron: Neuron) -> Iterator[Table | Text]:
-    """The groups of its exemplars, what covers them, and which labels are too broad."""
+    """The groups of exemplars, the descriptors that cover them, and labels that are too broad."""
     own, chance = neuron.facets, neuron.run.facets_chance
     if own is None:
         return
@@ -269,7 +269,7 @@ def _facets(neuron: Neuron) -> Iterator[Table | Text]:
 
 
 def _changes(neuron: Neuron) -> Table:
-    """What it changes at the output when it is set to its mean, or raised."""
+    """What changes at the output when the neuron is set to its mean, or raised."""
     measures = neuron.run.interventions["measures"]
     rows = neuron.interventions
     table = Table(title=plain(f"what it changes, as {rows[0]['descriptor']}"), title_justify="left")
@@ -300,7 +300,7 @@ def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:
 
 
 def show_compared(first: Path, second: Path) -> None:
-    """How far the exemplar sets of two files differ, as after a change of `activations.dtype`."""
+    """Print how far the exemplar sets of two files differ."""
     rows = compared(first, second)
     table = Table(
         title=f"exemplar sets of {len(read_neurons(first))} neurons in {first} and {second}"
@@ -314,19 +314,19 @@ def show_compared(first: Path, second: Path) -> None:
 
 
 def show_chain(node: Node) -> None:
-    """An audit chain as a tree."""
+    """Print an audit as a tree."""
     console().print(branch(node))
 
 
 def branch(node: Node) -> Tree:
-    """An outline as the terminal draws it."""
+    """An outline as a tree of the terminal."""
     drawn = Tree(plain(node.text))
     drawn.children += [branch(child) for child in node.children]
     return drawn
 
 
 def show_findings(found: "Sequence[Finding]") -> None:
-    """What is in order and what is not, group by group, and what to type."""
+    """Print what is in order and what is not, group by group, and what to type."""
     out = console()
     for group in dict.fromkeys(one.group for one in found):
         table = Table(title=group, title_justify="left", box=None, show_header=False)
@@ -345,7 +345,7 @@ def show_findings(found: "Sequence[Finding]") -> None:
 
 
 def show_link(link: Link) -> None:
-    """What was checked of one link of the chain, and what is wrong with it."""
+    """Print what was checked of one link of the chain, and what is wrong."""
     verdict = "ok" if link.fault is None else "WRONG"
     console().print(plain(f"{verdict:5} {link.stage}: {link.checked}"), soft_wrap=True)
     if link.fault is not None:
@@ -353,13 +353,13 @@ def show_link(link: Link) -> None:
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Lines as they are."""
+    """Print lines."""
     for line in lines:
         console().print(plain(line), soft_wrap=True)
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:
-    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
+    """Print answers and tokens by model, failures by reason, and counts of the last runs."""
     told = cache_rows(cache, price)
     table = Table(title=f"answers in {told['folder']}")
     for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
@@ -393,7 +393,7 @@ def _last_run(counts: JSON) -> str:
 
 
 def show_forecast(rows: "list[Forecast]") -> None:
-    """What is cached and what is to be asked, with tokens, time and cost."""
+    """Print how many answers are cached and how many are to be asked, with time and cost."""
     table = Table(title="to be asked by the present params")
     batches = any(row.batch_dollars is not None for row in rows)
     for column in (
@@ -427,7 +427,7 @@ def show_forecast(rows: "list[Forecast]") -> None:
 
 
 def show_verified(found: Verified) -> None:
-    """What was checked, what is wrong, and which versions have changed."""
+    """Print how many keys were checked, the wrong ones, and versions that have changed."""
     console().print(
         f"{found.checked:,} keys follow from their requests, {len(found.wrong):,} do not;"
         f" {found.elsewhere:,} are about sentences that are not in this corpus"
@@ -439,7 +439,7 @@ def show_verified(found: Verified) -> None:
 
 
 def show_garbage(found: "Garbage", deleted: bool) -> None:
-    """What the present params do not reach."""
+    """Print how many answers the present params do not need."""
     for model, count in found.models.most_common():
         console().print(plain(f"{count:,} answers of {model}"))
     verb = "removed" if deleted else "would be removed by --delete"
@@ -450,7 +450,7 @@ def show_garbage(found: "Garbage", deleted: bool) -> None:
 
 
 def show_people(found: JSON) -> None:
-    """What people say of labels: of all, and of each that they were asked about."""
+    """Print what people say of all labels, and of each label that was asked about."""
     table = Table(title="what people say of the labels", title_justify="left")
     for column in ("", "value", "95% interval", "over"):
         table.add_column(column, justify="right" if column == "value" else "left")

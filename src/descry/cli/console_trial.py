@@ -1,4 +1,4 @@
-"""A text of one's own and the neurons that fire on it, in the terminal."""
+"""Print the neurons that fire on a text of the user."""
 
 from textwrap import shorten
 
@@ -20,10 +20,10 @@ _MEASURES = {
 
 
 def show_trial(trial: Trial, rows: int, *, by_word: bool) -> None:
-    """The labels whose neurons fire, and the neurons that the text excites most.
+    """Print the labels whose neurons fire, and the neurons that the text excites most.
 
     Args:
-        by_word: every word of the text, for the first neurons.
+        by_word: print every word of the text for the first neurons.
     """
     out = console()
     out.print(plain(shorten(trial.text, _LONGEST, placeholder=" ...")), soft_wrap=True)
@@ -80,7 +80,7 @@ def _neurons(trial: Trial, rows: int) -> Table:
 
 
 def _strongest(trial: Trial, one: Firing) -> Text:
-    """The words that do most, the first the most."""
+    """The words with the highest numbers, the highest first."""
     known = np.nan_to_num(one.words, nan=-np.inf)
     places = [place for place in np.argsort(-known, kind="stable") if np.isfinite(known[place])]
     told = (

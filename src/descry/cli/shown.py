@@ -1,4 +1,4 @@
-"""What the tables of the terminal show, as data: the same numbers, not rounded."""
+"""The data of the tables of the terminal, for `--json` too: the same numbers, not rounded."""
 
 import math
 from collections import Counter
@@ -57,14 +57,14 @@ def run_rows(run: Run, rows: int) -> JSON:
 
 
 def warnings(run: Run) -> list[str]:
-    """What speaks against the labels of a run."""
+    """The warnings of a run: reasons to doubt its labels."""
     if run.has("metrics.json"):
         return list(run.metrics["warnings"])
     return list(run.provenance("labels.parquet").get("warnings", ()))
 
 
 def believed(run: Run) -> list[Row]:
-    """The headline numbers: score, value, low, high, by_chance, over.
+    """The headline scores: score, value, low, high, by_chance, over.
 
     `by_chance` is None where chance is not known; `low` and `high` bound a 95% interval, where
     there is one.
@@ -108,7 +108,7 @@ def believed(run: Run) -> list[Row]:
 
 
 def neuron_rows(run: Run, name: str, rows: int) -> JSON:
-    """A neuron: its activations, and at each end its labels in each split and its exemplars."""
+    """A neuron: its activations, and at each end its labels by split and its exemplars."""
     ends = [run.neuron(name, end) for end in run.ends]
     spread = ends[0].distribution
     return {

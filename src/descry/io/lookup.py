@@ -1,4 +1,4 @@
-"""What a person types of a name: an id by its beginning, a name in small or capital letters."""
+"""Names as people type them: an id by its beginning, a name in small or capital letters."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ _SHOWN = 5  # candidates that an error lists
 
 
 def by_prefix(typed: str, ids: Iterable[str], what: str) -> str:
-    """The one id that begins with what was typed; a whole id is itself.
+    """The one id that begins with the characters typed, or the id that was typed whole.
 
     Args:
         what: has the id, such as "sentence of results/corpus.parquet".

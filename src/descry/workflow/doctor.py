@@ -1,7 +1,7 @@
-"""Is everything in order: the packages, this machine, the prompt cache, the models, the study?
+"""Is everything in order: packages, machine, prompt cache, models and the study?
 
-Nothing is computed or fetched, and no result is touched. What is wrong keeps a run from working, or
-its results from being those of params.yaml; what is only worth knowing is a note.
+Nothing is computed or fetched, and no result is touched. A finding is wrong if it keeps a run from
+working, or results from being those of params.yaml. A note is worth knowing, and nothing is wrong.
 """
 
 import json
