@@ -1,6 +1,7 @@
 """The command line: its groups, examples and reference; JSON beside tables; completion."""
 
 import json
+import math
 import re
 import shlex
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import typer
 from miniature import ROOT
-from planted import CACHE, HOSTILE, RESULTS, Toy, run_annotate
+from planted import CACHE, GRAPHS, HOSTILE, RESULTS, Toy, run_annotate
 from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -21,7 +22,16 @@ from descry.cli.panels import PANELS
 from descry.cli.reference import reference
 from descry.corpus.splits import HALVES
 from descry.io.parquet import read_table
+from descry.n2g.graph import make_graph
+from descry.n2g.paths import Path as GraphPath
+from descry.n2g.paths import Step
+from descry.n2g.scoring import Score
+from descry.n2g.tables import PREDICTORS, Record, write_records
+from descry.provenance.reproduce.rebuild import Reproduced
+from descry.provenance.verify.check import Link
+from descry.run import Run
 from descry.try_text import Firing, Trial, Word
+from descry.workflow.requests import Forecast
 
 
 def commands():
@@ -157,6 +167,61 @@ def test_the_cache(run):
     found, shown = told(*check, code=1), said(*check, code=1)
     assert f"{found['checked']:,} keys follow from their requests, 1 do not" in shown
     assert list(found["wrong"].values()) == ["its row is damaged"]
+
+
+def write_graphs(*neurons):
+    """Graphs of one path: `price` in front of `the`."""
+    scores = {name: Score(20, 4, 5, 0.8, 1.0, 0.9, 0.5, math.nan) for name in PREDICTORS}
+    path = GraphPath((Step(1, 0.9), Step(2, 0.9)), 1.0)
+    graphs = [make_graph(neuron, 2.0, [path], [True], max_gap=None) for neuron in neurons]
+    words = {1: "price", 2: "the"}
+    records = [Record(0, graph, words, [], [], 0, [], scores, []) for graph in graphs]
+    write_records(GRAPHS, records, Run(RESULTS).provenance("graphs.parquet"))
+
+
+def test_a_graph_and_what_all_graphs_say(run):
+    write_graphs(3, 4)
+    found = told("graph", "l0:3")
+    assert (found["graph"]["highest"], found["words"]["1"]) == (2.0, "price")
+    assert found["scores"]["graph_f1"] == pytest.approx(0.9)
+    assert "L0:3: highest activation 2, 1 paths" in said("graph", "l0:3")
+    responding = told("graph", "--token", "price")["activated"]
+    assert [one["neuron"] for one in responding] == ["L0:3", "L0:4"]
+    table = said("graph", "--token", "price")
+    for one in responding:
+        assert f"{one['phrases'][0]['activation']:.2f}" in table
+    (like,) = told("graph", "--like", "L0:3")
+    assert like == {"neuron": "L0:4", "similarity": 1.0, "shared": 2}
+    assert "1.000" in said("graph", "--like", "L0:3")
+    (subset,) = told("graph", "--subsets-of", "L0:3")
+    assert subset == {"neuron": "L0:4", "paths": 1}
+
+
+def test_links_of_the_chain(run, monkeypatch):
+    links = [Link("corpus", "3 files"), Link("label", "all of it", "L0:1 is another")]
+    monkeypatch.setattr("descry.provenance.verify.chain.verify", lambda *_, **__: iter(links))
+    monkeypatch.setattr("descry.workflow.params.load", lambda _: None)
+    found = told("verify", code=1)
+    assert [one["fault"] for one in found] == [None, "L0:1 is another"]
+    assert "WRONG label: all of it" in said("verify", code=1)
+
+
+def test_a_commit_made_again(run, monkeypatch):
+    made = Reproduced("a" * 40, 7, [], ["results/x"], None, ["a note"], Path("/clone"))
+    monkeypatch.setattr("descry.provenance.reproduce.rebuild.reproduce", lambda *_, **__: made)
+    found = told("reproduce", code=1)
+    assert (found["identical"], found["unmade"], found["folder"]) == (7, ["results/x"], "/clone")
+    assert "7 of 8 outputs are identical" in said("reproduce", code=1)
+
+
+def test_what_is_to_be_asked(run, monkeypatch):
+    row = Forecast("annotate", "toy", 5, 1234, 99, None, 61.0, 0.5, None, True, None)
+    monkeypatch.setattr("descry.workflow.requests.forecast", lambda *_: [row])
+    monkeypatch.setattr("descry.workflow.params.load", lambda _: None)
+    (found,) = told("forecast", "--cache", "cache")
+    assert (found["to_ask"], found["seconds"], found["tokens_out"]) == (1234, 61.0, None)
+    table = said("forecast", "--cache", "cache")
+    assert "1,234" in table and "0:01:01" in table and "unknown" in table
 
 
 # completion
