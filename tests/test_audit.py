@@ -452,7 +452,7 @@ def test_a_descriptor_that_was_dropped_says_why(run):
         ({"neuron": None}, None, "name one neuron"),
         ({"neuron": "L0:2", "review": "x"}, None, "name one neuron"),
         ({"review": "x"}, ("a", "b"), "--diff is about a neuron"),
-        ({"review": "nope"}, None, "no sentence of results/corpus.parquet has this id"),
+        ({"review": "nope"}, None, "no sentence of results/corpus.parquet has an id"),
         ({"descriptor": "nope"}, None, "nope: no descriptor of results/descriptors.json"),
         ({"neuron": "L0:2"}, ("HEAD", "HEAD"), "HEAD: no such commit"),
     ],
@@ -463,7 +463,39 @@ def test_questions_that_cannot_be_answered_get_one_line(run, subjects, diff, mes
     assert "\n" not in str(error.value)
 
 
+def test_an_id_may_be_short_and_a_name_in_any_case(run):
+    ids = read_table(CORPUS, "corpus")["id"].to_pylist()
+    assert of_review(here(), ids[7][:12]) == of_review(here(), ids[7])
+    assert of_descriptor(here(), "sOUND", 1, 1) == of_descriptor(here(), "Sound", 1, 1)
+    with pytest.raises(InputError, match=r"Soumd: no descriptor of .*: did you mean Sound\?"):
+        of_descriptor(here(), "Soumd", 1, 1)
+
+
 # how it is shown
+
+
+def test_a_neuron_is_told_in_a_few_lines_unless_asked_for_all(run):
+    def told(**how):
+        found = inquire(here(), {"neuron": "L0:2"}, None, None, whole=False, **how)
+        return lines_of(found.tree())
+
+    short, full = told(full=False), told(full=True)
+    assert full == lines(rows=3)
+    label = next(line for line in short if line.startswith("label "))
+    assert label.startswith("label Sound: 6 of 6 exemplars have it, 1.2 by chance (q ")
+    assert label.endswith("; both halves confirm it")
+    row = int(read_exemplars(EXEMPLARS, "all")[0, 2, 0])
+    sentence = read_table(CORPUS, "corpus").to_pylist()[row]
+    assert f"reviews.jsonl:{sentence['line']}: {sentence['text']}" in short
+    assert any(line.startswith("exemplar 1, activation ") for line in short)
+    assert "and 3 more" in short
+    assert not any(re.search("[0-9a-f]{40}", line) for line in short)
+    assert "all of the evidence: descry audit L0:2 --full" in short
+    assert any(line.startswith("no file on the way has changed since") for line in short)
+    REVIEWS.write_text(REVIEWS.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    assert f"reviews.jsonl: {files.CHANGED}" in told(full=False)
+    run_label(threshold=0.99)
+    assert any(line.startswith("no label; nearest to one: ") for line in told(full=False))
 
 
 def test_the_json_is_all_of_it_unless_rows_says_less(run):

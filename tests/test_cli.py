@@ -151,7 +151,7 @@ def test_files_are_named_as_in_the_rule(tmp_path, files, said):
 def test_an_unknown_stage_and_shards_of_one_that_has_none_are_refused(tmp_path):
     refused(descry("stage", "lable", folder=tmp_path), "lable: no stage", "label, writes, facets")
     done = stage("label", section("label"), "--shard", "1-of-2", folder=tmp_path)
-    refused(done, "--shard: stage label has none")
+    refused(done, "--shard: stage label is not done in parts")
 
 
 def test_what_a_run_started_with_is_what_its_stages_take(tmp_path, monkeypatch):

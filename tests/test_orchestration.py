@@ -317,3 +317,11 @@ def test_a_stage_in_shards_changes_no_result_and_both_tools_vouch_for_it(repo, b
     shutil.rmtree(repo.path / ".snakemake")  # as in a clone: DVC alone knows what made the results
     said = repo.sh("snakemake -n --cores all annotate")
     assert "adopting as recorded in dvc.lock" in said and "Nothing to be done" in said
+
+
+@pytest.mark.parametrize("change", ["label.threshold", "report.title"])
+def test_the_doctor_names_the_stages_that_snakemake_would_run(repo, change):
+    repo.set(**{change: CHANGES[change][0]})
+    found = json.loads(repo.sh("descry doctor --json", status=1))
+    named = {one["name"] for one in found if one["said"].startswith("outdated: ")}
+    assert named == repo.due() == CHANGES[change][1]

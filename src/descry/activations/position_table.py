@@ -5,7 +5,6 @@ asked about its texts, and sets, strata and halves are of its rows. A position's
 around its token, the token's own word in marks. A word is never cut.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import compress
@@ -18,13 +17,12 @@ import pyarrow as pa
 from descry.activations.positions import STRIDE, sentence_of, token_of
 from descry.activations.top_k import NOBODY
 from descry.corpus.units import STANDS_FOR, language, marked
-from descry.corpus.words import WITHOUT_BLANKS, Span, trimmed, words_of
+from descry.corpus.words import WHOLE_WORD, WITHOUT_BLANKS, Span, trimmed, words_of
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.parquet import read_blocks, read_table, table_provenance, write_batches
 
 _BLOCK = 1024  # sentences at a time
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
 class Window(NamedTuple):
@@ -54,7 +52,7 @@ def windows(
         width: tokens on either side.
         blanks: whether blanks part the words; else a token is a word.
     """
-    words = [found.span() for found in _WORD.finditer(text)] if blanks else []
+    words = [found.span() for found in WHOLE_WORD.finditer(text)] if blanks else []
     found = []
     for place in places:
         piece = trimmed(text, spans[place])
@@ -93,7 +91,7 @@ def word_places(corpus: Path, tokenizer: Any, before: int, positions: np.ndarray
             text, own = texts[row], spans["offset_mapping"][row]
             if 0 <= place < len(own):
                 piece = trimmed(text, own[place])
-                words = [w.span() for w in _WORD.finditer(text)] if blanks else []
+                words = [w.span() for w in WHOLE_WORD.finditer(text)] if blanks else []
                 found[at] = _whole(piece, words)
         start += len(block)
     return found
@@ -192,7 +190,9 @@ def _table(
     texts = block["text"].take(pa.array(rows)).to_pylist()
     shown = show(texts, [part.tolist() for part in np.split(token, first[1:])])
     every = [window for of_text in shown for window in of_text]
-    lengths = dict(zip(rows.tolist(), (len(_WORD.findall(text)) for text in texts), strict=True))
+    lengths = dict(
+        zip(rows.tolist(), (len(WHOLE_WORD.findall(text)) for text in texts), strict=True)
+    )
     table = block.take(pa.array(owner))
     ids = [f"{name}:{at:05d}" for name, at in zip(table["id"].to_pylist(), token, strict=True)]
     values: dict[str, Any] = {name: table[name] for name in table.column_names}
@@ -212,7 +212,7 @@ def word_counts(corpus: Path, written: str, rows: np.ndarray | None = None) -> C
         written: the language.
         rows: bool [sentences], those that are counted; None: all.
     """
-    split = words_of(written) if written in WITHOUT_BLANKS else _WORD.findall
+    split = words_of(written) if written in WITHOUT_BLANKS else WHOLE_WORD.findall
     found: Counter[str] = Counter()
     start = 0
     for block in read_blocks(corpus, "corpus", ["text"], _BLOCK):

@@ -1,4 +1,4 @@
-"""The command line `descry`: reads arguments and params, calls one function, prints; no logic."""
+"""The command line `descry`: each command reads arguments, calls one function and prints."""
 
 import os
 import sys
@@ -7,62 +7,107 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
-from descry.cli.errors import TRACEBACK, told
+from descry.cli.completion import descriptors_with, neurons_with
+from descry.cli.errors import TRACEBACK, told, usage
+from descry.cli.panels import (
+    ANNOTATE,
+    CHECK,
+    EXPLAIN,
+    EXPORT,
+    LOOK,
+    SETUP,
+    STAGES_PANEL,
+    Grouped,
+    examples,
+)
 from descry.errors import InputError
 from descry.workflow.stage import STAGES
 
 app = typer.Typer(
     name="descry",
+    cls=Grouped,
     help="Explain the neurons of text models in words, and prove where every word came from.",
+    epilog=examples(
+        "descry doctor",
+        "descry show L5:50",
+        "descry audit L5:50",
+        "descry --install-completion",
+        end="A neuron is named by layer and number, both from 0: `L5:50`, or `l5:50`."
+        " Ids may be shortened to a beginning that no other id has; the case of names does not"
+        " matter. `--json` prints the numbers of a table. The last example has the shell complete"
+        " commands, options, neurons and descriptors by the Tab key (bash, zsh, fish, PowerShell).",
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 cache_app = typer.Typer(
-    help="The prompt cache: every answer is asked for once.", no_args_is_help=True
+    help="The prompt cache, which keeps every answer: count, export, check, clean.",
+    no_args_is_help=True,
 )
-app.add_typer(cache_app, name="cache")
+app.add_typer(
+    cache_app,
+    name="cache",
+    rich_help_panel=ANNOTATE,
+    epilog=examples("descry cache stats --price 0.15,0.60", "descry cache verify"),
+)
 
-RUN, LOOK, SETUP = "Run", "Look at results", "Set up"
-ASK = "Ask annotators"
 Params = Annotated[
     str | None,
-    typer.Option("--params", "-p", help="The stage's section as JSON; else that of ./params.yaml."),
+    typer.Option(
+        "--params", "-p", help="The section of the stage as JSON, in place of that in params.yaml."
+    ),
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="Another value: site=ffn_hidden, target.model=FOLDER, ..."),
+    typer.Option(
+        "--set",
+        "-s",
+        help="Another value of a parameter, such as site=ffn_hidden; may stand repeatedly.",
+    ),
 ]
 CacheFolder = Annotated[Path, typer.Option("--cache", help="Folder of the prompt cache.")]
-Results = Annotated[Path, typer.Option("--results", help="Folder of the results.")]
+Results = Annotated[Path, typer.Option("--results", help="Folder with the results.")]
 Replay = Annotated[
-    bool, typer.Option("--replay", help="Answers come from the cache alone; no model is loaded.")
+    bool, typer.Option("--replay", help="Take answers from the cache alone, and load no annotator.")
 ]
 Journals = Annotated[
     Path | None,
-    typer.Option(help="Folder where answers live, for machines that share no disk but it."),
+    typer.Option(help="Folder for answers that several machines share (docs/cluster.md)."),
 ]
 Part = Annotated[
     str | None,
-    typer.Option("--shard", help="Only this part of the work, such as 3-of-8."),
+    typer.Option("--shard", help="Do one part of the work, such as 3-of-8."),
 ]
 Prices = Annotated[
     str | None,
-    typer.Option("--price", help="Dollars per million tokens, in and out, such as 0.15,0.60."),
+    typer.Option(
+        "--price", help="Dollars per million tokens, read and written, such as 0.15,0.60."
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")]
+NeuronName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NEURON",
+        help="A neuron by layer and number, such as L5:50.",
+        autocompletion=neurons_with,
+    ),
 ]
 CACHE, EXPORTS, RESULTS = Path("cache/prompts"), Path("data/answers"), Path("results")
 
 
 Traceback = Annotated[
     bool,
-    typer.Option("--traceback", envvar=TRACEBACK, help="Show where an error comes from, in full."),
+    typer.Option("--traceback", envvar=TRACEBACK, help="Print the whole traceback of an error."),
 ]
 
 
 @app.callback()
 def _options(traceback: Traceback = False) -> None:
-    """What stands before the command."""
+    """Options before the command."""
     if traceback:
         os.environ[TRACEBACK] = "1"  # also of the processes that this one starts
 
@@ -74,7 +119,14 @@ def main() -> None:
     a bug: its traceback, and exit status 1.
     """
     try:
-        app()
+        ended = app(prog_name="descry", standalone_mode=False)
+    except typer.Abort:  # the end of the input, where something was asked
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
+    except TyperException as error:
+        if lines := usage(error):
+            print(lines, file=sys.stderr)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
@@ -82,10 +134,13 @@ def main() -> None:
         lines, status = told(error)
         print(lines, file=sys.stderr)
         sys.exit(status)
+    sys.exit(ended if isinstance(ended, int) else 0)
 
 
 @app.command(hidden=True)
-def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
+def settled(
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="The name of the stage.")],
+) -> None:
     """Whether a run has left a stage up to date: exit status 0, else 1. Asked by dvc.yaml."""
     from descry.workflow.settled import settled as is_settled
 
@@ -94,14 +149,22 @@ def settled(stage: Annotated[str, typer.Argument(help="The stage.")]) -> None:
     print(f"{stage}: up to date, as the last run left it")
 
 
-@app.command(rich_help_panel=RUN, help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.")
+@app.command(
+    rich_help_panel=STAGES_PANEL,
+    help=f"Run one stage, as Snakemake does: {', '.join(STAGES)}.",
+    epilog=examples(
+        "descry stage label",
+        "descry stage activations --set site=ffn_hidden",
+        "descry stage annotate --shard 3-of-8 --replay",
+    ),
+)
 def stage(
-    name: Annotated[str, typer.Argument(help="The stage.")],
+    name: Annotated[str, typer.Argument(metavar="STAGE", help="The name of the stage.")],
     files: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME=PATH]...",
-            help="Its files, by the names of its rule; those of the rule where one is missing.",
+            metavar="NAME=PATH",
+            help="Files of the stage by their names in its rule; those not named are the rule's.",
         ),
     ] = None,
     params: Params = None,
@@ -111,7 +174,7 @@ def stage(
     journals: Journals = None,
     replay: Replay = False,
 ) -> None:
-    """Find a stage's function, hand it its sections and files, and say what it did."""
+    """Run the function of a stage with its sections and files, and print what it did."""
     from descry.cli.progress import counting, finished, reporting
     from descry.io.sharding import WHOLE, Shard
     from descry.workflow.preflight import BEFORE_SETS, check_corpus
@@ -126,7 +189,7 @@ def stage(
         values = changed(name, sections[0], changes).model_dump()
         sections[0] = parse(name, pinned(values), "--set")
     if shard is not None and "shard" not in found.options:
-        raise InputError(f"--shard: stage {name} has none")
+        raise InputError(f"--shard: stage {name} is not done in parts: leave --shard out")
 
     def of_rule() -> list[str]:
         from descry.workflow.dag import rule_files
@@ -145,55 +208,140 @@ def stage(
     finished(name, counts)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples("descry show", "descry show L5:50 --rows 3", "descry show L5:50 --json"),
+)
 def show(
-    neuron: Annotated[
-        str | None, typer.Argument(help="Such as L5:24; without it, a table.")
-    ] = None,
+    neuron: NeuronName = None,
     results: Results = RESULTS,
-    rows: Annotated[int, typer.Option(help="Rows of the table, or exemplar sentences.")] = 10,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Labels of the table, or exemplars of the neuron.")
+    ] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """A neuron's labels and exemplar sentences, or the neurons with the strongest labels."""
+    """The labels and exemplars of a neuron; without a neuron, how far to believe the labels.
+
+    The table without a neuron has the headline scores of the run, each beside what chance gives,
+    and the labels of which there is most evidence.
+    """
     from descry.cli.console import show_neuron, show_table
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import neuron_rows, run_rows
+    from descry.run import Run
     from descry.workflow.preflight import check_made
 
     check_made(results, "labels.parquet")
-    if neuron is None:
+    if as_json:
+        run = Run(results)
+        print(data(run_rows(run, rows) if neuron is None else neuron_rows(run, neuron, rows)))
+    elif neuron is None:
         show_table(results, rows)
     else:
         show_neuron(results, neuron, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    "try",
+    rich_help_panel=LOOK,
+    epilog=examples(
+        'descry try "The guitar stays in tune for weeks."',
+        'descry try "The guitar stays in tune for weeks." --neuron L5:50',
+        "cat review.txt | descry try - --all --json",
+    ),
+)
+def try_text(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="In quotes; `-` reads stdin.")],
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--neuron",
+            "-n",
+            metavar="NEURON",
+            help="Only NEURON, word by word; may stand repeatedly.",
+            autocompletion=neurons_with,
+        ),
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Include neurons without a label.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Neurons and labels to list.")] = 10,
+    as_json: AsJson = False,
+    results: Results = RESULTS,
+    cache: CacheFolder = CACHE,
+) -> None:
+    """Which neurons of the run fire on a text of your own, and at which words.
+
+    A neuron fires on a text that would be one of its exemplars. The text goes through the model of
+    the run; each activation stands beside those of the corpus. A word is shown with the activation
+    of its highest token (position max, unit token), or with the activation that the text loses
+    without the word (cls, last, mean).
+    """
+    from descry.cli.console_trial import show_trial
+    from descry.cli.shown import as_json as data
+    from descry.provenance.audit.project import Project
+    from descry.workflow.preflight import check_made
+
+    check_made(results, "exemplars.h5")
+    typed = sys.stdin.read() if text == "-" else text
+    trial = Project(results, cache).try_text(typed, neuron, every=every)
+    if as_json:
+        print(data(trial.as_json()))
+    else:
+        show_trial(trial, rows, by_word=neuron is not None)
+
+
+@app.command(
+    rich_help_panel=EXPLAIN,
+    epilog=examples(
+        "descry graph L5:50", "descry graph L5:50 --output l5-50.svg", "descry graph --token guitar"
+    ),
+)
 def graph(
-    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
+    neuron: NeuronName = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Picture to write: .svg, .dot or .json.")
+        Path | None,
+        typer.Option("--output", "-o", help="File to write the graph to: .svg, .dot or .json."),
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option(help="Neurons that respond to this word, in any case, or to id:1234."),
+        typer.Option(
+            metavar="WORD", help="Neurons that respond to WORD in any case, or to a token id:1234."
+        ),
     ] = None,
-    like: Annotated[str | None, typer.Option(help="Neurons with graphs like this one's.")] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="NEURON", help="Neurons with graphs like that of NEURON.")
+    ] = None,
     subsets_of: Annotated[
-        str | None, typer.Option(help="Neurons all of whose paths are in this one's graph.")
+        str | None,
+        typer.Option(metavar="NEURON", help="Neurons all of whose paths the graph of NEURON has."),
     ] = None,
     results: Results = RESULTS,
     rows: Annotated[int, typer.Option(min=1, help="Neurons to list.")] = 10,
+    as_json: AsJson = False,
 ) -> None:
-    """What a neuron responds to, as a graph of tokens (N2G), and what all graphs say together."""
-    from descry.cli.console_graphs import show_graph, show_like, show_subsets, show_token
+    """What a neuron responds to, as a graph of tokens (N2G); or which neurons respond to a word."""
+    from descry.cli.console_graphs import (
+        graph_rows,
+        show_graph,
+        show_like,
+        show_subsets,
+        show_token,
+    )
+    from descry.cli.shown import as_json as data
     from descry.n2g.render import write_picture
     from descry.n2g.search import read_graphs
     from descry.workflow.preflight import check_made
 
     path = results / "graphs.parquet"
     if sum(one is not None for one in (neuron, token, like, subsets_of)) != 1:
-        raise InputError("graph: name one neuron, --token, --like or --subsets-of")
+        raise InputError(
+            "graph: name one neuron, --token, --like or --subsets-of: type `descry graph L5:50`"
+        )
     if output is not None and neuron is None:
-        raise InputError("graph: --output is of one neuron, such as L5:24")
+        raise InputError("graph: --output is of one neuron: type `descry graph L5:50 -o FILE`")
     check_made(results, "graphs.parquet")
-    if token is not None:
+    if as_json and output is None:
+        print(data(graph_rows(path, neuron, token, like, subsets_of, rows)))
+    elif token is not None:
         show_token(path, token, rows)
     elif like is not None:
         show_like(path, like, rows)
@@ -207,23 +355,63 @@ def graph(
                 write_picture(entry.graph, entry.words, output)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=EXPLAIN,
+    epilog=examples(
+        "descry audit L5:50",
+        "descry audit L5:50 --full --rows 1",
+        "descry audit --review e8c7fb85",
+        "descry audit --descriptor music",
+        "descry audit --diff main my-experiment L5:50",
+    ),
+)
 def audit(
-    neuron: Annotated[str | None, typer.Argument(help="Such as L5:24.")] = None,
-    review: Annotated[str | None, typer.Option(help="Labels that this sentence went into.")] = None,
-    descriptor: Annotated[str | None, typer.Option(help="Labels that this is, and why.")] = None,
+    neuron: NeuronName = None,
+    review: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID", help="The labels that a sentence went into; ID may be its beginning."
+        ),
+    ] = None,
+    descriptor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What a descriptor stands for, and which neurons it labels.",
+            autocompletion=descriptors_with,
+        ),
+    ] = None,
     diff: Annotated[
         tuple[str, str] | None,
-        typer.Option(help="What changed for the neuron between two commits or experiments."),
+        typer.Option(
+            metavar="FROM TO",
+            help="What changed for the neuron between two commits or DVC experiments.",
+        ),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="All of the evidence for a neuron: prompts, answers, params, files."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Exemplars, raw descriptors and mentions to follow.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many exemplars, raw descriptors and mentions to follow. [default: 3; with"
+            " --json all exemplars]",
+        ),
     ] = None,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Which inputs produced a neuron's labels, down to reviews, prompts, params and file hashes."""
+    """Why a neuron has its labels: exemplars with file and line, and with --full all evidence.
+
+    The evidence is the exact prompts and answers, the raw descriptors, the params, the versions,
+    and every file on the way with its hash. Other questions: into which labels a sentence or a
+    descriptor went, and what changed for a neuron between two versions of the study.
+    """
     from descry.cli.console import show_chain
     from descry.io.hashing import canonical
     from descry.provenance.audit.project import Project
@@ -233,30 +421,46 @@ def audit(
     if diff is None:
         check_made(results, "labels.parquet")
     subjects = {"neuron": neuron, "review": review, "descriptor": descriptor}
-    found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json)
+    found = inquire(Project(results, cache), subjects, diff, rows, whole=as_json, full=full)
     if as_json:
         print(canonical(found.as_json()))
     else:
         show_chain(found.tree())
 
 
-@app.command("verify", rich_help_panel=LOOK)
+@app.command(
+    "verify",
+    rich_help_panel=CHECK,
+    epilog=examples("descry verify --hashes", "descry verify --sample 50 --seed 1"),
+)
 def verify_chain(
     sample: Annotated[
-        int, typer.Option(min=0, help="Sentences and answers that the models compute anew.")
+        int, typer.Option(min=0, help="Sentences and answers to compute again; 0 loads no model.")
     ] = 20,
-    seed: Annotated[int, typer.Option(help="Draws them.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sample.")] = 0,
     hashes: Annotated[
-        bool, typer.Option("--hashes", help="The files by their hashes alone.")
+        bool,
+        typer.Option(
+            "--hashes", help="Compare files with their recorded hashes, and nothing else."
+        ),
     ] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="Then compute all of it anew, as `reproduce --anew`.")
+        bool,
+        typer.Option(
+            "--full", help="Compute everything again afterwards, as `descry reproduce --anew`."
+        ),
     ] = False,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
+    as_json: AsJson = False,
 ) -> None:
-    """Whether every result follows from its inputs; names the first thing that does not."""
+    """Whether every result follows from its inputs; names the first thing that does not.
+
+    Exit status 0 if all follows, else 1. `--hashes` takes seconds; without it the models answer
+    again for a sample, which takes minutes on a processor.
+    """
     from descry.cli.console import show_link
+    from descry.cli.shown import as_json as data
     from descry.provenance.audit.project import Project
     from descry.provenance.verify.chain import verify
     from descry.workflow.code import other_code
@@ -269,51 +473,80 @@ def verify_chain(
     if stages := other_code(project.root, params.model_dump()):
         words = f"warning: other code than made the results of {', '.join(stages)}: it checks them"
         print(words, file=sys.stderr)
-    faults = 0
+    links = []
     for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
-        show_link(link)
-        faults += link.fault is not None
-    if faults:
+        links.append(link)
+        if not as_json:
+            show_link(link)
+    if as_json:
+        print(data(links))
+    if any(link.fault is not None for link in links):
         sys.exit(1)
     if full:
-        reproduce(anew=True)
+        reproduce(anew=True, as_json=as_json)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples(
+        "descry reproduce", "descry reproduce my-experiment --keep --scratch /tmp/again"
+    ),
+)
 def reproduce(
-    revision: Annotated[str, typer.Argument(help="A commit, or a DVC experiment.")] = "HEAD",
-    scratch: Annotated[Path | None, typer.Option(help="Where to make the clone.")] = None,
+    revision: Annotated[
+        str, typer.Argument(metavar="REVISION", help="A commit or a DVC experiment.")
+    ] = "HEAD",
+    scratch: Annotated[
+        Path | None, typer.Option(help="Folder for the clone; else a temporary one.")
+    ] = None,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep it also where all is identical.")
+        bool, typer.Option("--keep", help="Keep the clone even if all outputs are identical.")
     ] = False,
     anew: Annotated[
-        bool, typer.Option("--anew", help="Ask the annotators that run on this machine again.")
+        bool,
+        typer.Option(
+            "--anew", help="Ask the annotators of this machine again instead of the cache."
+        ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Rebuild a commit's results in a clone, asking nobody, and compare them byte for byte."""
+    """Rebuild a commit's results in a clone, and compare them with the recorded ones.
+
+    Answers come from the cache. Outputs are compared byte for byte: exit status 0 if all are the
+    same, else 1.
+    """
     from descry.cli.console import show_lines
+    from descry.cli.shown import as_json as data
     from descry.provenance.reproduce.rebuild import reproduce as run
 
     def progress(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
     found = run(Path(), revision, scratch=scratch, keep=keep, anew=anew, progress=progress)
-    show_lines(found.lines())
+    if as_json:
+        print(data(found))
+    else:
+        show_lines(found.lines())
     if not found.is_whole:
         sys.exit(1)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=EXPORT,
+    epilog=examples("descry export-crate run.zip", "descry export-crate run --activations"),
+)
 def export_crate(
-    output: Annotated[Path, typer.Argument(help="A new folder, or a new .zip.")],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUTPUT", help="A new folder, or a new .zip file.")
+    ],
     reviews: Annotated[
-        bool, typer.Option("--reviews", help="Also files that hold texts of reviews.")
+        bool, typer.Option("--reviews", help="Include files with texts of reviews.")
     ] = False,
     activations: Annotated[
-        bool, typer.Option("--activations", help="Also the activation matrix.")
+        bool, typer.Option("--activations", help="Include the activation matrix.")
     ] = False,
 ) -> None:
-    """The run as a Workflow Run RO-Crate: its files, and what made each of them."""
+    """Write the run as a Workflow Run RO-Crate: its files, and what made each file."""
     from descry.cli.progress import summary
     from descry.provenance.rocrate.export import export_crate as export
 
@@ -321,34 +554,49 @@ def export_crate(
     summary(f"export-crate to {output}", counts)
 
 
-@app.command("export", rich_help_panel=LOOK)
+@app.command(
+    "export",
+    rich_help_panel=EXPORT,
+    epilog=examples(
+        "descry export csv tables --no-sentences",
+        "descry export neuronpedia out --neuron L5:50 --neuron L5:37",
+    ),
+)
 def export_run(
     kind: Annotated[
-        str, typer.Argument(help="Whose form: neuronpedia, circuit-tracer, hf-dataset or csv.")
+        str,
+        typer.Argument(metavar="KIND", help="neuronpedia, circuit-tracer, hf-dataset or csv."),
     ],
     output: Annotated[
-        Path, typer.Argument(help="A new folder, or that of an export, which it replaces.")
+        Path,
+        typer.Argument(
+            metavar="OUTPUT", help="A new folder, or the folder of an export, which is replaced."
+        ),
     ],
     neuron: Annotated[
-        list[str] | None, typer.Option(help="Only this one, such as L5:24; may stand repeatedly.")
+        list[str] | None,
+        typer.Option(
+            metavar="NEURON", help="Only NEURON; may stand repeatedly.", autocompletion=neurons_with
+        ),
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Also neurons without a label.")] = False,
-    exemplars: Annotated[int, typer.Option(min=1, help="Of each neuron, at most.")] = 20,
+    every: Annotated[bool, typer.Option("--all", help="Include neurons without a label.")] = False,
+    exemplars: Annotated[int, typer.Option(min=1, help="Exemplars of each neuron, at most.")] = 20,
     sentences: Annotated[
-        bool, typer.Option("--sentences/--no-sentences", help="Whether texts of reviews go along.")
+        bool,
+        typer.Option("--sentences/--no-sentences", help="Whether to include texts of reviews."),
     ] = True,
     model: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the model's id there; else of its name.")
+        str | None, typer.Option(help="neuronpedia: the id of the model there; else from its name.")
     ] = None,
     source_set: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the id of the neurons' set of sources.")
+        str | None, typer.Option(help="neuronpedia: the id of the source set.")
     ] = None,
     creator: Annotated[
-        str | None, typer.Option(help="For neuronpedia: the account; else its default one.")
+        str | None, typer.Option(help="neuronpedia: the account; else the default account.")
     ] = None,
     results: Results = RESULTS,
 ) -> None:
-    """Labels with scores, exemplars by token and histograms, as other tools take them in."""
+    """Write labels, scores, exemplars by token and histograms in the form of another tool."""
     from descry.cli.progress import summary
     from descry.exports.export import export as write
     from descry.provenance.audit.project import open
@@ -361,42 +609,75 @@ def export_run(
     summary(f"export to {output}", write(open(results), kind, output, **how))
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry compare results/exemplars.h5 bfloat16/exemplars.h5"),
+)
 def compare(
-    first: Annotated[Path, typer.Argument(help="An exemplars.h5.")],
-    second: Annotated[Path, typer.Argument(help="Another, such as one in bfloat16.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST", help="A file exemplars.h5.")],
+    second: Annotated[
+        Path, typer.Argument(metavar="SECOND", help="Another, such as that of a run in bfloat16.")
+    ],
+    as_json: AsJson = False,
 ) -> None:
     """How many exemplar sets differ between two runs, and how far."""
     from descry.cli.console import show_compared
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import compared
 
-    show_compared(first, second)
+    if as_json:
+        print(data(compared(first, second)))
+    else:
+        show_compared(first, second)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=LOOK,
+    epilog=examples(
+        "descry diff results tuned",
+        "descry diff results tuned --neuron L5:50",
+        "descry diff results tuned --output diff.html",
+    ),
+)
 def diff(
-    first: Annotated[Path, typer.Argument(help="Results of a model.")],
-    second: Annotated[Path, typer.Argument(help="Of another, from the same corpus.")],
+    first: Annotated[
+        Path, typer.Argument(metavar="FIRST", help="Folder with the results of a model.")
+    ],
+    second: Annotated[
+        Path,
+        typer.Argument(metavar="SECOND", help="The results of another model from the same corpus."),
+    ],
     neuron: Annotated[
-        str | None, typer.Option(help="One neuron of the first, such as L5:24, and its sentences.")
+        str | None,
+        typer.Option(metavar="NEURON", help="One neuron of FIRST, with its sentences."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Page to write: a file .html, or a folder with CSV."),
+        typer.Option("--output", "-o", help="File .html, or folder with CSV files, to write to."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     match: Annotated[
         str,
-        typer.Option(help="Which neuron is which: by index or correlation; auto: index if it can."),
+        typer.Option(
+            help="How to match neurons: index, correlation, or auto (index where it is possible)."
+        ),
     ] = "auto",
     across_layers: Annotated[
-        bool, typer.Option("--across-layers", help="Match by correlation among all layers.")
+        bool,
+        typer.Option(
+            "--across-layers", help="Match by correlation over all layers, not within a layer."
+        ),
     ] = False,
-    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
-    draws: Annotated[int, typer.Option(min=2, help="Of each interval and null.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a table, or sentences of a kind.")] = 10,
+    end: Annotated[
+        str, typer.Option(help="highest or lowest: which end of the activations.")
+    ] = "highest",
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each interval and null.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    rows: Annotated[
+        int, typer.Option(min=1, help="Rows of each table, or sentences of each kind.")
+    ] = 10,
 ) -> None:
-    """Which labels two models share: the same corpus, before and after fine-tuning, say."""
+    """Which labels two models share over one corpus, such as before and after fine-tuning."""
     from descry.cli.console import show_lines
     from descry.cli.console_diff import show_diff, show_pair
     from descry.io.hashing import canonical
@@ -419,15 +700,24 @@ def diff(
         show_diff(found, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry replicate other", "descry replicate other --rows 30 --json"),
+)
 def replicate(
-    other: Annotated[Path, typer.Argument(help="Results of the same model over another corpus.")],
+    other: Annotated[
+        Path, typer.Argument(metavar="OTHER", help="Results of the same model over another corpus.")
+    ],
     results: Results = RESULTS,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
-    end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
-    draws: Annotated[int, typer.Option(min=2, help="Of the interval of a difference.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws.")] = 0,
-    rows: Annotated[int, typer.Option(min=1, help="Rows of a table.")] = 10,
+    end: Annotated[
+        str, typer.Option(help="highest or lowest: which end of the activations.")
+    ] = "highest",
+    draws: Annotated[
+        int, typer.Option(min=2, help="Draws of the interval of a difference.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""
     from descry.cli.console_replicate import show_replication
@@ -441,7 +731,12 @@ def replicate(
         show_replication(found, rows)
 
 
-@app.command(rich_help_panel=LOOK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples(
+        "descry sweep --top-percent 0.5,1,2", "descry sweep --cuts 0.01,0.05 --figure sweep.png"
+    ),
+)
 def sweep(
     output: Annotated[Path, typer.Option("--output", "-o", help="CSV to write.")] = Path(
         "sweep.csv"
@@ -449,19 +744,26 @@ def sweep(
     figure: Annotated[Path, typer.Option(help="Picture to draw, .svg or .png.")] = Path(
         "sweep.svg"
     ),
-    top_percent: Annotated[str, typer.Option(help="k of the exemplar sets, such as 0.5,1,2.")] = "",
+    top_percent: Annotated[
+        str, typer.Option(help="Sizes k of the exemplar sets in percent, such as 0.5,1,2.")
+    ] = "",
     cuts: Annotated[
         str,
-        typer.Option(help="t (or false discovery rates), such as 0.1,0.2; else those of evaluate."),
+        typer.Option(
+            help="Thresholds t, or false discovery rates, such as 0.1,0.2; else those of evaluate."
+        ),
     ] = "",
     clustering: Annotated[
-        str, typer.Option(help="Cluster thresholds; what was not asked before is asked.")
+        str,
+        typer.Option(
+            help="Cluster thresholds; the annotator is asked what it was not asked before."
+        ),
     ] = "",
-    draws: Annotated[int, typer.Option(min=2, help="Of each null and interval.")] = 100,
+    draws: Annotated[int, typer.Option(min=2, help="Draws of each null and interval.")] = 100,
     results: Results = RESULTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """How the labels' consistency changes with k, t and the cluster threshold, with bands."""
+    """How consistent the labels are at other sizes k, thresholds t and cluster thresholds."""
     from descry.cli.progress import finished, reporting
     from descry.io.csv_rows import write_csv
     from descry.labels.rules import Rule
@@ -490,9 +792,17 @@ def sweep(
     finished("sweep", {"rows": len(rows)})
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(
+    rich_help_panel=SETUP,
+    epilog=examples(
+        "descry init my-study --reviews hotels.csv --text review",
+        "descry init my-study --reviews reviews.jsonl --model models/my-bert",
+    ),
+)
 def init(
-    folder: Annotated[Path, typer.Argument(help="The study's folder: a new one.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The study's folder: a new one.")
+    ],
     reviews: Annotated[
         Path | None, typer.Option(help="File or folder: JSON lines, CSV, TSV or Parquet; .gz too.")
     ] = None,
@@ -537,9 +847,43 @@ def init(
     create(asked(choices, {*said}) if sys.stdin.isatty() else choices)
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(
+    rich_help_panel=SETUP,
+    epilog=examples(
+        "descry doctor",
+        "descry doctor --json",
+        end="Exit status 0 if nothing is wrong, else 1. A note is nothing wrong.",
+    ),
+)
+def doctor(
+    results: Results = RESULTS,
+    cache: CacheFolder = CACHE,
+    as_json: AsJson = False,
+) -> None:
+    """What is wrong here, and what to type: packages, machine, cache, models, params, stages.
+
+    Nothing is computed or fetched, and no result is touched. A stage is outdated if the records of
+    its last run say so; Snakemake itself is not started.
+    """
+    from descry.cli.console import show_findings
+    from descry.cli.shown import as_json as data
+    from descry.workflow.doctor import examine
+
+    found = list(examine(results, cache))
+    if as_json:
+        print(data(found))
+    else:
+        show_findings(found)
+    if any(one.state == "wrong" for one in found):
+        sys.exit(1)
+
+
+@app.command(rich_help_panel=SETUP, epilog=examples("descry preset decoder"))
 def preset(
-    name: Annotated[str, typer.Argument(help="One that descry has, or a file such as mine.yaml.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="One that descry has, or a file such as mine.yaml."),
+    ],
 ) -> None:
     """Validate a preset and write it to params.yaml."""
     from descry.io.atomic import write_text
@@ -554,21 +898,26 @@ def preset(
     print(f"params.yaml is now preset {name}: run `descry dvc` when its files are in place")
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(
+    rich_help_panel=SETUP, epilog=examples("descry pin", "descry pin presets/decoder.yaml")
+)
 def pin(
-    path: Annotated[Path, typer.Argument(help="The params file.")] = Path("params.yaml"),
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The params file.")] = Path(
+        "params.yaml"
+    ),
 ) -> None:
-    """Resolve the unpinned models of a params file to commits and write those."""
+    """Find the present commit of each unpinned model of a params file, and write it there."""
     from descry.workflow.pinning import pin_models
 
     for model, revision in pin_models(path).items():
         print(f"{model} @ {revision}")
 
 
-@app.command(rich_help_panel=SETUP)
+@app.command(rich_help_panel=SETUP, epilog=examples("descry dvc", "descry dvc --check"))
 def dvc(
     check: Annotated[
-        bool, typer.Option("--check", help="Only say whether it is out of date.")
+        bool,
+        typer.Option("--check", help="Write nothing; exit status 2 if dvc.yaml is out of date."),
     ] = False,
 ) -> None:
     """Write dvc.yaml from the Snakefile; after an upgrade, say which stages have other code."""
@@ -583,41 +932,57 @@ def dvc(
         raise InputError("dvc.yaml is out of date: run `descry dvc`")
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE,
+    epilog=examples("descry forecast", "descry forecast --price 0.15,0.60 --json"),
+)
 def forecast(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
     price: Prices = None,
+    as_json: AsJson = False,
 ) -> None:
-    """What the annotators would be asked by the present params: answers, tokens, time, cost."""
+    """What a run would ask the annotators: answers, tokens, time and cost."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_forecast
+    from descry.cli.shown import as_json as data
     from descry.workflow.params import load, parse_price
     from descry.workflow.requests import forecast as foretell
 
     with PromptCache(cache) as opened:
         rows = foretell(load(Path("params.yaml")), results, opened, parse_price(price))
-    show_forecast(rows)
+    if as_json:
+        print(data(rows))
+    else:
+        show_forecast(rows)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=CHECK,
+    epilog=examples("descry score-explanations theirs.csv --output scores.csv"),
+)
 def score_explanations(
     explanations: Annotated[
         Path,
-        typer.Argument(help="Neuronpedia's or delphi's folder, or a .csv or .jsonl of neurons."),
+        typer.Argument(
+            metavar="EXPLANATIONS",
+            help="A folder of neuronpedia or delphi, or a .csv or .jsonl file of neurons.",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="CSV to write, a row a neuron.")
+        Path | None,
+        typer.Option("--output", "-o", help="CSV file to write, a row for each neuron."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The means, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The means as JSON.")] = False,
     sentences: Annotated[
-        int | None, typer.Option(min=2, help="Of each kind; else score.sentences.")
+        int | None,
+        typer.Option(min=2, help="Sentences of each kind; else score.sentences of params.yaml."),
     ] = None,
     cache: CacheFolder = CACHE,
     replay: Replay = False,
     results: Results = RESULTS,
 ) -> None:
-    """Other people's explanations of the run's neurons, scored beside its labels."""
+    """Score explanations from elsewhere beside the labels of the run."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console_explanations import show_compared_explanations
     from descry.cli.progress import reporting
@@ -645,27 +1010,36 @@ def score_explanations(
         show_compared_explanations(found)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE,
+    epilog=examples(
+        "descry annotate-sheet sheet.csv --each 10", "descry annotate-sheet sheet.csv --import anna"
+    ),
+)
 def annotate_sheet(
-    sheet: Annotated[Path, typer.Argument(help="The CSV file.")],
+    sheet: Annotated[Path, typer.Argument(metavar="SHEET", help="The CSV file.")],
     person: Annotated[
-        str | None, typer.Option("--import", help="Take in the answers of this person.")
+        str | None,
+        typer.Option("--import", metavar="PERSON", help="Take in the answers of PERSON."),
     ] = None,
-    round: Annotated[str, typer.Option(help="A changed mind is another round.")] = "round-1",
+    round: Annotated[
+        str, typer.Option(help="Name of the round: a person who answers again needs another.")
+    ] = "round-1",
     each: Annotated[
-        int, typer.Option(min=1, help="Sentences tagged, and not tagged, a descriptor.")
+        int, typer.Option(min=1, help="Sentences with, and without, each descriptor.")
     ] = 15,
-    seed: Annotated[int, typer.Option(help="Draws the sentences.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the sentences.")] = 0,
     labels: Annotated[
-        int, typer.Option(min=0, help="Ask about so many labels instead, for `descry people`.")
+        int,
+        typer.Option(min=0, help="Ask about this number of labels instead, for `descry people`."),
     ] = 0,
     cascade: Annotated[
-        bool, typer.Option("--cascade", help="What annotate.cascade asks its people next.")
+        bool, typer.Option("--cascade", help="Ask what annotate.cascade wants to know next.")
     ] = False,
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
 ) -> None:
-    """Write a CSV for people to fill with Yes and No, or take a filled one into the cache."""
+    """Write a CSV sheet for people to fill with Yes and No, or take in a filled sheet."""
     from descry.annotators.factory import create
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.annotators.sheet import read_sheet, write_cells, write_sheet
@@ -695,16 +1069,22 @@ def annotate_sheet(
     summary("annotate-sheet", counts)
 
 
-@app.command(rich_help_panel=ASK)
+@app.command(
+    rich_help_panel=ANNOTATE, epilog=examples("descry people anna.csv bert.csv --labels 40")
+)
 def people(
-    sheets: Annotated[list[Path], typer.Argument(help="Filled sheets, one a rater.")],
-    labels: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")],
-    each: Annotated[int, typer.Option(min=1, help="As the sheet was written with.")] = 15,
-    seed: Annotated[int, typer.Option(help="As the sheet was written with.")] = 0,
+    sheets: Annotated[
+        list[Path], typer.Argument(metavar="SHEETS", help="Filled sheets, one for each rater.")
+    ],
+    labels: Annotated[int, typer.Option(min=1, help="The value that the sheet was written with.")],
+    each: Annotated[
+        int, typer.Option(min=1, help="The value that the sheet was written with.")
+    ] = 15,
+    seed: Annotated[int, typer.Option(help="The value that the sheet was written with.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     results: Results = RESULTS,
 ) -> None:
-    """What people say of the labels: f(c), the share that they support, and how they agree."""
+    """What people say of the labels: f(c), the share they support, and their agreement."""
     from descry.cli.console import show_people
     from descry.io.csv_rows import defined
     from descry.io.hashing import canonical
@@ -719,26 +1099,34 @@ def people(
         show_people(found)
 
 
-@cache_app.command()
+@cache_app.command(
+    epilog=examples("descry cache stats", "descry cache stats --price 0.15,0.60 --json")
+)
 def stats(
     cache: CacheFolder = CACHE,
     price: Prices = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Answers and tokens of every model, failures by reason, and the last runs."""
+    """Count answers, tokens and cost of every model, and failures by reason."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_cache
+    from descry.cli.shown import as_json as data
+    from descry.cli.shown import cache_rows
     from descry.workflow.params import parse_price
 
     with PromptCache(cache) as opened:
-        show_cache(opened, parse_price(price))
+        if as_json:
+            print(data(cache_rows(opened, parse_price(price))))
+        else:
+            show_cache(opened, parse_price(price))
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache export", "descry cache export data/answers"))
 def export(
-    folder: Annotated[Path, typer.Argument(help="Folder to write to.")] = EXPORTS,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write to.")] = EXPORTS,
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Write all answers as sorted JSON lines, one file a task and model, for DVC to version."""
+    """Write all answers as sorted JSON lines, a file for each task and model."""
     from descry.annotators.prompt_cache.jsonl import export as write
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.progress import summary
@@ -747,12 +1135,15 @@ def export(
         summary(f"export to {folder}", write(opened, folder))
 
 
-@cache_app.command("import")
+@cache_app.command("import", epilog=examples("descry cache import data/answers"))
 def load_exports(
-    exports: Annotated[list[Path], typer.Argument(help="Files or folders.")],
+    exports: Annotated[
+        list[Path],
+        typer.Argument(metavar="EXPORTS", help="Files or folders of `descry cache export`."),
+    ],
     cache: CacheFolder = CACHE,
 ) -> None:
-    """Take exports into the cache; answers that contradict it are listed, and left out."""
+    """Take exports into the cache; list answers that contradict it, and leave them out."""
     from descry.annotators.prompt_cache.jsonl import load
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.progress import summary
@@ -766,35 +1157,44 @@ def load_exports(
         sys.exit(1)
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache verify", "descry cache verify --remove"))
 def verify(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
-    remove: Annotated[bool, typer.Option("--remove", help="Remove those that are wrong.")] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="Remove the wrong answers.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compute the key of every answer anew from its request, and report changed versions."""
+    """Check the key of every answer against its request, and report changed versions."""
     from descry.annotators.prompt_cache.check import verify as check
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_verified
+    from descry.cli.shown import as_json as data
 
     with PromptCache(cache) as opened:
         found = check(opened, results)
         if remove:
             opened.remove(found.wrong, [])
-    show_verified(found)
+    if as_json:
+        print(data(found))
+    else:
+        show_verified(found)
     if found.wrong:
         sys.exit(1)
 
 
-@cache_app.command()
+@cache_app.command(epilog=examples("descry cache gc", "descry cache gc --delete"))
 def gc(
     cache: CacheFolder = CACHE,
     results: Results = RESULTS,
-    delete: Annotated[bool, typer.Option("--delete", help="Remove them for good.")] = False,
+    delete: Annotated[
+        bool, typer.Option("--delete", help="Remove these answers for good.")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """The answers that the present params do not reach; only counted, unless told to delete."""
+    """Count the answers that the present params do not need; with --delete remove them."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_garbage
+    from descry.cli.shown import as_json as data
     from descry.workflow.garbage import garbage
     from descry.workflow.params import load
 
@@ -802,4 +1202,7 @@ def gc(
         found = garbage(opened, load(Path("params.yaml")), results)
         if delete:
             opened.remove(found.answers, found.failures)
-    show_garbage(found, delete)
+    if as_json:
+        print(data(found))
+    else:
+        show_garbage(found, delete)

@@ -1,15 +1,12 @@
-"""Results in the terminal. Texts of reviews are shown as text, whatever is in them."""
+"""Print results in the terminal. Reviews are printed as plain text, whatever they contain."""
 
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,26 +14,22 @@ from rich.tree import Tree
 
 from descry.activations.exemplar_files import (
     activation_places,
-    read_ends,
-    read_exemplars,
     read_neurons,
     spread,
 )
-from descry.activations.top_k import ENDS, HIGHEST, REASONS, in_common
+from descry.activations.top_k import HIGHEST, REASONS
 from descry.activations.truncation import Cut
 from descry.annotators.base import Price
-from descry.annotators.cost import cost
-from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
+from descry.annotators.prompt_cache.check import Verified
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.corpus.splits import SPLITS
+from descry.cli.shown import cache_rows, compared, run_rows
 from descry.corpus.units import POSITIONS
-from descry.errors import InputError
 from descry.evaluation.confounders import told
+from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
-from descry.io.number_format import fixed, small
+from descry.io.number_format import PLACES, fixed, small
 from descry.io.sanitize import printable
 from descry.io.tree import Node
-from descry.labels.counting import TOO_FEW
 from descry.labels.results import verdict
 from descry.models.neurons import whose
 from descry.n2g.render import readable
@@ -44,6 +37,7 @@ from descry.provenance.verify.check import Link
 from descry.run import Neuron, Run
 
 if TYPE_CHECKING:  # they import every stage, which takes longer than to show a neuron
+    from descry.workflow.doctor import Finding
     from descry.workflow.garbage import Garbage
     from descry.workflow.requests import Forecast
 
@@ -51,7 +45,7 @@ PLAIN_WIDTH = 160  # columns where there is no terminal
 
 
 def console() -> Console:
-    """Standard output; wide enough for whole lines where it is no terminal."""
+    """Standard output; without a terminal, wide enough for whole lines."""
     return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
 
 
@@ -61,30 +55,32 @@ def plain(text: str) -> Text:
 
 
 def show_table(results: Path, rows: int) -> None:
-    """How far to believe the labels, and those of which there is most evidence."""
+    """Print how far to believe the labels, and the labels with the most evidence."""
     run, out = Run(results), console()
-    labels, made = run.surest, run.provenance("labels.parquet")
-    out.print(_believed(run, len(labels), made["chance"][HIGHEST]))
-    warnings = run.metrics["warnings"] if run.has("metrics.json") else made.get("warnings", ())
-    _warn(warnings, made, run.kind)
+    told = run_rows(run, rows)
+    out.print(_believed(told["believed"]))
+    for words in told["warnings"]:
+        out.print(plain(f"warning: {words}"), soft_wrap=True)
+    if without := told["without_exemplars"]:
+        why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
+        out.print(f"{run.kind}s without exemplars: {why}", soft_wrap=True)
     if run.has("annotations.h5") and (words := _settled(run.provenance("annotations.h5"))):
         out.print(words)
-    labelled = labels.group_by(["layer", "neuron"]).aggregate([]).num_rows
-    both = pc.sum(labels["replicated"]).as_py() or 0
     if run.dictionary:
         out.print(plain(f"{run.kind}s of the dictionary {whose(run.dictionary)}"))
     table = Table(
-        title=f"{labelled:,} of {len(run.neurons):,} {run.kind}s have a label; both halves confirm"
-        f" {both:,} of the {len(labels):,} labels; the surest {min(rows, len(labels))}"
+        title=f"{told['labelled']:,} of {told['neurons']:,} {run.kind}s have a label; both halves"
+        f" confirm {told['replicated']:,} of the {told['labels']:,} labels; the surest"
+        f" {len(told['surest'])}"
     )
     for column in (run.kind, "label"):
         table.add_column(column)
     tested = "within strata" if run.strata else "mid-p"
     for column in ("exemplars", "expected", f"q {tested}", "q among all", "both halves"):
         table.add_column(column, justify="right")
-    for one in labels.slice(0, rows).to_pylist():
+    for one in told["surest"]:
         table.add_row(
-            f"L{one['layer']}:{one['neuron']}",
+            one["neuron"],
             plain(one["descriptor"]),
             f"{one['count']:,}",
             fixed(one["expected"], 1),
@@ -96,7 +92,7 @@ def show_table(results: Path, rows: int) -> None:
 
 
 def _settled(made: JSON) -> str | None:
-    """How Yes and No came about, where it was not by the annotator's answers as they are."""
+    """How Yes and No were decided, if not by the answers of the annotator alone."""
     params = made["params"]
     if asked := made.get("cascade"):
         return (
@@ -111,67 +107,31 @@ def _settled(made: JSON) -> str | None:
     return f"annotate: Yes is {less}above {begins}"
 
 
-def _believed(run: Run, labels: int, chance: JSON) -> Table:
-    """The headline numbers, each with its interval and what chance would give."""
+def _believed(rows: list[Row]) -> Table:
+    """The headline scores, each with its interval and the score that chance gives."""
     table = Table(title="how far to believe the labels", title_justify="left")
     for column in ("", "value", "95% interval", "by chance", "over"):
         table.add_column(column, justify="right" if column in ("value", "by chance") else "left")
-
-    def add(name: str, score: JSON, null: str, of: str) -> None:
-        if score.get("value") is not None:
-            span = f"{fixed(score['low'])} to {fixed(score['high'])}"
-            table.add_row(name, fixed(score["value"]), span, fixed(score[null]), of)
-
-    metrics = run.metrics if run.has("metrics.json") else {}
-    found = metrics.get("headline", {})
-    if confirmed := found.get("replicated"):
-        of = f"{confirmed['labels']:,} labels of the halves"
-        add("replicated: the other half confirms them", confirmed, "base", of)
-    for truth, confirmed in found.get("supported", {}).items():
-        of = f"{confirmed['labels']:,} labels"
-        add(f"supported: {_TRUTHS[truth]} confirm them", confirmed, "base", of)
-    if chance:
-        of = f"random sets{' of the same strata' if run.strata else ''}: mean of"
-        of += f" {chance['draws']} draws, any in {chance['random_any']:.0%} of them"
-        table.add_row("labels", f"{labels:,}", "", fixed(chance["random_labels"], 2), of)
-    else:
-        table.add_row("labels", f"{labels:,}", "", "none", f"random sets: {TOO_FEW}")
-    copy = found.get("false_labels", {}).get("random_weights")
-    if copy is not None:
-        table.add_row("labels", f"{labels:,}", "", f"{copy:,}", "a copy with random weights")
-    for truth, owed in metrics.get("shared_errors", {}).items():
-        by = f"labels of {owed['descriptors']} descriptors ({_TRUTHS[truth]}: {owed['truth']:,})"
-        lot, of = fixed(owed["errs_by_lot"], 1), "an annotator as good that errs by lot"
-        of += f"; {owed['neurons']:,} neurons"
-        table.add_row(by, f"{owed['annotator']:,}", "", lot, of)
-    for against, score, words in _SCORES:
-        one = metrics.get(against, {}).get(score, {})
-        add(words, one, "null", f"{one.get('defined', 0):,} neurons")
+    for row in rows:
+        spanned = row["low"] is not None
+        span = f"{fixed(row['low'])} to {fixed(row['high'])}" if spanned else ""
+        digits = PLACES if spanned else 2 if row["score"] == "labels" else 1
+        value, by_chance = (_number(row[name], digits) for name in ("value", "by_chance"))
+        table.add_row(row["score"], value, span, by_chance, row["over"])
     return table
 
 
-_TRUTHS = {"gold": "gold labels", "judge": "the judge's answers"}
-_SCORES = [
-    ("halves", "jaccard", "the two halves' labels: Jaccard"),
-    ("gold", "precision_at_k_2", "P@2 against gold labels"),
-    ("judge", "precision_at_k_2", "P@2 against the judge"),
-]
-
-
-def _warn(warnings: Iterable[str], made: JSON, kind: str) -> None:
-    """What speaks against the labels, and how many neurons have no exemplars, and why."""
-    for words in warnings:
-        console().print(plain(f"warning: {words}"), soft_wrap=True)
-    without = made.get("without_exemplars", {}).get(HIGHEST, {})
-    if without:
-        why = ", ".join(f"{without[reason]:,} {reason}" for reason in REASONS if reason in without)
-        console().print(f"{kind}s without exemplars: {why}", soft_wrap=True)
+def _number(value: float | None, digits: int) -> str:
+    """A count, or a number with this number of digits behind the point."""
+    if value is None:
+        return "none"
+    return f"{value:,}" if isinstance(value, int) else fixed(value, digits)
 
 
 def show_neuron(results: Path, name: str, rows: int) -> None:
-    """A neuron: its activations, and at each end its labels in each split and its exemplars."""
+    """Print a neuron: its activations, and at each end its labels by split and its exemplars."""
     run = Run(results)
-    # activations.h5 is large: it may have been left where it was made.
+    # activations.h5 is large, and may be on another machine.
     cut = run.cut if run.has("activations.h5") else None
     if run.dictionary:
         console().print(plain(f"{name}: a {run.kind} of {whose(run.dictionary)}"), soft_wrap=True)
@@ -203,7 +163,7 @@ def show_neuron(results: Path, name: str, rows: int) -> None:
 
 
 def _labels(neuron: Neuron, title: str) -> Table:
-    """Its labels, and what the strata explain; the surest other descriptor where there are none."""
+    """The labels, and descriptors that the strata explain; without any, the surest descriptor."""
     table = Table(title=title, title_justify="left")
     numbers = "exemplars", "expected", "f(c)", "lift", "p", "q", "q among all"
     for column in ("descriptor", "split", *numbers, ""):
@@ -231,7 +191,7 @@ def _labels(neuron: Neuron, title: str) -> Table:
 
 
 def _words(words: pa.Table) -> Table:
-    """The words that it peaks at."""
+    """The words that the neuron peaks at."""
     table = Table(title="words it peaks at", title_justify="left")
     for column in ("word", "positions", "expected", "p", "q", ""):
         table.add_column(column, justify="left" if column in ("word", "") else "right")
@@ -242,7 +202,7 @@ def _words(words: pa.Table) -> Table:
 
 
 def _follows(neuron: Neuron) -> Table:
-    """What it follows beside topics."""
+    """The covariates that the neuron follows beside topics."""
     table = Table(title="what it follows beside topics", title_justify="left")
     for column in ("covariate", "rho", "95% of unrelated below", "exemplars", "matched", "corpus"):
         table.add_column(column, justify="left" if column == "covariate" else "right")
@@ -253,7 +213,7 @@ def _follows(neuron: Neuron) -> Table:
 
 
 def _writes(neuron: Neuron) -> Table | Text:
-    """The tokens that it promotes and suppresses, where they are beyond chance."""
+    """The tokens that the neuron promotes and suppresses beyond chance."""
     row = neuron.writes
     if row is None:
         return plain(f"what it writes: {neuron.run.writes_nothing}")
@@ -280,7 +240,7 @@ def _writes(neuron: Neuron) -> Table | Text:
 
 
 def _facets(neuron: Neuron) -> Iterator[Table | Text]:
-    """The groups of its exemplars, what covers them, and which labels are too broad."""
+    """The groups of exemplars, the descriptors that cover them, and labels that are too broad."""
     own, chance = neuron.facets, neuron.run.facets_chance
     if own is None:
         return
@@ -309,7 +269,7 @@ def _facets(neuron: Neuron) -> Iterator[Table | Text]:
 
 
 def _changes(neuron: Neuron) -> Table:
-    """What it changes at the output when it is set to its mean, or raised."""
+    """What changes at the output when the neuron is set to its mean, or raised."""
     measures = neuron.run.interventions["measures"]
     rows = neuron.interventions
     table = Table(title=plain(f"what it changes, as {rows[0]['descriptor']}"), title_justify="left")
@@ -340,39 +300,52 @@ def _sentences(neuron: Neuron, rows: int, cut: Cut | None) -> Table:
 
 
 def show_compared(first: Path, second: Path) -> None:
-    """How far the exemplar sets of two files differ, as after a change of `activations.dtype`."""
-    neurons = read_neurons(first)
-    if neurons != read_neurons(second):
-        raise InputError(f"{second}: not of the neurons that {first} is of")
-    table = Table(title=f"exemplar sets of {len(neurons)} neurons in {first} and {second}")
+    """Print how far the exemplar sets of two files differ."""
+    rows = compared(first, second)
+    table = Table(
+        title=f"exemplar sets of {len(read_neurons(first))} neurons in {first} and {second}"
+    )
     for column in ("sets", "size", "that differ", "members in common", "fewest"):
         table.add_column(column, justify="left" if column == "sets" else "right")
-    both = set(read_ends(first)) & set(read_ends(second))
-    for end in filter(both.__contains__, ENDS):
-        for split in SPLITS:
-            sets = [read_exemplars(path, split, end) for path in (first, second)]
-            one, two = (found.reshape(len(neurons), -1) for found in sets)
-            same = in_common(one, two)
-            name = split if end == HIGHEST else f"{end}, {split}"
-            shares = f"{(same < 1).mean():.1%}", f"{same.mean():.2%}", f"{same.min():.0%}"
-            table.add_row(name, str(one.shape[1]), *shares)
+    for row in rows:
+        shares = f"{row['differ']:.1%}", f"{row['common']:.2%}", f"{row['fewest']:.0%}"
+        table.add_row(row["sets"], str(row["size"]), *shares)
     console().print(table)
 
 
 def show_chain(node: Node) -> None:
-    """An audit chain as a tree."""
+    """Print an audit as a tree."""
     console().print(branch(node))
 
 
 def branch(node: Node) -> Tree:
-    """An outline as the terminal draws it."""
+    """An outline as a tree of the terminal."""
     drawn = Tree(plain(node.text))
     drawn.children += [branch(child) for child in node.children]
     return drawn
 
 
+def show_findings(found: "Sequence[Finding]") -> None:
+    """Print what is in order and what is not, group by group, and what to type."""
+    out = console()
+    for group in dict.fromkeys(one.group for one in found):
+        table = Table(title=group, title_justify="left", box=None, show_header=False)
+        for column in ("name", "state", "said"):
+            table.add_column(column, no_wrap=column == "state")
+        for one in found:
+            if one.group == group:
+                said = plain(one.said)
+                if one.remedy:
+                    said.append(f"\n-> {printable(one.remedy)}")
+                state = {"ok": "ok", "note": "note", "wrong": "WRONG"}[one.state]
+                table.add_row(plain(one.name), state, said)
+        out.print(table)
+    wrong = sum(one.state == "wrong" for one in found)
+    out.print(f"{wrong} wrong" if wrong else "nothing is wrong")
+
+
 def show_link(link: Link) -> None:
-    """What was checked of one link of the chain, and what is wrong with it."""
+    """Print what was checked of one link of the chain, and what is wrong."""
     verdict = "ok" if link.fault is None else "WRONG"
     console().print(plain(f"{verdict:5} {link.stage}: {link.checked}"), soft_wrap=True)
     if link.fault is not None:
@@ -380,33 +353,29 @@ def show_link(link: Link) -> None:
 
 
 def show_lines(lines: Iterable[str]) -> None:
-    """Lines as they are."""
+    """Print lines."""
     for line in lines:
         console().print(plain(line), soft_wrap=True)
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:
-    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
-    table = Table(title=f"answers in {cache.folder}")
+    """Print answers and tokens by model, failures by reason, and counts of the last runs."""
+    told = cache_rows(cache, price)
+    table = Table(title=f"answers in {told['folder']}")
     for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
         table.add_column(column, justify="left" if column in ("task", "model") else "right")
-    counts = cache.by_origin()
-    rows: dict[tuple[str, str, str], np.ndarray] = {}
-    for name, origin in cache.origins().items():
-        who = origin["task"], origin["model"], origin["revision"]
-        rows[who] = rows.get(who, 0) + np.array(counts.get(name, (0, 0, 0)))
-    for (task, model, revision), numbers in sorted(rows.items()):
-        spent = f"${cost(int(numbers[1]), int(numbers[2]), price):.2f}" if price else ""
-        shown = [f"{number:,}" for number in numbers]
-        table.add_row(task, plain(model), plain(revision[:12]), *shown, spent)
-    table.add_row("", "all", "", f"{sum(int(n[0]) for n in rows.values()):,}", "", "", "")
+    for row in told["answers"]:
+        spent = "" if row["dollars"] is None else f"${row['dollars']:.2f}"
+        shown = [f"{row[name]:,}" for name in ("answers", "tokens_in", "tokens_out")]
+        table.add_row(row["task"], plain(row["model"]), plain(row["revision"][:12]), *shown, spent)
+    every = sum(row["answers"] for row in told["answers"])
+    table.add_row("", "all", "", f"{every:,}", "", "", "")
     console().print(table)
-    for words in one_sided_annotators(cache):
+    for words in told["warnings"]:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
-    reasons = Counter(record["reason"] for _, record in cache.failures())
-    for reason, count in reasons.most_common():
+    for reason, count in told["failures"].items():
         console().print(plain(f"{count:,} failed, to be asked again: {reason}"))
-    for run, counted in sorted(cache.runs().items()):
+    for run, counted in told["runs"].items():
         console().print(plain(f"last run of {run}: {_last_run(counted)}"))
 
 
@@ -424,7 +393,7 @@ def _last_run(counts: JSON) -> str:
 
 
 def show_forecast(rows: "list[Forecast]") -> None:
-    """What is cached and what is to be asked, with tokens, time and cost."""
+    """Print how many answers are cached and how many are to be asked, with time and cost."""
     table = Table(title="to be asked by the present params")
     batches = any(row.batch_dollars is not None for row in rows)
     for column in (
@@ -458,7 +427,7 @@ def show_forecast(rows: "list[Forecast]") -> None:
 
 
 def show_verified(found: Verified) -> None:
-    """What was checked, what is wrong, and which versions have changed."""
+    """Print how many keys were checked, the wrong ones, and versions that have changed."""
     console().print(
         f"{found.checked:,} keys follow from their requests, {len(found.wrong):,} do not;"
         f" {found.elsewhere:,} are about sentences that are not in this corpus"
@@ -470,7 +439,7 @@ def show_verified(found: Verified) -> None:
 
 
 def show_garbage(found: "Garbage", deleted: bool) -> None:
-    """What the present params do not reach."""
+    """Print how many answers the present params do not need."""
     for model, count in found.models.most_common():
         console().print(plain(f"{count:,} answers of {model}"))
     verb = "removed" if deleted else "would be removed by --delete"
@@ -481,7 +450,7 @@ def show_garbage(found: "Garbage", deleted: bool) -> None:
 
 
 def show_people(found: JSON) -> None:
-    """What people say of labels: of all, and of each that they were asked about."""
+    """Print what people say of all labels, and of each label that was asked about."""
     table = Table(title="what people say of the labels", title_justify="left")
     for column in ("", "value", "95% interval", "over"):
         table.add_column(column, justify="right" if column == "value" else "left")

@@ -1,4 +1,4 @@
-"""Two models beside each other in the terminal."""
+"""Print a comparison of two models in the terminal."""
 
 import pyarrow.compute as pc
 from rich.table import Table
@@ -19,7 +19,7 @@ _SHARED = {
 
 
 def show_diff(found: Diff, rows: int) -> None:
-    """What is shared, by layer and descriptor, and the labels that changed most surely."""
+    """Print what two models share, by layer and descriptor, and the surest changes of labels."""
     out, row = console(), found.summary
     for words in found.warnings:
         out.print(plain(f"warning: {words}"), soft_wrap=True)
@@ -46,7 +46,7 @@ def show_diff(found: Diff, rows: int) -> None:
 
 
 def show_pair(found: Diff, name: str, rows: int) -> None:
-    """One pair of neurons, and the sentences that make the difference."""
+    """Print one pair of neurons, and the sentences that make the difference."""
     for words in found.warnings:
         console().print(plain(f"warning: {words}"), soft_wrap=True)
     show_chain(tree_of_pair(found.neuron(name), rows))

@@ -1,4 +1,4 @@
-"""Other people's explanations beside the run's labels, in the terminal."""
+"""Print scores of explanations from elsewhere beside the labels of the run."""
 
 import sys
 
@@ -27,7 +27,7 @@ _LAST = ("ours_over_other", "theirs_minus_ours")  # rows of a section
 
 
 def show_compared_explanations(found: Compared) -> None:
-    """The means with intervals; what was passed over goes to stderr, a line a kind."""
+    """Print means with intervals; what was passed over goes to stderr, a line for each kind."""
     for line in found.foreign.lines():
         print(printable(line), file=sys.stderr)
     told = f"{len(found.rows)} neurons, by {found.annotator['name']}"

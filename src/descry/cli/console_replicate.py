@@ -1,4 +1,4 @@
-"""The labels of one corpus on another, in the terminal."""
+"""Print how the labels of one corpus hold on another."""
 
 from rich.table import Table
 
@@ -22,7 +22,7 @@ _TESTS = {
 
 
 def show_replication(found: Replication, rows: int) -> None:
-    """What share of labels hold, why others cannot be tested, and the surest that do not hold."""
+    """Print the share of labels that hold, why others are not tested, and the surest that fail."""
     out, row = console(), found.summary
     for words in found.warnings:
         out.print(plain(f"warning: {words}"), soft_wrap=True)
@@ -75,7 +75,7 @@ _OF_ROW = ("value", "chance")
 
 
 def _failed(found: Replication, rows: int) -> Table:
-    """The labels that do not hold, the surest in the first corpus first."""
+    """The labels that do not hold; the surest label of the first corpus comes first."""
     gone = [one for one in found.labels.to_pylist() if one["holds"] is False]
     gone.sort(key=lambda one: 1.0 if one["p"] is None else one["p"])
     shown = gone[:rows]

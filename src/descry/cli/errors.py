@@ -1,15 +1,17 @@
-"""How an error is told: a line where a user can mend it, a traceback where it is a bug."""
+"""How errors are printed: a line for what a user can mend, a traceback for a bug."""
 
 import errno
 import os
 import traceback
 
+from typer.exceptions import TyperException
+
 from descry.errors import InputError
 from descry.io.sanitize import printable
 
-TRACEBACK = "DESCRY_TRACEBACK"  # in the environment: each error with where it comes from
+TRACEBACK = "DESCRY_TRACEBACK"  # in the environment: print the traceback of every error
 BUG = "this is a bug of descry: please report it, with the lines above"
-# What the machine lacks, or its owner forbids: no bug, wherever it comes up.
+# What the machine lacks or its owner forbids is no bug, wherever it happens.
 _OF_THE_MACHINE = {
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
     *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ELOOP, errno.ENAMETOOLONG, errno.ESTALE),
@@ -17,8 +19,18 @@ _OF_THE_MACHINE = {
 }
 
 
+def usage(error: TyperException) -> str:
+    """A line that says what was typed wrongly; empty if the help was printed instead."""
+    said = printable(" ".join(error.format_message().split()))
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" or not said:
+        return ""
+    said = said if said.endswith((".", "?")) else f"{said}."
+    return f"error: {said}" + (f" Type `{context.command_path} --help`" if context else "")
+
+
 def told(error: Exception) -> tuple[str, int]:
-    """An error as it is printed, and the exit status: a line, or a traceback where it is a bug.
+    """What to print of an error, a line or the traceback of a bug, and the exit status.
 
     The variable DESCRY_TRACEBACK in the environment asks for the traceback of any error.
     """
@@ -32,7 +44,7 @@ def told(error: Exception) -> tuple[str, int]:
 
 
 def _line(error: Exception) -> str | None:
-    """What is said of an error that is no bug."""
+    """The line of an error that is no bug; None for a bug."""
     if isinstance(error, InputError):
         return str(error)
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Progress of a stage: a rich bar on a terminal, else a plain line every few seconds."""
+"""Progress of a stage: a bar on a terminal, else a line every few seconds."""
 
 import sys
 import time
@@ -32,7 +32,7 @@ Count = Callable[[str, int, int], None]  # what, done, total
 
 @contextmanager
 def reporting(stage: str) -> Iterator[Report]:
-    """A function that shows how far an annotator is: called with its name and tally."""
+    """A function that shows the progress of an annotator, given its name and tally."""
     told: set[str] = set()
     tallies: dict[int, tuple[str, Counts]] = {}
     with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (say, show):
@@ -55,13 +55,13 @@ def reporting(stage: str) -> Iterator[Report]:
 
 @contextmanager
 def counting(stage: str) -> Iterator[Count]:
-    """A function that shows how far a stage is: called with what, done and total."""
+    """A function that shows the progress of a stage: what is counted, done, total."""
     with _lines(stage) if not sys.stderr.isatty() else _bars(stage) as (_, show):
         yield lambda what, done, total: show(what, done, total, "")
 
 
 def rates(tally: Counts) -> str:
-    """Answers and tokens a second, cached share, failures."""
+    """Share of cached answers, answers and tokens per second, failures."""
     seconds = max(tally.asking, 1e-9)
     words = [f"{tally.cached / max(tally.done, 1):.0%} cached"]
     if tally.asked:
@@ -100,7 +100,7 @@ def _lines(stage: str) -> Iterator[tuple[Say, Show]]:
         nonlocal last
         now = time.monotonic()
         if now - last >= EVERY:
-            # The speed since the last line: cached answers say nothing of the time for new ones.
+            # The speed since the last line: cached answers take no time.
             left = (now - last) * (total - done) / max(done - before.get(what, 0), 1)
             last, before[what] = now, done
             also = f", {rates}" if rates else ""
@@ -114,7 +114,7 @@ def _clock(seconds: float) -> str:
 
 
 def finished(stage: str, counts: Mapping[str, object]) -> None:
-    """Print what a stage did, how long it took and how much memory it held at most."""
+    """Print what a stage did, its seconds, and its peak of memory."""
     import resource  # not there on Windows, where Snakemake's shell rules do not run either
 
     unit = 2**20 if sys.platform == "darwin" else 2**10

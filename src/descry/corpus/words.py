@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 Span = tuple[int, int]  # of a text: the first character, and the one behind the last
 WORD = re.compile(r"\w+")
-_CHARACTER = re.compile(r"\w")
+WHOLE_WORD = re.compile(r"\w+(?:['’\-]\w+)*")  # with what joins its parts
+CHARACTER = re.compile(r"\w")
 WITHOUT_BLANKS = frozenset({"zh", "ja", "th", "lo", "km", "my", "dz"})  # languages
 
 
 def words_of(language: str) -> Callable[[str], list[str]]:
     """Return what splits a text into words, or into characters if there are no blanks."""
-    return (_CHARACTER if language in WITHOUT_BLANKS else WORD).findall
+    return (CHARACTER if language in WITHOUT_BLANKS else WORD).findall
 
 
 def length_of(language: str) -> Callable[[str], int]:

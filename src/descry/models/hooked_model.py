@@ -330,6 +330,13 @@ class HookedModel:
         order = np.argsort(np.concatenate(groups), kind="stable")
         return Maxima(*(np.concatenate(of)[order] for of in zip(*parts, strict=True)))
 
+    def by_token(self, tokens: Sequence[int]) -> np.ndarray:
+        """Activations at each token of one text, whatever the position.
+
+        float32 [tokens, layers, neurons].
+        """
+        return self._computed([tokens], lambda _: lambda value: value[0].float())
+
     def firings(self, batch: Sequence[Sequence[int]]) -> TokenFirings:
         """The latents above 0 at the tokens of a batch of token ids, those of `own_places`."""
         import torch

@@ -33,9 +33,9 @@ def check_start(sections: dict[str, Any], stages: Iterable[str], *, replay: bool
     """
     stages = set(stages)
     for name in sorted(stages & set(sections)):
-        for key, spec in _models(sections[name], name):
+        for key, spec in models_in(sections[name], name):
             if not (replay and ("annotator" in key or "cascade" in key)):
-                _check_model(key, spec)
+                check_model(key, spec)
     for name in sorted(stages & _PROMPTS):
         _check_template(name, sections[name])
     if stages & _SETS_OF:
@@ -90,7 +90,7 @@ def check_made(results: Path, name: str) -> None:
     raise InputError(f"{results / name}: not made yet: run `snakemake --cores all`")
 
 
-def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def models_in(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The models, annotators and dictionaries in a section, by dotted key."""
     if isinstance(value, list):
         value = dict(enumerate(value))
@@ -98,7 +98,7 @@ def _models(value: Any, key: str) -> Iterator[tuple[str, dict[str, Any]]]:
         if "model" in value or {"path", "revision"} <= value.keys():
             yield key, value
         for name, part in value.items():
-            yield from _models(part, f"{key}.{name}")
+            yield from models_in(part, f"{key}.{name}")
 
 
 def _check_template(name: str, section: dict[str, Any]) -> None:
@@ -111,7 +111,16 @@ def _check_template(name: str, section: dict[str, Any]) -> None:
         p2_template(shown or (), file)
 
 
-def _check_model(key: str, spec: dict[str, Any]) -> None:
+def check_model(key: str, spec: dict[str, Any]) -> None:
+    """Refuse a model that a run could not have: unpinned, not here, or without its API key.
+
+    Args:
+        key: of params.yaml, dotted.
+        spec: as params.yaml has it.
+
+    Raises:
+        InputError: what is wrong, and what to type.
+    """
     named = "model" if "model" in spec else "path"
     model, revision = spec[named], spec["revision"]
     if revision == "unpinned":

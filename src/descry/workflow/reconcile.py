@@ -126,7 +126,8 @@ def _outputs(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {path: options for entry in entries for path, options in entry.items()}
 
 
-def _record(path: Path) -> Path:
+def record_of(path: Path) -> Path:
+    """Where Snakemake keeps its record of an output, by the output's path."""
     name = base64.urlsafe_b64encode(path.as_posix().encode()).decode()
     return Path(".snakemake/metadata") / name
 
@@ -136,7 +137,7 @@ def _foreign(path: Path) -> bool:
     if not path.exists():
         return False
     try:
-        ended = json.loads(_record(path).read_text(encoding="utf-8"))["endtime"]
+        ended = json.loads(record_of(path).read_text(encoding="utf-8"))["endtime"]
     except (FileNotFoundError, KeyError, json.JSONDecodeError):
         return True
     return abs(_time(path) - float(ended)) > 1e-3
@@ -144,7 +145,7 @@ def _foreign(path: Path) -> bool:
 
 def _forget(path: Path) -> None:
     """Remove Snakemake's record of an output, and make it older than its inputs."""
-    _record(path).unlink(missing_ok=True)
+    record_of(path).unlink(missing_ok=True)
     stamp = path / STAMP
     os.utime(stamp if stamp.exists() else path, (1, 1))
 

@@ -3,7 +3,7 @@
 Imports that `open` does not need wait until they are needed, so that a notebook opens at once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from descry.provenance.audit.evidence import Audit
     from descry.provenance.audit.uses import DescriptorUse, ReviewUse
     from descry.provenance.verify.check import Link
+    from descry.try_text import Trial
 
 # The stages on the way to the labels, each behind those that it reads, and their results.
 STAGES = {
@@ -161,6 +162,23 @@ class Project(Run):
         from descry.provenance.audit.uses import of_descriptor
 
         return of_descriptor(self, name, rows, rows)
+
+    def try_text(
+        self, text: str, neurons: Sequence[str] | None = None, *, every: bool = False
+    ) -> "Trial":
+        """Which neurons fire on a text of one's own, and at which words, as `descry try` shows it.
+
+        Loads the model of the run. `descry.try_text.try_text` says what is what.
+
+        Args:
+            neurons: names such as L5:50; None: those with a label, or with `every` all.
+
+        Raises:
+            InputError: no text, no such neuron, or the model is not here.
+        """
+        from descry.try_text import try_text
+
+        return try_text(self, text, neurons, every=every)
 
     def verify(self, *, sample: int = 20, seed: int = 0, hashes: bool = False) -> "Iterator[Link]":
         """Check that every result follows from its inputs, as `descry verify` does.

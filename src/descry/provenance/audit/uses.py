@@ -10,8 +10,8 @@ import pyarrow.compute as pc
 
 from descry.activations.exemplar_files import SPREAD, activation_places, exemplar_group
 from descry.corpus.splits import SPLITS
-from descry.errors import InputError
 from descry.io.hdf5 import reading_hdf5
+from descry.io.lookup import by_name, by_prefix
 from descry.provenance.audit.answers import Topics, Verdicts, answers
 from descry.provenance.audit.chain import clusters, reviews
 from descry.provenance.audit.evidence import Answer, Cluster, Review
@@ -87,14 +87,14 @@ def of_review(project: Project, sentence: str) -> ReviewUse:
     """The labels that a review went into.
 
     Args:
-        sentence: its id.
+        sentence: its id, or the beginning of it that no other has.
 
     Raises:
-        InputError: the corpus has no such sentence.
+        InputError: the corpus has no such sentence, or several.
     """
-    row = pc.index(project.corpus["id"], sentence).as_py()
-    if row < 0:
-        raise InputError(f"{sentence}: no sentence of {project.result('corpus')} has this id")
+    what = f"sentence of {project.path(project.units)}"
+    found = by_prefix(sentence, project.corpus["id"].to_pylist(), what)
+    row = pc.index(project.corpus["id"], found).as_py()
     (review,) = reviews(project, [row])
     b, places = project.annotations, list(_places(project, row))
     return ReviewUse(
@@ -182,6 +182,7 @@ def of_descriptor(project: Project, name: str, rows: int, given: int) -> Descrip
     """The labels that a descriptor is, and what is behind it.
 
     Args:
+        name: of the descriptor, in whatever case.
         rows: how many raw descriptors to follow, and `given` mentions of each.
 
     Raises:
@@ -189,9 +190,7 @@ def of_descriptor(project: Project, name: str, rows: int, given: int) -> Descrip
     """
     kept, b = list(project.descriptors), project.annotations
     fates = {entry["name"]: entry["reason"] for entry in project.clusters["dropped"]}
-    if name not in kept and name not in fates:
-        where = f"{name}: no descriptor of {project.result('cluster')}"
-        raise InputError(f"{where}: it has {', '.join(kept)}"[:300])
+    name = by_name(name, [*kept, *fates], f"descriptor of {project.result('cluster')}")
     asked = name in b.descriptors
     return DescriptorUse(
         name,
