@@ -383,7 +383,6 @@ class PromptCache:
         Raises:
             CacheConflictError: a key has another response already.
         """
-        name = origin_id(origin)
         with self._cache.transact(retry=True):
             present = self.answers(list(records))
             for key in present:
@@ -392,15 +391,29 @@ class PromptCache:
                         f"{self.folder}: another answer for {key}: {canonical(present[key])[:80]}"
                         f" is stored, {canonical(records[key]['response'])[:80]} came now"
                     )
-            new = {
-                key: canonical(record | {"origin": name})
-                for key, record in records.items()
-                if key not in present
-            }
-            if self.journal and new:
-                self.journal(Batch({name: origin}, new, {}))
-            self._put_new(_ORIGIN + name, canonical(origin))
-            self._insert({_ANSWER + key: text for key, text in new.items()})
+            self._enter(origin, {key: records[key] for key in records if key not in present})
+
+    @_clearly
+    def store_missing(self, origin: JSON, records: dict[str, JSON]) -> set[str]:
+        """Store good answers of one origin to requests that have none yet, in one transaction.
+
+        Returns:
+            The keys of these.
+        """
+        with self._cache.transact(retry=True):
+            new = records.keys() - self.known(list(records))
+            self._enter(origin, {key: records[key] for key in records if key in new})
+        return new
+
+    def _enter(self, origin: JSON, records: dict[str, JSON]) -> None:
+        """Store answers to requests that have none, within a transaction."""
+        name = origin_id(origin)
+        new = {key: canonical(record | {"origin": name}) for key, record in records.items()}
+        if self.journal and new:
+            self.journal(Batch({name: origin}, new, {}))
+        self._put_new(_ORIGIN + name, canonical(origin))
+        self._insert({_ANSWER + key: text for key, text in new.items()})
+        if next(self._all(_FAILURE), None):  # as a rule there is none at all
             for key in self.failed(list(new)):
                 self._cache.delete(_FAILURE + key, retry=True)
 
