@@ -672,7 +672,7 @@ def stats(
     cache: CacheFolder = CACHE,
     price: Prices = None,
 ) -> None:
-    """Answers and tokens of every model, failures by reason, and the last runs."""
+    """Answers and tokens of every model, failures by reason, last runs, and pending batches."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_cache
     from descry.workflow.params import parse_price

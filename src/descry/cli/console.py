@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,7 @@ from descry.activations.top_k import ENDS, HIGHEST, REASONS, in_common
 from descry.activations.truncation import Cut
 from descry.annotators.base import Price
 from descry.annotators.cost import cost
+from descry.annotators.openai_server.batch.ledger import Ledger, State
 from descry.annotators.prompt_cache.check import Verified, one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import SPLITS
@@ -386,7 +388,7 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:
-    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
+    """Answers and tokens by model, failures by reason, the last runs, and pending batches."""
     table = Table(title=f"answers in {cache.folder}")
     for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
         table.add_column(column, justify="left" if column in ("task", "model") else "right")
@@ -408,6 +410,23 @@ def show_cache(cache: PromptCache, price: Price | None) -> None:
         console().print(plain(f"{count:,} failed, to be asked again: {reason}"))
     for run, counted in sorted(cache.runs().items()):
         console().print(plain(f"last run of {run}: {_last_run(counted)}"))
+    for words in _pending(Ledger(cache.batches)):
+        console().print(plain(words), soft_wrap=True)
+
+
+def _pending(ledger: Ledger) -> Iterator[str]:
+    """What batches hold that are not taken in, by annotator and task."""
+    found: dict[tuple[str, str, str], list[State]] = {}
+    for state in ledger.states():
+        who = state.origin["task"], state.origin["model"], state.base_url
+        found.setdefault(who, []).append(state)
+    for (task, model, url), states in sorted(found.items()):
+        prompts, unsent = sum(s.requests for s in states), sum(s.batch is None for s in states)
+        yield (
+            f"{prompts:,} pending, to be taken in by the next run: {task} of {model} at"
+            f" {urlsplit(url).hostname}, batches: {len(states):,}"
+            + (f" ({unsent:,} not submitted)" if unsent else "")
+        )
 
 
 def _last_run(counts: JSON) -> str:
