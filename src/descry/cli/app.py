@@ -419,6 +419,10 @@ def diff(
 def replicate(
     other: Annotated[Path, typer.Argument(help="Results of the same model over another corpus.")],
     results: Results = RESULTS,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Page to write: a file .html, or a folder with CSV."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     end: Annotated[str, typer.Option(help="highest or lowest activations.")] = "highest",
     draws: Annotated[int, typer.Option(min=2, help="Of the interval of a difference.")] = 1000,
@@ -426,14 +430,19 @@ def replicate(
     rows: Annotated[int, typer.Option(min=1, help="Rows of a table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""
+    from descry.cli.console import show_lines
     from descry.cli.console_replicate import show_replication
     from descry.io.hashing import canonical
+    from descry.two_corpora.contents import write
     from descry.two_corpora.replicate import replicate as test_again
 
     found = test_again(results, other, end=end, draws=draws, seed=seed)
+    if output is not None:
+        write(found, output)
+        show_lines([f"written to {output}"])
     if as_json:
         print(canonical(found.as_json()))
-    else:
+    elif output is None:
         show_replication(found, rows)
 
 
