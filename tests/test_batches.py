@@ -27,6 +27,7 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.cli.console import show_cache
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.io.parquet import read_table, write_table
@@ -679,6 +680,29 @@ def test_a_batch_of_another_annotator_stays_pending(tmp_path):
         responses, _ = put(tmp_path, annotator(server.url, "p1"), topics())
         assert None not in responses and len(server.batches) == 2
     assert not left_behind(tmp_path)
+
+
+def test_the_stats_of_the_cache_name_what_is_pending(tmp_path, monkeypatch, capsys):
+    def said():
+        with PromptCache(tmp_path) as cache:
+            show_cache(cache, None)
+        return [line for line in capsys.readouterr().out.splitlines() if "pending" in line]
+
+    monkeypatch.setattr(run, "MAX_REQUESTS", 3)
+    with serving_batches(usual) as server:
+        server.faults["POST /batches"] = [error(503, "busy")] * 9
+        with pytest.raises(InputError):
+            put(tmp_path, annotator(server.url), questions())
+        begins = "4 pending, to be imported by the next run: p2 of"
+        ends = "tiny at 127.0.0.1, batches: 2"
+        assert said() == [f"{begins} {ends} (2 not submitted)"]
+        server.faults = {"GET /batches/{id}": [Reply({}, 503)] * 20}
+        with pytest.raises(InputError):
+            put(tmp_path, annotator(server.url), questions())
+        assert said() == [f"{begins} {ends}"]
+        server.faults.clear()
+        put(tmp_path, annotator(server.url), questions())
+    assert not said()
 
 
 def test_an_answer_that_was_asked_live_meanwhile_stays(tmp_path):

@@ -405,6 +405,7 @@ MALFORMED = {
     "no text at all": (Reply(b""), "invalid JSON"),
     "no UTF-8": (Reply(b'{"model": "\xff"}'), "invalid JSON"),
     "HTML": (Reply(b"<html>", headers={"Content-Type": "text/html"}), "invalid JSON"),
+    "nested too deep": (Reply(b'{"x":' + b"[" * 9_999), "invalid JSON"),
     "a list": (Reply([]), "malformed response: "),
     "an error with status 200": (Reply({"error": {"message": "x"}}), "malformed response: model"),
     "no model": (Reply(completion(model=None)), "malformed response: model"),

@@ -1,6 +1,7 @@
 """Stage facets over a planted run: a neuron of two topics, and one whose label is too broad."""
 
 import json
+import re
 
 import h5py
 import numpy as np
@@ -17,8 +18,10 @@ from planted import (
     run_label,
     topic_vectors,
 )
+from servers import MODEL, Reply, completion, serving
 
 import descry
+from descry.annotators.prompts import detection
 from descry.errors import InputError
 from descry.io.hdf5 import hdf5_provenance
 from descry.io.parquet import read_table, table_provenance
@@ -333,6 +336,29 @@ def test_a_label_that_fits_close_negatives_detects_no_better_than_chance(here):
     assert means["balanced_accuracy"]["chance"] == 0.5
     inputs = planted.read_json(planted.SCORES, "score")["made"]["inputs"]
     assert FACETS.as_posix() in inputs
+
+
+QUESTION = re.compile(r'Does the Review: "(.*)" talk about "(.*)"\? Answer', re.DOTALL)
+
+
+def test_a_model_behind_a_server_judges_close_negatives_as_the_same_answers_here_do(here):
+    def script(body, before):
+        asked = QUESTION.search(body["messages"][0]["content"])
+        found = said(detection(*asked.groups()))
+        return Reply(completion(top={"Yes": found["yes"], "No": found["no"]}))
+
+    run_facets(topic_vectors)
+    chosen = {"neurons": [f"L0:{BOTH}", "L0:0"], "sentences": 4}
+    _, expected = scored(**chosen)
+    with serving(script) as server:
+        spec = {"kind": "openai", "base_url": server.url, "model": "tiny", "revision": MODEL}
+        spec |= {"dtype": "unknown", "api_key_env": None, "max_new_tokens": 40, "concurrency": 2}
+        spec |= {"timeout": 5.0, "retries": 0, "price": None}
+        planted.run_score(None, spec, scorers=["detection", "detection_close"], **chosen)
+        assert server.requests == len(server.asked)  # each prompt once, whichever scorers have it
+    rows = planted.read_csv(planted.SCORE_TABLE)
+    assert {(row["neuron"], row["scorer"]): row for row in rows} == expected
+    assert expected["L0:0", "detection_close"]["answers"] != "0"
 
 
 def test_without_close_negatives_the_scorer_says_so(here):

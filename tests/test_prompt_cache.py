@@ -468,3 +468,48 @@ def test_a_record_is_canonical_json_text_in_the_database(tmp_path):
         ("answer:a", 1, 3, canonical(record("é", origin=name))),
         (f"origin:{name}", 1, 3, canonical(ORIGIN)),
     ]
+
+
+# Many answers at once
+
+
+def test_many_answers_are_counted_as_the_triggers_of_diskcache_count_one(tmp_path):
+    def triggers(database):
+        rows = database.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        return set(rows.fetchall())
+
+    with PromptCache(tmp_path) as cache:
+        before = triggers(cache._cache._con)
+        answers = {sha256_text(str(i)): i for i in range(1_200)}
+        cache.store(ORIGIN, records(answers))
+        assert len(cache._cache) == 1 + len(answers)  # and their origin
+        assert triggers(cache._cache._con) == before
+        cache.store(ORIGIN, records({"one": 1}))
+        assert len(cache._cache) == 2 + len(answers)
+        cache.remove(list(answers)[:200], [])
+        assert len(cache._cache) == 1_002
+    assert read(tmp_path, list(answers)[200:]) == dict(list(answers.items())[200:])
+
+
+def test_an_error_among_many_answers_leaves_nothing_of_them(tmp_path):
+    with PromptCache(tmp_path) as cache:
+        cache.store(ORIGIN, records({"one": 1}))
+        known = cache.known
+        cache.known = lambda keys: set()  # as if another process had stored it just now
+        with pytest.raises(InputError):
+            cache.store_missing(
+                ORIGIN, records({sha256_text(str(i)): i for i in range(1_200)} | {"one": 1})
+            )
+        cache.known = known
+        assert cache.stats()["answers"] == 1 and len(cache._cache) == 2
+        cache.store(ORIGIN, records({"two": 2}))
+        assert len(cache._cache) == 3
+
+
+def test_of_answers_that_come_later_those_without_one_are_stored(tmp_path):
+    with PromptCache(tmp_path) as cache:
+        cache.store(ORIGIN, records({"one": 1}))
+        cache.fail({"two": record(None, reason="time-out", model="model", task="p1")})
+        assert cache.store_missing(LATER, records({"one": 3, "two": 2})) == {"two"}
+        assert cache.answers(["one", "two"]) == {"one": 1, "two": 2}
+        assert not cache.failed(["two"])

@@ -8,6 +8,7 @@ import planted
 import pytest
 from planted import HOSTILE, TOPICS, WIDTH, printed
 from scipy.stats import binom
+from test_explorer import CHROMIUM, playwright, visiting
 from two_runs import copy_of, record, run_in
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ import descry
 from descry.cli.app import app
 from descry.cli.errors import told
 from descry.errors import InputError
+from descry.two_corpora.contents import contents, write
 from descry.two_corpora.held import held, of_others, paired
 from descry.two_corpora.replicate import (
     HALF_OF_OTHER,
@@ -24,6 +26,7 @@ from descry.two_corpora.replicate import (
     NOT_ASKED,
     OTHER,
     RANDOM_WEIGHTS,
+    TABLES,
 )
 
 BATTERY, DELIVERY = "Battery", "Delivery"
@@ -272,6 +275,64 @@ def test_a_hostile_descriptor_steers_no_terminal(first, tmp_path, monkeypatch, c
 
     show_replication(descry.replicate(first, other), 20)
     assert HOSTILE not in capsys.readouterr().out
+
+
+# The page
+
+
+def test_a_folder_has_the_page_and_the_tables(found, tmp_path):
+    write(found, tmp_path / "out")
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    tables = {f"{name}.csv" for name in ("summary", *TABLES)}
+    assert names == tables | {"index.html", "replication.json"}
+    assert len(planted.read_csv(tmp_path / "out/labels.csv")) == found.labels.num_rows
+    page = (tmp_path / "out/index.html").read_bytes()
+    assert str(found.pair.first.results).encode() not in page
+    write(found, tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_bytes() == page
+
+
+def test_the_page_has_exemplars_of_both_corpora_of_labels_that_do_not_hold_first(found):
+    value = contents(found)
+    assert not {"first", "other"} & set(value)
+    assert next(iter(value["exemplars"])) == "L0:0"
+    (number, here), (_, there) = value["exemplars"]["L0:0"]
+    assert number == 12 and len(here) == len(there) == 5
+    (price, said), (_, otherwise) = (
+        value["sentences"][side][str(row)][1:] for side, row in ((0, here[0][0]), (1, there[0][0]))
+    )
+    assert "price" in price and value["names_of"][0][said[-1]] == next(iter(TOPICS))
+    assert [value["names_of"][1][column] for column in otherwise] != [next(iter(TOPICS))]
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no Chromium on this machine")
+def test_the_page_says_which_labels_hold_and_strangers_texts_are_text(found, tmp_path):
+    page = tmp_path / "page.html"
+    write(found, page)
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        with visiting(browser, tmp_path.as_uri()) as visitor:
+            shown = visitor.tab
+            shown.goto(page.as_uri())
+            visitor.wait("")
+            text = visitor.text()
+            for words in ("60 sentences", "Other neurons", "not tested: the other run has no such"):
+                assert words in text
+            assert "NaN" not in text and "undefined" not in text
+            assert shown.locator(".gauge").count() == 3
+            rows = shown.locator("section[aria-labelledby=labels] tbody tr")
+            shown.select_option("select[name=kind]", "fails")
+            (line,) = [words for words in rows.all_inner_texts() if "L0:0\tPrice" in words]
+            assert "does not hold" in line
+            shown.fill("input[name=q]", "nothing of the kind")
+            assert rows.all_inner_texts() == ["Nothing here."]
+            shown.goto(f"{page.as_uri()}#L0:{len(TOPICS) - 1}")
+            visitor.wait(f"#L0:{len(TOPICS) - 1}")
+            assert "Exemplars in the other corpus: 12, 5 shown" in shown.inner_text("#details")
+            assert shown.locator("#details tbody th").all_text_contents() == [HOSTILE]
+            assert shown.locator("main script, main img, main image").count() == 0
+        assert visitor.complaints == [] and visitor.outside() == []
+        browser.close()
 
 
 # The share under the null

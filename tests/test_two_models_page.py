@@ -83,9 +83,9 @@ def test_a_neuron_has_an_address_of_its_own_and_strangers_texts_are_text(tab):
 def test_neurons_are_found_by_what_happened_to_them_and_by_words(tab):
     shown = tab.go()
     rows = shown.locator("section[aria-labelledby=neurons] tbody tr")
-    shown.select_option("select[name=change]", "lost")
+    shown.select_option("select[name=kind]", "lost")
     assert 1 <= rows.count() < 16
-    shown.select_option("select[name=change]", "")
+    shown.select_option("select[name=kind]", "")
     shown.fill("input[name=q]", "l0:3")
     assert rows.count() == 1
     shown.fill("input[name=q]", "battery")

@@ -709,6 +709,10 @@ def replicate(
         Path, typer.Argument(metavar="OTHER", help="Results of the same model over another corpus.")
     ],
     results: Results = RESULTS,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Page to write: a file .html, or a folder with CSV."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="All of it, as JSON.")] = False,
     end: Annotated[
         str, typer.Option(help="highest or lowest: which end of the activations.")
@@ -720,14 +724,19 @@ def replicate(
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""
+    from descry.cli.console import show_lines
     from descry.cli.console_replicate import show_replication
     from descry.io.hashing import canonical
+    from descry.two_corpora.contents import write
     from descry.two_corpora.replicate import replicate as test_again
 
     found = test_again(results, other, end=end, draws=draws, seed=seed)
+    if output is not None:
+        write(found, output)
+        show_lines([f"written to {output}"])
     if as_json:
         print(canonical(found.as_json()))
-    else:
+    elif output is None:
         show_replication(found, rows)
 
 
@@ -1107,7 +1116,7 @@ def stats(
     price: Prices = None,
     as_json: AsJson = False,
 ) -> None:
-    """Count answers, tokens and cost of every model, and failures by reason."""
+    """Count answers, tokens and cost of every model, failures by reason, and pending batches."""
     from descry.annotators.prompt_cache.store import PromptCache
     from descry.cli.console import show_cache
     from descry.cli.shown import as_json as data

@@ -359,7 +359,7 @@ def show_lines(lines: Iterable[str]) -> None:
 
 
 def show_cache(cache: PromptCache, price: Price | None) -> None:
-    """Print answers and tokens by model, failures by reason, and counts of the last runs."""
+    """Print answers and tokens by model, failures by reason, the last runs, and pending batches."""
     told = cache_rows(cache, price)
     table = Table(title=f"answers in {told['folder']}")
     for column in ("task", "model", "revision", "answers", "tokens in", "tokens out", "cost"):
@@ -377,6 +377,11 @@ def show_cache(cache: PromptCache, price: Price | None) -> None:
         console().print(plain(f"{count:,} failed, to be asked again: {reason}"))
     for run, counted in told["runs"].items():
         console().print(plain(f"last run of {run}: {_last_run(counted)}"))
+    for row in told["batches"]:
+        words = f"{row['prompts']:,} pending, to be imported by the next run: {row['task']} of"
+        words += f" {row['model']} at {row['host']}, batches: {row['batches']:,}"
+        words += f" ({row['unsent']:,} not submitted)" if row["unsent"] else ""
+        console().print(plain(words), soft_wrap=True)
 
 
 def _last_run(counts: JSON) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import pyarrow.compute as pc
@@ -19,6 +20,7 @@ from descry.activations.exemplar_files import (
 from descry.activations.top_k import ENDS, HIGHEST, in_common
 from descry.annotators.base import Price
 from descry.annotators.cost import cost
+from descry.annotators.openai_server.batch.ledger import Ledger, State
 from descry.annotators.prompt_cache.check import one_sided_annotators
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.corpus.splits import SPLITS
@@ -178,7 +180,7 @@ def compared(first: Path, second: Path) -> list[Row]:
 
 
 def cache_rows(cache: PromptCache, price: Price | None) -> JSON:
-    """Answers and tokens by model, failures by reason, and the counts of the last runs."""
+    """Answers and tokens by model, failures by reason, the last runs, and pending batches."""
     counts = cache.by_origin()
     rows: dict[tuple[str, str, str], np.ndarray] = {}
     for name, origin in cache.origins().items():
@@ -198,7 +200,25 @@ def cache_rows(cache: PromptCache, price: Price | None) -> JSON:
         "warnings": one_sided_annotators(cache),
         "failures": dict(reasons.most_common()),
         "runs": dict(sorted(cache.runs().items())),
+        "batches": pending_batches(Ledger(cache.batches)),
     }
+
+
+def pending_batches(ledger: Ledger) -> list[Row]:
+    """Prompts of batches that are not imported: task, model, host, prompts, batches, unsent."""
+    found: dict[tuple[str, str, str], list[State]] = {}
+    for state in ledger.states():
+        host = urlsplit(state.base_url).hostname or ""
+        found.setdefault((state.origin["task"], state.origin["model"], host), []).append(state)
+    return [
+        dict(zip(("task", "model", "host"), who, strict=True))
+        | {
+            "prompts": sum(state.requests for state in states),
+            "batches": len(states),
+            "unsent": sum(state.batch is None for state in states),
+        }
+        for who, states in sorted(found.items())
+    ]
 
 
 def as_json(found: Any) -> str:

@@ -1,4 +1,4 @@
-"""What the page has of two runs, and the folder of tables beside it."""
+"""What the page has of two models, and the folder of tables beside it."""
 
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -7,19 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from descry.activations.exemplar_files import exemplar_group
-from descry.io.atomic import atomic_folder
-from descry.io.csv_rows import write_csv
 from descry.io.hashing import JSON
-from descry.io.hdf5 import reading_hdf5
-from descry.io.json_files import write_json
+from descry.reporting.comparison.exemplars import exemplar_sets, shown_sentences
+from descry.reporting.comparison.page import write_comparison
 from descry.reporting.explorer.packs import plain
-from descry.reporting.two_models.page import write_page
-from descry.run import Run
 from descry.two_models.diff import TABLES, Diff
 
 NEURONS, SENTENCES = 500, 5  # whose sentences the page has, and how many of each kind
-_PAGE = "index.html"
 
 
 def write(found: Diff, path: Path) -> dict[str, int]:
@@ -27,18 +21,7 @@ def write(found: Diff, path: Path) -> dict[str, int]:
 
     A folder has index.html, diff.json, and a CSV file of each table.
     """
-    value = contents(found)
-    if path.suffix == ".html":
-        write_page(path, value)
-        return {"pages": 1}
-    with atomic_folder(path) as folder:
-        write_page(folder / _PAGE, value)
-        write_json(folder / "diff.json", found.as_json())
-        write_csv(folder / "summary.csv", [found.summary])
-        for name in TABLES:
-            table = getattr(found, name)
-            write_csv(folder / f"{name}.csv", table.to_pylist(), table.column_names)
-    return {"pages": 1, "tables": 1 + len(TABLES)}
+    return write_comparison(path, "two_models", found, "diff", TABLES, contents(found))
 
 
 def contents(found: Diff) -> JSON:
@@ -60,7 +43,7 @@ def contents(found: Diff) -> JSON:
         "version": version("descry"),
         "sentences_in_all": len(found.pair.strata.of),
         "exemplars": exemplars,
-        "sentences": _sentences(found.pair.first, rows),
+        "sentences": shown_sentences(found.pair.first, rows),
     }
     return value
 
@@ -82,7 +65,7 @@ def _chosen(found: Diff) -> list[int]:
 
 def _exemplars(found: Diff, chosen: list[int]) -> Iterator[tuple[int, list[JSON]]]:
     """Of each neuron its exemplars: title, number, and the first of them with ranks and values."""
-    sets = [_sets(run, found.end) for run in found.pair.runs]
+    sets = [exemplar_sets(run, found.end) for run in found.pair.runs]
     second = found.matches.second
     for n in chosen:
         ranks: list[dict[int, int]] = []
@@ -112,21 +95,3 @@ def _exemplars(found: Diff, chosen: list[int]) -> Iterator[tuple[int, list[JSON]
                 for title, rows in kinds.items()
             ],
         )
-
-
-def _sets(run: Run, end: str) -> tuple[np.ndarray, np.ndarray]:
-    """Exemplars of the whole corpus and their activations, [neurons, size]."""
-    with reading_hdf5(run.path("exemplars.h5"), "exemplars") as file:
-        group = file[exemplar_group("all", end)]
-        rows, values = (group[name][:] for name in ("row", "activation"))
-    return rows.reshape(-1, rows.shape[2]), values.reshape(-1, values.shape[2])
-
-
-def _sentences(run: Run, rows: list[int]) -> dict[str, JSON]:
-    """By row the id, the text, and the places of the descriptors that it has."""
-    table = run.sentences(rows).select(["id", "text"]).to_pylist()
-    yes = run.annotations.at(np.array(rows, dtype=np.intp)) == 1
-    return {
-        str(row): [one["id"], one["text"], np.flatnonzero(said).tolist()]
-        for row, one, said in zip(rows, table, yes, strict=True)
-    }

@@ -12,8 +12,6 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
 from descry.annotators.base import Answer
 from descry.annotators.openai_server.connection import Connection
 from descry.annotators.openai_server.constraints import Constraint
@@ -25,7 +23,7 @@ from descry.annotators.openai_server.refusal import (
     message_of,
 )
 from descry.annotators.openai_server.request_variant import SWITCHES, RequestVariant
-from descry.annotators.openai_server.schema import Completion, malformed
+from descry.annotators.openai_server.schema import Completion, MalformedError, read
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
 from descry.io.hashing import canonical
@@ -93,7 +91,7 @@ class Chat:
             raw = client.chat.completions.with_raw_response.create(
                 model=self.model, messages=[{"role": "user", "content": text}], **options
             )
-            return Completion.model_validate_json(raw.http_response.content)
+            return read(raw.http_response.content, Completion)
         except openai.APIStatusError as error:
             said = f"HTTP {error.status_code}: {line(message_of(error))}"
             tries = int(error.request.headers.get("x-stainless-retry-count", 0)) + 1
@@ -107,8 +105,8 @@ class Chat:
         except openai.APIConnectionError as error:
             why = f"connection lost: {line(str(error.__cause__))}"
             return self._nothing("connection lost", why)
-        except ValidationError as error:
-            return Answer(None, fault=malformed(error))
+        except MalformedError as error:
+            return Answer(None, fault=str(error))
 
     def _nothing(self, fault: str, said: str) -> Answer:
         self.said = said

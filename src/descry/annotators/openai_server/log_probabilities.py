@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from descry.annotators.base import Answer
 from descry.annotators.openai_server.connection import SHOWN
-from descry.annotators.openai_server.schema import Token
+from descry.annotators.openai_server.schema import Token, word_of
 from descry.annotators.prompts import NO, YES
 from descry.io.hashing import JSON
 
@@ -23,17 +23,15 @@ def scored(listed: list[Token], clean: Callable[[str], str]) -> Answer:
         listed: the likeliest first tokens, at least one.
         clean: takes what must not be stored out of a server's text.
     """
-    first, bound = listed[0], listed[0].logprob
+    logs = [token.logprob for token in listed]
+    highest, bound = max(logs), min(logs)
+    if not (math.isfinite(sum(logs)) and highest < 0.01):  # a NaN shows in the sum alone
+        return Answer(None, fault="log-probabilities are not finite")
+    first = listed[logs.index(highest)]
     masses: dict[str, list[float]] = {_YES: [], _NO: []}
-    for token in listed:  # once: a batch has millions of answers
-        log = token.logprob
-        if not -math.inf < log < 0.01:  # nor NaN
-            return Answer(None, fault="log-probabilities are not finite")
-        if log > first.logprob:
-            first = token
-        if log < bound:
-            bound = log
-        if (word := token.word) in masses:
+    words = map(word_of, [token.token for token in listed])
+    for word, log in zip(words, logs, strict=True):
+        if word in masses:
             masses[word].append(log)
     found = {word: log_sum(logs) for word, logs in masses.items()}
     greedy = first.word in masses

@@ -1,15 +1,17 @@
 """What is read of an OpenAI-compatible server's response.
 
-All else in it is passed over; what is missing is a fault.
+All else in it is passed over, and no object made of it: of a batch's lines, that is the most. What
+is missing is a fault.
 """
 
 import math
 import re
 import unicodedata
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
+from pydantic_core import from_json
 
 from descry.annotators.thoughts import only_thought, opens_thought
 
@@ -17,9 +19,15 @@ from descry.annotators.thoughts import only_thought, opens_thought
 _MARKS = re.compile(r"[ĠĊĉč▁]|<0x(?:09|0A|0D|20)>|^##|</w>$", re.IGNORECASE)
 _AROUND = " \t\r\n\"'`´“”‘’«»*_.,:;!?()[]{}\\"
 _TOKEN_ID = re.compile(r"token_id:\d+")  # vLLM's --return-tokens-as-token-ids
+_PLACE = re.compile(r"(?:required field `(?P<field>\w+)`)?(?: - at `\$(?P<path>.*)`)?$")
+_T = TypeVar("_T")
 
 
-class Token(BaseModel):
+class Said(msgspec.Struct, gc=False):
+    """A part of what a server says; never part of itself, so Python's collector need not look."""
+
+
+class Token(Said):
     """A token and its log-probability."""
 
     token: str
@@ -27,8 +35,8 @@ class Token(BaseModel):
 
     @property
     def word(self) -> str:
-        """What it says, without its tokenizer's marks, quotes and stops: in lower case."""
-        return _word(self.token)
+        """What it says."""
+        return word_of(self.token)
 
     def says(self, word: str) -> bool:
         """Whether the token is this word."""
@@ -41,7 +49,8 @@ class Token(BaseModel):
 
 
 @lru_cache(maxsize=4096)  # the same few tokens are the likeliest in millions of answers
-def _word(token: str) -> str:
+def word_of(token: str) -> str:
+    """What a token says, without its tokenizer's marks, quotes and stops: in lower case."""
     plain = unicodedata.normalize("NFKC", _MARKS.sub(" ", token))
     return plain.strip(_AROUND).casefold()
 
@@ -52,13 +61,13 @@ class First(Token):
     top_logprobs: list[Token] | None = None
 
 
-class Logprobs(BaseModel):
+class Logprobs(Said):
     """The log-probabilities of a choice."""
 
     content: list[First] | None = None
 
 
-class Message(BaseModel):
+class Message(Said):
     """What was written, or refused."""
 
     content: str | None = None
@@ -68,7 +77,7 @@ class Message(BaseModel):
     reasoning: object = None
 
 
-class Choice(BaseModel):
+class Choice(Said):
     """One way in which the model went on."""
 
     message: Message
@@ -105,13 +114,13 @@ class Choice(BaseModel):
         return bool(self.message.reasoning_content or self.message.reasoning)
 
 
-class Spent(BaseModel):
+class Spent(Said):
     """What the tokens of an answer went into."""
 
     reasoning_tokens: int | None = None
 
 
-class Usage(BaseModel):
+class Usage(Said):
     """Tokens in and out."""
 
     prompt_tokens: int | None = None
@@ -125,18 +134,50 @@ class Usage(BaseModel):
         return details.reasoning_tokens or 0 if details else 0
 
 
-class Completion(BaseModel):
+class Completion(Said):
     """A response."""
 
-    model: Annotated[str, Field(min_length=1)]
-    choices: Annotated[list[Choice], Field(min_length=1)]
+    model: Annotated[str, msgspec.Meta(min_length=1)]
+    choices: Annotated[list[Choice], msgspec.Meta(min_length=1)]
     usage: Usage | None = None
 
 
-def malformed(error: ValidationError) -> str:
-    """What is wrong with a response, without a word of it."""
-    first = error.errors(include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        return "invalid JSON"
-    return "no choices" if first["type"] == "too_short" else f"malformed response: {where}"
+class MalformedError(Exception):
+    """A response of another form; the text says where, without a word of the response."""
+
+
+def read(text: bytes, form: type[_T]) -> _T:
+    """A response in the form wanted.
+
+    Raises:
+        MalformedError: it is no JSON, or lacks something.
+    """
+    try:
+        return msgspec.json.decode(text, type=form)
+    except (msgspec.DecodeError, RecursionError):
+        pass  # it may have what strict JSON has not: NaN, or a number in quotes
+    try:
+        return converted(from_json(text), form)
+    except ValueError as error:
+        raise MalformedError("invalid JSON") from error
+
+
+def converted(value: object, form: type[_T]) -> _T:
+    """What was read as JSON, in the form wanted.
+
+    Raises:
+        MalformedError: it lacks something.
+    """
+    try:
+        return msgspec.convert(value, form, strict=False)
+    except msgspec.ValidationError as error:
+        raise MalformedError(_malformed(str(error))) from error
+
+
+def _malformed(said: str) -> str:
+    place = _PLACE.search(said)
+    assert place is not None  # of nothing, at the least
+    path = re.findall(r"\w+", place["path"] or "") + ([place["field"]] if place["field"] else [])
+    if path == ["choices"] and "length" in said:
+        return "no choices"
+    return f"malformed response: {'.'.join(path)}"

@@ -15,7 +15,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
@@ -38,6 +38,10 @@ _SETTINGS = {
     "tag_index": 0,
     "disk_min_file_size": 2**62,  # rows stay in the database: one file to copy, no open calls
 }
+# Millions of answers have random keys: each is a page of the index, read and written. Memory and a
+# longer log of writes (64 MB each at most) spare most of that.
+_PAGES = {"sqlite_cache_size": 2**14, "sqlite_wal_autocheckpoint": 2**14}
+_MANY = 1000  # rows of a transaction that are counted together
 _DATABASE = "cache.db"
 _ANSWER, _FAILURE, _ORIGIN, _RUN = "answer:", "failure:", "origin:", "run:"
 _TEXT_MODE = 3  # diskcache.core.MODE_TEXT: the only mode a row may have
@@ -47,6 +51,10 @@ _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 _INSERT = (
     "INSERT INTO Cache (key, raw, value, tag, store_time, access_time, access_count, size, mode)"
     f" VALUES (?, 1, ?, ?, ?, ?, 0, 0, {_TEXT_MODE})"
+)
+_ON_INSERT = (
+    "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND name IN"
+    " ('Settings_count_insert', 'Settings_size_insert')"  # each row's size is 0
 )
 _SPOILT = ""  # for a text that is not the one that was stored: it is no JSON
 _IN = 900  # SQLite takes at most 999 variables in a statement
@@ -248,7 +256,9 @@ class PromptCache:
                 address = f"{database.absolute().as_uri()}?mode=ro"
                 with closing(sqlite3.connect(address, uri=True, timeout=60)) as connection:
                     self._check_settings(connection)
-            self._cache = diskcache.Cache(str(folder), disk=_TextDisk, timeout=60, **_SETTINGS)
+            self._cache = diskcache.Cache(
+                str(folder), disk=_TextDisk, timeout=60, **_SETTINGS, **_PAGES
+            )
 
     def _check_settings(self, connection: sqlite3.Connection) -> None:
         """Refuse a cache that was opened with other settings, which would evict rows."""
@@ -383,7 +393,6 @@ class PromptCache:
         Raises:
             CacheConflictError: a key has another response already.
         """
-        name = origin_id(origin)
         with self._cache.transact(retry=True):
             present = self.answers(list(records))
             for key in present:
@@ -392,26 +401,57 @@ class PromptCache:
                         f"{self.folder}: another answer for {key}: {canonical(present[key])[:80]}"
                         f" is stored, {canonical(records[key]['response'])[:80]} came now"
                     )
-            new = {
-                key: canonical(record | {"origin": name})
-                for key, record in records.items()
-                if key not in present
-            }
-            if self.journal and new:
-                self.journal(Batch({name: origin}, new, {}))
-            self._put_new(_ORIGIN + name, canonical(origin))
-            self._insert({_ANSWER + key: text for key, text in new.items()})
+            self._enter(origin, {key: records[key] for key in records if key not in present})
+
+    @_clearly
+    def store_missing(self, origin: JSON, records: dict[str, JSON]) -> set[str]:
+        """Store good answers of one origin to requests that have none yet, in one transaction.
+
+        Returns:
+            The keys of these.
+        """
+        with self._cache.transact(retry=True):
+            new = records.keys() - self.known(list(records))
+            self._enter(origin, {key: records[key] for key in records if key in new})
+        return new
+
+    def _enter(self, origin: JSON, records: dict[str, JSON]) -> None:
+        """Store answers to requests that have none, within a transaction."""
+        name = origin_id(origin)
+        new = {key: canonical(record | {"origin": name}) for key, record in records.items()}
+        if self.journal and new:
+            self.journal(Batch({name: origin}, new, {}))
+        self._put_new(_ORIGIN + name, canonical(origin))
+        self._insert({_ANSWER + key: text for key, text in new.items()})
+        if next(self._all(_FAILURE), None):  # as a rule there is none at all
             for key in self.failed(list(new)):
                 self._cache.delete(_FAILURE + key, retry=True)
 
     def _insert(self, rows: dict[str, str]) -> None:
         """Store rows that are not there, within a transaction.
 
-        As diskcache's own `add` does for one: of thousands, most of its time is the look-ups.
+        As diskcache's own `add` does for one: of thousands, most of its time is the look-ups. In
+        the order of keys, neighbours in the index are written together.
         """
-        now = time.time()
-        values = ((key, text, _seal(text), now, now) for key, text in rows.items())
-        self._cache._con.executemany(_INSERT, values)
+        now, new = time.time(), sorted(rows.items())
+        values = ((key, text, _seal(text), now, now) for key, text in new)
+        with self._counted(len(new)) if len(new) > _MANY else nullcontext():
+            self._cache._con.executemany(_INSERT, values)
+
+    @contextmanager
+    def _counted(self, rows: int) -> Iterator[None]:
+        """Count new rows once, in the place of diskcache's triggers, within a transaction.
+
+        For every row of a statement with a trigger SQLite copies the pages that it changes.
+        """
+        database = self._cache._con
+        triggers = database.execute(_ON_INSERT).fetchall()
+        for name, _ in triggers:
+            database.execute(f"DROP TRIGGER {name}")
+        yield
+        database.execute("UPDATE Settings SET value = value + ? WHERE key = 'count'", (rows,))
+        for _, statement in triggers:
+            database.execute(statement)
 
     @_clearly
     def merge(self, rows: Batch) -> list[str]:

@@ -9,7 +9,6 @@ A process holds a lock on each batch it works on: several jobs may share a cache
 """
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from descry.errors import InputError
@@ -176,6 +176,14 @@ class Ledger:
         except ValidationError as error:
             raise _damaged(path) from error
 
+    def states(self) -> Iterator[State]:
+        """Those of all batches.
+
+        Raises:
+            InputError: one is damaged.
+        """
+        return (state for state in map(self.state, self.names()) if state is not None)
+
     def keys(self, name: str) -> list[str]:
         """The keys of a batch's prompts; none where it is no longer there."""
         try:
@@ -230,7 +238,7 @@ def row_line(key: str, row: JSON) -> bytes:
 
 def row_of_line(line: bytes) -> JSON:
     """The row in the part of a line behind its key."""
-    return json.loads(line)
+    return msgspec.json.decode(line)
 
 
 def _lines(folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -9,10 +9,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
 
-from descry.annotators.openai_server.schema import Completion, malformed
+from descry.annotators.openai_server.schema import (
+    Completion,
+    MalformedError,
+    Said,
+    converted,
+    read,
+)
 from descry.io.hashing import JSON, canonical
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
@@ -68,7 +73,7 @@ class Outcome(NamedTuple):
     came: Completion | Refused | str
 
 
-class _Error(BaseModel):
+class _Error(Said):
     code: str | int | None = None
     message: str | None = None
 
@@ -81,20 +86,20 @@ def outcomes(path: Path) -> Iterator[Outcome | None]:
                 yield _outcome(line)
 
 
-class _Response(BaseModel):
+class _Response(Said):
     status_code: Literal[200]
     body: Completion
 
 
-class _Answered(BaseModel):
+class _Answered(Said):
     custom_id: str
     response: _Response
 
 
 def _outcome(line: bytes) -> Outcome | None:
     try:
-        usual = _Answered.model_validate_json(line)
-    except ValidationError:
+        usual = read(line, _Answered)
+    except MalformedError:
         return _other(line)
     return Outcome(usual.custom_id, usual.response.body)
 
@@ -116,15 +121,15 @@ def _other(line: bytes) -> Outcome | None:
         number = status if isinstance(status, int) else None
         return Outcome(key, _refused(number, error or found.get("error")))
     try:
-        return Outcome(key, Completion.model_validate(body))
-    except ValidationError as error:
-        return Outcome(key, malformed(error))
+        return Outcome(key, converted(body, Completion))
+    except MalformedError as error:
+        return Outcome(key, str(error))
 
 
 def _refused(status: int | None, error: JSON) -> Refused:
     try:
-        told = _Error.model_validate(error)
-    except ValidationError:
+        told = converted(error, _Error)
+    except MalformedError:
         told = _Error(message=str(error) if error else None)
     code, said = str(told.code or ""), told.message or ""
     return Refused(status, code, said or code, f"{code} {said} {error}")

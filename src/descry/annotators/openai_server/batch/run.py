@@ -64,7 +64,7 @@ SHORTEST, LONGEST = 1.0, 60.0  # seconds between two looks at the batches; longe
 _LONGER = 1.5
 _PATIENCE = 10  # looks in a row to which nothing comes
 _WRITTEN = 1_000  # lines written to disk together
-_STORED = 4_000  # answers of a transaction
+_STORED = 20_000  # answers of a transaction
 _DIGEST = 32  # bytes of a key
 _AGAIN = "lines of a batch's output repeat a request that has an answer: the first one counts"
 _STRANGE = "lines of a batch's output are of no request in it, and are passed over"
@@ -141,8 +141,7 @@ class BatchRun:
 
     def pending(self) -> int:
         """How many prompts batches of this annotator hold."""
-        states = map(self._ledger.state, self._ledger.names())
-        return sum(state.requests for state in states if state and self._is_mine(state))
+        return sum(state.requests for state in self._ledger.states() if self._is_mine(state))
 
     def _resume(self) -> None:
         """Look up the batches of this annotator in the ledger."""
@@ -353,10 +352,9 @@ class BatchRun:
                 continue
             taken = self._read(outcomes(path), rows, left, bad, passed_over, entry.state.top)
             while good := dict(islice(taken, _STORED)):
-                known = job.cache.known(list(good))  # of an earlier run, or asked live meanwhile
-                new = {key: record for key, record in good.items() if key not in known}
-                job.cache.store(entry.state.origin, new)
-                self._count(len(new), *(record.get("tokens", (0, 0)) for record in new.values()))
+                # Others have an answer of an earlier run, or were asked live meanwhile.
+                new = job.cache.store_missing(entry.state.origin, good)
+                self._count(len(new), *(good[key].get("tokens", (0, 0)) for key in new))
         for words, number in passed_over.items():
             tally.remarks[words] += number
         self._fail(entry, left, bad, why)

@@ -11,47 +11,44 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
-
 from descry.annotators.openai_server.batch.lines import ENDPOINT
 from descry.annotators.openai_server.connection import Connection
 from descry.annotators.openai_server.refusal import Refusal, complaint_of, message_of
-from descry.annotators.openai_server.schema import malformed
+from descry.annotators.openai_server.schema import MalformedError, Said, read
 from descry.errors import InputError
 from descry.io.atomic import guarded
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
-_T = TypeVar("_T", bound=BaseModel)
+_T = TypeVar("_T", bound=Said)
 ENDED = ("completed", "failed", "expired", "cancelled")
 NO_ROOM = "token_limit_exceeded"  # tokens of all batches together; one that ends makes room
 _FILES = 600.0  # seconds in which a server may stay silent while it takes or finds a file
-_BLOCK = 1 << 20  # bytes
 _PAGE = 100  # batches of a list, at most
 _LONGEST = 60.0  # seconds between two tries
 
 
-class File(BaseModel):
+class File(Said):
     """A file on the server."""
 
     id: str
 
 
-class BatchError(BaseModel):
+class BatchError(Said):
     """Why a batch failed."""
 
     code: str | None = None
     message: str | None = None
 
 
-class Errors(BaseModel):
+class Errors(Said):
     """Why a batch failed, several times over."""
 
     data: list[BatchError] | None = None
 
 
-class RequestCounts(BaseModel):
+class RequestCounts(Said):
     """How far a batch is."""
 
     completed: int = 0
@@ -59,7 +56,7 @@ class RequestCounts(BaseModel):
     total: int = 0
 
 
-class Batch(BaseModel):
+class Batch(Said):
     """A batch on the server."""
 
     id: str
@@ -91,7 +88,7 @@ class Batch(BaseModel):
         return (self.errors.data if self.errors else None) or []
 
 
-class _Page(BaseModel):
+class _Page(Said):
     data: list[Batch]
     has_more: bool = False
 
@@ -193,15 +190,15 @@ class BatchService:
 
     def _streamed(self, file: str, out: Any) -> None:
         with self._files.with_streaming_response.content(file) as response:
-            for part in response.iter_bytes(_BLOCK):
+            for part in response.iter_bytes():
                 out.write(part)
 
     def _said(self, call: Callable[[], Any], form: type[_T]) -> _T:
         response = self._asked(call)
         try:
-            return form.model_validate_json(response.http_response.content)
-        except ValidationError as error:
-            raise NothingCameError(malformed(error)) from error
+            return read(response.http_response.content, form)
+        except MalformedError as error:
+            raise NothingCameError(str(error)) from error
 
     def _asked(self, call: Callable[[], Any]) -> Any:
         """What a call to the server gives.

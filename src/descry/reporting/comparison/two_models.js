@@ -1,12 +1,9 @@
 "use strict";
 /* Two models beside each other: one page, whose address may name a neuron (#L5:24). */
 (() => {
-  const { h } = descry;
-  const main = document.getElementById("main");
+  const { h, share, span } = descry;
   let diff;
 
-  const share = (value) => descry.number(value, 3);
-  const span = (row, name) => `${share(row[`${name}_low`])} to ${share(row[`${name}_high`])}`;
   const score = (row, name) => ({
     value: row[name],
     low: row[`${name}_low`],
@@ -18,31 +15,24 @@
   /** What the labels of two sets of sentences, or of two models, share. */
   function overview() {
     const row = diff.summary;
-    const line = (words, key, hint) =>
-      h(
-        "tr",
-        {},
-        h("th", { scope: "row" }, words, h("p", { class: "quiet" }, hint)),
-        h("td", { class: "number" }, share(row[key])),
-        h("td", {}, span(row, key)),
-        h("td", { class: "number" }, share(row[`${key}_chance`])),
-        h("td", {}, descry.gauge(score(row, key))),
-      );
-    const head = ["labels that both have, of those that either has", "share", "95% over neurons", "by chance", ""];
-    const body = [
-      line("whole corpus", "whole", "the same sentences through both models"),
-      line("same half", "same_half", "labels of half of the sentences, the same for both models"),
-      line("other half", "other_half", "one half through the first model, the other half through the second"),
-      line(`halves of ${diff.names[0]}`, "halves_first", "both halves through the first model"),
-      line(`halves of ${diff.names[1]}`, "halves_second", "both halves through the second model"),
+    const line = (words, key, hint) => [
+      words,
+      hint,
+      [share(row[key]), span(row, key), share(row[`${key}_chance`])],
+      score(row, key),
     ];
-    return descry.section(
+    return descry.gauges(
       "shared",
       "Labels that the models share",
-      descry.framed("labels that are shared", {}, [
-        h("thead", {}, h("tr", {}, head.map((words) => h("th", { scope: "col" }, words)))),
-        h("tbody", {}, body),
-      ]),
+      "labels that are shared",
+      ["labels that both have, of those that either has", "share", "95% over neurons", "by chance"],
+      [
+        line("whole corpus", "whole", "the same sentences through both models"),
+        line("same half", "same_half", "labels of half of the sentences, the same for both models"),
+        line("other half", "other_half", "one half through the first model, the other half through the second"),
+        line(`halves of ${diff.names[0]}`, "halves_first", "both halves through the first model"),
+        line(`halves of ${diff.names[1]}`, "halves_second", "both halves through the second model"),
+      ],
       h(
         "p",
         {},
@@ -136,8 +126,6 @@
     );
 
   function neurons() {
-    const wanted = { text: "", change: "" };
-    const rows = diff.neurons;
     const columns = [
       {
         title: "neuron",
@@ -152,24 +140,13 @@
       { title: "exemplars", number: true, hint: "share of its exemplars that the pair has, too", of: (row) => row.exemplars, show: (row) => share(row.exemplars) },
       { title: "change p", number: true, ascending: true, hint: "of the label that changed most surely", of: (row) => row.surest, show: (row) => descry.small(row.surest) },
     ];
-    const table = descry.table(columns, rows, { caption: "neurons", sort: { by: 5, descending: false } });
-    const counted = h("p", { class: "counted" });
-    const chosen = (row) => {
-      if (wanted.change === "changed" && !row.labels.some((label) => label.changed)) return false;
-      if (wanted.change === "unmatched" && row.matched !== false) return false;
-      if (["kept", "lost", "gained"].includes(wanted.change) && !row[wanted.change]) return false;
-      const text = wanted.text.trim().toLowerCase();
-      if (!text) return true;
-      return (
-        row.name.toLowerCase() === text ||
-        row.labels.some((label) => label.descriptor.toLowerCase().includes(text))
-      );
+    const is = (kind, row) => {
+      if (kind === "changed") return row.labels.some((label) => label.changed);
+      return kind === "unmatched" ? row.matched === false : row[kind] > 0;
     };
-    const fill = () => {
-      const left = rows.filter(chosen);
-      table.fill(left);
-      counted.textContent = descry.some(left.length, "neuron");
-    };
+    const has = (text, row) =>
+      row.name.toLowerCase() === text ||
+      row.labels.some((label) => label.descriptor.toLowerCase().includes(text));
     const kinds = [
       ["", "all neurons"],
       ["changed", "a label changed (q at most 0.05)"],
@@ -178,39 +155,21 @@
       ["kept", "kept a label"],
       ["unmatched", "not correlated"],
     ];
-    const select = h(
-      "select",
-      { name: "change", onchange: (event) => { wanted.change = event.target.value; fill(); } },
-      kinds.map(([value, words]) => h("option", { value }, words)),
-    );
-    const box = h("input", {
-      type: "search",
-      name: "q",
-      autocomplete: "off",
-      oninput: (event) => { wanted.text = event.target.value; fill(); },
+    return descry.choice("neurons", "Neurons", columns, diff.neurons, {
+      word: "neuron",
+      hint: "= kept, − lost, + gained; a bar on its side where the change has q at most 0.05.",
+      kinds,
+      is,
+      has,
+      sort: { by: 5, descending: false },
     });
-    fill();
-    return descry.section(
-      "neurons",
-      "Neurons",
-      h("p", {}, h("label", {}, "Show ", select), " ", h("label", {}, "Neuron or descriptor ", box)),
-      h("p", { class: "quiet" }, "= kept, − lost, + gained; a bar on its side where the change has q at most 0.05."),
-      counted,
-      table,
-    );
   }
 
-  const item = ([row, first, second], values) => {
-    const [id, text, said] = diff.sentences[row];
-    const place = (rank, value) =>
+  const item = ([row, ranks, values]) => {
+    const at = (rank, value) =>
       rank === null ? "not among its exemplars" : `${rank}. (${descry.number(value, 3)})`;
-    return h(
-      "li",
-      { class: "exemplar" },
-      h("p", { class: "measure" }, `${id}: ${place(first, values[0])} → ${place(second, values[1])}`),
-      h("blockquote", {}, text),
-      h("p", { class: "quiet" }, said.length ? said.map((c) => diff.names_of[c]).join(", ") : "no descriptor"),
-    );
+    const measure = ranks.map((rank, side) => at(rank, values[side])).join(" → ");
+    return descry.sentence(diff.sentences[row], measure, diff.names_of);
   };
 
   function details(row) {
@@ -236,60 +195,28 @@
     if (row.labels.length) parts.push(descry.table(columns, row.labels, { caption: "labels" }));
     const shown = diff.exemplars[row.n];
     if (!shown) parts.push(h("p", { class: "quiet" }, `The page has the sentences of the ${descry.count(Object.keys(diff.exemplars).length)} neurons that changed most surely: descry diff … --neuron ${row.name} shows these.`));
-    for (const [title, number, items] of shown ?? [])
-      parts.push(
-        h("h3", {}, `${title}: ${descry.count(number)}${items.length < number ? `, ${items.length} shown` : ""}`),
-        h("ol", { class: "exemplars" }, items.map(([row, ranks, values]) => item([row, ...ranks], values))),
-      );
+    parts.push(descry.lists(shown ?? [], item));
     return h("section", { "aria-labelledby": "neuron" }, parts);
   }
 
-  const place = h("div", { id: "details" });
-  function show() {
-    const row = diff.neurons.find((one) => `#${one.name}` === decodeURIComponent(location.hash));
-    place.replaceChildren(...(row ? [details(row)] : []));
-    main.dataset.shown = location.hash;
-    if (row) place.querySelector("h2").focus();
-  }
-
-  function made() {
-    const columns = [
-      { title: "stage", head: true, show: (row) => row.stage },
-      { title: "what", wide: true, show: (row) => row.what },
-      { title: "first", wide: true, show: (row) => h("code", {}, row.first) },
-      { title: "second", wide: true, show: (row) => h("code", {}, row.second) },
-      { title: "kind", show: (row) => (row.kind === "parameter" && !row.matters ? "changes no label" : row.kind) },
-    ];
-    return descry.section(
-      "differences",
-      "What differs in how the runs were made",
-      descry.table(columns, diff.differences, { caption: "differences", empty: "Nothing." }),
-    );
-  }
-
   async function start() {
-    diff = await descry.decoded(document.getElementById("data").content.textContent.trim());
+    diff = await descry.contents();
     diff.neurons = diff.neurons.map((row, n) => ({ ...row, n, name: name(row.layer, row.neuron), other: name(row.other_layer, row.other_neuron), labels: [] }));
     const byName = new Map(diff.neurons.map((row) => [row.name, row]));
     for (const label of diff.labels) byName.get(name(label.layer, label.neuron)).labels.push(label);
     for (const row of diff.neurons) row.surest = row.labels.length ? row.labels[0].p : null;
     const matched = diff.matched_by === "index" ? "by their index" : `by the correlation of their activations, tested on ${descry.count(diff.matched_on)} other sentences`;
-    main.replaceChildren(
-      h("h1", {}, `${diff.names[0]} → ${diff.names[1]}`),
-      h("p", { class: "lead" }, `${descry.count(diff.sentences_in_all)} sentences through two models; ${descry.count(diff.summary.compared)} pairs of neurons, matched ${matched}.`),
-      ...diff.warnings.map((words) => h("p", { class: "warning" }, words)),
-      overview(),
-      place,
-      neurons(),
-      layers(),
-      descriptors(),
-      made(),
-    );
-    document.getElementById("made").textContent = `descry ${diff.version}.`;
-    document.title = `${diff.names[0]} → ${diff.names[1]} · descry`;
-    addEventListener("hashchange", show);
-    show();
-    main.removeAttribute("aria-busy");
+    descry.begin({
+      title: `${diff.names[0]} → ${diff.names[1]}`,
+      lead: `${descry.count(diff.sentences_in_all)} sentences through two models; ${descry.count(diff.summary.compared)} pairs of neurons, matched ${matched}.`,
+      warnings: diff.warnings,
+      version: diff.version,
+      sections: [overview(), neurons(), layers(), descriptors(), descry.differences(diff.differences)],
+      details: (address) => {
+        const row = diff.neurons.find((one) => `#${one.name}` === address);
+        return row && details(row);
+      },
+    });
   }
 
   start();

@@ -1,0 +1,1 @@
+"""The pages that hold two runs against each other: one file each, in the style of the explorer."""
