@@ -353,7 +353,7 @@ class Study:
         if chance["parted"]:
             own, lots, random = (chance[f"{of}_labels"] for of in ("facets", "lots", "random"))
             found["labels of a facet"] = (
-                f"{own:.1f} (exemplars dealt by lot {lots:.1f}, groups of random sets {random:.1f})"
+                f"{own:.1f} (exemplars dealt at random {lots:.1f}, random sets {random:.1f})"
             )
         found["with a set that covers"] = sum(bool(row["cover_reached"]) for row in rows)
         of_labels = [one["broad"] for row in rows for one in row["breadth"] or ()]
