@@ -317,7 +317,7 @@ def test_a_submission_nobody_knows_of_is_found_by_the_next_run(tmp_path):
     with serving_batches(usual) as server:
         server.faults["POST /batches"] = [done(Reply({}, 503))]
         server.faults["GET /batches"] = [Reply({}, 503), Reply({}, 503)]
-        with pytest.raises(InputError, match=r"HTTP 503.*the next run goes on"):
+        with pytest.raises(InputError, match=r"HTTP 503.*the next run resumes them"):
             put(tmp_path, annotator(server.url), questions())
         with pytest.raises(InputError, match="HTTP 503"):
             put(tmp_path, annotator(server.url), questions())

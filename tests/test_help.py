@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -200,7 +201,8 @@ def test_a_graph_and_what_all_graphs_say(run):
 def test_links_of_the_chain(run, monkeypatch):
     links = [Link("corpus", "3 files"), Link("label", "all of it", "L0:1 is another")]
     monkeypatch.setattr("descry.provenance.verify.chain.verify", lambda *_, **__: iter(links))
-    monkeypatch.setattr("descry.workflow.params.load", lambda _: None)
+    monkeypatch.setattr("descry.workflow.params.load", lambda _: SimpleNamespace(model_dump=dict))
+    monkeypatch.setattr("descry.workflow.code.other_code", lambda *_: [])
     found = told("verify", code=1)
     assert [one["fault"] for one in found] == [None, "L0:1 is another"]
     assert "WRONG label: all of it" in said("verify", code=1)

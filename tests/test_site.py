@@ -83,8 +83,8 @@ def test_every_command_that_is_shown_exists_with_its_options():
             name = words.pop(0).rstrip(",.")
             assert name in command.commands or name.isupper() or name[0] in "-.…", f"{page}: {name}"
             command = command.commands.get(name)
-        known = {option for one in command.params for option in one.opts} if command else set()
-        known |= {"--help"}
+        options = command.params if command else []
+        known = {"--help"}.union(*(one.opts + one.secondary_opts for one in options))
         given = {re.sub(r"[=,.].*", "", word) for word in words if re.match(r"--?[a-z]", word)}
         assert not command or given <= known, f"{page}: {given - known}"
         seen += 1
