@@ -198,8 +198,10 @@ class _Counts:
         found = np.zeros(self.answered[:, 0].shape)
         for stratum, rate in enumerate(rates):
             drawn = self.answered[:, stratum]
-            found += drawn * rate if self.base_answered[stratum].all() else np.where(
-                drawn > 0, drawn * rate, 0.0
+            found += (
+                drawn * rate
+                if self.base_answered[stratum].all()
+                else np.where(drawn > 0, drawn * rate, 0.0)
             )
         return found
 
