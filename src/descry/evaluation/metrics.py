@@ -108,7 +108,7 @@ class Tiers:
 
     def chances(self, k: int) -> np.ndarray:
         """Chance of each descriptor to be among the k highest: float64 [neurons, descriptors]."""
-        return np.pad(self.within(k), ((0, 0), (0, 1))).ravel()[self._cells]
+        return np.asarray(np.pad(self.within(k), ((0, 0), (0, 1))).ravel()[self._cells])
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """The sum of `weights` [neurons, descriptors] over each tier: float64 [neurons, tiers]."""

@@ -251,7 +251,8 @@ class _Table:
 def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
     """The codes that occur, and the place of each code among those; all are below `number`."""
     if number > _LISTED:
-        return np.unique(codes, return_inverse=True)
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place
     occurs = np.zeros(number, dtype=bool)
     occurs[codes] = True
     return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]

@@ -76,7 +76,7 @@ def _processor() -> str:
 
 
 def embedded(checkpoint: Checkpoint, texts: Sequence[str], folder: Path | None) -> np.ndarray:
-    """The vectors of some texts, float32 [texts, dimension]: those kept in a folder, or made now."""
+    """The vectors of some texts, float32 [texts, dimension]: those that a folder has, or new."""
     if folder is None:
         return sentence_embedder(checkpoint)(texts)
     kept = kept_vectors(checkpoint, folder)

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.nan_stats import ratio
-from descry.activations.store import DATA, neuron_blocks
+from descry.activations.store import DATA, neuron_blocks, read_block
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import CALIBRATION, HALVES, VALIDATION, draw
@@ -543,7 +543,7 @@ class Study:
                 first = layer * width + columns.start
                 inside = (self.places >= first) & (self.places < layer * width + columns.stop)
                 if inside.any():
-                    block = file[DATA][:, layer, columns]
+                    block = read_block(file[DATA], layer, columns)
                     found[inside] = block[self.pool][:, self.places[inside] - first].T
         return found
 
