@@ -213,8 +213,8 @@ def answer_p2(
     """
     it = _questions(stage, params, files, template)
     output, made, rows, names, tally = files[-1], it.made, it.rows, it.names, Counts()
-    told, kept = annotator.model_dump(), store[0].with_name(FOLDER)
-    who = create(told, "p2", descriptors=it.phrases, corpus=it.texts, kept=kept)
+    spec, kept = annotator.model_dump(), store[0].with_name(FOLDER)
+    who = create(spec, "p2", descriptors=it.phrases, corpus=it.texts, kept=kept)
     with opened(*store) as cache:
         how = AskOptions(stage, cache, params.max_failures, replay, progress, shard, again)
         found = verdicts(how, who, it.prompts, params.min_mass, tally, in_words=not params.settles)
