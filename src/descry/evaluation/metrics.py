@@ -88,9 +88,9 @@ class Tiers:
             best = left.max(axis=0, initial=0.0)
             best[best == 0] = -1  # nothing is left
             own = left == best
-            np.copyto(of, tier, where=own)
-            np.copyto(left, 0.0, where=own)
-            sizes[:, tier] = np.count_nonzero(own, axis=0)
+            of -= own.view(np.int8) * np.int8(most - tier)  # faster than setting what is masked
+            left = np.where(own, left.dtype.type(0), left)
+            sizes[:, tier] = own.sum(axis=0, dtype=np.uint16)
         return cls(np.ascontiguousarray(of.T), sizes)
 
     def take(self, neurons: np.ndarray) -> "Tiers":

@@ -245,7 +245,7 @@ class _Table:
     def of(self, pairs: np.ndarray) -> np.ndarray:
         """P(X = x): float64 [x, pairs], up to the largest x that is possible."""
         place = self._place[pairs]
-        return self._chances[: self._most[place].max() + 1].take(place, axis=1)
+        return np.asarray(self._chances[: self._most[place].max() + 1].take(place, axis=1))
 
 
 def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
