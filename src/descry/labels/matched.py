@@ -196,7 +196,7 @@ def _chances(
         the pairs, as places in a raveled [neurons, descriptors], and float64 [x, pairs].
     """
     strata = drawn.shape[1]
-    if not drawn.size:
+    if not drawn.size or far.max() < 0:
         return
     most = int(far.max())
     tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], most) for s in range(strata)]
