@@ -2,7 +2,8 @@
 
 In a scratch copy of this checkout it times: a full build by Snakemake and `dvc repro` behind it,
 both tools with nothing to do, and both after a change of t. With --reviews, the same on other
-reviews. Stage times and peak memory are those that each stage prints.
+reviews. Stage times and peak memory are those that each stage prints; where its processor time goes
+is what stages.py tells.
 
     python benchmarks/pipeline.py --json out.json
     python benchmarks/pipeline.py --reviews REVIEWS.jsonl.gz --set corpus.per_category=500
@@ -24,9 +25,10 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from descry.workflow.stage import STAGES
+
 ROOT = Path(__file__).parent.parent
-STAGES = ["corpus", "describe", "cluster", "activations", "exemplars"]
-STAGES += ["annotate", "judge", "label", "evaluate", "report"]
+EVERY = [name for name in STAGES if name != "tokens"]  # a stage of unit `token` alone
 
 
 def copy_checkout(target: Path) -> None:
@@ -63,7 +65,7 @@ def timed(folder: Path, command: str) -> float:
 def stage_figures(folder: Path) -> dict[str, dict[str, float]]:
     """Seconds and peak resident memory (MB) of each stage."""
     figures = {}
-    for stage in STAGES:
+    for stage in EVERY:
         said = (folder / f"logs/{stage}.log").read_text(encoding="utf-8")
         seconds, memory = re.findall(r"seconds ([\d.]+), peak MB (\d+)", said)[-1]
         figures[stage] = {"seconds": float(seconds), "peak_mb": float(memory)}

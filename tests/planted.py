@@ -306,8 +306,9 @@ def run_facets(embed=None, **changes):
     files = inputs | {"annotations": ANNOTATIONS, "labels": LABELS, "facets": FACETS}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(facets_stage, "Checkpoint", lambda **_: None)
-        patch.setattr(facets_stage, "sentence_embedder", lambda _: embed)
-        return find_facets(params, Cluster.model_construct(embedder=embedder), **files)
+        patch.setattr(facets_stage, "embedded", lambda _, texts, __: embed(texts))
+        topics = Cluster.model_construct(embedder=embedder)
+        return find_facets(params, topics, **files, cache_folder=Path("cache/prompts"))
 
 
 def run_interventions(extraction=NO_EXTRACTION, **changes):

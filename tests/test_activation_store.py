@@ -26,12 +26,15 @@ from descry.activations.store import (
     WRITTEN,
     Layout,
     Writer,
+    _chunk_places,
     begin,
     neuron_blocks,
+    read_block,
 )
 from descry.errors import InputError
 from descry.io.atomic import part_of
 from descry.io.hashing import canonical
+from descry.io.readable import MalformedError
 
 MADE = {"stage": "activations", "params": {"block": 1024, "layers": [0, 2]}, "weights": "abc"}
 NAMES = {"model": "bert-größe", "site": "ffn_output"}
@@ -454,3 +457,31 @@ def test_blocks_of_neurons_are_whole_chunks_where_there_is_room():
         halves = list(neuron_blocks(data, 4000 * 4 * 100))
     assert whole == [(layer, slice(i, i + 200)) for layer in (0, 1) for i in (0, 200, 400)]
     assert halves == [(layer, slice(i, i + 100)) for layer in (0, 1) for i in range(0, 600, 100)]
+
+
+@pytest.mark.parametrize("rows", [1, 1023, 2500])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_block_is_read_as_hdf5_reads_it(tmp_path, rows, dtype):
+    layout = Layout(rows, 2, 300, dtype, 1024)
+    values = np.random.default_rng(0).normal(size=layout[:3]).astype(dtype)
+    part = begin(tmp_path / "activations.h5", {"a": 1}, {}, layout, {})
+    writer = Writer(part)
+    for block, first in enumerate(range(0, rows, 1024)):
+        writer.write(block, first, values[first : first + 1024])
+    writer.close()
+    with h5py.File(part) as file:
+        for layer, columns in [*neuron_blocks(file[DATA], 1), *neuron_blocks(file[DATA], 2**20)]:
+            found = read_block(file[DATA], layer, columns)
+            np.testing.assert_array_equal(found, values[:, layer, columns])
+            np.testing.assert_array_equal(found, file[DATA][:, layer, columns])
+
+
+def test_a_file_that_ends_within_a_chunk_is_refused(tmp_path):
+    layout = Layout(1500, 1, 300, "float32", 1024)
+    part = begin(tmp_path / "activations.h5", {"a": 1}, {}, layout, {})
+    with h5py.File(part) as file:
+        last = max(place for place in _chunk_places(file[DATA]).values())
+        os.truncate(part, last + 100)
+        with pytest.raises(MalformedError):
+            for layer, columns in neuron_blocks(file[DATA], 2**20):
+                read_block(file[DATA], layer, columns)

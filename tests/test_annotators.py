@@ -669,7 +669,7 @@ def embed():
 @pytest.fixture
 def model(embed, monkeypatch):
     """The packaged model, loaded once for the file."""
-    monkeypatch.setattr(embedded, "sentence_embedder", lambda _: embed)
+    monkeypatch.setattr(embedded, "sentence_embedder", lambda *_: embed)
 
 
 @pytest.fixture
@@ -863,7 +863,7 @@ def test_special_tokens_are_text_for_the_embedder(embed):
 def _scores():
     with pytest.MonkeyPatch.context() as patch:
         loaded = sentence_embedder(CHECKPOINT)
-        patch.setattr(embedded, "sentence_embedder", lambda _: loaded)
+        patch.setattr(embedded, "sentence_embedder", lambda *_: loaded)
         odds = odds_of(judge(), p2(SENTENCES, list(PHRASES)))
     return np.reshape(odds, (len(SENTENCES), len(PHRASES)))
 

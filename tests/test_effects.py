@@ -24,6 +24,7 @@ from descry.evaluation.effects import (
     Embedding,
     Trial,
     beside,
+    measured,
     others_like,
     token_spread,
 )
@@ -87,6 +88,41 @@ def test_effects_on_a_masked_token(tmp_path):
             possible.append(np.stack([distance, towards[1:] - towards[0]], axis=1))
     assert np.isclose(1000 * np.array(possible), found, atol=1e-2).all(axis=(1, 2)).sum() == 1
     np.testing.assert_array_equal(found[2], 0)
+
+
+@pytest.mark.parametrize("name", ["bert", "llama", "gpt_neox"])
+def test_a_text_that_goes_in_once_has_the_same_effects(tmp_path, name):
+    model, hooked = model_of(tmp_path, name)
+    outcome = Distribution(hooked, model, masked=name == "bert")
+    later = [Edit(1, 5, 0.0, 4.0), Edit(1, 6, 1.0, -3.0)]
+    trials = [
+        Trial(hooked.tokenize([text])[0], edits, outcome.aim(["battery"]))
+        for text in ("great battery and price", "cheap")
+        for edits in (EDITS, later)
+    ]
+    with editable(hooked):
+        whole = [outcome.effects(trial) for trial in trials]
+        found = measured(outcome, trials, hooked.device, lambda _: None)
+    assert outcome.once
+    for one, other in zip(found, whole, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-8)
+
+
+def test_a_model_that_holds_on_to_its_rows_is_given_all_of_them(tmp_path):
+    model, hooked = model_of(tmp_path, "llama")
+    outcome = Distribution(hooked, model, masked=False)
+    trial = Trial([3, 9, 27, 81], EDITS, outcome.aim(["battery"]))
+    with editable(hooked):
+        whole = outcome.effects(trial)
+        first, rows = model.model.layers[0].post_attention_layernorm, [len(EDITS) + 1]
+        width = first.weight.shape[0]
+        first.register_forward_pre_hook(lambda _, given: (given[0].view(rows[0], 4, width),))
+        (found,) = measured(outcome, [trial], hooked.device, lambda _: None)
+        assert not outcome.once
+        np.testing.assert_array_equal(found, whole)
+        rows[0] = -1
+        measured(outcome, [trial], hooked.device, lambda _: None)
+        assert outcome.once
 
 
 def test_a_tokenizer_without_a_mask_is_told(tmp_path):

@@ -221,3 +221,29 @@ def test_without_a_covariate_there_is_one_stratum():
     assert stratify({"words": np.arange(10)}, 1) == Strata(
         pytest.approx(np.zeros(10)), ("words 0-9",)
     )
+
+
+@pytest.mark.parametrize("least", [0.001, 0.05, 0.2])
+def test_what_is_surely_above_a_bound_is_left_out_and_nothing_else(least):
+    rng = np.random.default_rng(0)
+    strata = rng.integers(0, 5, size=300)
+    lift = 1 + 2 * rng.random(12)
+    flags = rng.random((300, 12)) < np.array([0.02, 0.1, 0.3, 0.5] * 3)
+    flags[:60] |= rng.random((60, 12)) < 0.1 * lift
+    sets = np.stack([rng.permutation(300 if i % 2 else 120)[:40] for i in range(60)])
+    case = counted(flags, strata, sets)
+    p, bounded = matched_p(*case), matched_p(*case, least=least)
+    known = bounded < 1
+    np.testing.assert_array_equal(bounded[known], p[known])
+    assert (p[~known] > least).all()
+    assert (~known).mean() > 0.4
+    assert (p[known] <= least).any()
+
+
+@settings(max_examples=100, deadline=None)
+@given(small_cases(), st.sampled_from([0.01, 0.1, 0.23, 0.4, 0.6]))
+def test_nothing_at_or_below_the_bound_is_left_out_of_small_sets(case, least):
+    flags, strata, chosen = case
+    one = counted(flags[:, None], strata, chosen[None])
+    p, bounded = matched_p(*one), matched_p(*one, least=least)
+    assert bounded == p or (bounded == 1 and p > least)

@@ -25,6 +25,7 @@ from descry.io.atomic import guarded, part_of
 from descry.io.hashing import JSON, canonical
 from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5, writing_hdf5
 from descry.io.nested import flat, unlike
+from descry.io.readable import MalformedError
 
 if TYPE_CHECKING:
     import h5py
@@ -261,6 +262,51 @@ def neuron_blocks(data: Any, most: int) -> Iterator[tuple[int, slice]]:
             end = min(first + data.chunks[2], neurons)
             for start in range(first, end, width):
                 yield layer, slice(start, min(start + width, end))
+
+
+def read_block(data: Any, layer: int, columns: slice) -> np.ndarray:
+    """The activations of some neurons of a chunk over all rows: [rows, neurons].
+
+    Their own bytes are copied alone: of a chunk that is read in part, HDF5 copies all of it again
+    for every part, so that twice the rows would cost four times the copying.
+
+    Args:
+        data: as `neuron_blocks` takes it.
+        columns: of one chunk.
+
+    Raises:
+        MalformedError: the file does not hold a chunk where it says.
+    """
+    if not _as_plain_bytes(data):
+        return np.asarray(data[:, layer, columns])
+    rows, width = data.chunks[0], data.chunks[2]
+    first = columns.start // width * width
+    within = slice(columns.start - first, columns.stop - first)
+    found = np.empty((data.shape[0], columns.stop - columns.start), dtype=data.dtype)
+    file = np.memmap(data.file.filename, dtype=np.uint8, mode="r")
+    for row in range(0, len(found), rows):
+        try:
+            chunk = data.id.get_chunk_info_by_coord((row, layer, first))
+        except (OSError, RuntimeError, ValueError) as error:
+            raise MalformedError(f"dataset {data.name}: {error}") from error
+        start = (chunk.byte_offset or 0) + data.file.userblock_size
+        plain = file[start : start + rows * width * data.dtype.itemsize]
+        if not chunk.byte_offset or chunk.filter_mask or len(plain) != chunk.size:
+            raise MalformedError(f"dataset {data.name}: a chunk is not where it should be")
+        values = plain.view(data.dtype).reshape(rows, width)
+        found[row : row + rows] = values[: len(found) - row, within]
+    return found
+
+
+def _as_plain_bytes(data: Any) -> bool:
+    """Whether chunks lie in a file as they are, each with its place."""
+    if not hasattr(data, "id") or data.file.driver != "sec2":
+        return False
+    import h5py
+
+    options = data.id.get_create_plist()
+    early = options.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
+    return bool(early and options.get_nfilters() == 0 and data.chunks[1] == 1)
 
 
 def transposed(values: np.ndarray) -> np.ndarray:

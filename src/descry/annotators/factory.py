@@ -1,6 +1,7 @@
 """From params to an annotator."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from descry.annotators.base import Annotator
@@ -17,6 +18,7 @@ def create(
     descriptors: dict[str, dict[str, int]] | None = None,
     corpus: Sequence[str] | None = None,
     free_text: bool = False,
+    kept: Path | None = None,
 ) -> Annotator:
     """Make the annotator that a spec of params.yaml names, for one of the tasks.
 
@@ -26,6 +28,7 @@ def create(
         corpus: for all but p1, the sentences that annotators without a generative model are fitted
             to.
         free_text: whether p2 is about descriptions in anybody's words, too, such as explanations.
+        kept: the folder that an embedder's vectors of the corpus stay in.
 
     Raises:
         InputError: a person or words are to answer another question than p2.
@@ -36,7 +39,9 @@ def create(
             from descry.models.checkpoints import Checkpoint
 
             checkpoint = Checkpoint(spec["model"], spec["revision"], spec.get("pickled", False))
-            return EmbeddedAnnotator(checkpoint, max_descriptors, descriptors, corpus, free_text)
+            return EmbeddedAnnotator(
+                checkpoint, max_descriptors, descriptors, corpus, free_text, kept
+            )
         case "transformers":
             from descry.annotators.huggingface.annotator import GenerativeAnnotator
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from descry.activations.nan_stats import ratio
-from descry.activations.store import neuron_blocks
+from descry.activations.store import neuron_blocks, read_block
 from descry.corpus.covariates import SHARES, TIME
 from descry.io.csv_rows import Row
 from descry.io.prefetch import cores, map_ahead
@@ -113,7 +113,7 @@ def _correlations(
         for layer, columns in neuron_blocks(data, memory // (8 * (threads + 2))):
             first = layer * data.shape[2]
             span = slice(first + columns.start, first + columns.stop)
-            yield span, data[:, layer, columns].astype(np.float32, copy=False)
+            yield span, read_block(data, layer, columns).astype(np.float32, copy=False)
 
     def correlate(block: tuple[slice, np.ndarray]) -> tuple[slice, dict[str, np.ndarray]]:
         return block[0], rank_correlations(block[1], covariates)

@@ -53,11 +53,16 @@ class Cuts:
             strength: float [neurons, descriptors]; NaN is no label.
             order: as above, by which the highest are told, if not by that.
         """
-        known = np.nan_to_num(strength)
-        cuts = np.stack([known > t for t in self.thresholds])
-        ranked = known if order is None else np.nan_to_num(order)
-        tiers = Tiers.of_values(ranked, max(self.max_k, self.truth_top))
-        return Tags(self, _packed(cuts), tiers, known.shape[1])
+        # Of all pairs few are labels at any cut: those are looked at.
+        at = np.flatnonzero(strength > min(self.thresholds))
+        labels = strength.ravel()[at] > np.array(self.thresholds)[:, None]
+        neurons, descriptors = strength.shape
+        flags = np.zeros((len(labels), descriptors, neurons), dtype=bool)
+        flags[:, at % descriptors, at // descriptors] = labels
+        tiers = Tiers.of_values(
+            np.fmax(strength if order is None else order, 0), max(self.max_k, self.truth_top)
+        )
+        return Tags.of(self, flags, tiers)
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,11 @@ class Tiers:
         sizes = np.zeros((len(values), most), dtype=np.int64)
         for tier in range(most):
             best = left.max(axis=0, initial=0.0)
-            own = (left == best) & (best > 0)
-            of[own], left[own] = tier, 0.0
-            sizes[:, tier] = np.count_nonzero(own, axis=0)
+            best[best == 0] = -1  # nothing is left
+            own = left == best
+            of -= own.view(np.int8) * np.int8(most - tier)  # faster than setting what is masked
+            left = np.where(own, left.dtype.type(0), left)
+            sizes[:, tier] = own.sum(axis=0, dtype=np.uint16)
         return cls(np.ascontiguousarray(of.T), sizes)
 
     def take(self, neurons: np.ndarray) -> "Tiers":
@@ -101,15 +108,19 @@ class Tiers:
 
     def chances(self, k: int) -> np.ndarray:
         """Chance of each descriptor to be among the k highest: float64 [neurons, descriptors]."""
-        padded = np.pad(self.within(k), ((0, 0), (0, 1)))
-        return np.take_along_axis(padded, self.of.astype(np.intp), axis=1)
+        return np.asarray(np.pad(self.within(k), ((0, 0), (0, 1))).ravel()[self._cells])
 
     def sums(self, weights: np.ndarray) -> np.ndarray:
         """The sum of `weights` [neurons, descriptors] over each tier: float64 [neurons, tiers]."""
         neurons, tiers = self.sizes.shape
-        cells = self.of + np.arange(neurons)[:, None] * (tiers + 1)
-        found = np.bincount(cells.ravel(), weights.ravel(), minlength=neurons * (tiers + 1))
+        found = np.bincount(self._cells.ravel(), weights.ravel(), minlength=neurons * (tiers + 1))
         return found.reshape(neurons, tiers + 1)[:, :tiers]
+
+    @cached_property
+    def _cells(self) -> np.ndarray:
+        """The place of each descriptor's tier among those of all neurons, that of none included."""
+        neurons, tiers = self.sizes.shape
+        return np.asarray(self.of + np.arange(neurons)[:, None] * (tiers + 1))
 
 
 @dataclass(frozen=True)
@@ -118,17 +129,30 @@ class Tags:
 
     Attributes:
         bits: at the thresholds, a bit each: uint64 [thresholds, neurons, words].
+        columns: the same with a bit each neuron: uint64 [thresholds, descriptors, words].
         tiers: for the cuts at K.
     """
 
     cuts: Cuts
     bits: np.ndarray
+    columns: np.ndarray
     tiers: Tiers
     descriptors: int
 
+    @classmethod
+    def of(cls, cuts: Cuts, flags: np.ndarray, tiers: Tiers) -> "Tags":
+        """Those of bool [thresholds, descriptors, neurons]."""
+        bits = _packed(flags.transpose(0, 2, 1))
+        return cls(cuts, bits, _packed(flags), tiers, flags.shape[1])
+
     def take(self, neurons: np.ndarray) -> "Tags":
         """The labels of some neurons, in that order."""
-        return Tags(self.cuts, self.bits[:, neurons], self.tiers.take(neurons), self.descriptors)
+        bits, columns = self.bits[:, neurons], _packed(self._flags.take(neurons, axis=2))
+        return Tags(self.cuts, bits, columns, self.tiers.take(neurons), self.descriptors)
+
+    @cached_property
+    def _flags(self) -> np.ndarray:
+        return _unpacked(self.columns, self.neurons)
 
     @property
     def neurons(self) -> int:
@@ -143,7 +167,7 @@ class Tags:
     @cached_property
     def carriers(self) -> np.ndarray:
         """Neurons that have each descriptor: int64 [thresholds, descriptors]."""
-        return np.asarray(self.spread(self.bits).sum(axis=1, dtype=np.int64))
+        return _counted(self.columns)
 
     @cached_property
     def true_chances(self) -> np.ndarray:
@@ -152,21 +176,26 @@ class Tags:
 
     def spread(self, bits: np.ndarray) -> np.ndarray:
         """Such bits as uint8 [thresholds, neurons, descriptors]."""
-        used = np.ascontiguousarray(bits.view(np.uint8)[..., : -(-self.descriptors // 8)])
-        return np.unpackbits(used, axis=-1, count=self.descriptors, bitorder="little")
+        return _unpacked(bits, self.descriptors)
 
 
 def _packed(labels: np.ndarray) -> np.ndarray:
-    """Bool [cuts, neurons, descriptors] as uint64 [cuts, neurons, words]."""
-    *shape, descriptors = labels.shape
+    """Bool [any, any, flags] as uint64 [any, any, words]."""
+    *shape, number = labels.shape
     # Filled up to whole bytes and packed as one row: numpy is slow at packing many short ones.
-    filled = np.zeros((*shape, -(-descriptors // 8) * 8), dtype=bool)
-    filled[..., :descriptors] = labels
+    filled = np.zeros((*shape, -(-number // 8) * 8), dtype=bool)
+    filled[..., :number] = labels
     size = *shape, filled.shape[-1] // 8
     packed = np.packbits(filled.ravel(), bitorder="little").reshape(size)
-    held = np.zeros((*shape, -(-descriptors // _BITS) * _BITS // 8), dtype=np.uint8)
+    held = np.zeros((*shape, -(-number // _BITS) * _BITS // 8), dtype=np.uint8)
     held[..., : packed.shape[-1]] = packed
     return held.view(np.uint64)
+
+
+def _unpacked(bits: np.ndarray, number: int) -> np.ndarray:
+    """The reverse, as uint8."""
+    used = np.ascontiguousarray(bits.view(np.uint8)[..., : -(-number // 8)])
+    return np.unpackbits(used, axis=-1, count=number, bitorder="little")
 
 
 def _counted(bits: np.ndarray) -> np.ndarray:
@@ -213,7 +242,7 @@ def rate(predicted: Tags, truth: Tags) -> Rated:
     both = predicted.bits & truth.bits
     shared, first, second = _counted(both), predicted.sizes, truth.sizes
     by_t = [ratio(shared, first), ratio(shared, second), ratio(shared, first + second - shared)]
-    met = predicted.spread(both).sum(axis=1, dtype=np.int64)
+    met = _counted(predicted.columns & truth.columns)
     either = predicted.carriers + truth.carriers - met
     by_k = _at_k(predicted.tiers, truth.tiers, truth.true_chances, predicted.cuts)
     return Rated(predicted.cuts, np.concatenate(by_t + by_k), ratio(met, either), either)

@@ -16,8 +16,8 @@ from descry.annotators.annotations import Annotations
 from descry.annotators.bitset import Answers
 from descry.io.csv_rows import Row
 from descry.io.prefetch import cores, map_ahead
-from descry.labels.assignment import SetCounter, asked_sets
-from descry.labels.matched import matched_enrichment
+from descry.labels.assignment import SetCounter, SetCounts, asked_sets
+from descry.labels.matched import Matched, matched_enrichment
 from descry.labels.rules import Rule
 from descry.labels.strata import Matching, Strata
 
@@ -67,17 +67,27 @@ class Labelling:
             exemplars: int [neurons, size], rows of `answers`, -1 behind the end of a smaller set.
             answers: int8 [sentences, descriptors], 1 Yes, 0 No, -1 none.
         """
-        usable = asked_sets(exemplars, self.asked)
-        sets = np.where(usable[:, None], exemplars, -1)
-        counter = SetCounter(Answers.of(answers), self.asked)
-        within = bool(self.sampled[self.asked].all())
-        matched = matched_enrichment(counter, [sets], self.strata, self.sampled, within=within)
-        tally = counter.tally([sets], self.sampled)
-        return self.rule.numbers(tally, matched, self.top_k, within)
+        return self.rule.numbers(*self._tested(exemplars, answers, 1.0), self.top_k, self._within)
 
     def labels(self, exemplars: np.ndarray, answers: np.ndarray) -> np.ndarray:
         """Which descriptor labels which neuron: bool [neurons, descriptors]."""
-        return self.numbers(exemplars, answers)["assigned"]
+        least = self.rule.cut if self.rule.name == "enrichment" else 0.0
+        return self.rule.assigned(*self._tested(exemplars, answers, least), self.top_k)
+
+    @property
+    def _within(self) -> bool:
+        return bool(self.sampled[self.asked].all())
+
+    def _tested(
+        self, exemplars: np.ndarray, answers: np.ndarray, least: float
+    ) -> tuple[SetCounts, Matched]:
+        """What the rule takes; `least` is that of `matched_enrichment`."""
+        sets = np.where(asked_sets(exemplars, self.asked)[:, None], exemplars, -1)
+        counter = SetCounter(Answers.of(answers), self.asked)
+        matched = matched_enrichment(
+            counter, [sets], self.strata, self.sampled, within=self._within, least=least
+        )
+        return counter.tally([sets], self.sampled), matched
 
 
 def shared_errors(

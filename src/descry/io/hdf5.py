@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,8 @@ def reading_hdf5(path: Path, made_by: str) -> Iterator["h5py.File"]:
     import h5py
 
     with readable(path, made_by, "HDF5"):
-        _refuse_endless(path)
+        now = path.stat()
+        _refuse_endless(path.absolute(), now.st_size, now.st_mtime_ns)
         file = h5py.File(path, "r")
         foreign = made_by != ANY and PROVENANCE not in file.attrs
     with file:
@@ -153,7 +155,8 @@ def _told(what: str) -> Iterator[None]:
         raise MalformedError(f"{what}: {error}") from error
 
 
-def _refuse_endless(path: Path) -> None:
+@lru_cache(maxsize=64)  # a stage opens its files again and again
+def _refuse_endless(path: Path, size: int, changed: int) -> None:
     """Refuse texts in whose heap the HDF5 library would loop forever.
 
     The library walks the heap by the sizes of its objects; one damaged bit can make a size 0.

@@ -133,6 +133,8 @@ class PackedFlags:
         self._bytes = np.zeros((-(-self._columns // 8), flags.sentences + 1), dtype=np.uint8)
         for column in range(self._columns):
             self._bytes[column // 8, :-1] |= flags.column(column).view(np.uint8) << 7 - column % 8
+        # Of most annotators every sentence has every answer: then members are what is counted.
+        self._all_set = bool((flags.totals == flags.sentences).all())
 
     def sums(self, members: np.ndarray) -> np.ndarray:
         """How often each column is set in each set: int64 [neurons, columns].
@@ -140,6 +142,9 @@ class PackedFlags:
         Args:
             members: int [neurons, size], rows of the sentences, -1 where there is none.
         """
+        if self._all_set:
+            number = np.count_nonzero(members >= 0, axis=1)
+            return np.repeat(number[:, None], self._columns, axis=1)
         starts = np.arange(0, members.shape[1], _MOST)
         found = np.zeros((len(members), len(self._bytes), 8), dtype=np.int64)
         for place, line in enumerate(self._bytes):
@@ -162,7 +167,10 @@ class PackedFlags:
         found = np.zeros((neurons * strata, len(self._bytes), 8), dtype=np.int64)
         cells = np.arange(neurons)[:, None] * strata + of[members]
         flat, cells = members[members >= 0], cells[members >= 0]
-        order = np.argsort(cells, kind="stable")
+        if self._all_set:
+            number = np.bincount(cells, minlength=neurons * strata).reshape(neurons, strata, 1)
+            return np.repeat(number, self._columns, axis=2)
+        order = np.argsort(cells, kind="stable")  # quick where members stand by stratum
         flat, cells = flat[order], cells[order]
         first = np.flatnonzero(np.diff(cells, prepend=-1))  # of each part that is not empty
         place = np.arange(len(flat)) - np.repeat(first, np.diff(first, append=len(flat)))

@@ -23,7 +23,8 @@ from descry.labels.strata import Strata
 
 _COUNTS = 2**22  # counts of neurons, strata and descriptors that are held at a time: 32 MB
 _LEVEL = 8  # numbers by which pairs may differ in how far they go
-_CELLS = 2**17  # numbers that are worked on at a time: they stay near the core
+_LISTED = 2**20  # combinations of counts that are listed rather than sorted
+_CELLS = 2**14  # numbers that are worked on at a time: they stay near the core
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ def matched_enrichment(
     base: np.ndarray,
     *,
     within: bool = True,
+    least: float = 1.0,
 ) -> Matched:
     """Test each neuron's set against the sentences of a split, within strata.
 
@@ -57,6 +59,8 @@ def matched_enrichment(
             behind the end of a smaller set.
         base: bool [sentences], those that represent the split.
         within: whether exemplars are among those; else they stand beside them (see `matched_p`).
+        least: of p, above which it need not be known (see `matched_p`): q that are at most this
+            are right nevertheless.
     """
     number = len(strata.names)
     marked, whole = counter.base_by_stratum(base, strata.of, number)
@@ -65,7 +69,7 @@ def matched_enrichment(
     for sets in exemplars:
         for start in range(0, len(sets), step):
             found, drawn = counter.by_stratum(sets[start : start + step], strata.of, number)
-            parts.append(matched_p(found, drawn, marked, whole, within=within))
+            parts.append(matched_p(found, drawn, marked, whole, within=within, least=least))
             mean = (drawn * ratio(marked, whole)).sum(axis=1, where=drawn > 0)
             expected.append(np.where(np.isnan(parts[-1]), np.nan, mean))
     p = np.concatenate(parts)
@@ -79,6 +83,7 @@ def matched_p(
     whole: np.ndarray,
     *,
     within: bool = True,
+    least: float = 1.0,
 ) -> np.ndarray:
     """Test every pair of neuron and descriptor: float64 [neurons, descriptors].
 
@@ -91,13 +96,15 @@ def matched_p(
         whole: as above, sentences with an answer.
         within: whether exemplars are among those sentences; else they stand beside them, and the
             two are pooled.
+        least: of p: pairs that are surely above it have 1 instead, where exemplars are within.
     """
-    neurons, _, descriptors = found.shape
-    p = np.full((neurons, descriptors), np.nan)
     total = found.sum(axis=1)
     far = _far(drawn, marked, whole, total)
+    p = np.ones(total.shape)
     if not within:
         marked, whole = marked + found, whole + drawn
+    elif least < 1:
+        far[_surely_above(least, total, drawn, marked, whole)] = -1
     flat = p.ravel()
     for pairs, chance in _chances(drawn, marked, whole, far):
         own = total.ravel()[pairs]
@@ -105,7 +112,9 @@ def matched_p(
         reached = (number >= own) & (number <= far.ravel()[pairs])
         # Of positive parts: small ones keep digits. Added in order, so that no last digit depends
         # on which pairs are worked on together.
-        tail = np.cumsum(np.where(reached, chance, 0.0), axis=0)[-1]
+        tail = np.zeros(len(own))
+        for part in np.where(reached, chance, 0.0):
+            tail += part
         flat[pairs] = np.minimum(tail - chance[own, np.arange(len(own))] / 2, 1.0)
     p[drawn.sum(axis=1) == 0] = np.nan
     return p
@@ -137,6 +146,27 @@ def matched_tails(
     return tails
 
 
+def _surely_above(
+    least: float, total: np.ndarray, drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray
+) -> np.ndarray:
+    """Pairs whose mid-p is above `least` by a bound of theory: bool [neurons, descriptors].
+
+    A sum of hypergeometric numbers is one of independent flags. So half of its chance is at the
+    floor of its mean or above it (Jogdeo & Samuels 1968), and it differs from the normal
+    distribution by at most .56 over its deviation (Shevtsova 2010).
+    """
+    from scipy.special import ndtr
+
+    rate = ratio(marked, np.maximum(whole, 1))
+    rest = (whole - drawn) / np.maximum(whole - 1, 1)
+    mean = (drawn * rate).sum(axis=1)
+    deviation = np.sqrt(np.maximum((drawn * (rate * (1 - rate)) * rest).sum(axis=1), 1e-9))
+    from_total, beyond = (ndtr((mean - number) / deviation) for number in (total - 1, total))
+    normal = (from_total + beyond) / 2 - 0.56 / deviation
+    # Well above: what is left out of the reckoning here and there is some 1e-15.
+    return np.asarray((normal > least + 1e-6) | ((total <= mean - 1e-6) & (least < 0.24)))
+
+
 def _far(drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Up to which number the chances of a pair are summed: int [neurons, descriptors].
 
@@ -160,37 +190,41 @@ def _chances(
 
     Args:
         marked, whole: int [strata, descriptors], or [neurons, strata, descriptors].
-        far: the largest x of each pair, int [neurons, descriptors].
+        far: the largest x of each pair, int [neurons, descriptors]; below 0 for those left out.
 
     Yields:
         the pairs, as places in a raveled [neurons, descriptors], and float64 [x, pairs].
     """
     strata = drawn.shape[1]
-    if not drawn.size:
+    if not drawn.size or far.max() < 0:
         return
     most = int(far.max())
     tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], most) for s in range(strata)]
-    # Pairs that go about as far come together, and of these, neurons of similar strata: fewer
-    # numbers are possible in each stratum then.
+    # Pairs of a descriptor come together, of these such as go about as far, and of these neurons of
+    # similar strata: fewer numbers are possible in each stratum then.
     place = drawn.sum(axis=2) @ np.arange(strata) / np.maximum(drawn.sum(axis=(1, 2)), 1)
-    order = np.lexsort((np.repeat(place, drawn.shape[2]), far.ravel() // _LEVEL))[::-1]
+    descriptor = np.broadcast_to(np.arange(drawn.shape[2]), far.shape)
+    keys = np.repeat(place, drawn.shape[2]), far.ravel() // _LEVEL, descriptor.ravel()
+    order = np.lexsort(keys)[::-1]
+    order = order[far.ravel()[order] >= 0]
     while len(order):
         most = int(far.ravel()[order[0]]) | (_LEVEL - 1)
         pairs, order = np.split(order, [max(1, _CELLS // (most + 1))])
         most = int(far.ravel()[pairs].max())
-        chance = np.zeros((most + 1, len(pairs)))
+        chance, before, part = np.zeros((3, most + 1, len(pairs)))
         chance[0] = 1.0
         reach = 0  # the largest number that is possible so far
         for table in tables:
             alone = table.of(pairs)[: most + 1]
             if len(alone) == 1:
                 continue
-            before = chance[: reach + 1].copy()
-            reach = min(most, reach + len(alone) - 1)
-            chance[: len(before)] *= alone[0]
+            had, reach = reach + 1, min(most, reach + len(alone) - 1)
+            before[:had] = chance[:had]
+            chance[:had] *= alone[0]
             for number in range(1, len(alone)):
-                new = chance[number : min(number + len(before), reach + 1)]
-                new += before[: len(new)] * alone[number]
+                rows = min(had, reach + 1 - number)
+                np.multiply(before[:rows], alone[number], out=part[:rows])
+                chance[number : number + rows] += part[:rows]
         yield pairs, chance
 
 
@@ -201,9 +235,9 @@ class _Table:
         """Counts are int [neurons, descriptors], or [descriptors]: the same for all neurons."""
         counts = np.stack(np.broadcast_arrays(drawn, marked, whole))
         base = counts.max(axis=(1, 2)).astype(np.int64) + 1
-        code = np.ravel_multi_index(tuple(counts), tuple(base))
-        distinct, place = np.unique(code, return_inverse=True)
-        self._place = place.ravel().astype(np.int32)
+        code = np.ravel_multi_index(tuple(counts), tuple(base)).ravel()
+        distinct, place = _distinct(code, int(base.prod()))
+        self._place = place.astype(np.int32)
         n, k, of = np.unravel_index(distinct, tuple(base))
         self._most = np.minimum(np.minimum(n, k), far)
         self._chances = _hypergeometric(n, k, of, int(self._most.max()))
@@ -211,7 +245,17 @@ class _Table:
     def of(self, pairs: np.ndarray) -> np.ndarray:
         """P(X = x): float64 [x, pairs], up to the largest x that is possible."""
         place = self._place[pairs]
-        return self._chances[: self._most[place].max() + 1, place]
+        return np.asarray(self._chances[: self._most[place].max() + 1].take(place, axis=1))
+
+
+def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The codes that occur, and the place of each code among those; all are below `number`."""
+    if number > _LISTED:
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place
+    occurs = np.zeros(number, dtype=bool)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
 
 
 def _hypergeometric(

@@ -61,10 +61,6 @@ class Rule:
         f, base = sets.f(self.frequency), sets.base(self.frequency)
         of_split = sets.base_count, sets.base_answered, within
         unmatched = enrichment(sets.count, sets.answered, *of_split)
-        if self.name == "composition":
-            strong = above_base(f, f, base)
-        else:
-            strong = np.where(sets.count > matched.expected, strength(matched.q), 0.0)
         return {
             "f": f,
             "count": sets.count,
@@ -75,8 +71,21 @@ class Rule:
             "q": matched.q,
             "p_unmatched": unmatched.p,
             "q_unmatched": unmatched.q,
-            "assigned": assign(strong, self.bound(self.cut), top_k),
+            "assigned": self.assigned(sets, matched, top_k),
         }
+
+    def assigned(self, sets: SetCounts, matched: Matched, top_k: int | None) -> np.ndarray:
+        """Which descriptor labels which neuron: bool [neurons, descriptors].
+
+        Args:
+            matched: as in `numbers`; for enrichment, q need be known up to `cut` alone.
+        """
+        if self.name == "composition":
+            f = sets.f(self.frequency)
+            strong = above_base(f, f, sets.base(self.frequency))
+        else:
+            strong = np.where(sets.count > matched.expected, strength(matched.q), 0.0)
+        return assign(strong, self.bound(self.cut), top_k)
 
     def broad(self, sets: SetCounts, silent: int, share: float) -> list[tuple[int, float]]:
         """Descriptors that are dropped, as `broad_descriptors` gives them.

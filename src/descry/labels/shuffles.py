@@ -85,18 +85,31 @@ class _Exchange:
             np.arange(start, start + size) for start, size in zip(first, self._sizes, strict=True)
         ]
         self._twice = np.concatenate([np.tile(span, 2) for span in spans])
-        self._first = 2 * first
+        # What each set has of a stratum is the sums behind its block less those before it.
+        neuron, self._of_block = np.nonzero(self._counts)
+        self._begins = 2 * first[self._of_block]
+        self._lengths = self._counts[neuron, self._of_block]
+        self._neuron = neuron
+        blocks = np.bincount(neuron, minlength=len(own))
+        self._pointers = np.concatenate([[0], np.cumsum(2 * blocks)]).astype(np.int32)
+        self._signs = np.tile(np.array([1, -1]).astype(np.uint64), len(neuron))
 
     def permuted(self, keys: np.ndarray) -> np.ndarray:
         return self._fields.unpack(self._sets.packed_sums(self._packed[self._order(keys)]))
 
     def random(self, keys: np.ndarray, starts: np.ndarray) -> np.ndarray:
+        from scipy.sparse import csr_array
+
         shuffled = self._packed[self._order(keys)][self._twice]
         before = np.zeros((len(shuffled) + 1, shuffled.shape[1]), dtype=np.uint64)
         np.cumsum(shuffled, axis=0, out=before[1:])
-        first = self._first + (starts * self._sizes).astype(np.int64)
-        blocks = before[first + self._counts] - before[first]
-        return self._fields.unpack(blocks.sum(axis=1))
+        begins = starts[self._neuron, self._of_block] * self._sizes[self._of_block]
+        places = np.empty((len(begins), 2), dtype=np.int32)
+        places[:, 1] = self._begins + begins.astype(np.int64)
+        places[:, 0] = places[:, 1] + self._lengths
+        shape = len(self._counts), len(before)
+        blocks = csr_array((self._signs, places.ravel(), self._pointers), shape=shape)
+        return self._fields.unpack(blocks @ before)
 
     def _order(self, keys: np.ndarray) -> np.ndarray:
         """Where each sentence's answers come from: a shuffle within every stratum."""

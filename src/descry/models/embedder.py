@@ -1,7 +1,10 @@
 """The sentence embedder."""
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -9,6 +12,7 @@ import numpy as np
 from descry.models.batching import in_parallel, plan_batches, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
 from descry.models.devices import pick_device
+from descry.models.kept_vectors import KeptVectors
 from descry.models.special_tokens import special_as_text
 
 EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
@@ -51,8 +55,41 @@ class Embedder:
         return self.embed(texts)
 
 
-def sentence_embedder(checkpoint: Checkpoint) -> Embedder:
-    """A model of the library sentence-transformers; special tokens in texts are text."""
+def kept_vectors(checkpoint: Checkpoint, folder: Path) -> KeptVectors:
+    """The vectors that this machine and these packages make of a checkpoint, kept in a folder."""
+    import torch
+
+    parts = {name: version(name) for name in ("sentence-transformers", "tokenizers", "torch")}
+    parts |= {"transformers": version("transformers"), "model": checkpoint.name}
+    parts |= {"revision": checkpoint.revision, "characters": str(EMBEDDED_CHARACTERS)}
+    parts |= {"device": torch.device(pick_device("auto")).type, "processor": _processor()}
+    return KeptVectors(folder, parts)
+
+
+def _processor() -> str:
+    """What its arithmetic libraries know the processor by, as far as that can be read."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(dict.fromkeys(ln for ln in lines if ln.startswith(("flags", "model name"))))
+
+
+def embedded(checkpoint: Checkpoint, texts: Sequence[str], folder: Path | None) -> np.ndarray:
+    """The vectors of some texts, float32 [texts, dimension]: those that a folder has, or new."""
+    if folder is None:
+        return sentence_embedder(checkpoint)(texts)
+    kept = kept_vectors(checkpoint, folder)
+    found = kept.get(texts)
+    return sentence_embedder(checkpoint, kept)(texts) if found is None else found
+
+
+def sentence_embedder(checkpoint: Checkpoint, kept: KeptVectors | None = None) -> Embedder:
+    """A model of the library sentence-transformers; special tokens in texts are text.
+
+    Args:
+        kept: where the vectors of long lists of texts stay.
+    """
     quiet()
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.util import batch_to_device
@@ -106,11 +143,17 @@ def sentence_embedder(checkpoint: Checkpoint) -> Embedder:
         vectors = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
         for rows, found in batches(unit, texts):
             vectors[rows] = found
+        if kept is not None:
+            kept.put(texts, vectors)
         return vectors
 
     def read(texts: Sequence[str]) -> Iterator[TokenBatch]:
+        every = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
         for rows, (vectors, tokens) in batches(parts, texts):
+            every[rows] = vectors
             yield TokenBatch(rows, vectors, tokens)
+        if kept is not None:
+            kept.put(texts, every)
 
     def comparable() -> bool:
         """Whether a text's vector is the mean of its tokens', by a look at one."""

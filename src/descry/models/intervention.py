@@ -2,6 +2,7 @@
 
 The rows of a batch are one text again and again, each with an edit of its own; a row without one
 shows the model as it is, computed in the same batch: what differs between the two is the edit's.
+Below the first edit all rows are the same: the text may go in once, and become the rows there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,8 +34,9 @@ class Edit(NamedTuple):
 class _Pass:
     """One forward pass: the edits of each row, and how many calls of the site were made."""
 
-    def __init__(self, edits: Sequence[Edit | None], tokens: int) -> None:
+    def __init__(self, edits: Sequence[Edit | None], tokens: int, once: bool) -> None:
         self.shape = len(edits), tokens
+        self.once = once
         self.calls = 0
         self.of_layer: dict[int, list[tuple[int, Edit]]] = {}
         for row, edit in enumerate(edits):
@@ -62,8 +64,10 @@ def editable(hooked: HookedModel) -> Iterator[None]:
         tensor = value if hasattr(value, "shape") else value[0]
         if not edits:
             return None
+        if one.once:
+            tensor, one.once = _as_rows(tensor, one.shape, hooked), False
         new = _edited(tensor, edits, one.shape, hooked)
-        return new if tensor is value else (new, *value[1:])
+        return new if hasattr(value, "shape") else (new, *value[1:])
 
     def of_input(_: Any, given: Any, named: Any) -> Any:
         key = None if given else next(iter(named))
@@ -86,17 +90,20 @@ def editable(hooked: HookedModel) -> Iterator[None]:
 
 
 @contextmanager
-def edited(edits: Sequence[Edit | None], tokens: int) -> Iterator[None]:
+def edited(edits: Sequence[Edit | None], tokens: int, *, once: bool = False) -> Iterator[None]:
     """Apply edits to the forward passes of an `editable` model inside the context.
 
     Args:
         edits: of each row of the batch; None leaves it as it is.
         tokens: of each row: all have as many.
+        once: whether the batch is one row, the text, which becomes the rows at the first layer
+            that is edited. Not every model can go on with more rows than it began with.
 
     Raises:
         InputError: the model has no such layer.
+        ValueError: `once`, and the model lays the tokens of all rows in one.
     """
-    one = _Pass(edits, tokens)
+    one = _Pass(edits, tokens, once)
     token = _PASS.set(one)
     try:
         yield
@@ -104,6 +111,14 @@ def edited(edits: Sequence[Edit | None], tokens: int) -> Iterator[None]:
         _PASS.reset(token)
     if beyond := [layer for layer in one.of_layer if not 0 <= layer < one.calls]:
         raise InputError(f"layer {beyond[0]}: the model has layers 0 to {one.calls - 1}")
+
+
+def _as_rows(value: "torch.Tensor", shape: tuple[int, int], hooked: HookedModel) -> "torch.Tensor":
+    """A call's value for one row, as many times as there are rows."""
+    rows, tokens = shape
+    if value.shape[:2] != ((tokens, 1) if hooked.tokens_first else (1, tokens)):
+        raise ValueError("no axis of rows")
+    return value.expand(*((tokens, rows) if hooked.tokens_first else (rows, tokens)), -1)
 
 
 def _edited(

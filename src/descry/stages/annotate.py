@@ -34,6 +34,7 @@ from descry.io.parquet import Chosen, Texts
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
+from descry.models.kept_vectors import FOLDER
 from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]
@@ -212,7 +213,8 @@ def answer_p2(
     """
     it = _questions(stage, params, files, template)
     output, made, rows, names, tally = files[-1], it.made, it.rows, it.names, Counts()
-    who = create(annotator.model_dump(), "p2", descriptors=it.phrases, corpus=it.texts)
+    spec, kept = annotator.model_dump(), store[0].with_name(FOLDER)
+    who = create(spec, "p2", descriptors=it.phrases, corpus=it.texts, kept=kept)
     with opened(*store) as cache:
         how = AskOptions(stage, cache, params.max_failures, replay, progress, shard, again)
         found = verdicts(how, who, it.prompts, params.min_mass, tally, in_words=not params.settles)

@@ -20,7 +20,7 @@ from descry.activations.exemplar_files import (
 )
 from descry.activations.nan_stats import mean
 from descry.activations.positions import SAMPLE, SampleMatrix
-from descry.activations.store import DATA, neuron_blocks
+from descry.activations.store import DATA, neuron_blocks, read_block
 from descry.activations.top_k import HIGHEST, LOWEST
 from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
@@ -332,7 +332,7 @@ def _held_out(
                 first = layer * data.shape[2]
                 span = slice(first + columns.start, first + columns.stop)
                 if scores.wants(span):
-                    yield span, data[:, layer, columns].astype(np.float32, copy=False)
+                    yield span, read_block(data, layer, columns).astype(np.float32, copy=False)
 
         def add(block: tuple[slice, np.ndarray]) -> None:
             if DATA in file:

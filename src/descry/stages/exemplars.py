@@ -28,7 +28,7 @@ from descry.activations.positions import (
     token_of,
 )
 from descry.activations.sparse import Firings, SparseDistribution
-from descry.activations.store import AT, DATA, TOKENS, neuron_blocks, transposed
+from descry.activations.store import AT, DATA, TOKENS, neuron_blocks, read_block, transposed
 from descry.activations.streaming import (
     has_lowest,
     kept_leaders,
@@ -310,8 +310,8 @@ def _of_matrix(
 
     def read() -> Iterator[tuple[int, slice, np.ndarray, np.ndarray | None]]:
         for layer, columns in neuron_blocks(data, most):
-            at = source[AT][:, layer, columns].T if AT in source else None
-            yield layer, columns, data[:, layer, columns], at
+            at = read_block(source[AT], layer, columns).T if AT in source else None
+            yield layer, columns, read_block(data, layer, columns), at
 
     def select(block: tuple[int, slice, np.ndarray, np.ndarray | None]) -> Part:
         layer, columns, values, at = block

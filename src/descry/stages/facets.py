@@ -12,7 +12,7 @@ from pydantic import Field
 
 from descry.activations.exemplar_files import read_exemplars
 from descry.activations.nan_stats import ratio
-from descry.activations.store import DATA, neuron_blocks
+from descry.activations.store import DATA, neuron_blocks, read_block
 from descry.annotators.annotations import Annotations, read_annotations
 from descry.corpus.covariates import TOKENS, covariates
 from descry.corpus.splits import CALIBRATION, HALVES, VALIDATION, draw
@@ -36,7 +36,8 @@ from descry.labels.counting import MatchedDraws
 from descry.labels.results import REPLICATED, Labels, read_labels
 from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import Checkpoint
-from descry.models.embedder import sentence_embedder
+from descry.models.embedder import embedded
+from descry.models.kept_vectors import FOLDER
 from descry.models.neurons import chosen_places
 from descry.models.spec import NeuronNames
 
@@ -117,6 +118,7 @@ def find_facets(
     annotations: Path,
     labels: Path,
     facets: Path,
+    cache_folder: Path,
 ) -> dict[str, object]:
     """Write a row per neuron that has a label in the whole corpus or in the calibration half.
 
@@ -137,6 +139,7 @@ def find_facets(
 
     Args:
         topics: the section of stage cluster, whose embedder groups sentences.
+        cache_folder: of the prompt cache; beside it are vectors that stage annotate may have kept.
 
     Raises:
         InputError: files of different runs, or a neuron that does not exist.
@@ -153,7 +156,7 @@ def find_facets(
     made = provenance("facets", recorded_as, read, PACKAGES)
     _check(made["inputs"], provenance_of(labels, "label")["inputs"], corpus, exemplars, annotations)
     _check_activations(made["inputs"], exemplars, activations)
-    study = Study.of(params, topics, *read)
+    study = Study.of(params, topics, cache_folder.with_name(FOLDER), *read)
     made |= study.told
     write_table(facets, pa.Table.from_pylist(study.table, TABLE), made)
     return study.counts
@@ -185,11 +188,13 @@ class Study:
 
     Attributes:
         topics: the section of stage cluster.
+        kept: the folder of vectors that another stage may have made; None: they are made anew.
         labels, b: of the same descriptors.
     """
 
     params: Facets
     topics: "Cluster"
+    kept: Path | None
     corpus: Path
     activations: Path
     exemplars: Path
@@ -201,6 +206,7 @@ class Study:
         cls,
         params: Facets,
         topics: "Cluster",
+        kept: Path | None,
         corpus: Path,
         activations: Path,
         exemplars: Path,
@@ -210,7 +216,7 @@ class Study:
         """From the files of a run."""
         table = read_labels(labels)
         b = read_annotations(annotations).only(table.descriptors)
-        return cls(params, topics, corpus, activations, exemplars, table, b)
+        return cls(params, topics, kept, corpus, activations, exemplars, table, b)
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -289,9 +295,9 @@ class Study:
     @cached_property
     def embedded(self) -> np.ndarray:
         """Their vectors: float32 [rows, dimension]."""
-        embed = sentence_embedder(Checkpoint(**self.topics.embedder.model_dump()))
+        checkpoint = Checkpoint(**self.topics.embedder.model_dump())
         texts = self.sentences["text"].take(pa.array(self.rows_read)).to_pylist()
-        return embed(texts)
+        return embedded(checkpoint, texts, self.kept)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Of some rows: float32 [rows, dimension]."""
@@ -537,7 +543,7 @@ class Study:
                 first = layer * width + columns.start
                 inside = (self.places >= first) & (self.places < layer * width + columns.stop)
                 if inside.any():
-                    block = file[DATA][:, layer, columns]
+                    block = read_block(file[DATA], layer, columns)
                     found[inside] = block[self.pool][:, self.places[inside] - first].T
         return found
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from descry.activations.store import DATA, neuron_blocks, transposed
+from descry.activations.store import DATA, neuron_blocks, read_block, transposed
 from descry.errors import InputError
 from descry.io.hdf5 import dataset, reading_hdf5
 from descry.io.prefetch import cores, map_ahead
@@ -211,7 +211,7 @@ def _ranked(
 ) -> Iterator[tuple[slice, np.ndarray]]:
     """Some neurons after the others, their ranks with length 1: float32 [neurons, sentences]."""
     blocks = [block for block in neuron_blocks(data, most) if block[0] in rows]
-    read = ((layer, columns, data[:, layer, columns]) for layer, columns in blocks)
+    read = ((layer, columns, read_block(data, layer, columns)) for layer, columns in blocks)
 
     def rank(block: tuple[int, slice, np.ndarray]) -> tuple[slice, np.ndarray]:
         layer, columns, values = block
@@ -261,7 +261,9 @@ def _tested(
         numbers = numbers[second[numbers] != NOBODY]
         if not len(numbers):
             continue
-        own = data[0][:, layer, columns][:, numbers - layer * neurons[0].width - columns.start]
+        own = read_block(data[0], layer, columns)[
+            :, numbers - layer * neurons[0].width - columns.start
+        ]
         sides = [own, _columns(data[1], second[numbers], neurons[1].width)]
         first, other = (centred_ranks(transposed(side[order.rows]), order) for side in sides)
         rho[numbers], p[numbers] = correlation(first, other, order)

@@ -10,6 +10,7 @@ p2's odds on a scale.
 import math
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from descry.annotators.fitted import Fitted, Phrases, fingerprint, log_sigmoid
 from descry.annotators.prompts import HIGHEST_RATING, Prompt
 from descry.io.hashing import JSON, canonical
 from descry.models.checkpoints import Checkpoint
-from descry.models.embedder import Embedder, sentence_embedder
+from descry.models.embedder import Embedder, kept_vectors, sentence_embedder
 
 VERSION = 6  # of the method: part of the cache key, to be raised when answers would change
 _GROUP = 2048  # prompts answered together: what bounds the memory of p1
@@ -34,8 +35,14 @@ class EmbeddedAnnotator:
         descriptors: dict[str, dict[str, int]] | None,
         corpus: Sequence[str] | None,
         free_text: bool = False,
+        kept: Path | None = None,
     ) -> None:
-        self.checkpoint = checkpoint
+        """Hold what to answer with; the model is loaded when the first prompt comes.
+
+        Args:
+            kept: the folder that the vectors of the corpus stay in.
+        """
+        self.checkpoint, self.kept = checkpoint, kept
         self.max_descriptors = max_descriptors
         self.descriptors = descriptors
         self.corpus = corpus
@@ -85,7 +92,8 @@ class EmbeddedAnnotator:
 
     @cached_property
     def _embed(self) -> Embedder:
-        return sentence_embedder(self.checkpoint)
+        kept = None if self.kept is None else kept_vectors(self.checkpoint, self.kept)
+        return sentence_embedder(self.checkpoint, kept)
 
     def _match(
         self, descriptors: Phrases, merged: Phrases, sentences: Sequence[str]

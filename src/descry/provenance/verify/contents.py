@@ -285,7 +285,7 @@ def facets(project: Project, params: Params) -> Link:
         return Link("facets", f"nothing: {why}")
     files = [project.path(project.units), *map(project.result, ("activations", "exemplars"))]
     files += map(project.result, ("annotate", "label"))
-    study, rows = Study.of(params.facets, params.cluster, *files), table.to_pylist()
+    study, rows = Study.of(params.facets, params.cluster, None, *files), table.to_pylist()
     checked = f"facets and close negatives of {len(rows)} neurons by the answers"
     if len(rows) != len(study.places):
         fault = f"facets.parquet: it has {len(rows)} neurons, {len(study.places)} have a label"
