@@ -1,7 +1,7 @@
 """All that can be wrong with a study before it is made: looked at together, told a line each."""
 
 import os
-import subprocess
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -120,10 +120,8 @@ def _folder(folder: Path) -> None:
 
 
 def _git() -> None:
-    try:
-        subprocess.run(["git", "--version"], capture_output=True, check=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError("git: not installed: DVC and the records of a study want it") from error
+    if shutil.which("git") is None:
+        raise InputError("git: not installed: DVC and the records of a study want it")
 
 
 def _settings(changes: tuple[str, ...], params: dict[str, Any]) -> dict[str, dict[str, Any]]:
