@@ -31,7 +31,7 @@ from rich.console import Console
 import descry
 from descry.activations.exemplar_files import read_exemplars
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.cli.console_explanations import show_compared_explanations
+from descry.cli.console.explanations import show_compared_explanations
 from descry.corpus.splits import CALIBRATION, draw
 from descry.explanations.score import Settings, score_explanations
 from descry.exports.target_tokens import TokenValues, target_of, token_values

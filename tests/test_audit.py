@@ -40,7 +40,8 @@ from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p1, p2
 from descry.annotators.templates import p1_template
-from descry.cli.console import show_chain, show_neuron
+from descry.cli.console.neuron import show_neuron
+from descry.cli.console.terminal import show_chain
 from descry.errors import InputError
 from descry.io.dvc_files import md5
 from descry.io.hashing import sha256_file

@@ -27,7 +27,7 @@ from descry.annotators.parsing.answers import parse_verdict
 from descry.annotators.parsing.topics import parse_topics
 from descry.annotators.prompt_cache.jsonl import opened
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.cli.console import show_cache
+from descry.cli.console.cache import show_cache
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.io.parquet import read_table, write_table

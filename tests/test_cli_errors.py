@@ -81,7 +81,7 @@ def test_a_planted_bug_ends_the_command_with_status_1(monkeypatch, capsys):
         raise AttributeError("'File' object has no attribute 'planted'")
 
     monkeypatch.setattr("descry.workflow.preflight.check_made", lambda *_: None)
-    monkeypatch.setattr("descry.cli.console.show_table", planted)
+    monkeypatch.setattr("descry.cli.console.overview.show_table", planted)
     monkeypatch.setattr(sys, "argv", ["descry", "show"])
     with pytest.raises(SystemExit) as ended:
         cli.main()

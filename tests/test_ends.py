@@ -49,7 +49,10 @@ from planted import (
 from descry.activations.exemplar_files import read_ends, read_exemplars, read_neurons
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST
 from descry.annotators.annotations import read_annotations
-from descry.cli.console import show_chain, show_compared, show_neuron, show_table
+from descry.cli.console.compare import show_compared
+from descry.cli.console.neuron import show_neuron
+from descry.cli.console.overview import show_table
+from descry.cli.console.terminal import show_chain
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
 from descry.io.json_files import read_json

@@ -399,7 +399,7 @@ def test_a_run_has_them_as_objects(here):
 
 
 def test_the_terminal_shows_facets_and_labels_that_are_too_broad(here, capsys):
-    from descry.cli.console import show_neuron
+    from descry.cli.console.neuron import show_neuron
 
     run_facets(topic_vectors)
     show_neuron(planted.RESULTS, f"L0:{BOTH}", 2)

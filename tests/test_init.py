@@ -15,7 +15,7 @@ import yaml
 from installed import environment, install, wheel
 from miniature import PARAMS, ROOT, Repo
 
-from descry.cli import console_init
+from descry.cli.console import init as console_init
 from descry.errors import InputError
 from descry.io.dvc_lock import Locked
 from descry.stages.corpus import Corpus, build_corpus

@@ -59,7 +59,7 @@ def test_an_interrupt_is_one_line_at_any_moment(command):
 WORKING = """
 import sys, time
 from descry import __main__
-from descry.cli import console as show
+from descry.cli.console import overview as show
 from descry.workflow import preflight as startup
 
 def working(*_):

@@ -12,7 +12,7 @@ from neurons import IDS, WORDS
 from planted import printed
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-from descry.cli.console_graphs import show_graph
+from descry.cli.console.graphs import show_graph
 from descry.errors import InputError
 from descry.n2g.graph import graph_of, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step

@@ -165,7 +165,7 @@ def test_times_and_the_order_of_keys_mean_nothing(repo):
     [
         ("src/descry/evaluation/metrics.py", {"evaluate"}, {"evaluate", "figures", "report"}),
         ("src/descry/reporting/explorer/app/index.html", {"report"}, {"report"}),
-        ("src/descry/cli/console.py", set(), set()),
+        ("src/descry/cli/console/overview.py", set(), set()),
     ],
 )
 def test_an_edit_in_src_is_one_of_the_stages_whose_code_it_is(repo, file, stages, due):

@@ -258,7 +258,7 @@ def test_in_the_terminal_and_as_json(first, other, capsys, monkeypatch):
     assert value["summary"]["held"] == 3 and value["untested"] == {NO_DESCRIPTOR: 1}
     assert {row["test"] for row in value["shares"]} == {OTHER, HALVES_OF_FIRST, HALF_OF_OTHER}
     CliRunner().invoke(app, ["replicate", str(other), "--results", str(first)])
-    from descry.cli.console_replicate import show_replication
+    from descry.cli.console.replicate import show_replication
 
     show_replication(descry.replicate(first, other), 3)
     out = printed(capsys)
@@ -271,7 +271,7 @@ def test_in_the_terminal_and_as_json(first, other, capsys, monkeypatch):
 
 def test_a_hostile_descriptor_steers_no_terminal(first, tmp_path, monkeypatch, capsys):
     other = other_run(tmp_path / "quiet", monkeypatch, lambda data: np.roll(data, 1, axis=2))
-    from descry.cli.console_replicate import show_replication
+    from descry.cli.console.replicate import show_replication
 
     show_replication(descry.replicate(first, other), 20)
     assert HOSTILE not in capsys.readouterr().out

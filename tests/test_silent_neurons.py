@@ -62,7 +62,8 @@ from descry.activations.top_k import (
     never_changes,
 )
 from descry.annotators.annotations import read_annotations
-from descry.cli import console as show
+from descry.cli.console.neuron import show_neuron
+from descry.cli.console.overview import show_table
 from descry.corpus.splits import SPLITS
 from descry.errors import InputError
 from descry.io.hdf5 import writing_hdf5
@@ -316,16 +317,16 @@ def test_metrics_count_them_and_scores_are_of_the_others(run):
 
 
 def test_show_says_why_there_is_none(run, capsys):
-    show.show_neuron(RESULTS, "L1:0", 3)
+    show_neuron(RESULTS, "L1:0", 3)
     said = printed(capsys)
     assert "L1:0: no exemplars, no label: never changes" in said
     assert "skewness undefined" in said
     assert "nan" not in said
-    show.show_neuron(RESULTS, "L1:2", 3)
+    show_neuron(RESULTS, "L1:2", 3)
     assert "fires on 1 sentence" in printed(capsys)
-    show.show_table(RESULTS, 3)
+    show_table(RESULTS, 3)
     assert f"neurons without exemplars: 2 {NEVER}, 2 {FEW}" in printed(capsys)
-    show.show_neuron(RESULTS, f"L1:{SMALLER}", 9)
+    show_neuron(RESULTS, f"L1:{SMALLER}", 9)
     assert f"{SMALL} of {SMALL} exemplars" in printed(capsys)
 
 

@@ -70,7 +70,9 @@ from descry.annotators.annotations import read_annotations, read_judgements
 from descry.annotators.base import Answer, Identity
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.prompts import p2
-from descry.cli.console import show_chain, show_neuron, show_table
+from descry.cli.console.neuron import show_neuron
+from descry.cli.console.overview import show_table
+from descry.cli.console.terminal import show_chain
 from descry.corpus.splits import SPLITS, split_rows
 from descry.errors import InputError
 from descry.io.hdf5 import hdf5_provenance

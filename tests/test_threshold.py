@@ -27,7 +27,7 @@ from planted import (
 from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.threshold import find_offsets, typical
-from descry.cli.console import show_table
+from descry.cli.console.overview import show_table
 from descry.errors import InputError
 from descry.io.hashing import sha256_file
 from descry.provenance.audit.project import Project

@@ -251,7 +251,7 @@ def test_a_pair_of_neurons_has_the_sentences_that_made_the_difference(by_index, 
 
 
 def test_a_pair_in_words_is_harmless_to_a_terminal(by_index, capsys):
-    from descry.cli.console_diff import show_pair
+    from descry.cli.console.diff import show_pair
 
     hostile = len(TOPICS) - 1
     lines = lines_of(tree_of_pair(by_index.neuron(f"L0:{hostile}"), 20))

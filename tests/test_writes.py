@@ -38,7 +38,7 @@ from transformers import (
 )
 
 import descry
-from descry.cli.console import show_neuron
+from descry.cli.console.neuron import show_neuron
 from descry.errors import InputError
 from descry.evaluation.reads_and_writes import as_word, in_common, words_written
 from descry.evaluation.writes import LEAST_MIXED, Lens, layer_writes, rates

@@ -20,7 +20,7 @@ from planted import (
 from descry.annotators.annotations import read_annotations
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.annotators.yes_share import in_percent, one_sided
-from descry.cli.console import show_cache
+from descry.cli.console.cache import show_cache
 from descry.cli.progress import finished
 
 ADVICE = ": try annotate.threshold: fitted, and annotate.centre: sentence"

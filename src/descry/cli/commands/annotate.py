@@ -30,8 +30,8 @@ def forecast(
 ) -> None:
     """What a run would ask the annotators: answers, tokens, time and cost."""
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.cli.console import show_forecast
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.forecast import show_forecast
+    from descry.cli.rows.as_json import as_json as data
     from descry.workflow.params import load, parse_price
     from descry.workflow.requests import forecast as foretell
 
@@ -118,7 +118,7 @@ def people(
     results: Results = RESULTS,
 ) -> None:
     """What people say of the labels: f(c), the share they support, and their agreement."""
-    from descry.cli.console import show_people
+    from descry.cli.console.people import show_people
     from descry.io.csv_rows import defined
     from descry.io.hashing import canonical
     from descry.run import Run

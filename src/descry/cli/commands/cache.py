@@ -23,9 +23,9 @@ def stats(
 ) -> None:
     """Count answers, tokens and cost of every model, failures by reason, and pending batches."""
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.cli.console import show_cache
-    from descry.cli.shown import as_json as data
-    from descry.cli.shown import cache_rows
+    from descry.cli.console.cache import show_cache
+    from descry.cli.rows.as_json import as_json as data
+    from descry.cli.rows.cache import cache_rows
     from descry.workflow.params import parse_price
 
     with PromptCache(cache) as opened:
@@ -83,8 +83,8 @@ def verify(
     """Check the key of every answer against its request, and report changed versions."""
     from descry.annotators.prompt_cache.check import verify as check
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.cli.console import show_verified
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.cache import show_verified
+    from descry.cli.rows.as_json import as_json as data
 
     with PromptCache(cache) as opened:
         found = check(opened, results)
@@ -109,8 +109,8 @@ def gc(
 ) -> None:
     """Count the answers that the present params do not need; with --delete remove them."""
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.cli.console import show_garbage
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.cache import show_garbage
+    from descry.cli.rows.as_json import as_json as data
     from descry.workflow.garbage import garbage
     from descry.workflow.params import load
 

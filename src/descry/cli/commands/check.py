@@ -44,8 +44,8 @@ def verify_chain(
     Exit status 0 if all follows, else 1. `--hashes` takes seconds; without it the models answer
     again for a sample, which takes minutes on a processor.
     """
-    from descry.cli.console import show_link
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.verify import show_link
+    from descry.cli.rows.as_json import as_json as data
     from descry.provenance.audit.project import Project
     from descry.provenance.verify.chain import verify
     from descry.workflow.code import other_code
@@ -100,8 +100,8 @@ def reproduce(
     Answers come from the cache. Outputs are compared byte for byte: exit status 0 if all are the
     same, else 1.
     """
-    from descry.cli.console import show_lines
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.terminal import show_lines
+    from descry.cli.rows.as_json import as_json as data
     from descry.provenance.reproduce.rebuild import reproduce as run
 
     def progress(line: str) -> None:
@@ -128,9 +128,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """How many exemplar sets differ between two runs, and how far."""
-    from descry.cli.console import show_compared
-    from descry.cli.shown import as_json as data
-    from descry.cli.shown import compared
+    from descry.cli.console.compare import show_compared
+    from descry.cli.rows.as_json import as_json as data
+    from descry.cli.rows.compare import compared
 
     if as_json:
         print(data(compared(first, second)))
@@ -160,8 +160,8 @@ def replicate(
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""
-    from descry.cli.console import show_lines
-    from descry.cli.console_replicate import show_replication
+    from descry.cli.console.replicate import show_replication
+    from descry.cli.console.terminal import show_lines
     from descry.io.hashing import canonical
     from descry.two_corpora.contents import write
     from descry.two_corpora.replicate import replicate as test_again
@@ -264,7 +264,7 @@ def score_explanations(
 ) -> None:
     """Score explanations from elsewhere beside the labels of the run."""
     from descry.annotators.prompt_cache.store import PromptCache
-    from descry.cli.console_explanations import show_compared_explanations
+    from descry.cli.console.explanations import show_compared_explanations
     from descry.cli.progress import reporting
     from descry.explanations.score import Settings
     from descry.explanations.score import score_explanations as score

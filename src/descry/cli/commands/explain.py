@@ -43,14 +43,14 @@ def graph(
     as_json: AsJson = False,
 ) -> None:
     """What a neuron responds to, as a graph of tokens (N2G); or which neurons respond to a word."""
-    from descry.cli.console_graphs import (
+    from descry.cli.console.graphs import (
         graph_rows,
         show_graph,
         show_like,
         show_subsets,
         show_token,
     )
-    from descry.cli.shown import as_json as data
+    from descry.cli.rows.as_json import as_json as data
     from descry.n2g.render import write_picture
     from descry.n2g.search import read_graphs
     from descry.workflow.preflight import check_made
@@ -136,7 +136,7 @@ def audit(
     and every file on the way with its hash. Other questions: into which labels a sentence or a
     descriptor went, and what changed for a neuron between two versions of the study.
     """
-    from descry.cli.console import show_chain
+    from descry.cli.console.terminal import show_chain
     from descry.io.hashing import canonical
     from descry.provenance.audit.project import Project
     from descry.provenance.audit.query import inquire

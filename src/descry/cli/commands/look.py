@@ -41,19 +41,24 @@ def show(
     The table without a neuron has the headline scores of the run, each beside what chance gives,
     and the labels of which there is most evidence.
     """
-    from descry.cli.console import show_neuron, show_table
-    from descry.cli.shown import as_json as data
-    from descry.cli.shown import neuron_rows, run_rows
     from descry.run import Run
     from descry.workflow.preflight import check_made
 
     check_made(results, "labels.parquet")
     if as_json:
+        from descry.cli.rows.as_json import as_json as data
+        from descry.cli.rows.neuron import neuron_rows
+        from descry.cli.rows.overview import run_rows
+
         run = Run(results)
         print(data(run_rows(run, rows) if neuron is None else neuron_rows(run, neuron, rows)))
     elif neuron is None:
+        from descry.cli.console.overview import show_table
+
         show_table(results, rows)
     else:
+        from descry.cli.console.neuron import show_neuron
+
         show_neuron(results, neuron, rows)
 
 
@@ -91,8 +96,8 @@ def try_text(
     of its highest token (position max, unit token), or with the activation that the text loses
     without the word (cls, last, mean).
     """
-    from descry.cli.console_trial import show_trial
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.trial import show_trial
+    from descry.cli.rows.as_json import as_json as data
     from descry.provenance.audit.project import Project
     from descry.workflow.preflight import check_made
 
@@ -150,8 +155,8 @@ def diff(
     ] = 10,
 ) -> None:
     """Which labels two models share over one corpus, such as before and after fine-tuning."""
-    from descry.cli.console import show_lines
-    from descry.cli.console_diff import show_diff, show_pair
+    from descry.cli.console.diff import show_diff, show_pair
+    from descry.cli.console.terminal import show_lines
     from descry.io.hashing import canonical
     from descry.two_models.contents import write
     from descry.two_models.diff import diff as compare_models

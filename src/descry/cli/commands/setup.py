@@ -57,7 +57,7 @@ def init(
 
     On a terminal it asks for what is not given.
     """
-    from descry.cli.console_init import asked, create
+    from descry.cli.console.init import asked, create
     from descry.workflow.study.choices import Choices
 
     given = {"reviews": reviews, "model": model, "kind": annotator, "annotator": annotator_model}
@@ -86,8 +86,8 @@ def doctor(
     Nothing is computed or fetched, and no result is touched. A stage is outdated if the records of
     its last run say so; Snakemake itself is not started.
     """
-    from descry.cli.console import show_findings
-    from descry.cli.shown import as_json as data
+    from descry.cli.console.doctor import show_findings
+    from descry.cli.rows.as_json import as_json as data
     from descry.workflow.doctor import examine
 
     found = list(examine(results, cache))

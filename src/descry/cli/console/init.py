@@ -10,7 +10,7 @@ from shlex import quote
 import typer
 
 from descry.annotators.prompt_cache.store import PromptCache
-from descry.cli.console import show_forecast
+from descry.cli.console.forecast import show_forecast
 from descry.cli.progress import summary
 from descry.errors import InputError
 from descry.io.sanitize import printable

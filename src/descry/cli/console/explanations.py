@@ -4,7 +4,7 @@ import sys
 
 from rich.table import Table
 
-from descry.cli.console import console, plain
+from descry.cli.console.terminal import console, plain
 from descry.explanations.comparison import SCORES
 from descry.explanations.score import Compared
 from descry.io.csv_rows import Row

@@ -3,7 +3,7 @@
 import pyarrow.compute as pc
 from rich.table import Table
 
-from descry.cli.console import console, plain, show_chain
+from descry.cli.console.terminal import console, plain, show_chain
 from descry.io.csv_rows import Row
 from descry.io.number_format import fixed, small
 from descry.two_models.diff import CHANGED, Diff

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from descry.cli.console import branch, console, plain
+from descry.cli.console.terminal import branch, console, plain
 from descry.io.hashing import JSON
 from descry.io.tree import Node
 from descry.n2g.graph import graph_json

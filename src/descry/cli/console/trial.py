@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Column, Table
 from rich.text import Text
 
-from descry.cli.console import console, plain
+from descry.cli.console.terminal import console, plain
 from descry.io.number_format import fixed
 from descry.try_text import Firing, Trial
 

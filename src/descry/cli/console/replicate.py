@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from descry.cli.console import console, plain
+from descry.cli.console.terminal import console, plain
 from descry.io.csv_rows import Row
 from descry.io.number_format import fixed, small
 from descry.two_corpora.replicate import (
