@@ -2,6 +2,7 @@
 
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from descry.annotators.prompt_cache.store import PromptCache
 from descry.cli.app import app
-from descry.workflow import doctor
+from descry.workflow import code, doctor
 from descry.workflow.doctor import examine
 from descry.workflow.outdated import stage_states
 from descry.workflow.reconcile import record_of
@@ -129,6 +130,24 @@ def test_a_result_that_dvc_brought_is_held_against_its_lock(study):
     assert states()["two"][1] == "results/two.h5 is not the one that dvc.lock records"
 
 
+def test_a_stage_is_outdated_if_the_installed_package_has_other_code_for_it(study, monkeypatch):
+    package = study / "site-packages/descry"
+    (package / "stages").mkdir(parents=True)
+    for name in SECTIONS:
+        (package / f"stages/{name}.py").write_text("first = 1\n")
+    monkeypatch.setattr(code, "PACKAGE", package)
+    monkeypatch.setattr(code, "STAGES", tuple(SECTIONS))
+    code.write_lists(Path(), code.Code(package).lists(SECTIONS))
+    assert states() == {"two": DONE, "one": DONE}
+    (package / "stages/two.py").write_text("second = 2\n")
+    assert states() == {
+        "two": ("outdated", f"descry {version('descry')} has other code for it"),
+        "one": DONE,
+    }
+    Path("src/descry").mkdir(parents=True)  # a checkout, whose code is its own
+    assert states() == {"two": DONE, "one": DONE}
+
+
 # the whole
 
 
@@ -146,6 +165,7 @@ def test_a_folder_without_a_study_has_nothing_wrong(empty):
     found = found_in()
     assert {one.state for one in found.values()} <= {"ok", "note"}
     assert found["params.yaml"].state == "note"
+    assert "descry init" in found["params.yaml"].remedy
     assert {"descry", "Python", "torch", "cores", "memory", "GPU", "disk"} <= found.keys()
     assert not Path("cache").exists()  # looking makes none
 

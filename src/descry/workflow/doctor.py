@@ -65,7 +65,7 @@ def examine(results: Path, cache: Path) -> Iterator[Finding]:
     yield from _machine(results)
     yield from _cache(cache)
     if not Path("params.yaml").is_file():
-        remedy = "cd to the folder of a study, which has a params.yaml"
+        remedy = "cd to the folder of a study, or make one: `descry init my-study`"
         yield Finding("study", "params.yaml", "note", f"none in {Path.cwd()}", remedy)
         return
     try:

@@ -2,13 +2,15 @@
 
 Snakemake, which decides, is not started: that takes seconds. What it would look at is looked at
 here: the record that it wrote of each result (its params and inputs), and the times of files.
-dvc.yaml says which stages there are, and dvc.lock speaks for results that DVC brought here.
+dvc.yaml says which stages there are, and dvc.lock speaks for results that DVC brought here. Where
+the installed package is the study's code, the lists in code/ say which stages have other code now.
 """
 
 import ast
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from descry.io.dvc_lock import LOCK, Locked, read_lock
 from descry.io.hashing import JSON, canonical, md5_file, sha256_file
 from descry.io.nested import flat, unlike
 from descry.io.yaml_files import read_yaml
+from descry.workflow.code import other_code
 from descry.workflow.dag import DVC_YAML
 from descry.workflow.reconcile import STAMP, record_of
 from descry.workflow.settled import settled
@@ -49,7 +52,11 @@ def stage_states(sections: Mapping[str, JSON]) -> list[StageState]:
     stages: dict[str, Any] = read_yaml(DVC_YAML)["stages"]
     locked = read_lock(LOCK)
     makers = {out: name for name, stage in stages.items() for out in _outs(stage)}
-    found = {n: _state(n, stage, sections, locked.get(n)) for n, stage in stages.items()}
+    upgraded = other_code(Path(), sections)
+    found = {
+        name: _state(name, stage, sections, locked.get(name), name in upgraded)
+        for name, stage in stages.items()
+    }
 
     def settle(name: str) -> StageState:
         """The state of a stage, those before it taken into account."""
@@ -70,7 +77,7 @@ def _outs(stage: JSON) -> list[str]:
 
 
 def _state(
-    name: str, stage: JSON, sections: Mapping[str, JSON], locked: Locked | None
+    name: str, stage: JSON, sections: Mapping[str, JSON], locked: Locked | None, upgraded: bool
 ) -> StageState:
     outs = [Path(out) for out in _outs(stage)]
     missing = [out for out in outs if not out.exists()]
@@ -82,7 +89,8 @@ def _state(
     gone = (f"{out} is gone" for out in missing)
     record = next(filter(None, map(_record, outs)), None)
     reasons = _changed(record, outs, own, stage, sections) if record else _unlike_lock(locked, own)
-    why = next(chain(gone, reasons), None)
+    other = [f"descry {version('descry')} has other code for it"] if upgraded else []
+    why = next(chain(gone, reasons, other), None)
     return StageState(name, "outdated" if why else "up to date", why)
 
 
