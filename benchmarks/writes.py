@@ -38,7 +38,7 @@ from descry.io.parquet import read_table, table_provenance
 from descry.models.checkpoints import Checkpoint
 from descry.models.heads import load_headed
 from descry.models.unembedding import read_writers
-from descry.n2g.render import readable
+from descry.n2g.token_words import readable
 from descry.stages.interventions import KINDS, MEASURES, WAYS, Interventions, intervene
 from descry.stages.writes import Writes, find_writes
 from descry.workflow.params import Params, load

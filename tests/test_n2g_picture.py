@@ -16,8 +16,9 @@ from descry.cli.console.graphs import show_graph
 from descry.errors import InputError
 from descry.n2g.graph import graph_of, make_graph
 from descry.n2g.paths import IGNORE, TURN, Path, Step
-from descry.n2g.render import bare, dot, readable, summary, svg, tree, word_of, write_picture
+from descry.n2g.render import dot, summary, svg, tree, write_picture
 from descry.n2g.search import Entry
+from descry.n2g.token_words import bare, readable, word_of
 
 SIGNS = {"*": IGNORE, ">": TURN}
 NAMES = dict(enumerate(WORDS))

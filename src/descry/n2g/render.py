@@ -1,4 +1,4 @@
-"""A neuron's graph to look at: tokens in words, lines for a terminal, DOT, SVG, and JSON.
+"""A neuron's graph to look at: lines for a terminal, DOT, SVG, and JSON.
 
 As in the paper (Foote et al. 2023) an activating token is the redder the higher its activation, a
 token of its context the bluer the more it matters, and a bold border says that a path ends. The
@@ -6,7 +6,6 @@ order from left to right is that of reading. Where a token behind the activating
 together with one before it, a dashed line joins the two.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,17 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from descry.errors import InputError
 from descry.io.atomic import write_text
 from descry.io.json_files import write_json
-from descry.io.sanitize import printable
 from descry.io.tree import Node
 from descry.n2g.graph import Drawn, Graph, Side, graph_json
+from descry.n2g.token_words import word_of
 
 if TYPE_CHECKING:
     import graphviz
 
 
-_PIECE = re.compile(r"^##(?=[^#])")  # BERT's mark of a token that goes on with a word
-_SPACES = str.maketrans({" ": "␣", "\N{NO-BREAK SPACE}": "␣", "\n": "↵", "\t": "⇥"})
-_NOTHING = "∅"
 SUFFIXES = (".svg", ".dot", ".json")
 _SIGNS: dict[Side, str] = {"activating": "", "before": "← ", "behind": "→ "}
 _ORDER = list(_SIGNS)
@@ -50,50 +46,6 @@ _NODE = {
 }
 _EDGE = {"color": "#5a5a5a", "arrowsize": "0.6"}
 _TIE = {"style": "dashed", "dir": "none", "color": "#a0a0a0"}
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """The characters by which GPT-2's vocabulary and its like write bytes."""
-    itself = [*range(ord("!"), 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(0x100) if byte not in itself]
-    shifted = {chr(0x100 + number): byte for number, byte in enumerate(others)}
-    return {chr(byte): byte for byte in itself} | shifted
-
-
-_BYTES = _byte_alphabet()
-
-
-def readable(string: str) -> str:
-    """A token's string as one word that steers nothing.
-
-    A space before it, also as the mark Ġ or ▁, is ␣, and the mark ## of a token that goes on with
-    a word is a hyphen: `Ġtea` is ␣tea, `##ing` is -ing. Bytes written as characters become what
-    they stand for: `Ã©` is é. A line's end is ↵, a tab ⇥, an empty token ∅, and any other control
-    character is replaced.
-    """
-    text = _PIECE.sub("-", _decoded(string))
-    return printable(text.translate(_SPACES)) or _NOTHING
-
-
-def bare(string: str) -> str:
-    """A token's string without the mark of a word or space around it: `Ġtea`, `##tea` are tea."""
-    return _PIECE.sub("", _decoded(string)).strip()
-
-
-def _decoded(string: str) -> str:
-    """A token's string with spaces for marks of one, and characters for bytes."""
-    known = [_BYTES[c] for c in string if c in _BYTES]
-    if len(known) == len(string):
-        try:
-            return bytes(known).decode()
-        except UnicodeDecodeError:  # half a character, or a vocabulary that is not of bytes
-            pass
-    return string.replace("Ġ", " ").replace("▁", " ")
-
-
-def word_of(token: int, words: Mapping[int, str]) -> str:
-    """A token in words; by its id where it has none."""
-    return readable(words[token]) if token in words else f"id:{token}"
 
 
 def placed(graph: Graph) -> list[Drawn]:

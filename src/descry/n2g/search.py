@@ -20,8 +20,9 @@ from descry.io.hashing import JSON
 from descry.io.parquet import read_table
 from descry.io.readable import unreadable
 from descry.n2g.graph import Drawn, Graph
-from descry.n2g.render import Context, Phrase, bare, contexts, phrase
+from descry.n2g.render import Context, Phrase, contexts, phrase
 from descry.n2g.tables import graph_and_words, neuron_name
+from descry.n2g.token_words import bare
 
 _FEW = 5  # neurons that an error names
 _NEEDED = ("layer", "neuron", "graph", "words")

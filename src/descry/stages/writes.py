@@ -34,7 +34,7 @@ from descry.models.unembedding import (
     read_writers,
     without_weights,
 )
-from descry.n2g.render import bare
+from descry.n2g.token_words import bare
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

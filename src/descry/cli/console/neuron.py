@@ -16,7 +16,7 @@ from descry.evaluation.confounders import told
 from descry.io.number_format import fixed, small
 from descry.labels.results import verdict
 from descry.models.neurons import whose
-from descry.n2g.render import readable
+from descry.n2g.token_words import readable
 from descry.run import Neuron, Run
 
 

@@ -11,8 +11,9 @@ from descry.io.hashing import JSON
 from descry.labels.results import Labels
 from descry.models.neurons import Neurons
 from descry.n2g.label_overlap import held, talk
-from descry.n2g.render import placed, readable, word_of
+from descry.n2g.render import placed
 from descry.n2g.tables import Record, Tokens
+from descry.n2g.token_words import readable, word_of
 from descry.reporting.explorer.neurons import SIZE
 from descry.reporting.explorer.packs import Pack, plain
 

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
 from descry.models.neurons import Neurons
-from descry.n2g.render import readable
+from descry.n2g.token_words import readable
 from descry.reporting.explorer.packs import plain
 
 _NUMBERS = ("score", "score_null", "kurtosis", "kurtosis_null", "p", "q", "p_mixed", "q_mixed")
