@@ -119,7 +119,9 @@ class Code:
         Args:
             sections: those of params.yaml.
         """
-        files = {stage: self.of(stage, sections[stage]) for stage in STAGES}
+        of_tokens = sections["activations"]["unit"] == "token"
+        stages = [stage for stage in STAGES if stage != "tokens" or of_tokens]
+        files = {stage: self.of(stage, sections[stage]) for stage in stages}
         return {name: self._list(of) for name, of in (files | {_OF_RULES: self.rules()}).items()}
 
     def _list(self, files: Iterable[Path]) -> str:
@@ -138,7 +140,7 @@ LIST_OF_RULES = list_of(_OF_RULES)
 
 def outdated(root: Path, lists: Mapping[str, str]) -> list[str]:
     """The stages whose list in a study's folder is there and is not the given one."""
-    there = {name: root / list_of(name) for name in STAGES}
+    there = {name: root / list_of(name) for name in lists if name != _OF_RULES}
     return [
         name
         for name, path in there.items()
