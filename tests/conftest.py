@@ -1,5 +1,6 @@
 """Every test runs offline, and in a home of its own."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -26,6 +27,15 @@ from planted import made_in
 # A loaded machine must not fail a property by its clock.
 hypothesis.settings.register_profile("descry", deadline=None)
 hypothesis.settings.load_profile("descry")
+
+# What is imported and collected stays to the end: the garbage collector need not look through it.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
+
 
 # Each worker, and what it starts, keeps to one core: else torch's threads spin against each other.
 worker = os.environ.get("PYTEST_XDIST_WORKER", "")

@@ -52,7 +52,9 @@ class Repo:
         self.path = path
 
     def sh(self, command, status=0):
-        path = f"{warm.folder()}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        if sys.executable == warm.PYTHON:  # not the environment of a package that a test installed
+            path = f"{warm.folder()}:{path}"
         done = subprocess.run(
             command, shell=True, cwd=self.path, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "PATH": path},

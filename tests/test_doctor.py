@@ -131,21 +131,22 @@ def test_a_result_that_dvc_brought_is_held_against_its_lock(study):
 
 
 def test_a_stage_is_outdated_if_the_installed_package_has_other_code_for_it(study, monkeypatch):
+    sections = SECTIONS | {"activations": {"unit": "sentence"}}
     package = study / "site-packages/descry"
     (package / "stages").mkdir(parents=True)
     for name in SECTIONS:
         (package / f"stages/{name}.py").write_text("first = 1\n")
     monkeypatch.setattr(code, "PACKAGE", package)
     monkeypatch.setattr(code, "STAGES", tuple(SECTIONS))
-    code.write_lists(Path(), code.Code(package).lists(SECTIONS))
-    assert states() == {"two": DONE, "one": DONE}
+    code.write_lists(Path(), code.Code(package).lists(sections))
+    assert states(sections) == {"two": DONE, "one": DONE}
     (package / "stages/two.py").write_text("second = 2\n")
-    assert states() == {
+    assert states(sections) == {
         "two": ("outdated", f"descry {version('descry')} has other code for it"),
         "one": DONE,
     }
     Path("src/descry").mkdir(parents=True)  # a checkout, whose code is its own
-    assert states() == {"two": DONE, "one": DONE}
+    assert states(sections) == {"two": DONE, "one": DONE}
 
 
 # the whole

@@ -11,6 +11,7 @@ import pytest
 
 from descry.workflow.code import Code
 from descry.workflow.package import CHECKOUT
+from descry.workflow.source_imports import SourceImports
 
 PACKAGES = sorted(CHECKOUT.rglob("*/__init__.py"))
 
@@ -36,3 +37,26 @@ def test_the_command_line_starts_without_the_heavy_libraries():
     code = f"import sys, descry.cli.app; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_imports_are_remembered_by_contents_and_a_spoilt_memory_is_no_matter(tmp_path):
+    kept, file = tmp_path / "imports.json", tmp_path / "one.py"
+    file.write_text(
+        "import a.b\nif TYPE_CHECKING:\n    import t\nelse:\n    import e\n"
+        "def f():\n    try:\n        from c import d\n    except ImportError:\n        import x\n"
+    )
+    names = ["a.b", "e", "c", "c.d", "x"]
+    first = SourceImports(kept)
+    assert sorted(first.of(file)) == sorted(names)
+    first.keep()
+    before = kept.read_bytes()
+    again = SourceImports(kept)
+    assert sorted(again.of(file)) == sorted(names)
+    again.keep()
+    assert kept.read_bytes() == before  # nothing was new
+    file.write_text("import other\n")
+    assert again.of(file) == ["other"]
+    kept.write_text("{")
+    assert SourceImports(kept).of(file) == ["other"]
+    SourceImports(tmp_path / "nowhere/imports.json").keep()
+    assert not (tmp_path / "nowhere").exists()

@@ -26,6 +26,7 @@ import traceback
 from functools import cache
 from pathlib import Path
 
+PYTHON = sys.executable
 TOOLS = ("snakemake", "dvc", "descry")
 IMPORTED = [
     "accelerate",
@@ -93,7 +94,7 @@ if status < 0:
     os.kill(os.getpid(), -status)
 os._exit(status)
 """
-PYTHON = """#!/bin/sh
+AS_PYTHON = """#!/bin/sh
 case "$1 $2" in
   "-m snakemake"|"-m dvc"|"-m descry") tool=$2; shift 2; exec {folder}/$tool "$@" ;;
 esac
@@ -111,7 +112,7 @@ def folder() -> Path:
         command = str(Path(sys.executable).parent / tool)
         filled = {"python": sys.executable, "address": address, "command": command}
         _script(place / tool, CLIENT.format(python_variables=own, **filled))
-    _script(place / "python", PYTHON.format(python=sys.executable, folder=place))
+    _script(place / "python", AS_PYTHON.format(python=sys.executable, folder=place))
     server = subprocess.Popen(
         [sys.executable, __file__, address],
         stdin=subprocess.PIPE,

@@ -6,7 +6,6 @@ name no place of this machine, and an upgrade of the package makes exactly the s
 whose code is another.
 """
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -17,11 +16,10 @@ from descry.io.atomic import write_text
 from descry.io.dvc_lock import CODE
 from descry.io.hashing import sha256_file
 from descry.workflow.package import PACKAGE, RULES, has_code
+from descry.workflow.source_imports import SourceImports
 from descry.workflow.stage import STAGES
 
 _CHOOSING = ("factory.py", "spec.py")  # of annotators: they lead to every kind
-# Where an import can stand: no expression holds one, and most nodes are expressions.
-_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 _OF_RULES = "workflow"  # the list of what is no stage's own: the rules
 
 
@@ -35,6 +33,7 @@ class Code:
     def __init__(self, source: Path) -> None:
         self.source = source
         self._choosing = {source / "annotators" / name for name in _CHOOSING}
+        self._names = SourceImports()
         self._imports = cache(self._read)
         self._sha256 = cache(sha256_file)
 
@@ -45,7 +44,9 @@ class Code:
         """
         named = {*_kinds(section)}
         others = [folder for kind, folder in self.folders().items() if kind not in named]
-        return sorted(self.imported(self.source / "stages" / f"{stage}.py", others))
+        found = sorted(self.imported(self.source / "stages" / f"{stage}.py", others))
+        self._names.keep()
+        return found
 
     def folders(self) -> dict[str, Path]:
         """Where the code of each kind of annotator is: beside its spec."""
@@ -85,24 +86,7 @@ class Code:
 
     def _read(self, file: Path) -> list[Path]:
         """What a file imports."""
-        found: list[Path] = []
-        waiting: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
-        while waiting:
-            node = waiting.pop()
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-                waiting += node.orelse  # the rest never runs
-                continue
-            waiting += (
-                part for part in ast.iter_child_nodes(node) if isinstance(part, _STATEMENTS)
-            )
-            if isinstance(node, ast.ImportFrom) and node.module:
-                found += self._files(node.module)
-                for name in node.names:
-                    found += self._files(f"{node.module}.{name.name}")
-            elif isinstance(node, ast.Import):
-                for name in node.names:
-                    found += self._files(name.name)
-        return found
+        return [path for name in self._names.of(file) for path in self._files(name)]
 
     def _files(self, module: str) -> Iterator[Path]:
         if module.split(".")[0] != "descry":
@@ -119,7 +103,9 @@ class Code:
         Args:
             sections: those of params.yaml.
         """
-        files = {stage: self.of(stage, sections[stage]) for stage in STAGES}
+        of_tokens = sections["activations"]["unit"] == "token"
+        stages = [stage for stage in STAGES if stage != "tokens" or of_tokens]
+        files = {stage: self.of(stage, sections[stage]) for stage in stages}
         return {name: self._list(of) for name, of in (files | {_OF_RULES: self.rules()}).items()}
 
     def _list(self, files: Iterable[Path]) -> str:
@@ -138,7 +124,7 @@ LIST_OF_RULES = list_of(_OF_RULES)
 
 def outdated(root: Path, lists: Mapping[str, str]) -> list[str]:
     """The stages whose list in a study's folder is there and is not the given one."""
-    there = {name: root / list_of(name) for name in STAGES}
+    there = {name: root / list_of(name) for name in lists if name != _OF_RULES}
     return [
         name
         for name, path in there.items()

@@ -56,8 +56,9 @@ def verify_chain(
     project = Project(results, cache)
     params = load(project.root / "params.yaml")
     if stages := other_code(project.root, params.model_dump()):
-        words = f"warning: other code than made the results of {', '.join(stages)}: it checks them"
-        print(words, file=sys.stderr)
+        of = ", ".join(stages)
+        words = f"warning: the installed descry has other code than made the results of {of}"
+        print(f"{words}: this one checks them", file=sys.stderr)
     links = []
     for link in verify(project, params, sample=sample, seed=seed, hashes=hashes):
         links.append(link)
