@@ -312,6 +312,20 @@ def test_a_neuron_stands_beside_its_null_in_both_halves(visit):
     assert "Battery" in tab.locator(".exemplar .own").first.inner_text()
 
 
+def test_a_sentence_says_what_a_neuron_is_about_or_why_it_has_no_label(visit):
+    tab = visit.open("#/neuron/L0:1")
+    said = tab.locator(".lead.sentence").inner_text()
+    assert said == (
+        "6 of its 6 top sentences talk about Battery; chance: 1.2 (both halves confirm it)."
+    )
+    tab = visit.open("#/neurons?all=1")
+    assert said in tab.locator("tr", has_text="L0:1").locator(".sentence").inner_text()
+    name = tab.locator("tr", has_text="No label").first.locator("th").inner_text()
+    said = visit.open(f"#/neuron/{name}").locator(".lead.sentence").inner_text()
+    assert said.startswith("No label: no descriptor has f(c) above 0.35 among its top sentences; ")
+    assert " comes nearest: " in said and "chance: " in said
+
+
 def test_a_neuron_has_what_it_follows_and_what_the_strata_explain(browser, tmp_path):
     def explained():
         planted.build()
@@ -382,6 +396,7 @@ def test_the_overview_begins_with_what_other_data_bears_out(browser, tmp_path):
         assert "random weights has 3" in false and "length in words" in false
         assert "0.750" in tab.locator(".score").first.inner_text()
         assert "null 0.040" in tab.locator(".score").first.inner_text()
+        assert "Yes, better than chance" in tab.locator(".score").first.inner_text()
         words = tab.locator("#confounders ~ .scroll tr", has_text="words")
         medians = tab.evaluate("descry.run.metrics.confounders.words")
         assert f"{medians['layers']['1']:.2f}" in words.inner_text()

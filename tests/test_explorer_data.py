@@ -312,6 +312,8 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
         assert evidence == sorted(evidence)
         assert table["replicated"][span] == confirmed.astype(int).tolist()
         assert table["f"][span] == np.rint(1000 * whole.f[at][columns]).tolist()
+        assert table["count"][span] == whole.count[at][columns].tolist()
+        np.testing.assert_allclose(table["expected"][span], whole.expected[at][columns], rtol=2e-3)
         times = 100 * whole.count[at][columns] / whole.expected[at][columns]
         assert table["times"][span] == np.rint(times).tolist()
         names = {"p": "p", "q": "q", "unmatched": "q_unmatched"}
@@ -324,6 +326,7 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
             known = [row["auroc"] for row in own if row["auroc"] is not None]
             assert auroc == (round(1000 * np.mean(known)) if known else None)
     assert len(table["start"]) == NEURONS + 1
+    assert (table["size"], table["sizes"], table["silent"]) == (6, {}, {})
 
 
 def test_the_maps_count_neurons_and_have_the_numbers_of_each(packs):

@@ -42,6 +42,7 @@ from descry.reporting.explorer.search_index import Index, index, word_packs
 from descry.reporting.explorer.sentences import SIZE as SENTENCES
 from descry.reporting.explorer.sentences import SentenceIndex, examples, sentence_packs
 from descry.reporting.explorer.similar import by_chance, similar
+from descry.reporting.explorer.verdicts import with_verdicts
 from descry.run import Run
 
 SIMILAR, IN_SENTENCE, EXAMPLES = 8, 8, 10  # neurons of a neuron, of a sentence; of a descriptor
@@ -135,7 +136,7 @@ class Contents:
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
         found = overview.descriptors(names, self.tables, run.clusters, rated)
-        value |= {"descriptors": found, "metrics": plain(run.metrics)}
+        value |= {"descriptors": found, "metrics": plain(with_verdicts(run.metrics, run.fdr))}
         value |= {name: plain(run.rows(f"{name}.csv")) for name in ("curves", "nulls", "alignment")}
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
@@ -219,7 +220,8 @@ class Contents:
 
     def _of_labels(self) -> Iterator[Pack]:
         for end, table in self.tables.items():
-            yield table_pack(end, table, self.run.label_scores)
+            silent, taken = self._silent(end), self._taken(end)
+            yield table_pack(end, table, self.run.label_scores, silent, taken)
             yield map_pack(end, table)
             for row in range(len(table.neurons.layers)):
                 yield layer_pack(end, table, row)

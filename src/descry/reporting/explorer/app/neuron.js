@@ -6,6 +6,28 @@
   const CONFIRMED = 0.05; // p within strata, below which a half confirms a label
   const FIELDS = { f: 0, count: 1, lift: 2, expected: 3, p: 4, q: 5, unmatched: 6, assigned: 7 };
 
+  /** Its labels in sentences, the surest first, or why it has none. */
+  function sentences(n, { labels, silent, size }, table, end = "highest") {
+    const MOST = 3;
+    const own = table.labels(n);
+    if (!own.length) {
+      const [first] = labels;
+      const at = (name) => first[1].all[FIELDS[name]];
+      const nearest = first && {
+        column: first[0],
+        ...Object.fromEntries(["count", "expected", "q", "unmatched"].map((name) => [name, at(name)])),
+      };
+      return h("p", { class: "lead sentence" }, descry.noLabel({ silent, nearest, size, end }));
+    }
+    const more = own.length - MOST;
+    return [
+      own
+        .slice(0, MOST)
+        .map((label) => h("p", { class: "lead sentence" }, descry.talk(label, size, end))),
+      more > 0 ? h("p", { class: "quiet" }, `and ${descry.some(more, "label")} more, below.`) : null,
+    ];
+  }
+
   function labelTable({ labels, scores, size }) {
     const rows = labels.map(([column, splits]) => {
       const at = (split, name) => splits[split][FIELDS[name]];
@@ -632,15 +654,8 @@
         ...(run.target.dictionary
           ? [h("p", {}, `A ${descry.kind()} of ${run.target.dictionary} at ${run.target.site}.`)]
           : []),
-        h(
-          "p",
-          { class: "lead" },
-          labels.length
-            ? labels.map(descry.chip)
-            : silent
-              ? `No exemplars, no label: ${silent}.`
-              : "No label: no descriptor is frequent enough among its exemplars to be surely more than chance.",
-        ),
+        sentences(n, neuron.ends.highest, table),
+        labels.length ? h("p", {}, labels.map(descry.chip)) : null,
         descry.section(
           "labels",
           "Labels beside chance",

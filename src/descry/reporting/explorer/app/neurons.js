@@ -46,9 +46,12 @@
       {
         title: "labels",
         wide: true,
-        show: ({ n }) => {
+        show: ({ n, best }) => {
           const labels = table.labels(n);
-          return labels.length ? labels.map(descry.chip) : h("span", { class: "quiet" }, "none");
+          const told = labels.length
+            ? descry.talk(labels[Math.max(0, best - table.start[n])], table.sizeOf(n), chosen.end)
+            : descry.noLabel({ silent: table.silent[n], size: table.sizeOf(n), end: chosen.end });
+          return [labels.map(descry.chip), h("p", { class: "sentence" }, told)];
         },
       },
       {

@@ -82,12 +82,13 @@
   }
 
   /** Labels of random sets of sentences, and of the copy with random weights, beside the real ones. */
-  function falseLabels({ labels, random_labels: random, random_any: any, draws }, copy) {
+  function falseLabels({ labels, random_labels: random, random_any: any, draws, verdict }, copy) {
     const strata = descry.strata();
     return h(
       "div",
       { class: "score" },
       h("h3", {}, "False labels"),
+      descry.verdict(verdict),
       h("p", { class: "big" }, descry.number(random, 2)),
       h("p", {}, "beside ", h("b", {}, descry.count(labels)), " labels of the neurons"),
       h(
@@ -265,6 +266,7 @@
         score.null,
         score.corrected,
         score.defined,
+        score.verdict ?? null,
       ]);
     for (const [against, scores] of Object.entries(metrics))
       if (/^(lowest_)?(halves|gold|judge)$/.test(against))
@@ -283,7 +285,7 @@
         if (score && typeof score === "object")
           add(`the annotator's use of labels, ${scorer}`, name, score);
     return {
-      columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"],
+      columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over", "better than chance"],
       rows,
     };
   }

@@ -220,6 +220,7 @@ descry.score = (title, score, hint) => {
     "div",
     { class: "score" },
     h("h3", {}, title),
+    descry.verdict(score.verdict),
     h("p", { class: "big" }, number(score.value)),
     descry.gauge(score),
     h(
@@ -230,9 +231,5 @@ descry.score = (title, score, hint) => {
       ` · 95% ${number(score.low)} to ${number(score.high)}`,
     ),
     h("p", { class: "quiet" }, hint),
-    // Both are numbers: an interval that reaches down to the null.
-    typeof score.low === "number" && typeof score.null === "number" && score.low <= score.null
-      ? h("p", { class: "warning" }, "No better than chance: the interval reaches the null.")
-      : null,
   );
 };
