@@ -342,6 +342,22 @@ def test_the_maps_count_neurons_and_have_the_numbers_of_each(packs):
         assert layer["lift"] == np.rint(100 * whole.lift[row]).ravel().tolist()
 
 
+def test_the_copy_with_random_weights_stands_beside_the_map(run):
+    assert not planted.packs_of(SITE)["run"]["copy"]
+    planted.run_untrained(seed=1)
+    packs = run_report()
+    assert packs["run"]["copy"]
+    with h5py.File(planted.UNTRAINED) as file:
+        sets = file["all/row"][:]
+    yes = read_annotations(planted.ANNOTATIONS).only(list(TOPICS)).answer == 1
+    for row in range(LAYERS):
+        count = yes[sets[row]].sum(axis=1)
+        f = count / count.sum(axis=1, keepdims=True)
+        layer = packs[f"map-untrained-{row}"]
+        assert layer["f"] == np.rint(1000 * f).ravel().tolist()
+        assert layer["lift"] == np.rint(100 * f / (yes.sum(axis=0) / yes.sum())).ravel().tolist()
+
+
 def test_a_neuron_has_its_sentences_of_each_half_and_the_lowest(packs):
     with h5py.File(EXEMPLARS) as file:
         groups = {half: file[half] for half in HALVES} | {"lowest": file["bottom"]}

@@ -4,6 +4,17 @@
   const { h } = descry;
   const RATES = ["", "0.05", "0.01", "0.001"];
 
+  /** What is chosen, as the address has it. */
+  const filterOf = (chosen) => ({
+    q: chosen.q,
+    layer: chosen.layer,
+    descriptor: chosen.descriptor,
+    fdr: chosen.fdr,
+    held: chosen.held ? 1 : "",
+    all: chosen.all ? 1 : "",
+    end: chosen.end === "highest" ? "" : chosen.end,
+  });
+
   /** One row a neuron that the filters leave. */
   function rowsOf(table, chosen, counts) {
     const { run } = descry;
@@ -42,7 +53,7 @@
     const at = (row, name, unit) =>
       row.best === null || table[name][row.best] === null ? null : table[name][row.best] / unit;
     const columns = [
-      descry.neuronColumn({ q: chosen.q }),
+      descry.neuronColumn(filterOf(chosen)),
       {
         title: "labels",
         wide: true,
@@ -180,13 +191,7 @@
 
     function keep() {
       const asked = {
-        q: chosen.q,
-        layer: chosen.layer,
-        descriptor: chosen.descriptor,
-        fdr: chosen.fdr,
-        held: chosen.held ? 1 : "",
-        all: chosen.all ? 1 : "",
-        end: chosen.end === "highest" ? "" : chosen.end,
+        ...filterOf(chosen),
         by: sort.by,
         order: sort.descending === false ? "up" : "",
         page: page || "",
@@ -266,6 +271,6 @@
       ),
     );
     await fill();
-    return { title: "Neurons", content: [h("h1", {}, "Neurons"), controls, told, holder] };
+    return { title: "Neurons", content: [h("h1", {}, "Neurons"), controls, h("p", {}, descry.share()), told, holder] };
   };
 })();

@@ -52,9 +52,9 @@
   /** Whether other data bears the labels out, and how many false ones to expect. */
   function evidence({ replicated, supported = {}, false_labels: wrong }, chance) {
     const found = [];
-    const share = (title, score, hint) => {
+    const share = (title, score, hint, help) => {
       if (typeof score?.value === "number")
-        found.push(descry.score(title, { ...score, null: score.base }, hint));
+        found.push(descry.score(title, { ...score, null: score.base }, hint, help));
     };
     const some = ({ labels }) => descry.some(labels, "label");
     if (replicated)
@@ -62,12 +62,14 @@
         "Replicated",
         replicated,
         `share of ${some(replicated)} of one half with p < 0.05 within strata in the other, which did not choose them; null: the same descriptors on other neurons`,
+        "replicated",
       );
     for (const [truth, score] of Object.entries(supported))
       share(
         `Supported by ${TRUTH[truth]}`,
         score,
         `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place; null: the same descriptors on other neurons`,
+        "supported",
       );
     if (chance) found.push(falseLabels(chance, wrong?.random_weights));
     else
@@ -97,6 +99,7 @@
         `on random sentences${strata ? ` of the same ${strata}` : ""}: mean of ${descry.count(draws)} draws, with any label in ${Math.round(any * draws)} of them`,
         typeof copy === "number" ? `; the copy with random weights has ${descry.count(copy)}` : "",
       ),
+      h("p", {}, descry.helpLink("random-weights")),
     );
   }
 
@@ -220,6 +223,7 @@
           "Do the halves agree?",
           halves,
           "Jaccard similarity of a neuron's labels in the two halves",
+          "jaccard",
         ),
       );
     for (const truth of ["gold", "judge"]) {
@@ -230,6 +234,7 @@
             `P@2 against ${TRUTH[truth]}`,
             score,
             "share of the two highest-ranking descriptors that are true",
+            "precision-at-k",
           ),
         );
       const recall = metrics[truth]?.recall_at_k_2;
@@ -239,6 +244,7 @@
             `R@2 against ${TRUTH[truth]}`,
             recall,
             "share of the true descriptors among the two highest-ranking",
+            "precision-at-k",
           ),
         );
     }
@@ -249,6 +255,7 @@
           "Do labels predict neurons?",
           auroc,
           "AUROC of a label over all sentences of the half that did not choose it",
+          "auroc",
         ),
       );
     return [h("h2", { class: "unseen" }, "Headline numbers"), h("div", { class: "scores" }, found)];
@@ -623,6 +630,7 @@
       title: made.title,
       content: [
         h("h1", {}, made.title),
+        descry.tour(),
         words(made),
         cautions(made),
         headline(made),
