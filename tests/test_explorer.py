@@ -679,6 +679,22 @@ def test_what_a_simpler_baseline_beats_is_folded_away(visit):
     assert composed.get_attribute("open") is None
 
 
+def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
+    tab = visit.open("#/neuron/L0:0")
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
+    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").first
+    assert first.locator(".tokens").count() == 0
+    tab.evaluate("row => descry.graphOf(0).then(graph => { graph.tokens[0].row = row; })", row)
+    tab.evaluate("location.hash = '#/'")
+    visit.wait("#/")
+    tab.evaluate("location.hash = '#/neuron/L0:0'")
+    visit.wait("#/neuron/L0:0")
+    assert first.locator(".tokens span").nth(1).get_attribute("title") == (
+        "price: 0.90 of its highest"
+    )
+    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").inner_text()
+
+
 def test_two_neurons_stand_side_by_side(visit):
     tab = visit.open("#/neuron/L0:1")
     tab.fill("[name=other]", "l0:0")

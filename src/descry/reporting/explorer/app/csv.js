@@ -58,7 +58,7 @@
       for (const [place, cell] of [...line.children].entries()) {
         const kind = cell.tagName === "TD" ? "cell" : head ? "columnheader" : "rowheader";
         cell.setAttribute("role", kind);
-        if (kind === "cell" && !head && cell.colSpan === 1) cell.dataset.title = titles[place] ?? "";
+        if (kind === "cell" && !head && cell.colSpan === 1) cell.dataset.title = (titles[place] ?? "").replace(/^all \w+: /, "");
       }
     }
   };

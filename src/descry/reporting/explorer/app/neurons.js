@@ -219,6 +219,7 @@
           name: "q",
           value: chosen.q,
           placeholder: "in exemplars or labels, or L5:24",
+          size: "30",
           autocomplete: "off",
           spellcheck: "false",
         }),

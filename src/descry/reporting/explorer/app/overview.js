@@ -489,6 +489,22 @@
     );
   }
 
+  /** The graphs' scores by layer, folded away where a table of tokens does better in most layers. */
+  function beaten(scores) {
+    const table = descry.plainTable("Graphs by layer", {
+      columns: Object.keys(scores[0]),
+      rows: scores.map(Object.values),
+    });
+    const layers = d3.group(scores, ({ layer }) => layer);
+    const worse = [...layers.values()].filter((rows) => {
+      const own = rows.find(({ predictor }) => predictor === "graph")?.f1 ?? 0;
+      return rows.some(({ predictor, f1 }) => predictor !== "graph" && f1 > own);
+    }).length;
+    if (2 * worse <= layers.size) return table;
+    const words = `In ${worse} of ${descry.some(layers.size, "layer")} a simpler table of tokens predicts neurons better than graphs do`;
+    return h("details", {}, h("summary", {}, words), table);
+  }
+
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
     const { held, pages } = found;
@@ -500,10 +516,7 @@
         {},
         `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023)${found.site ? `, at site ${found.site}` : ""}, position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`,
       ),
-      descry.plainTable("Graphs by layer", {
-        columns: Object.keys(found.scores[0]),
-        rows: found.scores.map(Object.values),
-      }),
+      beaten(found.scores),
       pages
         ? h(
             "p",
