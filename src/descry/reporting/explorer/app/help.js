@@ -56,6 +56,7 @@
               ["Yes, better than chance", "The lower end of the interval is at least a tenth of the way from chance to the best score, 1."],
               ["Barely better than chance", "It is above chance, but less than a tenth of that way; or there is no interval."],
               ["No better than chance", "The interval reaches down to chance."],
+              ["On the card of false labels", "Yes: random sets of sentences have at most the share of labels that the rule's false discovery rate allows. No: as many as the neurons."],
             ]),
           ),
           h("p", {}, "In a gauge the thick line is the score, the band its interval, the dotted line chance:", descry.gauge({ value: 0.6, low: 0.5, high: 0.7, null: 0.2 })),
