@@ -459,6 +459,7 @@ def run_report(**changes):
         judgements=JUDGEMENTS,
         activations=ACTIVATIONS,
         exemplars=EXEMPLARS,
+        untrained=UNTRAINED,
         labels=LABELS,
         composed=COMPOSED,
         writes=WRITES,

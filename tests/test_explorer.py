@@ -2,6 +2,7 @@
 
 import http.server
 import math
+import re
 import shutil
 import threading
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ import numpy as np
 import planted
 import pyarrow as pa
 import pytest
+from miniature import ROOT
 from planted import CORPUS, HOSTILE, HOSTILE_REVIEW, SITE, made_in, run_report
 
 from descry.activations.exemplar_files import (
@@ -49,6 +51,8 @@ PAGES = {
     HOSTILE_PLACE: HOSTILE,
     f"#/sentence/{HOSTILE_ID}": f"Sentence {HOSTILE_ID}",
     "#/search?q=battery": "Search: battery",
+    "#/help/lift": "How to read this",
+    "#/compare/L0:0/L0:1": "L0:0 beside L0:1",
 }
 # Each word is a token; the last two would leave the page if they were markup.
 WORDS = {1: "price", 2: "the", 3: "is", 4: "<img src=x onerror=alert(1)>", 5: "##ly"}
@@ -222,7 +226,16 @@ def test_every_link_leads_to_something(visit):
 
 
 @pytest.mark.parametrize(
-    "place", ["#/neuron/L9:9", "#/neuron/%3Cb%3E", "#/descriptor/%", "#/sentence/00", "#/toString"]
+    "place",
+    [
+        "#/neuron/L9:9",
+        "#/neuron/%3Cb%3E",
+        "#/descriptor/%",
+        "#/sentence/00",
+        "#/toString",
+        "#/compare/L0:0",
+        "#/compare/L0:0/L7:7",
+    ],
 )
 def test_what_is_not_there_is_said(visit, place):
     assert visit.open(place).text_content("h1") == "Not here"
@@ -312,6 +325,20 @@ def test_a_neuron_stands_beside_its_null_in_both_halves(visit):
     assert "Battery" in tab.locator(".exemplar .own").first.inner_text()
 
 
+def test_a_sentence_says_what_a_neuron_is_about_or_why_it_has_no_label(visit):
+    tab = visit.open("#/neuron/L0:1")
+    said = tab.locator(".lead.sentence").inner_text()
+    assert said == (
+        "6 of its 6 top sentences talk about Battery; chance: 1.2 (both halves confirm it)."
+    )
+    tab = visit.open("#/neurons?all=1")
+    assert said in tab.locator("tr", has_text="L0:1").locator(".sentence").inner_text()
+    name = tab.locator("tr", has_text="No label").first.locator("th").inner_text()
+    said = visit.open(f"#/neuron/{name}").locator(".lead.sentence").inner_text()
+    assert said.startswith("No label: no descriptor has f(c) above 0.35 among its top sentences; ")
+    assert " comes nearest: " in said and "chance: " in said
+
+
 def test_a_neuron_has_what_it_follows_and_what_the_strata_explain(browser, tmp_path):
     def explained():
         planted.build()
@@ -382,6 +409,7 @@ def test_the_overview_begins_with_what_other_data_bears_out(browser, tmp_path):
         assert "random weights has 3" in false and "length in words" in false
         assert "0.750" in tab.locator(".score").first.inner_text()
         assert "null 0.040" in tab.locator(".score").first.inner_text()
+        assert "Yes, better than chance" in tab.locator(".score").first.inner_text()
         words = tab.locator("#confounders ~ .scroll tr", has_text="words")
         medians = tab.evaluate("descry.run.metrics.confounders.words")
         assert f"{medians['layers']['1']:.2f}" in words.inner_text()
@@ -536,6 +564,173 @@ def test_a_sentence_has_its_answers_and_the_neurons_that_it_excites(visit):
     tab = visit.open(f"#/sentence/{HOSTILE_ID}")
     assert HOSTILE in tab.locator("#answers ~ ul").inner_text()
     assert "L0:4" in tab.locator("#neurons ~ .table").inner_text()
+
+
+# Words, tables, pictures
+
+
+def test_terms_are_explained_in_the_words_of_the_glossary(visit):
+    rows = re.findall(r"^\| (.+?) \| (.+?) \|", (ROOT / "docs/glossary.md").read_text(), re.M)
+    plain = {
+        re.sub(r"[*`]", "", term): re.sub(r"[*`]| \(\[.*?\)\)", "", text) for term, text in rows
+    }
+    plain["graph"] = plain["graph"].replace("(N2G, [graphs.md](graphs.md))", "(N2G)")
+    plain["null"] = plain["null"].partition(" ([")[0]
+    for _, term, means, use in visit.open("#/help").evaluate("descry.TERMS"):
+        assert use and means == plain[term], term
+    names = [one[1] for one in visit.tab.evaluate("descry.TERMS")]
+    assert {"f(c)", "lift", "q", "null", "exemplars", "half", "replicated", "supported"} < {*names}
+
+
+def test_each_card_leads_to_what_its_words_mean(visit):
+    tab = visit.open()
+    links = tab.eval_on_selector_all(".score .help", "all => all.map(a => a.hash)")
+    assert len(links) == tab.locator(".score").count() > 0
+    tab.locator(".score .help").first.click()
+    tab.wait_for_function("() => document.querySelector('h1').textContent === 'How to read this'")
+    assert tab.locator(".asked").is_visible()
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("=1+1", '"\'=1+1"'),
+        (" @sum", '"\'@sum"'),
+        ("-a", '"\'-a"'),
+        ("＝x", '"\'＝x"'),
+        ("a;=b", '"a;\'=b"'),
+        ('say "a", b', '"say ""a"", b"'),
+        ("-1.5", "-1.5"),
+        ("1,800", "1800"),
+        ("6.4×", "6.4"),
+        ("–", ""),
+    ],
+)
+def test_no_cell_of_a_saved_table_is_a_formula(visit, text, cell):
+    saved = visit.open("#/help").evaluate(
+        """text => {
+          const { h } = descry;
+          const line = h("tr", {}, h("td", {}, text));
+          const table = h("table", {}, h("thead", {}, h("tr", {}, h("th", {}, "x"))), line);
+          return descry.csv(table, [line]);
+        }""",
+        text,
+    )
+    assert saved == f"x\r\n{cell}\r\n"
+
+
+def test_a_table_is_saved_as_csv_with_all_its_rows_and_both_lines_of_titles(visit, tmp_path):
+    tab = visit.open("#/neuron/L0:1")
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save as CSV: Labels, over all sentences").click()
+    download.value.save_as(tmp_path / "labels.csv")
+    lines = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("descriptor,all sentences: exemplars,all sentences: expected,")
+    assert "validation half: AUROC" in lines[0]
+    assert lines[1].startswith("Battery ✓,6 of 6,1.2,") and len(lines) == 6
+    tab = visit.open("#/neurons?all=1")
+    whole = tab.evaluate("document.querySelector('.table .scroll').every().length")
+    assert whole == planted.LAYERS * planted.WIDTH
+
+
+@pytest.mark.parametrize("place", ["", "#/neuron/L0:0", "#/neurons", "#/map", "#/descriptors"])
+def test_tables_stand_whole_on_a_narrow_screen(browser, site, place):
+    with visiting(browser, site.as_uri()) as visitor:
+        visitor.tab.set_viewport_size({"width": 390, "height": 844})
+        tab = visitor.open(place)
+        wider = """all => all.filter(one => one.scrollWidth > one.clientWidth + 1)
+            .map(one => one.ariaLabel)"""
+        assert tab.eval_on_selector_all(".scroll", wider) == []
+
+
+def test_on_paper_every_figure_is_drawn(visit):
+    tab = visit.open()
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    undrawn = "all => all.filter(one => !one.querySelector('svg, .canvas > p')).length"
+    assert tab.locator("figure").count() > 5
+    assert tab.eval_on_selector_all("figure", undrawn) == 0
+
+
+def test_a_colour_has_a_legend_and_the_layer_is_saved_as_a_picture(visit, tmp_path):
+    tab = visit.open("#/map")
+    assert tab.locator(".legend").count() >= 2
+    most = tab.evaluate("descry.load('map-highest').then(map => Math.max(...map.labelled.flat()))")
+    legend = tab.locator(".legend").first.inner_text()
+    assert legend.split() == ["neurons", "with", "that", "label:", "0", str(most)]
+    with tab.expect_download() as download:
+        tab.locator(".layer").get_by_role("button", name="Save as SVG").first.click()
+    download.value.save_as(tmp_path / "layer.svg")
+    text = (tmp_path / "layer.svg").read_text(encoding="utf-8")
+    assert "Battery" in text and "data:image/png" in text and "<script" not in text
+
+
+def test_what_a_simpler_baseline_beats_is_folded_away(visit):
+    tab = visit.open("#/neuron/L0:0")
+    assert tab.locator("figure.graph").is_visible()  # no worse than the tables
+    tab.evaluate("descry.graphOf(0).then(graph => { graph.scores['token mean'].f1 = 0.95; })")
+    tab.evaluate("location.hash = '#/'")
+    visit.wait("#/")
+    tab.evaluate("location.hash = '#/neuron/L0:0'")
+    visit.wait("#/neuron/L0:0")
+    assert not tab.locator("figure.graph").is_visible()
+    tab.locator("summary", has_text="token mean, does better than the graph: F1 0.95").click()
+    assert tab.locator("figure.graph").is_visible()
+    composed = tab.locator("details", has_text="no better than the best lone descriptor")
+    assert composed.get_attribute("open") is None
+
+
+def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
+    tab = visit.open("#/neuron/L0:0")
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
+    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").first
+    assert first.locator(".tokens").count() == 0
+    tab.evaluate("row => descry.graphOf(0).then(graph => { graph.tokens[0].row = row; })", row)
+    tab.evaluate("location.hash = '#/'")
+    visit.wait("#/")
+    tab.evaluate("location.hash = '#/neuron/L0:0'")
+    visit.wait("#/neuron/L0:0")
+    assert first.locator(".tokens span").nth(1).get_attribute("title") == (
+        "price: 0.90 of its highest"
+    )
+    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").inner_text()
+
+
+def test_two_neurons_stand_side_by_side(visit):
+    tab = visit.open("#/neuron/L0:1")
+    tab.fill("[name=other]", "l0:0")
+    tab.get_by_role("button", name="Compare", exact=True).click()
+    visit.wait("#/compare/L0:1/L0:0")
+    assert tab.locator(".halves h2").all_inner_texts() == ["L0:1", "L0:0"]
+    assert "talk about Battery" in visit.text() and "talk about Price" in visit.text()
+    assert tab.locator("#exemplars ~ .halves .exemplar").count() == 12
+    assert "sentences shown of them 0 are the same" in visit.text()
+
+
+def test_a_link_to_share_has_filter_and_neuron(browser, site):
+    with visiting(browser, site.as_uri(), permissions=["clipboard-read"]) as visitor:
+        tab = visitor.open("#/neurons?layer=0&descriptor=Battery")
+        tab.locator("tbody a.neuron").first.click()
+        visitor.wait("#/neuron/L0:1?layer=0&descriptor=Battery")
+        tab.get_by_role("button", name="Copy a link to this page").click()
+        copied = tab.evaluate("navigator.clipboard.readText()")
+        assert copied.endswith("#/neuron/L0:1?layer=0&descriptor=Battery")
+        tab.get_by_role("link", name="The neurons with layer 0, descriptor Battery").click()
+        visitor.wait("#/neurons?layer=0&descriptor=Battery")
+
+
+def test_the_tour_has_four_steps_by_keyboard_and_does_not_come_back(visit):
+    tab = visit.open()
+    box = tab.get_by_role("complementary", name="Tour for first-time readers")
+    assert box.locator("h2").inner_text().startswith("1 of 4")
+    for step in (2, 3, 4):
+        box.get_by_role("button", name="Next").focus()
+        tab.keyboard.press("Enter")
+        assert box.locator("h2").inner_text().startswith(f"{step} of 4")
+        assert tab.evaluate("document.activeElement.tagName") == "H2"
+    box.get_by_role("button", name="Finish").press("Enter")
+    assert tab.locator(".tour").count() == 0
+    assert tab.evaluate("document.activeElement.tagName") == "H1"
+    assert visit.open().locator(".tour").count() == 0
 
 
 # Searching, sorting, filtering

@@ -312,6 +312,8 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
         assert evidence == sorted(evidence)
         assert table["replicated"][span] == confirmed.astype(int).tolist()
         assert table["f"][span] == np.rint(1000 * whole.f[at][columns]).tolist()
+        assert table["count"][span] == whole.count[at][columns].tolist()
+        np.testing.assert_allclose(table["expected"][span], whole.expected[at][columns], rtol=2e-3)
         times = 100 * whole.count[at][columns] / whole.expected[at][columns]
         assert table["times"][span] == np.rint(times).tolist()
         names = {"p": "p", "q": "q", "unmatched": "q_unmatched"}
@@ -324,6 +326,7 @@ def test_the_table_has_the_labels_of_every_neuron(packs):
             known = [row["auroc"] for row in own if row["auroc"] is not None]
             assert auroc == (round(1000 * np.mean(known)) if known else None)
     assert len(table["start"]) == NEURONS + 1
+    assert (table["size"], table["sizes"], table["silent"]) == (6, {}, {})
 
 
 def test_the_maps_count_neurons_and_have_the_numbers_of_each(packs):
@@ -337,6 +340,22 @@ def test_the_maps_count_neurons_and_have_the_numbers_of_each(packs):
         layer = packs[f"map-highest-{row}"]
         assert layer["f"] == np.rint(1000 * whole.f[row]).ravel().tolist()
         assert layer["lift"] == np.rint(100 * whole.lift[row]).ravel().tolist()
+
+
+def test_the_copy_with_random_weights_stands_beside_the_map(run):
+    assert not planted.packs_of(SITE)["run"]["copy"]
+    planted.run_untrained(seed=1)
+    packs = run_report()
+    assert packs["run"]["copy"]
+    with h5py.File(planted.UNTRAINED) as file:
+        sets = file["all/row"][:]
+    yes = read_annotations(planted.ANNOTATIONS).only(list(TOPICS)).answer == 1
+    for row in range(LAYERS):
+        count = yes[sets[row]].sum(axis=1)
+        f = count / count.sum(axis=1, keepdims=True)
+        layer = packs[f"map-untrained-{row}"]
+        assert layer["f"] == np.rint(1000 * f).ravel().tolist()
+        assert layer["lift"] == np.rint(100 * f / (yes.sum(axis=0) / yes.sum())).ravel().tolist()
 
 
 def test_a_neuron_has_its_sentences_of_each_half_and_the_lowest(packs):

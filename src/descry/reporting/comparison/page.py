@@ -17,7 +17,7 @@ Kind = Literal["two_models", "two_corpora"]  # each has a script of its own
 _PAGE = "index.html"
 _HERE = Path(__file__).parent
 _SCRIPTS = (  # of the explorer, then of both pages
-    *(APP / name for name in ("packs.js", "elements.js", "table.js", "pieces.js")),
+    *(APP / name for name in ("packs.js", "elements.js", "csv.js", "table.js", "pieces.js")),
     _HERE / "page.js",
 )
 _STYLES = APP / "explorer.css", _HERE / "page.css"

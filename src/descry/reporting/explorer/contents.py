@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from descry.activations.exemplar_files import (
     QUANTILES,
     Shown,
+    at_rows,
+    has_exemplars,
     read_exemplars,
     read_quantiles,
     read_shown,
@@ -34,7 +36,7 @@ from descry.reporting.explorer import overview
 from descry.reporting.explorer import writes as of_writes
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.labelled import over, table_pack
-from descry.reporting.explorer.maps import layer_pack, map_pack
+from descry.reporting.explorer.maps import layer_pack, map_pack, untrained_packs
 from descry.reporting.explorer.neurons import SIZE as NEURONS
 from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack, words_of_neurons
 from descry.reporting.explorer.packs import Pack, plain
@@ -42,7 +44,8 @@ from descry.reporting.explorer.search_index import Index, index, word_packs
 from descry.reporting.explorer.sentences import SIZE as SENTENCES
 from descry.reporting.explorer.sentences import SentenceIndex, examples, sentence_packs
 from descry.reporting.explorer.similar import by_chance, similar
-from descry.run import Run
+from descry.reporting.explorer.verdicts import with_verdicts
+from descry.run import UNTRAINED, Run
 
 SIMILAR, IN_SENTENCE, EXAMPLES = 8, 8, 10  # neurons of a neuron, of a sentence; of a descriptor
 _SAYS = {
@@ -135,7 +138,7 @@ class Contents:
         value |= {"ends": list(self.tables), "labelled": self._labelled()}
         rated = run.rows("descriptors.csv")
         found = overview.descriptors(names, self.tables, run.clusters, rated)
-        value |= {"descriptors": found, "metrics": plain(run.metrics)}
+        value |= {"descriptors": found, "metrics": plain(with_verdicts(run.metrics, run.fdr))}
         value |= {name: plain(run.rows(f"{name}.csv")) for name in ("curves", "nulls", "alignment")}
         value |= {"correlation": overview.correlation(run.rows("correlation.csv"), names)}
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
@@ -143,7 +146,7 @@ class Contents:
         value |= {"facets": of_facets.whole(run.facets, run.provenance("facets.parquet"))}
         value |= {"interventions": plain(run.interventions)}
         value |= {"made": overview.made(made)}
-        value |= {"followed": self._followed[0]}
+        value |= {"followed": self._followed[0], "copy": self._has_copy}
         value |= {"unit": "token" if self._of_positions else "sentence"}
         value |= {"words_at_peaks": self._words_at_peaks() if self._of_positions else None}
         value |= {"similar_null": plain(by_chance(size, len(ids)))}
@@ -154,6 +157,11 @@ class Contents:
     @property
     def _of_positions(self) -> bool:
         return self.run.units == POSITIONS
+
+    @property
+    def _has_copy(self) -> bool:
+        """Whether exemplars of a copy with random weights stand beside the target's."""
+        return has_exemplars(self.run.path(UNTRAINED))
 
     def _words_at_peaks(self) -> JSON:
         """How many words neurons surely peak at, and those of the copy with random weights."""
@@ -219,10 +227,15 @@ class Contents:
 
     def _of_labels(self) -> Iterator[Pack]:
         for end, table in self.tables.items():
-            yield table_pack(end, table, self.run.label_scores)
+            silent, taken = self._silent(end), self._taken(end)
+            yield table_pack(end, table, self.run.label_scores, silent, taken)
             yield map_pack(end, table)
             for row in range(len(table.neurons.layers)):
                 yield layer_pack(end, table, row)
+        if self._has_copy:
+            frequency = self.tables[HIGHEST].made["params"]["frequency"]
+            with at_rows(self.run.path(UNTRAINED), self.run.path(self.run.units)) as copy:
+                yield from untrained_packs(read_exemplars(copy, "all"), self.b, frequency)
         phrases = {
             str(column): [list(pair) for pair in self.run.descriptors[name].phrases.items()]
             for column, name in enumerate(self.b.descriptors)

@@ -38,21 +38,31 @@ def flat(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, values.shape[2])
 
 
-def table_pack(end: str, labels: Labels, scored: pa.Table) -> Pack:
+def table_pack(
+    end: str, labels: Labels, scored: pa.Table, silent: Mapping[int, str], sizes: np.ndarray
+) -> Pack:
     """Every neuron's labels of one end, the surest first.
 
     Args:
         scored: label_scores.parquet.
+        silent: why neurons have no exemplars, by their numbers.
+        sizes: of the exemplar sets of the whole corpus, int [neurons].
     """
     whole, order = labels.splits["all"], flat(labels.by_evidence())
     assigned = np.take_along_axis(flat(whole.assigned), order, axis=1)
     neuron, place = np.nonzero(assigned)
     descriptor = order[neuron, place]
     at = neuron, descriptor
+    smaller = np.flatnonzero(sizes < sizes.max(initial=0)).tolist()
     value = {
+        "silent": {str(n): why for n, why in silent.items()},
+        "size": int(sizes.max(initial=0)),
+        "sizes": {str(n): int(sizes[n]) for n in smaller},
         "start": [0, *np.cumsum(assigned.sum(axis=1)).tolist()],
         "descriptor": descriptor.tolist(),
         "f": whole_numbers(flat(whole.f)[at], 1000),
+        "count": flat(whole.count)[at].astype(int).tolist(),
+        "expected": numbers(flat(whole.expected)[at], _DIGITS),
         "times": whole_numbers(ratio(flat(whole.count)[at], flat(whole.expected)[at]), 100),
         "p": numbers(flat(whole.p)[at], _DIGITS),
         "q": numbers(flat(whole.q)[at], _DIGITS),

@@ -60,6 +60,7 @@ rule report:
         judgements="results/judgements.h5",
         activations="results/activations.h5",
         exemplars="results/exemplars.h5",
+        untrained="results/untrained.h5",
         labels="results/labels.parquet",
         composed="results/composed.parquet",
         writes="results/writes.parquet",

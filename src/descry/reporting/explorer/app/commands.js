@@ -9,17 +9,22 @@ descry.quoted = (word) =>
 descry.command = (...words) => {
   const { h } = descry;
   const text = words.map(descry.quoted).join(" ");
-  const button = h(
-    "button",
-    { type: "button", "aria-label": `Copy: ${text}`, onclick: copy },
-    "Copy",
-  );
+  return h("span", { class: "command" }, h("code", {}, text), descry.copy("Copy", () => text));
+};
+
+/** A link to the page as it is, with its filter and neuron. */
+descry.share = () => descry.copy("Copy a link to this page", () => location.href, "Copy a link to this page");
+
+/** A button that copies a text. */
+descry.copy = (title, of, label = `${title}: ${of()}`) => {
+  const button = descry.h("button", { type: "button", "aria-label": label, onclick: copy }, title);
 
   async function copy() {
+    const text = of();
     try {
       await navigator.clipboard.writeText(text);
     } catch {
-      const box = h("textarea", {});
+      const box = descry.h("textarea", {});
       box.value = text;
       document.body.append(box);
       box.select();
@@ -28,10 +33,10 @@ descry.command = (...words) => {
     }
     button.textContent = "Copied";
     descry.say(`Copied: ${text}`);
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    setTimeout(() => (button.textContent = title), 1500);
   }
 
-  return h("span", { class: "command" }, h("code", {}, text), button);
+  return button;
 };
 
 /** Steps from the evidence to a label: [what, words, command or null]. */

@@ -100,7 +100,19 @@ descry.framed = (caption, attributes, ...parts) => {
     role: "region",
     "aria-label": `Table: ${caption}`,
   };
-  return h("div", frame, h("table", attributes, h("caption", { class: "unseen" }, caption), parts));
+  const table = h("table", attributes, h("caption", { class: "unseen" }, caption), parts);
+  if (attributes.class !== "map") table.classList.add("stack");
+  descry.stacked(table);
+  const name = `${caption.toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "") || "table"}.csv`;
+  const save = () =>
+    descry.save(name, "text/csv", descry.csv(table, whole.every?.() ?? [...table.tBodies[0].rows]));
+  const whole = h(
+    "div",
+    frame,
+    table,
+    h("button", { type: "button", class: "csv", "aria-label": `Save as CSV: ${caption}`, onclick: save }, "CSV"),
+  );
+  return whole;
 };
 
 /** A definition list. */

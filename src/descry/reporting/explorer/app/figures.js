@@ -60,7 +60,10 @@
     return descry.figure(
       "correlation",
       "Correlation of the descriptors",
-      `Figure 8. Pearson correlation over all sentences, those alike beside each other; red: together more often than by chance, blue: less often; full colour at ±${bound.toFixed(1)}.`,
+      [
+        "Figure 8. Pearson correlation over all sentences, those alike beside each other; red: together more often than by chance, blue: less often. ",
+        descry.legend("Pearson", d3.range(1, -0.01, -0.1).map(d3.interpolateRdBu), (-bound).toFixed(1), bound.toFixed(1)),
+      ],
       {
         height: tall,
         draw,

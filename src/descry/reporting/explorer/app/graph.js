@@ -165,7 +165,13 @@
         ),
       ),
       element,
-      h("figcaption", {}, told),
+      h(
+        "figcaption",
+        {},
+        told,
+        descry.legend("Activation", ["var(--page)", "var(--hot)"], "0", "1"),
+        descry.legend("Importance", ["var(--page)", "var(--cool)"], "0", "1"),
+      ),
       h("details", {}, h("summary", {}, "As a list"), asList(graph.nodes)),
     );
   };

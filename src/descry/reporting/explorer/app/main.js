@@ -12,6 +12,8 @@
     descriptor: descry.descriptorPage,
     sentence: descry.sentencePage,
     search: descry.found,
+    help: descry.help,
+    compare: descry.compare,
   };
   const main = document.getElementById("main");
   const box = document.getElementById("query");
@@ -87,6 +89,7 @@
     if (!(page === "search" && typing)) {
       window.scrollTo(0, history.state?.y ?? 0);
       if (last !== null) focus();
+      if (found.at && !history.state?.y) document.getElementById(found.at)?.scrollIntoView({ block: "center" });
     }
     last = page;
     main.removeAttribute("aria-busy");

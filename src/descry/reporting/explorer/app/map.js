@@ -52,7 +52,13 @@
       .flatMap((_, row) => descriptors.map((_, c) => of(map, row, c)))
       .filter((x) => x !== null);
     const most = Math.max(...values, 1e-9);
-    const colour = d3.scaleSequentialSqrt([0, most], (x) => d3.interpolateBlues(0.05 + 0.9 * x));
+    // On a dark page the lowest are dark, too: what is bright is high.
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const colour = d3.scaleSequentialSqrt([0, most], (x) =>
+      d3.interpolateBlues(dark ? 0.95 - 0.85 * x : 0.05 + 0.9 * x),
+    );
+    const ramp = d3.range(0, 1.01, 0.1).map((x) => colour(x * most));
+    const legend = h("p", {}, descry.legend(title, ramp, "0", shown(most) || descry.number(most, 2)));
     const cell = (row, layer, c) => {
       const value = of(map, row, c);
       const words = shown(value);
@@ -77,7 +83,7 @@
       }
       return box;
     };
-    return descry.framed(
+    const grid = descry.framed(
       `Layers and descriptors: ${title}`,
       { class: "map" },
       h(
@@ -103,6 +109,7 @@
         ),
       ),
     );
+    return [legend, grid];
   }
 
   /** Columns of the descriptors, those of most neurons first. */
@@ -118,7 +125,7 @@
   };
 
   /** Every neuron of a layer: a column each, those with the same strongest descriptor beside each other. */
-  function strip(row, values, kind) {
+  function strip(row, values, kind, like = values) {
     const { descriptors, target } = descry.run;
     const count = descriptors.length;
     const value = (i, c) => values[kind][i * count + c] ?? 0;
@@ -132,7 +139,7 @@
       );
     const most =
       d3.quantile(
-        values[kind].filter((x) => x !== null),
+        like[kind].filter((x) => x !== null),
         0.999,
       ) || 1;
     const tall = 14;
@@ -142,7 +149,7 @@
       class: "strip",
       tabindex: "0",
       role: "application",
-      "aria-label": `Neurons of layer ${target.layers[row]}: arrow keys move, Enter opens. The table under Neurons has the same numbers.`,
+      "aria-label": `Neurons of layer ${target.layers[row]}${like === values ? "" : " of the copy with random weights"}: arrow keys move${like === values ? ", Enter opens" : ""}. The table under Neurons has the same numbers.`,
     });
     canvas.style.height = `${tall * count}px`;
     const context = canvas.getContext("2d");
@@ -163,7 +170,7 @@
         kind === "f"
           ? descry.number((values.f[i * count + c] ?? NaN) / 1000, 3)
           : descry.times((values.lift[i * count + c] ?? NaN) / 100);
-      told.textContent = `L${target.layers[row]}:${i}, ${descriptors[c].name}: ${kind === "f" ? "f(c)" : "lift"} ${unit}`;
+      told.textContent = `${copied ? "Copy, " : ""}L${target.layers[row]}:${i}, ${descriptors[c].name}: ${kind === "f" ? "f(c)" : "lift"} ${unit}`;
     };
     const under = (event) => [
       Math.min(
@@ -172,7 +179,10 @@
       ),
       Math.min(count - 1, Math.max(0, Math.floor((event.offsetY / canvas.clientHeight) * count))),
     ];
+    const copied = like !== values; // of the copy with random weights no neuron has a page
+    if (copied) told.textContent = "Point at a neuron of the copy.";
     const openAt = ([x]) =>
+      copied ||
       (location.hash = descry.place(["neuron", `L${target.layers[row]}:${order[x]}`]));
     canvas.addEventListener("pointermove", (event) => tell(under(event)));
     canvas.addEventListener("click", (event) => openAt(under(event)));
@@ -194,7 +204,36 @@
       { class: "names", "aria-hidden": "true" },
       descriptors.map(({ name }) => h("li", {}, name)),
     );
-    return h("div", {}, h("div", { class: "strips" }, names, canvas), told);
+    const top = kind === "f" ? descry.number(most / 1000, 2) : descry.times(most / 100);
+    const ramp = d3.range(0, 1.01, 0.1).map(d3.interpolateInferno);
+    const legend = descry.legend(kind === "f" ? "f(c)" : "lift", ramp, "0", `${top} and above`);
+    const save = h("button", { type: "button", onclick: saved }, "Save as SVG");
+    return h("div", {}, h("p", {}, legend, " ", save), h("div", { class: "strips" }, names, canvas), told);
+
+    /** The picture as an SVG: names as text, the colours as they are. */
+    function saved() {
+      const high = tall * count;
+      const svg = d3.create("svg").attr("viewBox", `0 0 960 ${high}`).attr("width", 960).attr("height", high);
+      svg
+        .append("g")
+        .attr("font-size", 10)
+        .selectAll("text")
+        .data(descriptors)
+        .join("text")
+        .attr("x", 174)
+        .attr("y", (_, c) => tall * c + 10)
+        .attr("text-anchor", "end")
+        .text(({ name }) => (name.length > 30 ? `${name.slice(0, 29)}…` : name));
+      svg
+        .append("image")
+        .attr("x", 180)
+        .attr("width", 780)
+        .attr("height", high)
+        .attr("preserveAspectRatio", "none")
+        .attr("style", "image-rendering: pixelated")
+        .attr("href", canvas.toDataURL());
+      descry.saveSvg(svg.node(), `${copied ? "copy-" : ""}layer-${target.layers[row]}-${kind}`);
+    }
   }
 
   descry.map = async (_, query) => {
@@ -204,13 +243,31 @@
     let kind = KINDS[query.get("by")] ? query.get("by") : "labelled";
     const grid = h("div", {});
     const layer = h("div", { class: "layer" });
-    const show = () => grid.replaceChildren(cells(map, kind, end));
+    const show = () => grid.replaceChildren(...cells(map, kind, end));
     show();
     let row = run.target.layers.length - 1;
     let by = "lift";
-    const showLayer = async () =>
-      layer.replaceChildren(strip(row, await descry.load(`map-${end}-${row}`), by));
-    layer.style.minHeight = `${14 * run.descriptors.length + 40}px`;
+    const beside = run.copy && end === "highest";
+    const showLayer = async () => {
+      const [own, copy] = await Promise.all(
+        [`map-${end}-${row}`, beside ? `map-untrained-${row}` : null].map((name) => name && descry.load(name)),
+      );
+      layer.replaceChildren(
+        strip(row, own, by),
+        ...(copy
+          ? [
+              h("h3", {}, "The same of the copy with random weights"),
+              h(
+                "p",
+                {},
+                "In the same colours. Its neurons are sorted in the same way, which makes the diagonal by itself: only what is brighter above than here says something about the model.",
+              ),
+              strip(row, copy, by, own),
+            ]
+          : [h("p", { class: "quiet" }, "The diagonal is made by sorting: it would be there by chance, too.")]),
+      );
+    };
+    layer.style.minHeight = `${(beside ? 2 : 1) * (14 * run.descriptors.length + 70) + (beside ? 80 : 0)}px`;
     await showLayer();
     return {
       title: "Map",

@@ -6,6 +6,28 @@
   const CONFIRMED = 0.05; // p within strata, below which a half confirms a label
   const FIELDS = { f: 0, count: 1, lift: 2, expected: 3, p: 4, q: 5, unmatched: 6, assigned: 7 };
 
+  /** Its labels in sentences, the surest first, or why it has none. */
+  descry.sentencesOf = (n, { labels, silent, size }, table, end = "highest") => {
+    const MOST = 3;
+    const own = table.labels(n);
+    if (!own.length) {
+      const [first] = labels;
+      const at = (name) => first[1].all[FIELDS[name]];
+      const nearest = first && {
+        column: first[0],
+        ...Object.fromEntries(["count", "expected", "q", "unmatched"].map((name) => [name, at(name)])),
+      };
+      return h("p", { class: "lead sentence" }, descry.noLabel({ silent, nearest, size, end }));
+    }
+    const more = own.length - MOST;
+    return [
+      own
+        .slice(0, MOST)
+        .map((label) => h("p", { class: "lead sentence" }, descry.talk(label, size, end))),
+      more > 0 ? h("p", { class: "quiet" }, `and ${descry.some(more, "label")} more, below.`) : null,
+    ];
+  };
+
   function labelTable({ labels, scores, size }) {
     const rows = labels.map(([column, splits]) => {
       const at = (split, name) => splits[split][FIELDS[name]];
@@ -443,8 +465,12 @@
     if (!composed.length) return null;
     const number = (x) => h("td", { class: "number" }, descry.number(x, 3));
     const title = (text) => h("th", { scope: "col", class: "number" }, text);
-    return [
-      h("h3", {}, "Composed label"),
+    // Shown openly only where it beats the best lone descriptor in the half that did not choose it.
+    const wins = composed.some((row) => row.other_iou !== null && row.other_iou > row.other_single);
+    return h(
+      "details",
+      { open: wins },
+      h("summary", {}, h("h3", {}, wins ? "Composed label" : "Composed label: no better than the best lone descriptor")),
       descry.framed(
         "Composed labels",
         {},
@@ -479,10 +505,10 @@
           ),
         ),
       ),
-    ];
+    );
   }
 
-  async function list(pairs, { distribution, own, words }) {
+  async function list(pairs, { distribution, own, words, read }) {
     if (!pairs.length)
       return h("p", { class: "quiet" }, "None: too many sentences have the same activation.");
     const sentences = await descry.sentences(pairs.map(([row]) => row));
@@ -497,15 +523,19 @@
           distribution,
           own,
           words,
+          tokens: read?.get(sentence.row),
         }),
       ),
     );
   }
 
-  async function exemplars(neuron, own, words) {
+  async function exemplars(n, neuron, own, words) {
+    // Token by token where the run has it: the sentences that the neuron's graph was made from.
+    const graph = neuron.graph ? await descry.graphOf(n) : null;
+    const read = new Map((graph?.tokens ?? []).map((one) => [one.row, one]));
     const lists = await Promise.all(
       HALVES.map((half) =>
-        list(neuron.sets[half], { distribution: neuron.distribution, own, words }),
+        list(neuron.sets[half], { distribution: neuron.distribution, own, words, read }),
       ),
     );
     return descry.section(
@@ -516,6 +546,9 @@
         {},
         `The ${descry.unit()}s that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
       ),
+      read.size
+        ? h("p", {}, descry.legend("Where a token's activation is known", ["transparent", "var(--hot)"], "0", "the neuron's highest"))
+        : null,
       h(
         "div",
         { class: "halves" },
@@ -548,7 +581,7 @@
     ];
   }
 
-  function similar(neuron, table) {
+  function similar(name, neuron, table) {
     const { run } = descry;
     const rows = neuron.similar.map(([n, jaccard]) =>
       h(
@@ -557,6 +590,11 @@
         h("th", { scope: "row" }, descry.neuronLink(n)),
         h("td", { class: "number" }, descry.number(jaccard, 3)),
         h("td", {}, table.labels(n).map(descry.chip)),
+        h(
+          "td",
+          {},
+          h("a", { href: descry.place(["compare", name, descry.neuronName(n)]), "aria-label": `Compare ${name} with ${descry.neuronName(n)}` }, "compare"),
+        ),
       ),
     );
     return descry.section(
@@ -579,6 +617,7 @@
             h("th", { scope: "col" }, "neuron"),
             h("th", { scope: "col", class: "number" }, "Jaccard"),
             h("th", { scope: "col" }, "labels"),
+            h("th", { scope: "col" }, "side by side"),
           ),
         ),
         h("tbody", {}, rows),
@@ -595,6 +634,7 @@
       );
     const [neuron, table] = await Promise.all([descry.neuron(n), descry.tableOf("highest")]);
     const words = descry.wordsOf(query.get("q") ?? "");
+    const filter = query; // of the table from which one came
     const labels = table.labels(n);
     const own = new Set(labels.map(({ column }) => column));
     const { distribution } = neuron;
@@ -607,7 +647,7 @@
         ? h(
             "a",
             {
-              href: descry.place(["neuron", descry.neuronName(n + by)]),
+              href: descry.place(["neuron", descry.neuronName(n + by)], Object.fromEntries(filter)),
               rel: by < 0 ? "prev" : "next",
               "aria-label": `${title}: ${descry.neuronName(n + by)}`,
             },
@@ -615,7 +655,7 @@
           )
         : null;
     const [excites, graph, from] = await Promise.all([
-      exemplars(neuron, own, words),
+      exemplars(n, neuron, own, words),
       neuron.graph ? descry.graphSection(n, descry.neuronName(n)) : null,
       descry.evidence(descry.neuronName(n), neuron, labels[0]?.column),
     ]);
@@ -632,18 +672,16 @@
         ...(run.target.dictionary
           ? [h("p", {}, `A ${descry.kind()} of ${run.target.dictionary} at ${run.target.site}.`)]
           : []),
-        h(
-          "p",
-          { class: "lead" },
-          labels.length
-            ? labels.map(descry.chip)
-            : silent
-              ? `No exemplars, no label: ${silent}.`
-              : "No label: no descriptor is frequent enough among its exemplars to be surely more than chance.",
-        ),
+        filter.size
+          ? h("p", {}, h("a", { href: `#/neurons?${filter}` }, `The neurons with ${[...filter].map(([name, value]) => `${name} ${value}`).join(", ")}`))
+          : null,
+        descry.sentencesOf(n, neuron.ends.highest, table),
+        labels.length ? h("p", {}, labels.map(descry.chip)) : null,
+        h("div", { class: "tools start" }, descry.share(), descry.compareForm(descry.neuronName(n))),
         descry.section(
           "labels",
           "Labels beside chance",
+          h("p", {}, descry.helpLink("lift")),
           silent ? null : labelTable(neuron.ends.highest),
           composedTable(neuron.ends.highest),
           trials(neuron),
@@ -672,7 +710,7 @@
               ]),
             ),
           ),
-          similar(neuron, table),
+          similar(descry.neuronName(n), neuron, table),
         ),
         neuron.ends.lowest
           ? descry.section(

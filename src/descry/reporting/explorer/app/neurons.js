@@ -4,6 +4,17 @@
   const { h } = descry;
   const RATES = ["", "0.05", "0.01", "0.001"];
 
+  /** What is chosen, as the address has it. */
+  const filterOf = (chosen) => ({
+    q: chosen.q,
+    layer: chosen.layer,
+    descriptor: chosen.descriptor,
+    fdr: chosen.fdr,
+    held: chosen.held ? 1 : "",
+    all: chosen.all ? 1 : "",
+    end: chosen.end === "highest" ? "" : chosen.end,
+  });
+
   /** One row a neuron that the filters leave. */
   function rowsOf(table, chosen, counts) {
     const { run } = descry;
@@ -42,13 +53,16 @@
     const at = (row, name, unit) =>
       row.best === null || table[name][row.best] === null ? null : table[name][row.best] / unit;
     const columns = [
-      descry.neuronColumn({ q: chosen.q }),
+      descry.neuronColumn(filterOf(chosen)),
       {
         title: "labels",
         wide: true,
-        show: ({ n }) => {
+        show: ({ n, best }) => {
           const labels = table.labels(n);
-          return labels.length ? labels.map(descry.chip) : h("span", { class: "quiet" }, "none");
+          const told = labels.length
+            ? descry.talk(labels[Math.max(0, best - table.start[n])], table.sizeOf(n), chosen.end)
+            : descry.noLabel({ silent: table.silent[n], size: table.sizeOf(n), end: chosen.end });
+          return [labels.map(descry.chip), h("p", { class: "sentence" }, told)];
         },
       },
       {
@@ -177,13 +191,7 @@
 
     function keep() {
       const asked = {
-        q: chosen.q,
-        layer: chosen.layer,
-        descriptor: chosen.descriptor,
-        fdr: chosen.fdr,
-        held: chosen.held ? 1 : "",
-        all: chosen.all ? 1 : "",
-        end: chosen.end === "highest" ? "" : chosen.end,
+        ...filterOf(chosen),
         by: sort.by,
         order: sort.descending === false ? "up" : "",
         page: page || "",
@@ -211,6 +219,7 @@
           name: "q",
           value: chosen.q,
           placeholder: "in exemplars or labels, or L5:24",
+          size: "30",
           autocomplete: "off",
           spellcheck: "false",
         }),
@@ -263,6 +272,6 @@
       ),
     );
     await fill();
-    return { title: "Neurons", content: [h("h1", {}, "Neurons"), controls, told, holder] };
+    return { title: "Neurons", content: [h("h1", {}, "Neurons"), controls, h("p", {}, descry.share()), told, holder] };
   };
 })();

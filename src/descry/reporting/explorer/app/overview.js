@@ -52,9 +52,9 @@
   /** Whether other data bears the labels out, and how many false ones to expect. */
   function evidence({ replicated, supported = {}, false_labels: wrong }, chance) {
     const found = [];
-    const share = (title, score, hint) => {
+    const share = (title, score, hint, help) => {
       if (typeof score?.value === "number")
-        found.push(descry.score(title, { ...score, null: score.base }, hint));
+        found.push(descry.score(title, { ...score, null: score.base }, hint, help));
     };
     const some = ({ labels }) => descry.some(labels, "label");
     if (replicated)
@@ -62,12 +62,14 @@
         "Replicated",
         replicated,
         `share of ${some(replicated)} of one half with p < 0.05 within strata in the other, which did not choose them; null: the same descriptors on other neurons`,
+        "replicated",
       );
     for (const [truth, score] of Object.entries(supported))
       share(
         `Supported by ${TRUTH[truth]}`,
         score,
         `share of ${some(score)} with p < 0.05 within strata by ${TRUTH[truth]} in the annotator's place; null: the same descriptors on other neurons`,
+        "supported",
       );
     if (chance) found.push(falseLabels(chance, wrong?.random_weights));
     else
@@ -82,12 +84,13 @@
   }
 
   /** Labels of random sets of sentences, and of the copy with random weights, beside the real ones. */
-  function falseLabels({ labels, random_labels: random, random_any: any, draws }, copy) {
+  function falseLabels({ labels, random_labels: random, random_any: any, draws, verdict }, copy) {
     const strata = descry.strata();
     return h(
       "div",
       { class: "score" },
       h("h3", {}, "False labels"),
+      descry.verdict(verdict),
       h("p", { class: "big" }, descry.number(random, 2)),
       h("p", {}, "beside ", h("b", {}, descry.count(labels)), " labels of the neurons"),
       h(
@@ -96,6 +99,7 @@
         `on random sentences${strata ? ` of the same ${strata}` : ""}: mean of ${descry.count(draws)} draws, with any label in ${Math.round(any * draws)} of them`,
         typeof copy === "number" ? `; the copy with random weights has ${descry.count(copy)}` : "",
       ),
+      h("p", {}, descry.helpLink("random-weights")),
     );
   }
 
@@ -219,6 +223,7 @@
           "Do the halves agree?",
           halves,
           "Jaccard similarity of a neuron's labels in the two halves",
+          "jaccard",
         ),
       );
     for (const truth of ["gold", "judge"]) {
@@ -229,6 +234,7 @@
             `P@2 against ${TRUTH[truth]}`,
             score,
             "share of the two highest-ranking descriptors that are true",
+            "precision-at-k",
           ),
         );
       const recall = metrics[truth]?.recall_at_k_2;
@@ -238,6 +244,7 @@
             `R@2 against ${TRUTH[truth]}`,
             recall,
             "share of the true descriptors among the two highest-ranking",
+            "precision-at-k",
           ),
         );
     }
@@ -248,6 +255,7 @@
           "Do labels predict neurons?",
           auroc,
           "AUROC of a label over all sentences of the half that did not choose it",
+          "auroc",
         ),
       );
     return [h("h2", { class: "unseen" }, "Headline numbers"), h("div", { class: "scores" }, found)];
@@ -265,6 +273,7 @@
         score.null,
         score.corrected,
         score.defined,
+        score.verdict ?? null,
       ]);
     for (const [against, scores] of Object.entries(metrics))
       if (/^(lowest_)?(halves|gold|judge)$/.test(against))
@@ -283,7 +292,7 @@
         if (score && typeof score === "object")
           add(`the annotator's use of labels, ${scorer}`, name, score);
     return {
-      columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over"],
+      columns: ["against", "score", "value", "95% low", "95% high", "null", "corrected", "over", "better than chance"],
       rows,
     };
   }
@@ -480,6 +489,22 @@
     );
   }
 
+  /** The graphs' scores by layer, folded away where a table of tokens does better in most layers. */
+  function beaten(scores) {
+    const table = descry.plainTable("Graphs by layer", {
+      columns: Object.keys(scores[0]),
+      rows: scores.map(Object.values),
+    });
+    const layers = d3.group(scores, ({ layer }) => layer);
+    const worse = [...layers.values()].filter((rows) => {
+      const own = rows.find(({ predictor }) => predictor === "graph")?.f1 ?? 0;
+      return rows.some(({ predictor, f1 }) => predictor !== "graph" && f1 > own);
+    }).length;
+    if (2 * worse <= layers.size) return table;
+    const words = `In ${worse} of ${descry.some(layers.size, "layer")} a simpler table of tokens predicts neurons better than graphs do`;
+    return h("details", {}, h("summary", {}, words), table);
+  }
+
   function graphs({ graphs: found }) {
     if (!found?.scores?.length) return null;
     const { held, pages } = found;
@@ -491,10 +516,7 @@
         {},
         `What ${descry.some(found.number, "neuron")} respond to, as graphs of tokens (N2G, Foote et al. 2023)${found.site ? `, at site ${found.site}` : ""}, position ${found.position}: how well a graph predicts its neuron on sentences that it was not made from, beside tables of the training sentences' tokens. Means over the neurons that fire there.`,
       ),
-      descry.plainTable("Graphs by layer", {
-        columns: Object.keys(found.scores[0]),
-        rows: found.scores.map(Object.values),
-      }),
+      beaten(found.scores),
       pages
         ? h(
             "p",
@@ -621,6 +643,7 @@
       title: made.title,
       content: [
         h("h1", {}, made.title),
+        descry.tour(),
         words(made),
         cautions(made),
         headline(made),

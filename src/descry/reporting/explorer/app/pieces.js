@@ -127,7 +127,7 @@ descry.cutMark = ({ cut }) => {
 };
 
 /** A sentence with how strongly it excites a neuron. */
-descry.exemplar = (sentence, { rank, activation, place, distribution, own, words = [] }) => {
+descry.exemplar = (sentence, { rank, activation, place, distribution, own, tokens, words = [] }) => {
   const { h } = descry;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   const { mean, deviation, highest } = distribution;
@@ -155,7 +155,7 @@ descry.exemplar = (sentence, { rank, activation, place, distribution, own, words
       ),
       descry.cutMark(sentence),
     ),
-    h("blockquote", {}, descry.shown(sentence, words, place)),
+    h("blockquote", {}, tokens && !words.length ? descry.tokenLine(tokens) : descry.shown(sentence, words, place)),
     descry.answers(sentence, own),
   );
 };
@@ -213,13 +213,14 @@ descry.gauge = ({ value, low, high, null: chance }) => {
 };
 
 /** A score in words. */
-descry.score = (title, score, hint) => {
+descry.score = (title, score, hint, help = "verdicts") => {
   const { h } = descry;
   const number = (x) => descry.number(x, 3);
   return h(
     "div",
     { class: "score" },
     h("h3", {}, title),
+    descry.verdict(score.verdict),
     h("p", { class: "big" }, number(score.value)),
     descry.gauge(score),
     h(
@@ -230,9 +231,6 @@ descry.score = (title, score, hint) => {
       ` · 95% ${number(score.low)} to ${number(score.high)}`,
     ),
     h("p", { class: "quiet" }, hint),
-    // Both are numbers: an interval that reaches down to the null.
-    typeof score.low === "number" && typeof score.null === "number" && score.low <= score.null
-      ? h("p", { class: "warning" }, "No better than chance: the interval reaches the null.")
-      : null,
+    h("p", {}, descry.helpLink(help)),
   );
 };

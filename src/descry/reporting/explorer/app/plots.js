@@ -28,8 +28,8 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
       table.append(descry.plainTable(title, numbers()));
   });
   let width = 0;
-  const resized = new ResizeObserver(([entry]) => {
-    const room = Math.floor(entry.contentRect.width);
+  const resized = new ResizeObserver(([entry]) => paint(Math.floor(entry.contentRect.width)));
+  function paint(room) {
     if (room < 1 || Math.abs(room - width) < 8) return;
     width = room;
     const picture = draw(width);
@@ -39,7 +39,7 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
       part.removeAttribute("aria-label"); // it is one picture
     picture?.setAttribute("role", "img");
     picture?.setAttribute("aria-label", `${title}. Its numbers stand beneath.`);
-  });
+  }
   const seen = new IntersectionObserver(
     (entries) => {
       if (entries.some((entry) => entry.isIntersecting)) {
@@ -50,7 +50,7 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
     { rootMargin: "300px" },
   );
   seen.observe(canvas);
-  return h(
+  const whole = h(
     "figure",
     { id: `figure-${name}` },
     h("h3", {}, title),
@@ -58,6 +58,10 @@ descry.figure = (name, title, caption, { draw, height, numbers }) => {
     h("figcaption", {}, caption),
     h("div", { class: "below" }, save, table),
   );
+  whole.drawNow = () => {
+    if (!width) paint(canvas.clientWidth || 600);
+  };
+  return whole;
 };
 
 descry.plainTable = (caption, { columns, rows }) => {
@@ -109,13 +113,21 @@ descry.saveSvg = (svg, name) => {
       /var\((--[a-z]+)\)/g,
       (whole, variable) => style.getPropertyValue(variable).trim() || "#888",
     );
-  const link = descry.h("a", {
-    download: `${name}.svg`,
-    href: URL.createObjectURL(new Blob([text], { type: "image/svg+xml" })),
-  });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  descry.save(`${name}.svg`, "image/svg+xml", text);
 };
+
+/** What a colour stands for: a ramp of colours between two numbers. */
+descry.legend = (title, colours, low, high) => {
+  const { h } = descry;
+  const ramp = h("span", { class: "ramp", "aria-hidden": "true" });
+  ramp.style.background = `linear-gradient(to right, ${colours.join(", ")})`;
+  return h("span", { class: "legend" }, `${title}: `, h("span", {}, low), ramp, h("span", {}, high));
+};
+
+// What was never scrolled to is not drawn yet; on paper all of it stands.
+addEventListener("beforeprint", () => {
+  for (const figure of document.querySelectorAll("figure")) figure.drawNow?.();
+});
 
 /** Plot with the look that all figures share. */
 descry.plot = (options) =>

@@ -92,6 +92,8 @@ descry.tableOf = async (end) => {
     for (let k = table.start[n]; k < table.start[n + 1]; k++) places.push(k);
     return places.map((k) => ({
       column: table.descriptor[k],
+      count: table.count[k],
+      expected: table.expected[k],
       f: table.f[k] / 1000,
       times: table.times[k] === null ? null : table.times[k] / 100,
       p: table.p[k],
@@ -101,5 +103,6 @@ descry.tableOf = async (end) => {
       auroc: table.auroc[k] === null ? null : table.auroc[k] / 1000,
     }));
   };
+  table.sizeOf ??= (n) => table.sizes[n] ?? table.size;
   return table;
 };

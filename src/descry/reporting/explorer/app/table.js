@@ -32,6 +32,7 @@ descry.table = (columns, rows, options = {}) => {
   const on = h("button", { type: "button", onclick: () => turn(1) }, "On ›");
   const pager = h("p", { class: "pager" }, back, counted, on);
   const frame = descry.framed(caption, {}, h("thead", {}, h("tr", {}, heads)), body);
+  frame.every = () => sorted.map(line); // not this page alone
   const whole = h("div", { class: "table" }, frame, pager);
 
   function sortBy(place) {
@@ -74,6 +75,7 @@ descry.table = (columns, rows, options = {}) => {
     body.replaceChildren(...part.map(line));
     if (!part.length)
       body.append(h("tr", {}, h("td", { colspan: columns.length, class: "quiet" }, empty)));
+    descry.stacked(frame.querySelector("table"));
     heads.forEach((head, place) => {
       const order = state.descending ? "descending" : "ascending";
       if (columns[place].of) head.setAttribute("aria-sort", state.by === place ? order : "none");

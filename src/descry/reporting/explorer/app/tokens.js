@@ -7,28 +7,30 @@
   const closed = (word, before) =>
     /^ [.,!?;:)%'’-]/.test(word) || /^ ?['’(-]$/.test(before) ? word.slice(1) : word;
 
+  /** A sentence token by token, each as strong as the neuron's activation there. */
+  descry.tokenLine = ({ words, activations }) =>
+    h(
+      "p",
+      { class: "tokens" },
+      words.map((word, k) => {
+        const share = activations[k];
+        const text = k ? closed(word, words[k - 1]) : word.trimStart();
+        const token = h(
+          "span",
+          { title: `${word.trim()}: ${descry.number(share, 2)} of its highest` },
+          text.trimStart(),
+        );
+        token.style.setProperty(
+          "--strength",
+          `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`,
+        );
+        return [text.startsWith(" ") ? " " : null, token];
+      }),
+    );
+
   /** The training sentences of its graph, each token as strong as the neuron's activation there. */
   function tokens(graph) {
     if (!graph.tokens.length) return null;
-    const line = ({ words, activations }) =>
-      h(
-        "p",
-        { class: "tokens" },
-        words.map((word, k) => {
-          const share = activations[k];
-          const text = k ? closed(word, words[k - 1]) : word.trimStart();
-          const token = h(
-            "span",
-            { title: `${word.trim()}: ${descry.number(share, 2)} of its highest` },
-            text.trimStart(),
-          );
-          token.style.setProperty(
-            "--strength",
-            `${Math.round(100 * Math.max(0, Math.min(1, share ?? 0)))}%`,
-          );
-          return [text.startsWith(" ") ? " " : null, token];
-        }),
-      );
     return [
       h("h3", {}, "Token by token"),
       h(
@@ -36,8 +38,21 @@
         {},
         "Where the activation is, in the sentences that the graph was made from; point at a token for its share of the highest.",
       ),
-      graph.tokens.map(line),
+      h("p", {}, descry.legend("Share of the highest", ["transparent", "var(--hot)"], "0", "1")),
+      graph.tokens.map(descry.tokenLine),
     ];
+  }
+
+  /** A graph and its numbers, folded away where a table of tokens predicts the neuron better. */
+  function folded(scores, parts) {
+    const { graph, ...simpler } = scores;
+    const better = Object.entries(simpler)
+      .filter(([, { f1 }]) => f1 !== null && f1 > (graph.f1 ?? 0))
+      .sort(([, a], [, b]) => b.f1 - a.f1)[0];
+    if (!better) return parts;
+    const [name, { f1 }] = better;
+    const words = `A simpler predictor, ${name}, does better than the graph: F1 ${descry.number(f1, 2)} against ${descry.number(graph.f1, 2)}`;
+    return [h("details", {}, h("summary", {}, words), parts)];
   }
 
   /** Some of the sentences in which the graph predicts the neuron to fire. */
@@ -96,11 +111,13 @@
         {},
         `What it responds to (N2G, Foote et al. 2023)${site ? `, at site ${site}` : ""}, position ${position}: ${from}. Scored on ${graph.held.length} others that excite it most. The graph predicts the neuron to fire in ${descry.some(graph.fires, "sentence")} of all.`,
       ),
-      descry.graphFigure(name, graph),
-      descry.plainTable("How well the graph predicts", {
-        columns: ["predictor", "tokens that fire", "precision", "recall", "F1", "Pearson"],
-        rows: scores,
-      }),
+      ...folded(graph.scores, [
+        descry.graphFigure(name, graph),
+        descry.plainTable("How well the graph predicts", {
+          columns: ["predictor", "tokens that fire", "precision", "recall", "F1", "Pearson"],
+          rows: scores,
+        }),
+      ]),
       tokens(graph),
       firing(graph),
       h("p", {}, descry.command("descry", "graph", name, "-o", `${name.replace(":", "-")}.svg`)),
