@@ -49,7 +49,7 @@ from descry.io.json_files import read_json
 from descry.io.parquet import read_table, table_provenance
 from descry.io.tree import Node
 from descry.labels.results import Numbers, read_labels
-from descry.provenance.audit import files
+from descry.provenance.audit import brief, files
 from descry.provenance.audit.chain import ALL, audit
 from descry.provenance.audit.evidence import Answer, as_json
 from descry.provenance.audit.project import Project
@@ -342,6 +342,7 @@ def git(*arguments):
 def test_the_commit_and_whether_the_tree_is_clean(run):
     assert (of().commit, of().changed, of().unknown) == (None, None, None)
     assert "no git commit here" in lines()
+    assert brief.NO_COMMIT in [node.text for node in brief.brief(of()).children]
     git("init", "-q")
     Path(".gitignore").write_text("cache/\n")
     git("add", ".")

@@ -3,11 +3,13 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import tiny
 import typer
@@ -15,6 +17,7 @@ import yaml
 from installed import environment, install, wheel
 from miniature import PARAMS, ROOT, Repo
 
+from descry.activations.top_k import exemplar_size
 from descry.cli.console import init as console_init
 from descry.errors import InputError
 from descry.io.dvc_lock import Locked
@@ -81,11 +84,12 @@ def test_all_that_is_wrong_is_told_at_once_a_line_each(look, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
     wrong = {"reviews": tmp_path / "nope.csv", "model": "models/nope", "kind": "openai"}
+    settings = ("exemplars.tops=1", "label.x=2")
     with pytest.raises(Refused) as refused:
-        look(folder=tmp_path / "full", annotator="m", settings=("exemplars.tops=1",), **wrong)
+        look(folder=tmp_path / "full", annotator="m", settings=settings, **wrong)
     told = refused.value.problems
     assert [line.split(":")[0].split(" ")[0] for line in told] == [
-        f"{tmp_path}/full", "--set", "--reviews", "--model", "--base-url",
+        f"{tmp_path}/full", "--set", "--set", "--reviews", "--model", "--base-url",
     ]  # fmt: skip
     assert not any("\n" in line for line in told)
     assert "is there already, and not empty" in told[0]
@@ -102,12 +106,32 @@ def test_all_that_is_wrong_is_told_at_once_a_line_each(look, tmp_path):
         ({"base_url": "http://localhost:1/v1"}, "--base-url: of a server, but"),
         ({"settings": ("label.threshold=20",)}, "label.threshold: must be less than 1"),
         ({"settings": ("exemplars.top_percent=2",)}, "needs 5 .*, such as --set exemplars.top_p"),
+        ({"settings": ("exemplars.topp=2",)}, "topp=2: .*: did you mean exemplars.top_percent"),
         ({"settings": ("corpus.min_words=many",)}, "corpus.min_words: must be a valid integer"),
     ],
 )
 def test_each_problem_names_what_is_to_be_given(look, changes, said):
     with pytest.raises(Refused, match=said):
         look(**changes)
+
+
+def test_an_empty_file_is_called_empty(look, hotels):
+    hotels.write_text("hotel,review\n")
+    with pytest.raises(Refused, match=r"--reviews .*hotels.csv: no review in it"):
+        look()
+
+
+@pytest.mark.parametrize("sentences", [70, 12])
+def test_a_percentage_is_only_named_where_it_suffices(look, monkeypatch, sentences):
+    halves = pa.table({"split": ["calibration", "validation"] * (sentences // 2)})
+    monkeypatch.setattr(checks, "read_table", lambda *_: halves)
+    with pytest.raises(Refused) as refused:
+        look()
+    [told] = refused.value.problems
+    named = re.search(r"--set exemplars\.top_percent=(\d+)", told)
+    assert (named is not None) == (sentences == 70)
+    if named:
+        assert exemplar_size(sentences // 2, float(named[1]), 5) == 5
 
 
 def test_a_server_is_asked_once_more_and_no_longer_than_half_a_minute(tmp_path, monkeypatch):

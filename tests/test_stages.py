@@ -284,6 +284,10 @@ def test_no_example_no_run(run):
         with pytest.raises(InputError, match=rf"example of p1.*{why}.*by hand") as caught:
             run_describe(toy, examples=1)
         assert str(caught.value).isprintable()
+        assert "see that it answers" not in str(caught.value)
+    lost = another(Toy(lambda _: Answer(None, fault="connection lost")), "lost")
+    with pytest.raises(InputError, match=r"1 connection lost.*: see that it answers.*or write"):
+        run_describe(lost, examples=1)
     assert not CANDIDATES.exists()
 
 

@@ -51,3 +51,9 @@ def test_every_score_with_a_null_gets_a_verdict_and_nothing_else_changes():
     assert found["chance"]["highest"].pop("verdict") == "yes"
     assert found["chance"]["lowest"].pop("verdict") == "no"
     assert found == metrics
+
+
+@pytest.mark.parametrize(("copy", "expected"), [(0, "yes"), (2, "barely"), (8, "no"), (9, "no")])
+def test_a_copy_with_random_weights_that_has_labels_too_is_no_better_than_chance(copy, expected):
+    false = {"labels": 8, "random_labels": 0.0, "random_weights": copy}
+    assert with_verdicts({"false_labels": false}, 0.001)["false_labels"]["verdict"] == expected

@@ -24,6 +24,7 @@ class Counts:
     cut: int = 0  # sentences shortened to the model's limit
     failures: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)  # of a failure, by its reason
+    silent: int = 0  # failures in which no word came
     remarks: Counter[str] = field(default_factory=Counter)  # on how answers were got
     # By the id of each sentence that the annotator has not read whole, in an answer now or before:
     # the most tokens that were cut.
@@ -44,6 +45,7 @@ class Counts:
             said: what was answered instead; empty where nothing was.
         """
         self.failures[reason] += times
+        self.silent += 0 if said else times
         sentences = ", ".join(sentence_id(sentence) for sentence in prompt.shown)
         shown = repr(said[:_SHOWN]) + ("..." if len(said) > _SHOWN else "")
         answered = f"{shown} to " if said else ""

@@ -256,11 +256,12 @@ def ask_examples(
     for sentence, response in zip(prompts.sentences, chunk.responses, strict=True):
         concepts = [] if response is None else topics(response).phrases
         if not concepts:
+            see = "see that it answers, and run the same command again; or " if tally.silent else ""
             why = tally.why or f"no topics, such as {response['text'][:80]!r}"
             raise InputError(
                 f"{worker.identity.name}: an answer that was to be an example of p1 failed"
-                f" ({why}): write describe.examples in params.yaml by hand, each with its sentence"
-                " and concepts, or draw others by another describe.seed"
+                f" ({why}): {see}write describe.examples in params.yaml by hand, each with its"
+                " sentence and concepts, or draw others by another describe.seed"
             )
         found.append({"sentence": sentence, "concepts": concepts})
     return found

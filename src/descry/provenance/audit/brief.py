@@ -9,6 +9,7 @@ from descry.models.neurons import whose
 from descry.provenance.audit.evidence import Audit, Label
 from descry.provenance.audit.files import CHANGED, GONE
 
+NO_COMMIT = "no git commit here: `git add -A && git commit` keeps the run"
 _SHORT = 12  # digits of a hash
 
 
@@ -30,9 +31,11 @@ def brief(audit: Audit) -> Node:
     for words in audit.warnings:
         top.add(f"warning: {words}")
     _files(top, audit)
-    commit = "not known" if audit.commit is None else audit.commit[:_SHORT]
     changed = f", {len(audit.changed)} files changed since" if audit.changed else ""
-    top.add(f"git commit {commit}{changed}")
+    if audit.commit is not None:
+        top.add(f"git commit {audit.commit[:_SHORT]}{changed}")
+    else:
+        top.add(f"git commit not known ({audit.unknown})" if audit.unknown else NO_COMMIT)
     top.add(f"all of the evidence: descry audit {audit.neuron} --full")
     return top
 

@@ -6,7 +6,10 @@ from typing import Any, Literal
 from descry.io.hashing import JSON
 
 Verdict = Literal["yes", "barely", "no"]
-CLEAR = 0.1  # share of the way from chance to the best score (1) that a clear result goes
+_WORSE: tuple[Verdict, ...] = ("yes", "barely", "no")
+# A clear result goes this share of the way from chance to the best score (1), and a copy with
+# random weights has at most this share of the labels.
+CLEAR = 0.1
 
 
 def verdict(value: float, low: float | None, chance: float) -> Verdict:
@@ -27,14 +30,15 @@ def verdict(value: float, low: float | None, chance: float) -> Verdict:
     return "yes"
 
 
-def beside_random(labels: float, random: float, fdr: float) -> Verdict:
-    """Return whether neurons have more labels than random sets of sentences have.
+def beside_random(labels: float, random: float, few: float) -> Verdict:
+    """Return whether neurons have more labels than others that should have none.
 
-    `yes` where the random sets have at most a share of `fdr` of the neurons' number.
+    Args:
+        few: `yes` where the others have at most this share of the neurons' number.
     """
     if random >= labels:
         return "no"
-    return "yes" if random <= fdr * labels else "barely"
+    return "yes" if random <= few * labels else "barely"
 
 
 def with_verdicts(metrics: JSON, fdr: float) -> JSON:
@@ -47,16 +51,20 @@ def with_verdicts(metrics: JSON, fdr: float) -> JSON:
     if not isinstance(metrics, Mapping):
         return metrics
     found: dict[str, Any] = {name: with_verdicts(one, fdr) for name, one in metrics.items()}
-    value, low, chance, base, labels, random = (
+    value, low, chance, base, labels, random, copy = (
         _number(metrics, name)
-        for name in ("value", "low", "null", "base", "labels", "random_labels")
+        for name in ("value", "low", "null", "base", "labels", "random_labels", "random_weights")
     )
     chance = base if chance is None else chance
     if value is not None and chance is not None:
         found["verdict"] = verdict(value, low, chance)
     elif labels is not None and random is not None:
+        of_sets, of_copy = (
+            beside_random(labels, random, fdr),
+            beside_random(labels, copy or 0, CLEAR),
+        )
         worse = metrics.get("no_better") is True
-        found["verdict"] = "no" if worse else beside_random(labels, random, fdr)
+        found["verdict"] = "no" if worse else max(of_sets, of_copy, key=_WORSE.index)
     return found
 
 

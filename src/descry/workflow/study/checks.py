@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -28,6 +29,7 @@ from descry.workflow.study.choices import EMBEDDED, SERVER, TRANSFORMERS, Choice
 PRESET = PRESETS / "sample.yaml"
 MODELS = "models"  # where a study has its own, or links to them
 _SITES = {True: "ffn_hidden", False: "ffn_output"}  # of a decoder, of another model
+_MOST = 50  # percent of the sentences that an exemplar set may sensibly hold
 _LOOKED_AT = 100  # records of a file, for the names of its columns
 T = TypeVar("T")
 
@@ -79,7 +81,9 @@ def check(choices: Choices, corpus: Path) -> Checked:
     preset = read_yaml(PRESET)
     tried(lambda: _folder(choices.folder))
     tried(_git)
-    settings = tried(lambda: _settings(choices.settings, preset)) or {}
+    settings: dict[str, dict[str, Any]] = {}
+    for change in choices.settings:
+        tried(partial(_set, change, preset, settings))
     for name, values in settings.items():
         tried(partial(parse, name, preset[name] | values, "--set"))
     with_settings = {name: values | settings.get(name, {}) for name, values in preset.items()}
@@ -124,19 +128,19 @@ def _git() -> None:
         raise InputError("git: not installed: DVC and the records of a study want it")
 
 
-def _settings(changes: tuple[str, ...], params: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Values by section and key."""
-    found: dict[str, dict[str, Any]] = {}
-    for change in changes:
-        name, sign, text = change.partition("=")
-        section, _, key = name.strip().partition(".")
-        if not sign or key not in params.get(section, {}):
-            raise InputError(
-                f"--set {change}: not of the form section.key=value, such as"
-                " exemplars.top_percent=10, with a key that params.yaml has"
-            )
-        found.setdefault(section, {})[key] = yaml_value(text, f"--set {change}")
-    return found
+def _set(change: str, params: dict[str, Any], settings: dict[str, dict[str, Any]]) -> None:
+    """Add the value of an option --set to the values by section and key."""
+    name, sign, text = change.partition("=")
+    section, _, key = name.strip().partition(".")
+    if not sign or key not in params.get(section, {}):
+        keys = [f"{one}.{key}" for one, values in params.items() for key in values]
+        near = get_close_matches(name.strip(), keys, n=1)
+        raise InputError(
+            f"--set {change}: not of the form section.key=value, such as"
+            " exemplars.top_percent=10, with a key that params.yaml has"
+            + (f": did you mean {near[0]}?" if near else "")
+        )
+    settings.setdefault(section, {})[key] = yaml_value(text, f"--set {change}")
 
 
 def usual_columns() -> list[str]:
@@ -190,10 +194,12 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
     section = params["corpus"]
     wanted = [*choices.text] or section["text_fields"]
     columns = columns_of(reviews)
+    if not columns:
+        raise InputError(f"--reviews {reviews}: no review in it")
     if not {*wanted} & {*columns}:
         raise InputError(
             f"--text: {reviews} has no column {short(' or '.join(wanted))}: it has"
-            f" {short(', '.join(columns)) or 'none'}"
+            f" {short(', '.join(columns))}"
         )
     own = {"reviews": str(reviews), "text_fields": wanted}
     parsed = parse("corpus", section | own, "--set")
@@ -202,11 +208,13 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
     sets = parse("exemplars", params["exemplars"], "--set")
     assert isinstance(sets, Exemplars)
     halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
-    for rows in halves.values():
-        try:
-            exemplar_size(len(rows), sets.top_percent, sets.min_size)
-        except InputError as error:
-            raise InputError(f"{error}, such as --set exemplars.top_percent=20") from error
+    smaller = min(len(rows) for rows in halves.values())
+    try:
+        exemplar_size(smaller, sets.top_percent, sets.min_size)
+    except InputError as error:
+        enough = 100 * (sets.min_size - 1) // max(smaller, 1) + 1
+        hint = f", such as --set exemplars.top_percent={enough}" if enough <= _MOST else ""
+        raise InputError(f"{error}{hint} (the smaller half of the sentences counts)") from error
     return counts
 
 
