@@ -127,7 +127,8 @@ def test_every_step_gives_what_a_run_of_the_pipeline_has(built):
     results, params = built.path / "results", load(built.path / "params.yaml").model_dump()
     corpus = read_table(results / "corpus.parquet", "corpus")
     texts = corpus["text"].to_pylist()
-    activations = descry.extract_activations(texts)
+    layers = params["activations"]["layers"]
+    activations = descry.extract_activations(texts, layers=layers)
     with h5py.File(results / "activations.h5") as file:
         assert np.array_equal(activations.values, file["activations"][:])
         assert activations.cut.tolist() == np.maximum(file["tokens"][:] - 256, 0).tolist()

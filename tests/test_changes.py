@@ -85,7 +85,7 @@ def test_an_experiment_by_its_name_and_the_workspace(study):
     assert "exemplars.top_percent 10.0 -> 20.0" in said
     with pytest.raises(InputError, match="nowhere: no such commit or DVC experiment here"):
         between("v1", "nowhere")
-    with pytest.raises(InputError, match=r"the neurons are L0:0 to L5:383"):
+    with pytest.raises(InputError, match=r"the neurons are L3:0 to L5:383"):
         between("v1", "HEAD", "L9:0")
 
 

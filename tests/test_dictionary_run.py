@@ -28,7 +28,13 @@ def test_a_run_of_latents_from_params_to_the_page(tmp_path):
     assert text.count("  dictionary: null\n") == 1  # as the miniature writes it
     named = "  dictionary:\n    path: models/sae\n    revision: unpinned\n"
     params.write_text(text.replace("  dictionary: null\n", named))
-    repo.set(**{"activations.site": "residual", "activations.position": "max"})
+    repo.set(
+        **{
+            "activations.site": "residual",
+            "activations.position": "max",
+            "activations.layers": None,
+        }
+    )
     assert "is unpinned: run `descry pin`" in repo.sh(SNAKEMAKE, status=2)
     repo.sh("descry pin")
     pinned = yaml.safe_load(params.read_text())["activations"]["dictionary"]

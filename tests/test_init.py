@@ -307,7 +307,7 @@ def test_the_installed_package_takes_a_study_to_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(programs / "python"))
     write_csv(tmp_path / "hotels.csv")
     here = Repo(tmp_path)
-    options = " ".join(f"-s {key}={json.dumps(value)}" for key, value in PARAMS.items())
+    options = " ".join(f"-s '{key}={json.dumps(value)}'" for key, value in PARAMS.items())
     said = here.sh(f"descry init study --reviews hotels.csv --text review {options} < /dev/null")
     assert said.endswith("  cd study\n  snakemake --cores all\n  dvc repro\n")
     study = Repo(tmp_path / "study")

@@ -325,7 +325,7 @@ def test_a_committed_lock_that_is_of_no_use(project, run, text, words):
 
 def test_a_folder_within_the_project_or_that_is_not_there_is_refused(project, tmp_path):
     for place, words in (
-        (project / "tmp", "in the project"),
+        (project / "tmp", "inside the project"),
         (tmp_path / "no", "cannot be written"),
     ):
         with pytest.raises(InputError, match=words):

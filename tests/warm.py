@@ -145,6 +145,7 @@ class Fork:
 
     def run(self, place: Path) -> None:
         """Take the caller's place, and run the installed command."""
+        os.setpgid(0, 0)  # what kills its group means its own, not that of the server
         for number, fd in enumerate(self.files):
             os.dup2(fd, number)
             os.close(fd)
@@ -196,6 +197,9 @@ def serve(listening: socket.socket) -> Fork | None:
             if fd == listening.fileno():
                 caller, _ = listening.accept()
                 fork = _asked(caller)
+                if fork is None:  # the caller was killed meanwhile
+                    caller.close()
+                    continue
                 pid = os.fork()
                 if not pid:
                     for other in {caller, listening, *(c for _, c in callers.values())}:
@@ -203,7 +207,8 @@ def serve(listening: socket.socket) -> Fork | None:
                     return fork
                 for file in fork.files:
                     os.close(file)
-                caller.sendall(pid.to_bytes(8, "big"))
+                with contextlib.suppress(OSError):  # killed: its end is seen below
+                    caller.sendall(pid.to_bytes(8, "big"))
                 for end in (os.pidfd_open(pid), caller.fileno()):
                     poll.register(end, select.POLLIN)
                     callers[end] = pid, caller
@@ -225,12 +230,15 @@ def serve(listening: socket.socket) -> Fork | None:
                 caller.close()
 
 
-def _asked(caller: socket.socket) -> Fork:
+def _asked(caller: socket.socket) -> Fork | None:
     head, files, _, _ = socket.recv_fds(caller, 8, 3)
     length, body = int.from_bytes(head, "big"), b""
     while len(body) < length:
-        body += caller.recv(length - len(body))
-    return Fork(*marshal.loads(body), files)
+        more = caller.recv(length - len(body))
+        if not more:
+            return None
+        body += more
+    return Fork(*marshal.loads(body), files) if len(files) == 3 else None
 
 
 def main() -> None:
