@@ -90,7 +90,8 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
 ended = server.recv(8)
 status = os.waitstatus_to_exitcode(int.from_bytes(ended, "big")) if ended else 70
 if status < 0:
-    signal.signal(-status, signal.SIG_DFL)
+    if -status not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
 os._exit(status)
 """
