@@ -46,7 +46,7 @@ def test_every_command_of_these_pages_runs(repo):
         said[command] = repo.sh(re.sub("^make ", "make -o .venv/installed ", command))
     assert "neurons have a label" in said["make run"]
     assert "L5:50" in said["descry show L5:50"]
-    assert "sha256" in said["descry audit L5:50 --rows 1"]
+    assert "sha256" in said["descry audit L5:50"]
     assert repo.settled()
     check_rebuilt_of_own_reviews(repo)
 
