@@ -317,7 +317,7 @@ def test_the_installed_package_takes_a_study_to_labels(tmp_path, monkeypatch):
     assert study.settled()
     assert "labels" in study.sh("descry show")
     study.sh("descry verify --hashes")
-    assert "code/label.sha256" in study.sh("descry audit L0:0 --json")
+    assert "code/label.sha256" in study.sh("descry audit L3:0 --json")
     # An upgrade.
     (module,) = (tmp_path / "env").glob("lib/*/site-packages/descry/evaluation/metrics.py")
     module.write_text(module.read_text() + "# newer\n")
