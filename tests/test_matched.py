@@ -89,13 +89,15 @@ def test_missing_answers_are_not_drawn_and_a_set_without_any_is_not_tested():
     assert 0 < p[1, 0] <= 1
 
 
-def test_blocks_change_no_more_than_the_last_digits(monkeypatch):
+def test_a_pair_has_the_same_p_to_the_last_digit_whatever_else_is_tested():
     rng = np.random.default_rng(0)
     flags, strata = rng.random((300, 4)) < 0.2, rng.integers(0, 5, 300)
-    counts = counted(flags, strata, rng.integers(0, 300, (40, 20)))
-    whole = matched_p(*counts)
-    monkeypatch.setattr("descry.labels.matched._CELLS", 1)
-    np.testing.assert_allclose(matched_p(*counts), whole, rtol=1e-12)
+    found, drawn, marked, whole = counted(flags, strata, rng.integers(0, 300, (40, 20)))
+    together = matched_p(found, drawn, marked, whole)
+    for neuron, descriptor in product(range(0, 40, 7), range(4)):
+        one = [part[[neuron], :, [descriptor]][..., None] for part in (found, drawn)]
+        alone = matched_p(*one, marked[:, [descriptor]], whole[:, [descriptor]])
+        assert alone[0, 0] == together[neuron, descriptor]
 
 
 def test_tails_are_the_p_of_every_number():

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.activations.nan_stats import means, ratio
+from descry.evaluation.tiers import Tiers
 
 BY_THRESHOLD = ("precision", "recall", "jaccard", "jaccard_by_descriptor")
 BY_RANK = ("precision_at_k", "recall_at_k")
@@ -63,64 +64,6 @@ class Cuts:
             np.fmax(strength if order is None else order, 0), max(self.max_k, self.truth_top)
         )
         return Tags.of(self, flags, tiers)
-
-
-@dataclass(frozen=True)
-class Tiers:
-    """The highest descriptors of each neuron: equal ones are one tier.
-
-    Attributes:
-        of: int8 [neurons, descriptors], 0 for the highest tier; the number of tiers where a
-            descriptor is in none.
-        sizes: int64 [neurons, tiers].
-    """
-
-    of: np.ndarray
-    sizes: np.ndarray
-
-    @classmethod
-    def of_values(cls, values: np.ndarray, most: int) -> "Tiers":
-        """Those that hold the `most` highest above 0; `values` is float [neurons, descriptors]."""
-        left = np.ascontiguousarray(values.T)  # numpy is slow at the highest of many short rows
-        of = np.full(left.shape, most, dtype=np.int8)
-        sizes = np.zeros((len(values), most), dtype=np.int64)
-        for tier in range(most):
-            best = left.max(axis=0, initial=0.0)
-            best[best == 0] = -1  # nothing is left
-            own = left == best
-            of -= own.view(np.int8) * np.int8(most - tier)  # faster than setting what is masked
-            left = np.where(own, left.dtype.type(0), left)
-            sizes[:, tier] = own.sum(axis=0, dtype=np.uint16)
-        return cls(np.ascontiguousarray(of.T), sizes)
-
-    def take(self, neurons: np.ndarray) -> "Tiers":
-        """Those of some neurons, in that order."""
-        return Tiers(self.of[neurons], self.sizes[neurons])
-
-    def within(self, k: int) -> np.ndarray:
-        """Chance of a descriptor of a tier to be among the k highest: float64 [neurons, tiers]."""
-        above = np.cumsum(self.sizes, axis=1) - self.sizes
-        return np.asarray(np.clip((k - above) / np.maximum(self.sizes, 1), 0.0, 1.0))
-
-    def number(self, k: int) -> np.ndarray:
-        """How many the k highest are: int64 [neurons], fewer than k where fewer are above 0."""
-        return np.asarray(np.minimum(self.sizes.sum(axis=1), k))
-
-    def chances(self, k: int) -> np.ndarray:
-        """Chance of each descriptor to be among the k highest: float64 [neurons, descriptors]."""
-        return np.asarray(np.pad(self.within(k), ((0, 0), (0, 1))).ravel()[self._cells])
-
-    def sums(self, weights: np.ndarray) -> np.ndarray:
-        """The sum of `weights` [neurons, descriptors] over each tier: float64 [neurons, tiers]."""
-        neurons, tiers = self.sizes.shape
-        found = np.bincount(self._cells.ravel(), weights.ravel(), minlength=neurons * (tiers + 1))
-        return found.reshape(neurons, tiers + 1)[:, :tiers]
-
-    @cached_property
-    def _cells(self) -> np.ndarray:
-        """The place of each descriptor's tier among those of all neurons, that of none included."""
-        neurons, tiers = self.sizes.shape
-        return np.asarray(self.of + np.arange(neurons)[:, None] * (tiers + 1))
 
 
 @dataclass(frozen=True)
@@ -254,9 +197,8 @@ def _at_k(said: Tiers, true: Tiers, chances: np.ndarray, cuts: Cuts) -> list[np.
     The orders of equal descriptors are independent on the two sides: the expected number of hits
     is a sum of products of chances. The numbers of labels do not depend on the orders.
     """
-    sums, steps = said.sums(chances), range(1, cuts.max_k + 1)
-    hits = np.stack([(sums * said.within(k)).sum(axis=1) for k in steps])
-    of_said = np.stack([said.number(k) for k in steps])
+    hits = said.hits(chances, cuts.max_k)
+    of_said = np.stack([said.number(k) for k in range(1, cuts.max_k + 1)])
     return [ratio(hits, of_said), ratio(hits, true.number(cuts.truth_top)[None])]
 
 

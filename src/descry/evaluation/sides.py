@@ -8,6 +8,7 @@ import numpy as np
 
 from descry.activations.nan_stats import ratio
 from descry.annotators.bitset import Answers
+from descry.compiled import compiled
 from descry.evaluation.metrics import Cuts, Tags
 from descry.labels.assignment import ranks, shares
 from descry.labels.counting import PackedFlags
@@ -18,6 +19,7 @@ from descry.labels.shuffles import Shuffles
 _NEAR = 0.1  # p: a pair above it gets no label if a few sentences are left out
 _SPARE = 3  # descriptors behind a neuron's highest that may come to be among them
 _BLOCK = 4096  # neurons whose chances are held in double precision at a time
+_ROUNDED = 1e-3  # of an order in single precision: well above its last digit
 _DIGITS = 9  # of -log10 p: what differs behind them is equal, and was summed in another order
 
 
@@ -145,9 +147,9 @@ class Side:
     def _drawn(self, yes: np.ndarray, cuts: Cuts) -> Tags:
         if self.rule.name == "composition":
             return cuts.tag(self._composed(yes, self._of_draws))
-        *shape, numbers = self._orders.shape
-        first = np.arange(0, self._orders.size, numbers).reshape(shape)
-        return _enriched(self._orders.ravel().take(first + np.minimum(yes, numbers - 1)), cuts)
+        found = np.empty(yes.shape, dtype=self._orders.dtype)
+        _look_up(self._orders, yes, found)
+        return _enriched(found, cuts)
 
     def _tagged(self, of: "_Counts", p: np.ndarray, cuts: Cuts) -> Tags:
         yes = of.yes.sum(axis=1)
@@ -206,6 +208,16 @@ class _Counts:
         return found
 
 
+@compiled
+def _look_up(orders: np.ndarray, yes: np.ndarray, found: np.ndarray) -> None:
+    """Write the order that each number of Yes gives; numbers behind the last count as the last."""
+    neurons, descriptors, numbers = orders.shape
+    for neuron in range(neurons):
+        for descriptor in range(descriptors):
+            number = min(yes[neuron, descriptor], numbers - 1)
+            found[neuron, descriptor] = orders[neuron, descriptor, number]
+
+
 def _order(p: np.ndarray, yes: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """-log10 p; 0 where there are no more Yes than expected; NaN where nothing was tested.
 
@@ -223,8 +235,17 @@ def _enriched(order: np.ndarray, cuts: Cuts) -> Tags:
     """
     strength = np.zeros(order.shape)
     tested = int(np.count_nonzero(~np.isnan(order)))
-    at = np.flatnonzero(order >= min(cuts.thresholds))
+    least = min(cuts.thresholds)
+    at = np.flatnonzero(order >= least)
+    # The q of a pair is its p times the tested pairs over its rank. With the number of candidates
+    # for the rank, most pairs are above every cut, which leaves fewer candidates.
+    below = math.log10(max(1, tested))
+    while len(at):
+        near = order.ravel()[at] >= least + below - math.log10(len(at)) - _ROUNDED
+        if near.all():
+            break
+        at = at[near]
     at = at[np.argsort(-order.ravel()[at], kind="stable")]
-    rates = order.ravel()[at] + np.log10(np.arange(1, len(at) + 1)) - math.log10(max(1, tested))
+    rates = order.ravel()[at] + np.log10(np.arange(1, len(at) + 1)) - below
     strength.ravel()[at] = np.maximum.accumulate(rates[::-1])[::-1]
     return cuts.tag(strength, order)

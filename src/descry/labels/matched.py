@@ -10,9 +10,8 @@ larger ones. Counts of a few exemplars make the plain p too large (of all null p
 most .05, for 4.6% to 5% with mid-p: docs/benchmarks.md).
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -20,11 +19,9 @@ from descry.activations.nan_stats import ratio
 from descry.labels.assignment import SetCounter
 from descry.labels.enrichment import Enrichment, false_discovery_rates
 from descry.labels.strata import Strata
+from descry.labels.stratum_sums import StratumSums
 
 _COUNTS = 2**22  # counts of neurons, strata and descriptors that are held at a time: 32 MB
-_LEVEL = 8  # numbers by which pairs may differ in how far they go
-_LISTED = 2**20  # combinations of counts that are listed rather than sorted
-_CELLS = 2**14  # numbers that are worked on at a time: they stay near the core
 
 
 @dataclass(frozen=True)
@@ -105,17 +102,10 @@ def matched_p(
         marked, whole = marked + found, whole + drawn
     elif least < 1:
         far[_surely_above(least, total, drawn, marked, whole)] = -1
-    flat = p.ravel()
-    for pairs, chance in _chances(drawn, marked, whole, far):
-        own = total.ravel()[pairs]
-        number = np.arange(len(chance))[:, None]
-        reached = (number >= own) & (number <= far.ravel()[pairs])
-        # Of positive parts: small ones keep digits. Added in order, so that no last digit depends
-        # on which pairs are worked on together.
-        tail = np.zeros(len(own))
-        for part in np.where(reached, chance, 0.0):
-            tail += part
-        flat[pairs] = np.minimum(tail - chance[own, np.arange(len(own))] / 2, 1.0)
+    pairs = np.flatnonzero(far.ravel() >= 0)
+    if len(pairs):
+        sums = StratumSums.of(drawn, marked, whole, pairs, far.ravel()[pairs])
+        p.ravel()[pairs] = sums.mid_p(total.ravel()[pairs])
     p[drawn.sum(axis=1) == 0] = np.nan
     return p
 
@@ -137,11 +127,9 @@ def matched_tails(
     needed = _far(drawn, marked, whole, np.zeros((drawn.shape[0], drawn.shape[2]), dtype=int))
     if far is None:
         far = int(needed.max(initial=0))
-    tails = np.zeros((*needed.shape, far + 1))
-    flat = tails.reshape(-1, far + 1)
-    for pairs, chance in _chances(drawn, marked, whole, np.maximum(needed, far)):
-        tail = np.minimum(np.cumsum(chance[::-1], axis=0)[::-1] - chance / 2, 1.0)[: far + 1]
-        flat[pairs, : len(tail)] = tail.T
+    reach = np.maximum(needed, far).ravel()
+    sums = StratumSums.of(drawn, marked, whole, np.arange(len(reach)), reach)
+    tails = sums.mid_p_of_every(far + 1).reshape(*needed.shape, far + 1)
     tails[drawn.sum(axis=1) == 0] = np.nan
     return tails
 
@@ -181,102 +169,3 @@ def _far(drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, total: np.nda
     for _ in range(4):
         far -= (far * (np.log(far / mean) - 1) - aim) / np.log(far / mean)
     return np.asarray(np.minimum(drawn.sum(axis=1), np.ceil(far).astype(int)))
-
-
-def _chances(
-    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: np.ndarray
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """P(X = x) of the sum over strata, some pairs of neuron and descriptor at a time.
-
-    Args:
-        marked, whole: int [strata, descriptors], or [neurons, strata, descriptors].
-        far: the largest x of each pair, int [neurons, descriptors]; below 0 for those left out.
-
-    Yields:
-        the pairs, as places in a raveled [neurons, descriptors], and float64 [x, pairs].
-    """
-    strata = drawn.shape[1]
-    if not drawn.size or far.max() < 0:
-        return
-    most = int(far.max())
-    tables = [_Table(drawn[:, s], marked[..., s, :], whole[..., s, :], most) for s in range(strata)]
-    # Pairs of a descriptor come together, of these such as go about as far, and of these neurons of
-    # similar strata: fewer numbers are possible in each stratum then.
-    place = drawn.sum(axis=2) @ np.arange(strata) / np.maximum(drawn.sum(axis=(1, 2)), 1)
-    descriptor = np.broadcast_to(np.arange(drawn.shape[2]), far.shape)
-    keys = np.repeat(place, drawn.shape[2]), far.ravel() // _LEVEL, descriptor.ravel()
-    order = np.lexsort(keys)[::-1]
-    order = order[far.ravel()[order] >= 0]
-    while len(order):
-        most = int(far.ravel()[order[0]]) | (_LEVEL - 1)
-        pairs, order = np.split(order, [max(1, _CELLS // (most + 1))])
-        most = int(far.ravel()[pairs].max())
-        chance, before, part = np.zeros((3, most + 1, len(pairs)))
-        chance[0] = 1.0
-        reach = 0  # the largest number that is possible so far
-        for table in tables:
-            alone = table.of(pairs)[: most + 1]
-            if len(alone) == 1:
-                continue
-            had, reach = reach + 1, min(most, reach + len(alone) - 1)
-            before[:had] = chance[:had]
-            chance[:had] *= alone[0]
-            for number in range(1, len(alone)):
-                rows = min(had, reach + 1 - number)
-                np.multiply(before[:rows], alone[number], out=part[:rows])
-                chance[number : number + rows] += part[:rows]
-        yield pairs, chance
-
-
-class _Table:
-    """Hypergeometric chances within a stratum, of each combination of counts that occurs."""
-
-    def __init__(self, drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, far: int) -> None:
-        """Counts are int [neurons, descriptors], or [descriptors]: the same for all neurons."""
-        counts = np.stack(np.broadcast_arrays(drawn, marked, whole))
-        base = counts.max(axis=(1, 2)).astype(np.int64) + 1
-        code = np.ravel_multi_index(tuple(counts), tuple(base)).ravel()
-        distinct, place = _distinct(code, int(base.prod()))
-        self._place = place.astype(np.int32)
-        n, k, of = np.unravel_index(distinct, tuple(base))
-        self._most = np.minimum(np.minimum(n, k), far)
-        self._chances = _hypergeometric(n, k, of, int(self._most.max()))
-
-    def of(self, pairs: np.ndarray) -> np.ndarray:
-        """P(X = x): float64 [x, pairs], up to the largest x that is possible."""
-        place = self._place[pairs]
-        return np.asarray(self._chances[: self._most[place].max() + 1].take(place, axis=1))
-
-
-def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The codes that occur, and the place of each code among those; all are below `number`."""
-    if number > _LISTED:
-        distinct, place = np.unique(codes, return_inverse=True)
-        return distinct, place
-    occurs = np.zeros(number, dtype=bool)
-    occurs[codes] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
-
-
-def _hypergeometric(
-    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, most: int
-) -> np.ndarray:
-    """P(X = x) for x = 0 ... most: float64 [most + 1, combinations]."""
-    n, k, of = drawn, marked, whole
-    x = np.arange(most + 1)[:, None]
-    log = _log_factorials(1 << int(of.max() + most).bit_length())
-    parts = k - x, n - x, of - k - n + x
-    possible = np.minimum.reduce(np.broadcast_arrays(*parts)) >= 0
-    a, b, c = (np.maximum(part, 0) for part in parts)
-    whole_of = log[k] + log[of - k] + log[n] + log[of - n] - log[of]
-    chance = np.where(possible, np.exp(whole_of - log[x] - log[a] - log[b] - log[c]), 0.0)
-    chance[0, (n == 0) | (k == 0)] = 1.0  # to the last digit, as if there were no stratum
-    return chance
-
-
-@lru_cache(maxsize=2)
-def _log_factorials(size: int) -> np.ndarray:
-    """log(i!) for i = 0 ... size."""
-    from scipy.special import gammaln
-
-    return np.asarray(gammaln(np.arange(size + 1) + 1.0))

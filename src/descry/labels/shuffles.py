@@ -6,7 +6,8 @@ or a set of sentences with another set that has as many of each stratum.
 
 import numpy as np
 
-from descry.labels.counting import Fields, SparseSets
+from descry.compiled import compiled
+from descry.labels.counting import set_sums
 
 
 class Shuffles:
@@ -32,7 +33,7 @@ class Shuffles:
         ]
 
     def permuted(self, keys: np.ndarray) -> np.ndarray:
-        """Yes in the sets after the answers were shuffled: int64 [neurons, descriptors].
+        """Yes in the sets after the answers were shuffled: int32 [neurons, descriptors].
 
         Args:
             keys: float [sentences], random numbers from 0 to 1, in whose order they are shuffled.
@@ -40,7 +41,7 @@ class Shuffles:
         return self._gathered([exchange.permuted(keys) for _, exchange in self._groups])
 
     def random(self, keys: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        """Yes in random sets of other sentences: int64 [neurons, descriptors].
+        """Yes in random sets of other sentences: int32 [neurons, descriptors].
 
         The sentences of each stratum are shuffled, and each set takes as many as it had there, one
         after the other from a random start.
@@ -52,7 +53,9 @@ class Shuffles:
         return self._gathered([exchange.random(keys, starts) for _, exchange in self._groups])
 
     def _gathered(self, parts: list[np.ndarray]) -> np.ndarray:
-        found = np.empty(self._shape, dtype=np.int64)
+        if len(parts) == 1:
+            return parts[0]
+        found = np.empty(self._shape, dtype=np.int32)
         for (columns, _), part in zip(self._groups, parts, strict=True):
             found[:, columns] = part
         return found
@@ -69,48 +72,49 @@ class _Exchange:
         self._strata = strata[self._rows]
         place = np.full(len(known) + 1, -1)  # -1 is nobody's
         place[self._rows] = np.arange(len(rows))
-        own = place[members]
-        own = np.take_along_axis(own, np.argsort(own < 0, axis=1, kind="stable"), axis=1)
-        self._fields = Fields(flags.shape[1], members.shape[1])
-        self._packed = self._fields.pack(flags[self._rows])
-        self._sets = SparseSets(own, len(rows))
+        self._members = place[members]
+        self._flags = flags[self._rows].view(np.uint8)
         number = int(strata.max(initial=0)) + 1
         self._sizes = np.bincount(self._strata, minlength=number)
-        cells = np.append(self._strata, number)[own] + np.arange(len(own))[:, None] * (number + 1)
-        counts = np.bincount(cells.ravel(), minlength=len(own) * (number + 1))
-        self._counts = counts.reshape(len(own), number + 1)[:, :number]
+        self._counts = np.zeros((len(members), number), dtype=np.int64)
+        for stratum in range(number):
+            own = np.append(self._strata == stratum, False)[self._members]
+            self._counts[:, stratum] = own.sum(axis=1)
         # Each stratum twice: a block that begins near its end goes on at its beginning.
-        first = np.cumsum(self._sizes) - self._sizes
+        self._first = np.cumsum(self._sizes) - self._sizes
         spans = [
-            np.arange(start, start + size) for start, size in zip(first, self._sizes, strict=True)
+            np.arange(start, start + size)
+            for start, size in zip(self._first, self._sizes, strict=True)
         ]
         self._twice = np.concatenate([np.tile(span, 2) for span in spans])
-        # What each set has of a stratum is the sums behind its block less those before it.
-        neuron, self._of_block = np.nonzero(self._counts)
-        self._begins = 2 * first[self._of_block]
-        self._lengths = self._counts[neuron, self._of_block]
-        self._neuron = neuron
-        blocks = np.bincount(neuron, minlength=len(own))
-        self._pointers = np.concatenate([[0], np.cumsum(2 * blocks)]).astype(np.int32)
-        self._signs = np.tile(np.array([1, -1]).astype(np.uint64), len(neuron))
 
     def permuted(self, keys: np.ndarray) -> np.ndarray:
-        return self._fields.unpack(self._sets.packed_sums(self._packed[self._order(keys)]))
+        return set_sums(self._members, self._flags[self._order(keys)])
 
     def random(self, keys: np.ndarray, starts: np.ndarray) -> np.ndarray:
-        from scipy.sparse import csr_array
-
-        shuffled = self._packed[self._order(keys)][self._twice]
-        before = np.zeros((len(shuffled) + 1, shuffled.shape[1]), dtype=np.uint64)
-        np.cumsum(shuffled, axis=0, out=before[1:])
-        begins = starts[self._neuron, self._of_block] * self._sizes[self._of_block]
-        places = np.empty((len(begins), 2), dtype=np.int32)
-        places[:, 1] = self._begins + begins.astype(np.int64)
-        places[:, 0] = places[:, 1] + self._lengths
-        shape = len(self._counts), len(before)
-        blocks = csr_array((self._signs, places.ravel(), self._pointers), shape=shape)
-        return self._fields.unpack(blocks @ before)
+        shuffled = self._flags[self._order(keys)][self._twice]
+        begins = 2 * self._first + (starts * self._sizes).astype(np.int64)
+        found = np.zeros((len(begins), shuffled.shape[1]), dtype=np.int32)
+        _add_blocks(shuffled, begins, self._counts, found)
+        return found
 
     def _order(self, keys: np.ndarray) -> np.ndarray:
         """Where each sentence's answers come from: a shuffle within every stratum."""
         return np.lexsort((keys[self._rows], self._strata))
+
+
+@compiled
+def _add_blocks(
+    flags: np.ndarray, begins: np.ndarray, lengths: np.ndarray, found: np.ndarray
+) -> None:
+    """Add the flags of each neuron's block of each stratum: sums behind it less sums before it."""
+    before = np.zeros((len(flags) + 1, flags.shape[1]), dtype=np.int32)
+    for row in range(flags.shape[0]):
+        for column in range(flags.shape[1]):
+            before[row + 1, column] = before[row, column] + flags[row, column]
+    for neuron in range(begins.shape[0]):
+        for stratum in range(begins.shape[1]):
+            first, number = begins[neuron, stratum], lengths[neuron, stratum]
+            if number > 0:
+                for column in range(flags.shape[1]):
+                    found[neuron, column] += before[first + number, column] - before[first, column]

@@ -1,0 +1,174 @@
+"""Sums of independent hypergeometric numbers, one a stratum: their exact chances, pair by pair."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from descry.compiled import compiled
+
+_LISTED = 2**20  # combinations of counts that are listed rather than sorted
+
+
+@dataclass(frozen=True)
+class StratumSums:
+    """The sums of some pairs of neuron and descriptor.
+
+    Attributes:
+        chances: P(X = x) of each combination of counts that occurs in a stratum, float64
+            [combinations, x].
+        lengths: how many numbers each combination can reach, int64 [combinations].
+        places: which combination each pair has in each stratum, int32 [pairs, strata].
+        far: the largest number of a pair that counts, int64 [pairs].
+    """
+
+    chances: np.ndarray
+    lengths: np.ndarray
+    places: np.ndarray
+    far: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        drawn: np.ndarray,
+        marked: np.ndarray,
+        whole: np.ndarray,
+        pairs: np.ndarray,
+        far: np.ndarray,
+    ) -> "StratumSums":
+        """The sums of some pairs.
+
+        Args:
+            drawn: exemplars with an answer, int [neurons, strata, descriptors].
+            marked: sentences with Yes, int [strata, descriptors] or [neurons, strata, descriptors].
+            whole: as above, sentences with an answer.
+            pairs: places in a raveled [neurons, descriptors].
+            far: the largest number of each pair that counts, at least 0.
+        """
+        most, rows = int(far.max(initial=0)), 0
+        places = np.empty((len(pairs), drawn.shape[1]), dtype=np.int32)
+        tables = []
+        for stratum in range(drawn.shape[1]):
+            of = (part[..., stratum, :] for part in (drawn, marked, whole))
+            counts = np.stack(np.broadcast_arrays(*of))
+            base = counts.max(axis=(1, 2), initial=0).astype(np.int64) + 1
+            code = np.ravel_multi_index(tuple(counts), tuple(base)).ravel()[pairs]
+            distinct, place = _distinct(code, int(base.prod()))
+            places[:, stratum] = place + rows
+            tables.append(np.stack(np.unravel_index(distinct, tuple(base))))
+            rows += len(distinct)
+        n, k, size = np.concatenate(tables, axis=1)
+        lengths = np.minimum(np.minimum(n, k), most) + 1
+        chances = _hypergeometric(n, k, size, int(lengths.max(initial=1)))
+        return cls(chances, lengths, places, far.astype(np.int64))
+
+    def mid_p(self, reached: np.ndarray) -> np.ndarray:
+        """Half of the chance of a number and all of that of larger ones: float64 [pairs].
+
+        Args:
+            reached: the number of each pair, int [pairs].
+        """
+        found = np.empty(len(self.far))
+        own = reached.astype(np.int64)
+        _mid_p(self.chances, self.lengths, self.places, self.far, own, found)
+        return found
+
+    def mid_p_of_every(self, numbers: int) -> np.ndarray:
+        """The same of the numbers 0, 1, ...: float64 [pairs, numbers]."""
+        found = np.zeros((len(self.far), numbers))
+        _every_mid_p(self.chances, self.lengths, self.places, self.far, found)
+        return found
+
+
+@compiled
+def _convolved(
+    chances: np.ndarray,
+    lengths: np.ndarray,
+    places: np.ndarray,
+    far: int,
+    found: np.ndarray,
+    before: np.ndarray,
+) -> None:
+    """Write P(X = x) of one pair, x = 0 ... far, into `found`; `before` is room to work."""
+    found[: far + 1] = 0.0
+    found[0] = 1.0
+    reach = 0  # the largest number that is possible so far
+    for row in places:
+        alone, length = chances[row], min(lengths[row], far + 1)
+        if length == 1:
+            for x in range(reach + 1):
+                found[x] *= alone[0]
+            continue
+        had, reach = reach + 1, min(far, reach + length - 1)
+        for x in range(had):
+            before[x] = found[x]
+            found[x] *= alone[0]
+        for number in range(1, length):
+            for x in range(min(had, reach + 1 - number)):
+                found[number + x] += before[x] * alone[number]
+
+
+@compiled
+def _mid_p(
+    chances: np.ndarray,
+    lengths: np.ndarray,
+    places: np.ndarray,
+    far: np.ndarray,
+    reached: np.ndarray,
+    found: np.ndarray,
+) -> None:
+    chance, room = np.empty(far.max() + 1), np.empty(far.max() + 1)
+    for pair in range(len(far)):
+        _convolved(chances, lengths, places[pair], far[pair], chance, room)
+        own, tail = reached[pair], 0.0
+        for x in range(own, far[pair] + 1):  # of positive parts: small ones keep digits
+            tail += chance[x]
+        found[pair] = min(tail - chance[own] / 2, 1.0)
+
+
+@compiled
+def _every_mid_p(
+    chances: np.ndarray, lengths: np.ndarray, places: np.ndarray, far: np.ndarray, found: np.ndarray
+) -> None:
+    chance, room = np.empty(far.max() + 1), np.empty(far.max() + 1)
+    for pair in range(len(far)):
+        _convolved(chances, lengths, places[pair], far[pair], chance, room)
+        tail = 0.0
+        for x in range(far[pair], -1, -1):
+            tail += chance[x]
+            if x < found.shape[1]:
+                found[pair, x] = min(tail - chance[x] / 2, 1.0)
+
+
+def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """The codes that occur, and the place of each code among those; all are below `number`."""
+    if number > _LISTED:
+        distinct, place = np.unique(codes, return_inverse=True)
+        return distinct, place
+    occurs = np.zeros(number, dtype=bool)
+    occurs[codes] = True
+    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+
+
+def _hypergeometric(
+    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, numbers: int
+) -> np.ndarray:
+    """P(X = x) of the numbers x = 0, 1, ...: float64 [combinations, numbers]."""
+    n, k, of = (counts[:, None] for counts in (drawn, marked, whole))
+    x = np.arange(numbers)
+    log = _log_factorials(1 << int(of.max(initial=0) + numbers - 1).bit_length())
+    parts = k - x, n - x, of - k - n + x
+    possible = np.minimum.reduce(np.broadcast_arrays(*parts)) >= 0
+    a, b, c = (np.maximum(part, 0) for part in parts)
+    whole_of = log[k] + log[of - k] + log[n] + log[of - n] - log[of]
+    chance = np.where(possible, np.exp(whole_of - log[x] - log[a] - log[b] - log[c]), 0.0)
+    chance[(drawn == 0) | (marked == 0), 0] = 1.0  # to the last digit, as if there were no stratum
+    return chance
+
+
+@lru_cache(maxsize=2)
+def _log_factorials(size: int) -> np.ndarray:
+    """log(i!) for i = 0 ... size."""
+    from scipy.special import gammaln
+
+    return np.asarray(gammaln(np.arange(size + 1) + 1.0))
