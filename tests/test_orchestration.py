@@ -20,6 +20,7 @@ import yaml
 from miniature import AFTER_LABEL, DVC, ROOT, SNAKEMAKE, STAGES, Repo, clone_of
 
 from descry.annotators.prompt_cache.store import PromptCache
+from descry.models.devices import may_have_gpu
 from descry.n2g.tables import read_records
 
 pytestmark = pytest.mark.slow
@@ -227,11 +228,14 @@ def test_a_job_may_have_more_gpus_than_one(repo):
     assert "gpu=4" in said
 
 
-def test_with_two_gpus_two_stages_that_load_a_model_share_the_cores(repo):
+def test_a_stage_that_loads_a_model_leaves_a_core_to_another_or_shares_them_by_gpus(repo):
     repo.set(**{"annotate.max_failures": 0.02})
-    for told, threads in (("", 8), ("--resources gpu=2", 4)):
+    alone = 8 if may_have_gpu() else 7
+    for told, threads in (("", alone), ("--resources gpu=2", 4)):
         said = repo.sh(f"snakemake annotate -n --quiet host --cores 8 {told}")
         assert f"threads: {threads}" in said
+    said = repo.sh("snakemake annotate -n --quiet host --cores 1")
+    assert "threads: 1" in said or "threads" not in said
 
 
 def test_without_edits_and_gold_labels_dvc_follows_neither(repo):

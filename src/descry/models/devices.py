@@ -8,6 +8,17 @@ from typing import Any
 
 from descry.errors import InputError
 
+_GPU_FILES = (  # NVIDIA's driver, AMD's, and Apple's library
+    "/dev/nvidia0",
+    "/dev/kfd",
+    "/System/Library/Frameworks/Metal.framework",
+)
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine looks like one with a GPU: told without loading torch."""
+    return any(map(os.path.exists, _GPU_FILES))
+
 
 def pick_device(device: str) -> str:
     """Return torch's name of the device: for `auto` a free GPU, if there is one.

@@ -9,6 +9,7 @@ STARTED = time.time()  # before anything is read
 from snakemake.settings.enums import Quietness
 
 from descry.errors import InputError
+from descry.models.devices import may_have_gpu
 from descry.workflow.reconcile import reconcile, writable
 from descry.workflow.previous_results import keep_previous
 from descry.workflow.preflight import check_start, shared_model
@@ -32,12 +33,17 @@ except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
-# For the stages that load a model: two of them at a time slow each other down. Scaled to --cores.
-# Where `--resources gpu=2` says that this machine has two GPUs, two stages or shards share the cores.
+# For the stages that take what cores there are, scaled to --cores. Without a GPU they leave one core
+# to another stage: what a stage does on one core (imports, reading, writing) would leave the rest idle.
+# On a GPU two stages at a time would share its memory. Where `--resources gpu=2` says that this machine
+# has two GPUs, two stages or shards share the cores.
 ALL_CORES = 1024
+local = workflow.is_main_process and workflow.resource_settings.nodes is None
 limits = {name: limit.value for name, limit in workflow.global_resources.items()}
 if workflow.is_main_process and limits.get("gpu"):  # for a job on a cluster, `gpu` is its own
     ALL_CORES = max(1, (limits["_cores"] or ALL_CORES) // limits["gpu"])
+elif local and limits["_cores"] and not may_have_gpu():
+    ALL_CORES = max(1, limits["_cores"] - 1)
 
 # `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
 # journals, for machines that share this folder, but no disk. No parameters of a rule: they change no
