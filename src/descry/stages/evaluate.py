@@ -74,7 +74,7 @@ BRIEF = {  # name: labels compared with, score, and what of it
 ALIKE = (
     "where it errs as the neurons do, they agree beyond what is true (shared_errors says how far)"
 )
-PACKAGES = ["h5py", "numpy", "pyarrow", "scipy"]
+PACKAGES = ["h5py", "numba", "numpy", "pyarrow", "scipy"]
 MEMORY = 2**28  # bytes of activations held at a time
 
 

@@ -44,7 +44,7 @@ from descry.models.spec import NeuronNames
 if TYPE_CHECKING:
     from descry.stages.cluster import Cluster
 
-PACKAGES = ["h5py", "numpy", "pyarrow", "scikit-learn", "scipy", "sentence-transformers"]
+PACKAGES = ["h5py", "numba", "numpy", "pyarrow", "scikit-learn", "scipy", "sentence-transformers"]
 POOL = 20_000  # sentences of which the closest are taken, at most: drawn at random
 MEMORY = 2**28  # bytes of activations held at a time
 _LEAST = 200  # random sets that the silhouettes of neurons are compared with, at least

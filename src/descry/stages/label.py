@@ -44,7 +44,7 @@ from descry.labels.strata import Matching, Strata
 from descry.labels.tables import COMPOSED, LABELS, OTHER, composed_table, label_table
 from descry.models.neurons import Neurons
 
-PACKAGES = ["numpy", "pyarrow", "scipy"]
+PACKAGES = ["numba", "numpy", "pyarrow", "scipy"]
 MEMBERS = 2**20  # exemplars that are held at a time
 _NAMED = 8  # descriptors whose share of Yes an error names
 _SENTENCES, _ROWS = 2**16, 2**20  # read and written at a time
