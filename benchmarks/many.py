@@ -57,7 +57,7 @@ def make(sentences: int) -> None:
     """Write all that the stages from exemplars on read, into the current folder; once."""
     if Path("results/scores.json").exists():
         return
-    off = {name: _OFF for name in ("untrained", "writes", "facets", "interventions")}
+    off = dict.fromkeys(("untrained", "writes", "facets", "interventions"), _OFF)
     off |= {"judge": {"annotator": None}, "score": {"annotator": None}, "graphs": {"neurons": 0}}
     params = sections(exemplars={"top_percent": 0.5}, **off)
     say(f"{sentences:,} sentences")

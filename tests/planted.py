@@ -451,7 +451,10 @@ def run_no_score():
 def run_report(**changes):
     """Write the site; its packs by name, as the page is handed them."""
     write_report(
-        Report(**{"title": "A <b>miniature</b>", "exemplars_shown": 3} | changes),
+        Report(
+            **{"title": "A <b>miniature</b>", "exemplars_shown": 3, "sentences": None, "seed": 0}
+            | changes
+        ),
         corpus=CORPUS,
         candidates=CANDIDATES,
         clusters=DESCRIPTORS,

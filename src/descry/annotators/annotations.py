@@ -141,6 +141,22 @@ class Annotations:
         """Read a descriptor's column of `score`: float32 [sentences]."""
         return _read_score(self.path, [self.places[self.descriptors.index(descriptor)]])[:, 0]
 
+    def odds_at(self, rows: np.ndarray) -> np.ndarray:
+        """Read some rows of `score`: float32 [rows, descriptors].
+
+        Args:
+            rows: int, ascending; what lies between the first and the last is read, too.
+        """
+        found = np.empty((len(rows), len(self.places)), dtype=np.float32)
+        if not len(rows):
+            return found
+        span, within = slice(rows[0], rows[-1] + 1), rows - rows[0]
+        with reading_hdf5(self.path, "annotate") as file:
+            score = dataset(file, "score", (None, len(self.asked)), "f")
+            for column, place in enumerate(self.places):
+                found[:, column] = score[place, span][within]
+        return found
+
     def at(self, rows: np.ndarray) -> np.ndarray:
         """Return some rows of `answer`: int8 [rows, descriptors]."""
         yes, answered = (
