@@ -18,7 +18,6 @@ from making import (
     PHRASES,
     WHO,
     Params,
-    descry,
     say,
     sections,
     write_clusters,
@@ -34,7 +33,11 @@ from descry.models.checkpoints import MINILM_SHA256
 
 LAYERS, NEURONS = 2, 8
 WORDS, VOCABULARY = (4, 21), 50_000  # of a sentence, from and below
-OTHERS = ("untrained", "judge", "graphs", "writes", "facets", "interventions", "score")
+# Those of a run; what is not enabled is to write its empty files alone.
+STAGES = (
+    "exemplars", "label", "untrained", "judge", "graphs", "writes", "facets", "interventions",
+    "score", "evaluate", "figures", "report",
+)  # fmt: skip
 _OFF = {"enabled": False}
 _CORPUS = pa.schema(
     {
@@ -54,12 +57,13 @@ _CORPUS = pa.schema(
 
 
 def make(sentences: int) -> None:
-    """Write all that the stages from exemplars on read, into the current folder; once."""
-    if Path("results/scores.json").exists():
+    """Write what the stages from exemplars on read, into the current folder; once."""
+    if Path("results/activations.h5").exists():
         return
     off = dict.fromkeys(("untrained", "writes", "facets", "interventions"), _OFF)
     off |= {"judge": {"annotator": None}, "score": {"annotator": None}, "graphs": {"neurons": 0}}
-    params = sections(exemplars={"top_percent": 0.5}, **off)
+    few = {"permutations": 10}  # their number changes nothing but the time of evaluate
+    params = sections(exemplars={"top_percent": 0.5}, evaluate=few, **off)
     say(f"{sentences:,} sentences")
     Path("reviews.jsonl").write_text("", encoding="utf-8")
     Path("gold.jsonl").write_text("", encoding="utf-8")
@@ -68,9 +72,6 @@ def make(sentences: int) -> None:
     _write_candidates(sentences, params)
     _write_annotations(sentences, params)
     _write_activations(sentences, params)
-    for stage in ("exemplars", "label", *OTHERS):
-        say(stage)
-        descry(stage)
 
 
 def _blocks(sentences: int) -> Iterator[tuple[int, int]]:

@@ -241,7 +241,7 @@ PARTS = {
         100_000,
         "sentences, 16 neurons",
         many.make,
-        ("exemplars", "label", "evaluate", "figures", "report"),
+        many.STAGES,
     ),
 }
 

@@ -385,7 +385,7 @@ def run_label(**changes):
 
 def run_evaluate(gold=GOLD, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
-    knobs |= {"neurons": None}
+    knobs |= {"neurons": None, "sentences": None}
     knobs |= {"permutations": 5, "seed": 0} | changes
     evaluate_labels(
         Evaluate(gold=gold and gold.as_posix(), **knobs),

@@ -249,6 +249,36 @@ def read_ids(path: Path, start: int, stop: int) -> list[str]:
         return texts(file, "id", start, stop)
 
 
+def thinned_annotations(path: Path, part: Path, rows: np.ndarray) -> None:
+    """Write the answers about some of the sentences; of a file without answers a copy.
+
+    Args:
+        rows: of the sentences, int64, ascending.
+    """
+    import h5py
+
+    with reading_hdf5(path, "annotate") as file, writing_hdf5(part, hdf5_provenance(file)) as copy:
+        for name, value in file.attrs.items():
+            copy.attrs[name] = value
+        if "annotator" not in file.attrs:
+            return
+        (number,) = file["id"].shape
+        for name in file:
+            values = file[name]
+            if name == "descriptor":
+                names = [text.encode() for text in texts(file, name, 0, len(values))]
+                text = h5py.string_dtype("utf-8")
+                copy.create_dataset(name, data=np.array(names, dtype=object), dtype=text)
+            elif name in ("yes", "answered", "by_proxy"):
+                packed = BitMatrix(values[:], number).at(rows)
+                copy[name] = np.packbits(packed, axis=1)
+            elif name == "score":
+                copy[name] = np.stack([values[place][rows] for place in range(len(values))])
+            else:  # of every sentence, or of none; or of descriptors
+                whole = values[:]
+                copy[name] = whole[rows] if len(whole) == number else whole
+
+
 def read_judgements(path: Path) -> Annotations | None:
     """Read judgements.h5; None if there was no judge."""
     with reading_hdf5(path, "judge") as file:
