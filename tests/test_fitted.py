@@ -56,8 +56,6 @@ def test_words_apply_to_others_as_to_those_that_they_were_fitted_to():
     again, again_several = apply(SENTENCES)
     assert again == pytest.approx(odds, abs=1e-6)
     assert again_several == pytest.approx(several, abs=1e-6)
-    none = apply([])
-    assert (none[0].shape, none[1].shape) == ((0, 4), (0, 1))
 
 
 def test_no_more_sentences_are_held_than_it_is_fitted_to(part):
