@@ -485,3 +485,20 @@ def test_a_file_that_ends_within_a_chunk_is_refused(tmp_path):
         with pytest.raises(MalformedError):
             for layer, columns in neuron_blocks(file[DATA], 2**20):
                 read_block(file[DATA], layer, columns)
+
+
+@pytest.mark.parametrize(("block", "rows"), [(4096, 4096), (1024, 1024)])
+def test_chunks_of_many_rows_are_as_narrow_as_blocks_of_neurons(tmp_path, monkeypatch, block, rows):
+    monkeypatch.setattr(descry.activations.store, "WIDE", 5000)
+    layout, few = (Layout(number, 2, 300, "float32", block) for number in (5001, 5000))
+    assert layout.chunk == (rows, 1, 60)
+    assert few.chunk == (ROWS, 1, 150)
+    values, path = random(layout), tmp_path / "a.h5"
+    write(path, layout, values)
+    with h5py.File(part_of(path)) as file:
+        np.testing.assert_array_equal(file[DATA][:], values)
+        for layer, columns in neuron_blocks(file[DATA], 60 * 5001 * 4):
+            assert columns.stop - columns.start == 60
+            np.testing.assert_array_equal(
+                read_block(file[DATA], layer, columns), values[:, layer, columns]
+            )
