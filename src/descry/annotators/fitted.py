@@ -28,7 +28,7 @@ Apply = Callable[[Sequence[str]], Both]
 # of these, and to what gives those of others.
 Match = Callable[[Phrases, Phrases, Sequence[str]], tuple[Both, Apply]]
 _SEED = 0
-FITTED_TO = 100_000  # sentences, at most: with 10,000 answers are hardly worse, see the benchmarks
+FITTED_TO = 100_000  # sentences, at most: half of the sample's 1,800 cost .003 of AUROC
 
 
 class Fitted:
