@@ -34,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,9 +47,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from descry.activations.store import DATA, Layout
+from descry.activations.store import DATA, Layout, Writer, begin
 from descry.io.csv_rows import defined
-from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import read_json, write_json
 from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance
@@ -526,22 +525,25 @@ def synthetic(folder: Path, sentences: int, layers: int, neurons: int) -> Job:
         print(f"writing {file}", file=sys.stderr, flush=True)
         made = provenance("activations", {"block": BLOCK}, [corpus], [])
         made |= {"position": "cls", "layers": list(range(layers))}
-        with writing_hdf5(file, made) as unfilled:
-            fill(unfilled, corpus, (sentences, layers, neurons))
+        write_noise(file, made, corpus, (sentences, layers, neurons))
     names = {"corpus": corpus, "activations": file, "output": folder / f"{name}.exemplars.h5"}
     return {key: str(path) for key, path in names.items()} | {"section": exemplar_section()}
 
 
-def fill(file: h5py.File, corpus: Path, shape: tuple[int, int, int]) -> None:
-    """Its datasets, block by block."""
+def write_noise(
+    path: Path, made: dict[str, Any], corpus: Path, shape: tuple[int, int, int]
+) -> None:
+    """A matrix of normal noise, block by block as the stage writes it."""
     ids = read_table(corpus, "corpus")["id"].to_pylist()
-    file.create_dataset("id", data=np.array(ids, dtype="S"))
-    layout = Layout(*shape, "float32", BLOCK)
-    data = file.create_dataset(DATA, shape, np.float32, chunks=layout.chunk)
-    for start in range(0, shape[0], BLOCK):
-        rows = min(BLOCK, shape[0] - start)
-        noise = np.random.default_rng([0, start])
-        data[start : start + rows] = noise.standard_normal((rows, *shape[1:]), np.float32)
+    index = {"id": np.array(ids, dtype="S")}
+    part = begin(path, made, {}, Layout(*shape, "float32", BLOCK), index)
+    with closing(Writer(part)) as writer:
+        for block, start in enumerate(range(0, shape[0], BLOCK)):
+            noise = np.random.default_rng([0, start])
+            rows = min(BLOCK, shape[0] - start)
+            values = noise.standard_normal((rows, *shape[1:]), np.float32)
+            writer.write(block, start, values, noise.integers(6, 40, rows))
+    part.rename(path)
 
 
 # streaming

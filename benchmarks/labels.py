@@ -20,10 +20,10 @@ from cost import run
 from descry.activations.exemplar_files import exemplar_group
 from descry.activations.top_k import HIGHEST
 from descry.annotators.annotations import writing_annotations
-from descry.corpus.splits import HALVES, SPLITS, split_rows
+from descry.corpus.splits import HALVES, SPLITS
+from descry.corpus.units import read_split_rows
 from descry.io.hashing import canonical
 from descry.io.hdf5 import writing_hdf5
-from descry.io.parquet import read_table
 from descry.workflow.params import load
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ def make(folder: Path, neurons: int, sentences: int, percent: float) -> Said:
     paths = [folder / name for name in ("corpus.parquet", "exemplars.h5", "annotations.h5")]
     ids = sorted(hashed(str(row)) for row in range(sentences))
     corpus = write_corpus(paths[0], ids, ids)
-    splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
+    splits = read_split_rows(corpus)
     with writing_hdf5(paths[1], {"stage": "exemplars"}) as file:
         exemplars(file, splits, neurons // LAYERS, percent)
     annotations(paths[2], ids)

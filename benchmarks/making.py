@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import yaml
-from activations import BLOCK, fill
+from activations import BLOCK, write_noise
 
 from descry.annotators.annotations import writing_annotations
 from descry.annotators.base import Identity
 from descry.annotators.templates import p1_template
 from descry.corpus.splits import HALVES, sentence_id
-from descry.io.hdf5 import writing_hdf5
 from descry.io.json_files import write_json
 from descry.io.parquet import write_table
 from descry.io.provenance import provenance
@@ -152,8 +151,8 @@ def write_activations(sentences: int, layers: int, neurons: int, params: Params)
     made = provenance("activations", section, [corpus], [])
     made |= {"weights": MINILM_SHA256, "site": "ffn_output", "position": "cls", "sinks": 0}
     made |= {"layers": list(range(layers)), "tokenizer": "0" * 64}
-    with writing_hdf5(Path("results/activations.h5"), made) as file:
-        fill(file, corpus, (sentences, layers, neurons))
+    made |= {"max_tokens": 256}
+    write_noise(Path("results/activations.h5"), made, corpus, (sentences, layers, neurons))
 
 
 def write_sets_and_labels() -> None:

@@ -7,8 +7,10 @@ time, which other work on the machine changes least, peak of resident memory, an
     models   describe, activations, graphs (of 8 neurons) and annotate, by MiniLM on real sentences
     files    exemplars, label, evaluate, figures and report, of 2,304 neurons of noise
     reviews  corpus, all kept;  phrases  cluster, of distinct raw descriptors
+    many     exemplars, label, evaluate, figures and report, of 16 neurons of very many sentences
 
     python benchmarks/scale.py --work FOLDER --json out.json
+    python benchmarks/scale.py --part many --size 100000 --size 1000000 --stage report
 
 The projection to 130 million reviews is a line through the two largest sizes, for one core like
 these: an exponent out of four sizes would not bear it.
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import explorer
+import many
 import numpy as np
 import pyarrow as pa
 import typer
@@ -66,6 +69,8 @@ class Part(NamedTuple):
 def main(
     part: Annotated[list[str] | None, typer.Option(help="only these parts")] = None,
     least: Annotated[int | None, typer.Option(help="another smallest n")] = None,
+    size: Annotated[list[int] | None, typer.Option(help="these n, in place of four")] = None,
+    stage: Annotated[list[str] | None, typer.Option(help="only these stages")] = None,
     work: Work = None,
     json_file: Json = None,
 ) -> None:
@@ -73,15 +78,18 @@ def main(
     rows: list[Row] = []
     with folder_for(work) as folder:
         for name in part or PARTS:
-            rows += measured(folder.resolve() / name, PARTS[name], least)
+            chosen = PARTS[name]
+            chosen = chosen._replace(stages=tuple(stage)) if stage else chosen
+            sizes = size or [(least or chosen.least) * step for step in STEPS]
+            rows += measured(folder.resolve() / name, chosen, sizes)
             report(f"scale: {name}", rows, None)
     report("scale", rows, json_file and json_file.with_suffix(".sizes.json"))
-    report("growth", [grown(stage, own) for stage, own in by_stage(rows).items()], json_file)
+    several = {stage: own for stage, own in by_stage(rows).items() if len(own) > 1}
+    report("growth", [grown(stage, own) for stage, own in several.items()], json_file)
 
 
-def measured(folder: Path, part: Part, least: int | None) -> Iterator[Row]:
-    for step in STEPS:
-        number = (least or part.least) * step
+def measured(folder: Path, part: Part, sizes: list[int]) -> Iterator[Row]:
+    for number in sizes:
         place = folder / str(number)
         place.mkdir(parents=True, exist_ok=True)
         with chdir(place):
@@ -146,6 +154,9 @@ class Growth(NamedTuple):
         """The nearest one in relative terms; where nothing grows beyond noise, nothing does."""
         if costs[-1] < 1.1 * costs[0]:
             return cls(float(costs.mean()), 0.0, 0.0)
+        if len(sizes) < len(cls._fields):  # too few for a fixed part
+            exponent = float(np.log(costs[-1] / costs[0]) / np.log(sizes[-1] / sizes[0]))
+            return cls(0.0, costs[-1] / sizes[-1] ** exponent, exponent)
         scaled, last = sizes / sizes[-1], costs[-1]
         fit, _ = curve_fit(
             lambda n, fixed, rate, exponent: fixed + rate * n**exponent,
@@ -225,6 +236,12 @@ PARTS = {
     ),
     "files": Part(
         12_500, "sentences", noise, ("exemplars", "label", "evaluate", "figures", "report")
+    ),
+    "many": Part(
+        100_000,
+        "sentences, 16 neurons",
+        many.make,
+        many.STAGES,
     ),
 }
 

@@ -385,7 +385,7 @@ def run_label(**changes):
 
 def run_evaluate(gold=GOLD, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
-    knobs |= {"neurons": None}
+    knobs |= {"neurons": None, "sentences": None}
     knobs |= {"permutations": 5, "seed": 0} | changes
     evaluate_labels(
         Evaluate(gold=gold and gold.as_posix(), **knobs),
@@ -451,7 +451,10 @@ def run_no_score():
 def run_report(**changes):
     """Write the site; its packs by name, as the page is handed them."""
     write_report(
-        Report(**{"title": "A <b>miniature</b>", "exemplars_shown": 3} | changes),
+        Report(
+            **{"title": "A <b>miniature</b>", "exemplars_shown": 3, "sentences": None, "seed": 0}
+            | changes
+        ),
         corpus=CORPUS,
         candidates=CANDIDATES,
         clusters=DESCRIPTORS,

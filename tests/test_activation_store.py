@@ -130,11 +130,11 @@ def test_the_bytes_do_not_depend_on_the_order_or_on_who_wrote_when(layout, lots)
         (1, 1, (1, 1, 1)),
         (1023, 255, (1023, 1, 255)),
         (1024, 256, (1024, 1, 256)),
-        (1_000_000, 257, (1024, 1, 129)),
-        (1_000_000, 384, (1024, 1, 192)),
-        (1_000_000, 768, (1024, 1, 256)),
-        (1_000_000, 3072, (1024, 1, 256)),
-        (1_000_000, 11_008, (1024, 1, 256)),
+        (100_000, 257, (1024, 1, 129)),
+        (100_000, 384, (1024, 1, 192)),
+        (100_000, 768, (1024, 1, 256)),
+        (100_000, 3072, (1024, 1, 256)),
+        (100_000, 11_008, (1024, 1, 256)),
     ],
 )
 def test_a_chunk_has_up_to_1024_rows_and_256_neurons_of_a_layer(rows, neurons, chunk):
@@ -485,3 +485,20 @@ def test_a_file_that_ends_within_a_chunk_is_refused(tmp_path):
         with pytest.raises(MalformedError):
             for layer, columns in neuron_blocks(file[DATA], 2**20):
                 read_block(file[DATA], layer, columns)
+
+
+@pytest.mark.parametrize(("block", "rows"), [(4096, 4096), (1024, 1024)])
+def test_chunks_of_many_rows_are_as_narrow_as_blocks_of_neurons(tmp_path, monkeypatch, block, rows):
+    monkeypatch.setattr(descry.activations.store, "WIDE", 5000)
+    layout, few = (Layout(number, 2, 300, "float32", block) for number in (5001, 5000))
+    assert layout.chunk == (rows, 1, 60)
+    assert few.chunk == (ROWS, 1, 150)
+    values, path = random(layout), tmp_path / "a.h5"
+    write(path, layout, values)
+    with h5py.File(part_of(path)) as file:
+        np.testing.assert_array_equal(file[DATA][:], values)
+        for layer, columns in neuron_blocks(file[DATA], 60 * 5001 * 4):
+            assert columns.stop - columns.start == 60
+            np.testing.assert_array_equal(
+                read_block(file[DATA], layer, columns), values[:, layer, columns]
+            )

@@ -25,7 +25,7 @@ from descry.annotators.counts import Counts
 from descry.annotators.embedding import annotator as embedded
 from descry.annotators.embedding.annotator import EmbeddedAnnotator
 from descry.annotators.embedding.keyphrases import candidate_words, key_phrases
-from descry.annotators.embedding.similarity import match, windows
+from descry.annotators.embedding.similarity import match, match_both, windows
 from descry.annotators.embedding.tries import BEST, CLAUSE, PART, Tries, best
 from descry.annotators.factory import create
 from descry.annotators.parsing.answers import parse_intruder, parse_rating, parse_verdict
@@ -1097,3 +1097,12 @@ def test_the_identity_for_p1_changes_with_the_number_of_topics():
 
 def test_the_identity_needs_no_model(broken_model):
     assert judge().identity.revision == MINILM_COMMIT
+
+
+def test_what_was_learnt_of_some_sentences_applies_to_others(embed):
+    told = {name: list(phrases) for name, phrases in PHRASES.items()}
+    (odds, _), apply = match_both(told, {}, SENTENCES, embed)
+    again, _ = apply(SENTENCES)
+    assert again == pytest.approx(odds, abs=1e-3)
+    few, _ = apply(SENTENCES[:3])
+    assert few == pytest.approx(odds[:3], abs=1e-3)

@@ -17,6 +17,7 @@ from neurons import WORDS as SPOKEN
 from planted import CORPUS, GRAPH_SCORES, GRAPHS, HOSTILE, run_report
 
 import descry
+from descry.annotators.bitset import Answers
 from descry.corpus.splits import sentence_id
 from descry.errors import InputError
 from descry.io.atomic import part_of
@@ -587,7 +588,7 @@ ANSWERS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, -1, 0], [0, 0, 0], [1, 
 
 
 def test_shares_and_lifts_are_those_of_the_sentences_with_an_answer():
-    found = talk(np.array([0, 1, 3]), ANSWERS, np.ones(6, dtype=bool))
+    found = talk(np.array([0, 1, 3]), Answers.of(ANSWERS), np.ones(6, dtype=bool))
     assert found.sentences == 3
     np.testing.assert_allclose(found.share, [2 / 3, 1 / 2, 0])
     np.testing.assert_allclose(found.lift, [(2 / 3) / (3 / 6), (1 / 2) / (2 / 5), NAN])
@@ -596,7 +597,7 @@ def test_shares_and_lifts_are_those_of_the_sentences_with_an_answer():
 
 def test_sentences_that_do_not_stand_for_the_corpus_are_left_out():
     sampled = np.array([1, 0, 1, 1, 1, 0], dtype=bool)
-    found = talk(np.array([1, 2, 4]), ANSWERS, sampled)
+    found = talk(np.array([1, 2, 4]), Answers.of(ANSWERS), sampled)
     assert found.sentences == 2
     np.testing.assert_allclose(found.share, [0, 1 / 2, 0])
     np.testing.assert_allclose(found.lift, [0, (1 / 2) / (1 / 3), NAN])
@@ -604,7 +605,7 @@ def test_sentences_that_do_not_stand_for_the_corpus_are_left_out():
 
 
 def test_where_a_graph_never_fires_nothing_is_defined():
-    found = talk(np.array([], dtype=np.int64), ANSWERS, np.ones(6, dtype=bool))
+    found = talk(np.array([], dtype=np.int64), Answers.of(ANSWERS), np.ones(6, dtype=bool))
     assert (found.sentences, found.top) == (0, None)
     assert np.isnan(found.share).all()
 

@@ -16,7 +16,7 @@ from descry.activations.store import TOKENS
 from descry.activations.top_k import ENDS, HIGHEST, LOWEST, REASONS, in_words, reasons
 from descry.corpus.splits import HALVES, SPLITS
 from descry.errors import InputError
-from descry.io.hdf5 import dataset, names, reading_hdf5
+from descry.io.hdf5 import dataset, hdf5_provenance, names, reading_hdf5, writing_hdf5
 from descry.io.number_format import PLACES, fixed, places
 from descry.io.parquet import read_table
 from descry.io.readable import MalformedError
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import h5py
 
 
+_MEMBERS = 2**20  # of sets that are thinned at a time
 BOTTOM_GROUP = "bottom"  # of exemplars.h5: the lowest few of every neuron, to look at
 QUANTILE_GROUP = "quantiles"  # a group, too: with unit `token`, positions at these quantiles
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995)
@@ -92,6 +93,39 @@ def at_rows(path: Path, units: Path) -> Iterator[Path]:
             del changed[TOKENS]
             changed.create_dataset(TOKENS, data=file[TOKENS][:][sentence_of(table)])
         yield copy
+
+
+def thinned_exemplars(path: Path, part: Path, rows: np.ndarray) -> None:
+    """Write the sets that are left where a corpus has some of its rows, without their activations.
+
+    Args:
+        rows: of the corpus, int64, ascending; they count from 0 in the part.
+    """
+    with reading_hdf5(path, "exemplars") as file, writing_hdf5(part, hdf5_provenance(file)) as copy:
+        if exemplar_group("all", HIGHEST) not in file:
+            return
+        copy["layer"], copy[TOKENS] = file["layer"][:], file[TOKENS][:][rows]
+        for group, sets in _row_groups(file):
+            copy[f"{group}/row"] = _left(sets, rows)
+
+
+def _left(sets: "h5py.Dataset", rows: np.ndarray) -> np.ndarray:
+    """The members that are left, in their order, as numbers among `rows`."""
+    layers, width, size = sets.shape
+    step = max(1, _MEMBERS // max(1, size))
+    blocks = []
+    for layer in range(layers):
+        for start in range(0, width, step):
+            own = sets[layer, start : start + step]
+            at = np.minimum(np.searchsorted(rows, own), len(rows) - 1)
+            left = rows[at] == own
+            most = int(left.sum(axis=1).max(initial=0))
+            order = np.argsort(~left, axis=1, kind="stable")[:, :most]
+            kept = np.where(left, at, -1).astype(np.int32)
+            blocks.append(np.take_along_axis(kept, order, axis=1))
+    most = max(1, *(block.shape[1] for block in blocks))
+    padded = [np.pad(b, ((0, 0), (0, most - b.shape[1])), constant_values=-1) for b in blocks]
+    return np.concatenate(padded).reshape(layers, width, most)
 
 
 def _row_groups(file: "h5py.File") -> list[tuple[str, "h5py.Dataset"]]:

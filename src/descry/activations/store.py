@@ -8,8 +8,9 @@ Where a row is a sentence, dataset `tokens` [row] is written in the same way: ho
 sentence has, those included that the model has not seen. With position `max`, dataset `at` [row,
 layer, neuron] says at which of the sentence's tokens each activation is.
 
-A chunk holds 1,024 rows of up to 256 neurons of one layer: blocks of rows are appended whole, and a
-block of neurons is read over all rows in pieces of up to a megabyte.
+A chunk holds 1,024 rows of up to 256 neurons of one layer, of a matrix of many rows 4,096 rows of
+up to 64 neurons: blocks of rows are appended whole, and a block of neurons is read over all rows in
+pieces of up to a megabyte.
 """
 
 import os
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 DATA, AT, WRITTEN, TOKENS = "activations", "at", "written", "tokens"
 ROWS, COLUMNS = 1024, 256  # of a chunk, at most
+WIDE = 2**17  # rows of a matrix up to which chunks have that many neurons
+_NARROWER = 4  # times as many rows, of a quarter of the neurons, where there are more
 _TILE = 512  # rows turned at a time
 
 
@@ -55,9 +58,15 @@ class Layout(NamedTuple):
 
     @property
     def chunk(self) -> tuple[int, int, int]:
-        """Rows, layers and neurons of a chunk; a layer's chunks are of one width where they can."""
-        pieces = ceil(self.neurons / COLUMNS)
-        return min(self.rows, ROWS), 1, ceil(self.neurons / pieces)
+        """Rows, layers and neurons of a chunk; a layer's chunks are of one width where they can.
+
+        Of many rows a chunk is a quarter as wide, and as much higher where blocks allow: few
+        neurons over all rows are read at a time, and would be a small part of each wide chunk.
+        """
+        share = _NARROWER if self.rows > WIDE else 1
+        pieces = ceil(self.neurons / (COLUMNS // share))
+        rows = ROWS * share if self.block % (ROWS * share) == 0 else ROWS
+        return min(self.rows, rows), 1, ceil(self.neurons / pieces)
 
 
 def begin(

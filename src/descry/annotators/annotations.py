@@ -141,6 +141,22 @@ class Annotations:
         """Read a descriptor's column of `score`: float32 [sentences]."""
         return _read_score(self.path, [self.places[self.descriptors.index(descriptor)]])[:, 0]
 
+    def odds_at(self, rows: np.ndarray) -> np.ndarray:
+        """Read some rows of `score`: float32 [rows, descriptors].
+
+        Args:
+            rows: int, ascending; what lies between the first and the last is read, too.
+        """
+        found = np.empty((len(rows), len(self.places)), dtype=np.float32)
+        if not len(rows):
+            return found
+        span, within = slice(rows[0], rows[-1] + 1), rows - rows[0]
+        with reading_hdf5(self.path, "annotate") as file:
+            score = dataset(file, "score", (None, len(self.asked)), "f")
+            for column, place in enumerate(self.places):
+                found[:, column] = score[place, span][within]
+        return found
+
     def at(self, rows: np.ndarray) -> np.ndarray:
         """Return some rows of `answer`: int8 [rows, descriptors]."""
         yes, answered = (
@@ -231,6 +247,36 @@ def read_ids(path: Path, start: int, stop: int) -> list[str]:
     """Read the ids of some sentences of annotations.h5."""
     with reading_hdf5(path, "annotate") as file:
         return texts(file, "id", start, stop)
+
+
+def thinned_annotations(path: Path, part: Path, rows: np.ndarray) -> None:
+    """Write the answers about some of the sentences; of a file without answers a copy.
+
+    Args:
+        rows: of the sentences, int64, ascending.
+    """
+    import h5py
+
+    with reading_hdf5(path, "annotate") as file, writing_hdf5(part, hdf5_provenance(file)) as copy:
+        for name, value in file.attrs.items():
+            copy.attrs[name] = value
+        if "annotator" not in file.attrs:
+            return
+        (number,) = file["id"].shape
+        for name in file:
+            values = file[name]
+            if name == "descriptor":
+                names = [text.encode() for text in texts(file, name, 0, len(values))]
+                text = h5py.string_dtype("utf-8")
+                copy.create_dataset(name, data=np.array(names, dtype=object), dtype=text)
+            elif name in ("yes", "answered", "by_proxy"):
+                packed = BitMatrix(values[:], number).at(rows)
+                copy[name] = np.packbits(packed, axis=1)
+            elif name == "score":
+                copy[name] = np.stack([values[place][rows] for place in range(len(values))])
+            else:  # of every sentence, or of none; or of descriptors
+                whole = values[:]
+                copy[name] = whole[rows] if len(whole) == number else whole
 
 
 def read_judgements(path: Path) -> Annotations | None:

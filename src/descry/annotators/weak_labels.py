@@ -17,9 +17,70 @@ OWN = 0.5  # weight of the first score in the final one
 UPPER = 0.3  # share of sentences that the mixture's upper group starts from
 
 
+class Standard(NamedTuple):
+    """What makes the columns of a matrix standard: their means and deviations."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> "Standard":
+        """Those of a matrix."""
+        return cls(x.mean(axis=0), x.std(axis=0))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The same columns, of any rows."""
+        return np.asarray((x - self.mean) / (self.deviation + 1e-9))
+
+
 def standard(x: np.ndarray) -> np.ndarray:
     """Each column with mean 0 and deviation 1; 0 where all its values are equal."""
-    return np.asarray((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-9))
+    return Standard.of(x)(x)
+
+
+class Weak(NamedTuple):
+    """What some sentences have taught about descriptors, to be applied to any.
+
+    Attributes:
+        first: makes first scores standard.
+        mean, length: of the sentences' vectors.
+        weights: of a standard vector, [dimension, descriptors].
+        learnt, final: make the learnt part standard, and its sum with the first scores.
+        groups: of each descriptor, how its final scores part; None where they do not differ.
+    """
+
+    first: Standard
+    mean: np.ndarray
+    length: float
+    weights: np.ndarray
+    learnt: Standard
+    final: Standard
+    groups: "list[_Groups | None]"
+
+    def __call__(self, first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        """Log-odds of Yes of any sentences: float64 [sentences, descriptors].
+
+        Args:
+            first: first scores, [sentences, descriptors].
+            vectors: of whole sentences, [sentences, dimension].
+        """
+        learnt = self.learnt((vectors - self.mean) / self.length @ self.weights)
+        scores = self.final(learnt + OWN * self.first(first))
+        odds = [_odds(column, of) for column, of in zip(scores.T, self.groups, strict=True)]
+        return np.stack(odds, axis=1) if odds else np.empty(first.shape)
+
+
+def learn(first: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, Weak]:
+    """The log-odds of some sentences (`Weak`), and what they have taught.
+
+    Args:
+        first, vectors: as `Weak` takes them.
+    """
+    own = Standard.of(first)
+    scores, smoothing = _smooth(own(first), vectors)
+    groups = [_two_groups(column, UPPER) for column in scores.T]
+    odds = [_odds(column, of) for column, of in zip(scores.T, groups, strict=True)]
+    return np.stack(odds, axis=1), Weak(own, *smoothing, groups)
 
 
 def smooth(first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -29,12 +90,25 @@ def smooth(first: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         first: standard first scores, of the same shape.
         vectors: of whole sentences, [sentences, dimension].
     """
-    x = vectors - vectors.mean(axis=0)
-    x = x / max(float(np.sqrt((x**2).sum(axis=1).mean())), 1e-9)
+    return _smooth(first, vectors)[0]
+
+
+def _smooth(
+    first: np.ndarray, vectors: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, float, np.ndarray, Standard, Standard]]:
+    """The same, and the fields of `Weak` that it found."""
+    mean = vectors.mean(axis=0)
+    x = vectors - mean
+    length = max(float(np.sqrt((x**2).sum(axis=1).mean())), 1e-9)
+    x = x / length
     target = np.maximum(first - CLEAR, 0)
     gram = x.T @ x + RIDGE * len(x) * np.eye(x.shape[1], dtype=x.dtype)
-    fitted = x @ np.linalg.solve(gram, x.T @ (target - target.mean(axis=0)))
-    return standard(standard(fitted) + OWN * first)
+    weights = np.linalg.solve(gram, x.T @ (target - target.mean(axis=0)))
+    fitted = x @ weights
+    learnt = Standard.of(fitted)
+    both = learnt(fitted) + OWN * first
+    final = Standard.of(both)
+    return final(both), (mean, length, weights, learnt, final)
 
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
@@ -43,7 +117,10 @@ def log_odds(scores: np.ndarray) -> np.ndarray:
     With one variance for both groups the log-odds are linear in the score, so the answer Yes has
     one threshold, fitted to the corpus without any label.
     """
-    found = _two_groups(scores, UPPER)
+    return _odds(scores, _two_groups(scores, UPPER))
+
+
+def _odds(scores: np.ndarray, found: "_Groups | None") -> np.ndarray:
     if found is None:
         return np.full(len(scores), -1.0)  # nothing stands out: No
     distance = (scores - found.low) ** 2 - (scores - found.high) ** 2

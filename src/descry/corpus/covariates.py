@@ -5,7 +5,7 @@ review: any column of the corpus, such as `category` or `overall`.
 """
 
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from descry.corpus.units import SAMPLED, language
 from descry.corpus.words import length_of
 from descry.errors import InputError
-from descry.io.parquet import read_table, table_provenance
+from descry.io.parquet import ROW_GROUP, read_blocks, read_header, table_provenance
 
 WORDS, TOKENS = "words", "tokens"
 SHARES = ("capitals", "punctuation", "digits")  # of a text's characters
@@ -41,7 +41,7 @@ def covariates(
     Raises:
         InputError: there is no covariate of that name.
     """
-    table = read_table(corpus, "corpus")
+    table = read_header(corpus, "corpus")
     names_of_rows = _NAMES if SAMPLED not in table.column_names else (*_NAMES, *_OF_POSITIONS)
     columns = [name for name in table.column_names if name not in names_of_rows]
     known = [WORDS, *([TOKENS] if tokens is not None else []), *SHARES, *columns]
@@ -50,21 +50,29 @@ def covariates(
             raise InputError("label.strata: tokens: run stages activations and exemplars again")
         if name not in known:
             raise InputError(f"label.strata: {name}: must be one of {', '.join(known)}")
-    found = {}
-    texts = table["text"].to_pylist()
-    for name in known if names is None else names:
-        if name == WORDS:
-            length = length_of(language(table_provenance(table)))
-            values = np.array([length(text) for text in texts], dtype=np.float64)
-        elif name == TOKENS:
-            values = np.asarray(tokens, dtype=np.float64)
-        elif name in SHARES:
-            values = np.array([_share(text, _KINDS[name]) for text in texts])
-        else:
-            values = _column(table[name])
-        if names is not None or _differ(values):
-            found[name] = values
-    return found
+    length = length_of(language(table_provenance(table)))
+    wanted = known if names is None else names
+    found = _of_texts(
+        corpus, {n: length if n == WORDS else _share_of(n) for n in wanted if n in (WORDS, *SHARES)}
+    )
+    if TOKENS in wanted:
+        found[TOKENS] = np.asarray(tokens, dtype=np.float64)
+    found |= {name: _column(corpus, name) for name in wanted if name in columns}
+    return {name: found[name] for name in wanted if names is not None or _differ(found[name])}
+
+
+def _of_texts(corpus: Path, kinds: Mapping[str, Callable[[str], float]]) -> dict[str, np.ndarray]:
+    """Numbers of each text by their names, float64 [sentences]: a block of texts is held at a time.
+
+    Args:
+        kinds: what gives each number of a text.
+    """
+    parts: dict[str, list[np.ndarray]] = {name: [np.zeros(0)] for name in kinds}
+    for block in read_blocks(corpus, "corpus", ["text"], ROW_GROUP) if kinds else ():
+        texts = block["text"].to_pylist()
+        for name, of in kinds.items():
+            parts[name].append(np.array([of(text) for text in texts], dtype=np.float64))
+    return {name: np.concatenate(part) for name, part in parts.items()}
 
 
 _KINDS: dict[str, Callable[[str], bool]] = {
@@ -74,8 +82,9 @@ _KINDS: dict[str, Callable[[str], bool]] = {
 }
 
 
-def _share(text: str, kind: Callable[[str], bool]) -> float:
-    return sum(map(kind, text)) / max(1, len(text))
+def _share_of(name: str) -> Callable[[str], float]:
+    kind = _KINDS[name]
+    return lambda text: sum(map(kind, text)) / max(1, len(text))
 
 
 def in_words(names: Sequence[str]) -> str:
@@ -86,16 +95,27 @@ def in_words(names: Sequence[str]) -> str:
     return " and ".join(told.get(name, name) for name in names)
 
 
-def _column(column: pa.ChunkedArray) -> np.ndarray:
-    if not pa.types.is_string(column.type):
-        return np.array(column.cast(pa.float64()).to_pylist(), dtype=np.float64)
-    values = column.to_pylist()
+def _column(corpus: Path, name: str) -> np.ndarray:
+    """A column, of which a block is held as it is in the file."""
+    blocks = (block[name] for block in read_blocks(corpus, "corpus", [name], ROW_GROUP))
+    if not pa.types.is_string(read_header(corpus, "corpus").schema.field(name).type):
+        parts = (np.array(one.cast(pa.float64()).to_pylist(), dtype=np.float64) for one in blocks)
+        return np.concatenate([np.zeros(0), *parts])
+    numbers: list[np.ndarray] = [np.zeros(0)]
     try:
-        numbers = np.array([np.nan if value is None else float(value) for value in values])
+        for one in blocks:
+            values = one.to_pylist()
+            numbers.append(np.array([np.nan if v is None else float(v) for v in values]))
     except ValueError:
-        return np.array(["" if value is None else value for value in values])
-    return numbers
+        again = read_blocks(corpus, "corpus", [name], ROW_GROUP)
+        return np.concatenate([np.array([v or "" for v in one[name].to_pylist()]) for one in again])
+    return np.concatenate(numbers)
 
 
 def _differ(values: np.ndarray) -> bool:
-    return len(np.unique(values)) > 1
+    if values.dtype.kind != "f":
+        return bool((values != values[:1]).any())
+    unknown = np.isnan(values)
+    if unknown.any():
+        return not unknown.all()
+    return bool((values != values[:1]).any())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from descry.corpus.splits import sentence_id
+from descry.corpus.splits import HALVES, sentence_id
 from descry.io.hashing import JSON
-from descry.io.parquet import read_table
+from descry.io.parquet import ROW_GROUP, read_blocks, row_count
 
 SENTENCES, POSITIONS = "corpus.parquet", "positions.parquet"
 LEFT, RIGHT = "«", "»"  # around the word of a position
@@ -25,7 +25,26 @@ def stand_for_all(units: Path) -> np.ndarray | None:
 
     if SAMPLED not in pq.read_schema(units).names:
         return None
-    return np.array(read_table(units, "corpus", [SAMPLED])[SAMPLED].to_pylist(), dtype=bool)
+    return _flags(units, SAMPLED, True)
+
+
+def read_split_rows(units: Path) -> dict[str, np.ndarray]:
+    """Read which rows of the table are in each split, as `split_rows` gives them.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    every = np.arange(row_count(units, "corpus"))
+    return {"all": every} | {h: np.flatnonzero(_flags(units, "split", h)) for h in HALVES}
+
+
+def _flags(units: Path, column: str, value: object) -> np.ndarray:
+    """Where a column has a value, of which a block is held at a time: bool [rows]."""
+    import pyarrow.compute as pc
+
+    blocks = read_blocks(units, "corpus", [column], ROW_GROUP)
+    found = [np.asarray(pc.equal(block[column], value), dtype=bool) for block in blocks]
+    return np.concatenate([np.zeros(0, dtype=bool), *found])
 
 
 def marked(text: str, start: int, stop: int) -> str:

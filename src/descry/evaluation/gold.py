@@ -1,6 +1,7 @@
 """Gold labels: what people say about sentences, by sentence id."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,15 @@ def read_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> np.n
     return gold
 
 
+def judged(path: Path | None) -> frozenset[str]:
+    """The ids of the sentences that a file of gold labels names.
+
+    Raises:
+        InputError: as `read_gold`.
+    """
+    return frozenset(_read(path).labels)
+
+
 class Unused(NamedTuple):
     """What of a file of gold labels does not count as it stands there.
 
@@ -79,7 +89,7 @@ class Unused(NamedTuple):
         return {note: value for note, value in found.items() if value}
 
 
-def unused_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> Unused:
+def unused_gold(path: Path | None, ids: Iterable[str], descriptors: list[str]) -> Unused:
     """What of the file does not count as it stands there.
 
     Raises:
@@ -92,7 +102,7 @@ def unused_gold(path: Path | None, ids: list[str], descriptors: list[str]) -> Un
         lines=gold.lines.total(),
         sentences=len(gold.labels),
         united=sum(number > 1 for number in gold.lines.values()),
-        unknown=len(gold.labels.keys() - set(ids)),
+        unknown=len(gold.labels.keys() - set(filter(gold.labels.__contains__, ids))),
         no_descriptor={gold.spelled[name]: used[name] for name in sorted(strange)},
     )
 

@@ -105,6 +105,19 @@ def _check_columns(path: Path, made_by: str, columns: list[str] | None) -> None:
         raise not_ours(path, made_by, f"made by `descry stage {stage}`")
 
 
+def read_header(path: Path, made_by: str) -> "pyarrow.Table":
+    """Read a Parquet file without its rows: which columns it has, and what made it.
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    import pyarrow.parquet as pq
+
+    _check_columns(path, made_by, None)
+    with readable(path, made_by, "Parquet"):
+        return pq.read_schema(path).empty_table()
+
+
 def row_count(path: Path, made_by: str) -> int:
     """Return the number of rows of a Parquet file.
 

@@ -43,12 +43,13 @@ class Embedder:
         embed: the function.
         cut: how many tokens of each text it does not see.
         read: texts to vectors and token vectors, a batch at a time; None for a model whose texts
-            are no means of their tokens, so that the two do not compare.
+            are no means of their tokens, so that the two do not compare. With `keep=False` the
+            vectors of a long list are not kept.
     """
 
     embed: Embed
     cut: Callable[[Sequence[str]], list[int]]
-    read: Callable[[Sequence[str]], Iterator[TokenBatch]] | None = None
+    read: Callable[..., Iterator[TokenBatch]] | None = None
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """The vectors of some texts."""
@@ -147,12 +148,12 @@ def sentence_embedder(checkpoint: Checkpoint, kept: KeptVectors | None = None) -
             kept.put(texts, vectors)
         return vectors
 
-    def read(texts: Sequence[str]) -> Iterator[TokenBatch]:
+    def read(texts: Sequence[str], keep: bool = True) -> Iterator[TokenBatch]:
         every = np.empty((len(texts), model.get_embedding_dimension()), dtype=np.float32)
         for rows, (vectors, tokens) in batches(parts, texts):
             every[rows] = vectors
             yield TokenBatch(rows, vectors, tokens)
-        if kept is not None:
+        if kept is not None and keep:
             kept.put(texts, every)
 
     def comparable() -> bool:

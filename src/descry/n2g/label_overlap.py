@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from descry.activations.nan_stats import ratio
+from descry.annotators.bitset import Answers
 
 
 class Talk(NamedTuple):
@@ -41,23 +42,21 @@ class Held(NamedTuple):
     others_above: int
 
 
-def talk(fires: np.ndarray, answers: np.ndarray, sampled: np.ndarray) -> Talk:
+def talk(fires: np.ndarray, answers: Answers, sampled: np.ndarray) -> Talk:
     """Compute the topics of a graph's sentences.
 
     Args:
         fires: int, rows of the sentences in which the graph predicts its neuron to fire.
-        answers: B, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer.
+        answers: B.
         sampled: bool [sentences], those that represent the corpus: the others are left out.
     """
     rows = fires[sampled[fires]]
-    share, base = _shares(answers[rows]), _shares(answers[sampled])
+    of_all = answers.among(sampled)
+    share = ratio(answers.yes.at(rows).sum(axis=1), answers.answered.at(rows).sum(axis=1))
+    base = ratio(of_all.yes.totals, of_all.answered.totals)
     lift = ratio(share, base)
     top = None if np.isnan(lift).all() else int(np.nanargmax(lift))
     return Talk(len(rows), share, lift, top)
-
-
-def _shares(answers: np.ndarray) -> np.ndarray:
-    return ratio((answers == 1).sum(axis=0), (answers >= 0).sum(axis=0))
 
 
 def held(talks: Sequence[Talk], labels: Sequence[np.ndarray]) -> Held:

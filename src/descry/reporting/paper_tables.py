@@ -4,7 +4,8 @@
 that were dropped. 5: what the clustering made.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import nsmallest
 from statistics import median
 
 from descry.corpus.splits import draw
@@ -21,26 +22,31 @@ COLUMNS: dict[str, list[str]] = {
 }
 
 
-def raw_descriptors(
-    sentences: Mapping[str, str], candidates: Sequence[Row], number: int, seed: int
-) -> list[Row]:
+def examples(sentences: Iterable[tuple[str, str]], number: int, seed: int) -> dict[str, str]:
+    """Draw sentences by `seed`: texts by id, in the order in which they are drawn.
+
+    Args:
+        sentences: ids and texts, gone through once.
+    """
+    return dict(nsmallest(number, sentences, key=lambda one: draw(seed, f"table 1:{one[0]}")))
+
+
+def raw_descriptors(sentences: Mapping[str, str], candidates: Iterable[Row]) -> list[Row]:
     """Table 1: a row per raw descriptor of some sentences, and one of a sentence without.
 
     Args:
         sentences: texts by id.
         candidates: rows of candidates.parquet, those of a sentence and annotator in their order.
-        number: of sentences, drawn by `seed`.
     """
-    chosen = sorted(sentences, key=lambda name: draw(seed, f"table 1:{name}"))[:number]
-    found: dict[str, list[Row]] = {name: [] for name in chosen}
+    found: dict[str, list[Row]] = {name: [] for name in sentences}
     for row in candidates:
         if row["id"] in found:
             found[row["id"]].append(
                 {"annotator": row["annotator"], "raw_descriptor": row["phrase"]}
             )
     return [
-        {"id": name, "sentence": sentences[name], **row}
-        for name in chosen
+        {"id": name, "sentence": text, **row}
+        for name, text in sentences.items()
         for row in found[name] or [{"annotator": None, "raw_descriptor": None}]
     ]
 

@@ -26,8 +26,8 @@ from descry.activations.truncation import read_cut
 from descry.annotators.annotations import Annotations, read_annotations, read_judgements
 from descry.annotators.yes_share import in_percent, one_sided
 from descry.corpus.covariates import covariates
-from descry.corpus.splits import HALVES, split_rows
-from descry.corpus.units import stand_for_all
+from descry.corpus.splits import HALVES
+from descry.corpus.units import read_split_rows, stand_for_all
 from descry.errors import InputError
 from descry.evaluation.agreement import (
     Agreement,
@@ -43,17 +43,25 @@ from descry.evaluation.agreement import (
 )
 from descry.evaluation.comparisons import Comparisons, ThresholdGrid
 from descry.evaluation.confounders import by_layer, confounders
-from descry.evaluation.gold import read_gold, unused_gold
+from descry.evaluation.gold import judged, read_gold, unused_gold
 from descry.evaluation.headline import ANNOTATOR, first_words, headline
 from descry.evaluation.label_scores import HeldOutScores
 from descry.evaluation.metrics import pearson
 from descry.evaluation.null_models import means_of, scores
 from descry.evaluation.relabelled import Labelling, shared_errors
+from descry.evaluation.thinned import Files, matrix, thinned
 from descry.io.atomic import write_text
 from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import write_json
-from descry.io.parquet import read_table, table_provenance, write_table
+from descry.io.parquet import (
+    ROW_GROUP,
+    read_blocks,
+    read_table,
+    row_count,
+    table_provenance,
+    write_table,
+)
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Threshold
@@ -85,6 +93,7 @@ class Evaluate(Section):
     thresholds: Annotated[list[Threshold], Field(min_length=1)]
     rates: Annotated[list[Threshold], Field(min_length=1)]
     neurons: Count | None
+    sentences: Count | None
     max_k: Count
     truth_top: Count
     permutations: Count
@@ -121,25 +130,35 @@ def evaluate_labels(
     beside its nulls. `scored` has a row per label: how well it predicts its neuron over all
     sentences of the half that did not choose it; `alignment` has the means. `followed` has a row
     per neuron and covariate, with the columns `CONFOUNDERS`: what a neuron follows beside topics.
-    `brief` has the numbers by which runs are compared.
+    `brief` has the numbers by which runs are compared. Of a corpus with more than
+    `sentences` a part by lot is looked at; how often the annotator says Yes, and what was cut, is
+    of all.
     """
-    with at_rows(untrained, corpus) as copy:
-        sentences = read_table(corpus, "corpus")
-        rows, standing = split_rows(sentences["split"].to_pylist()), stand_for_all(corpus)
+    whole = Files(corpus, exemplars, untrained, annotations, judgements)
+    # Positions are a sample already.
+    most = params.sentences if stand_for_all(corpus) is None else None
+    with (
+        thinned(whole, most, params.seed, judged(gold)) as part,
+        at_rows(part.untrained, part.corpus) as copy,
+    ):
+        rows, standing = read_split_rows(part.corpus), stand_for_all(part.corpus)
+        ids = read_table(part.corpus, "corpus", ["id"])["id"].to_pylist()
         label_table = read_table(labels, "label", ["end", "descriptor"])
         labelled = table_provenance(label_table)
         rule, matching = Rule.of(labelled["params"]), Matching.of(labelled["params"])
-        tokens = read_tokens(exemplars)
-        of_sentences = covariates(corpus, matching.names, tokens)
+        tokens = read_tokens(part.exemplars)
+        of_sentences = covariates(part.corpus, matching.names, tokens)
         kept = list(dict.fromkeys(label_table["descriptor"].to_pylist()))
-        every = read_annotations(annotations)
+        every = read_annotations(part.annotations)
         b = every.only(kept)
-        truths = {"gold": read_gold(gold, sentences["id"].to_pylist(), b.descriptors)}
-        unused = unused_gold(gold, sentences["id"].to_pylist(), every.descriptors)
-        asked = {"gold": np.ones(len(sentences), dtype=bool)}
-        yes, warnings = {"annotator": _yes(every, "annotate")}, list(labelled["warnings"])
-        if judge := read_judgements(judgements):
-            yes["judge"] = _yes(judge, "judge")
+        truths = {"gold": read_gold(gold, ids, b.descriptors)}
+        unused = unused_gold(gold, _ids(corpus), every.descriptors)
+        everything = np.ones(len(ids), dtype=bool)
+        asked = {"gold": everything}
+        yes = {"annotator": _yes(read_annotations(annotations), "annotate")}
+        warnings = list(labelled["warnings"])
+        if (judge := read_judgements(part.judgements)) and (of_all := read_judgements(judgements)):
+            yes["judge"] = _yes(of_all, "judge")
             warnings += [words for words in [yes["judge"].pop("warning", None)] if words]
             if judge.ids != b.ids or not set(kept) <= set(judge.descriptors):
                 raise InputError(
@@ -151,32 +170,31 @@ def evaluate_labels(
         grid = ThresholdGrid(rule, sorted({*steps, rule.cut}), params.max_k, params.truth_top)
         how = params.model_dump(include={"permutations", "seed"})
         agreed = {name: _judged(b, truth) for name, truth in truths.items()}
-        everything = np.ones(len(sentences), dtype=bool)
         by = {
             name: Labelling.of(labelled["params"], b, about, of_sentences)
             for name, about in {ANNOTATOR: everything, **asked}.items()
         }
-        chosen = chosen_places(params.neurons, read_neurons(exemplars), params.seed)
+        chosen = chosen_places(params.neurons, read_neurons(part.exemplars), params.seed)
         confirmed: dict[str, Row] = {}
         cost: dict[str, Row] = {}
         rated: list[Row] = []
         by_chance: list[Row] = []
         aligned: list[Row] = []
         every_label: list[pa.Table] = []
-        for end in read_ends(exemplars):
+        for end in read_ends(part.exemplars):
             of_end = label_table.filter(pc.equal(label_table["end"], end))
             named = b.only(of_end["descriptor"].to_pylist())
             study = Comparisons(named, rows, asked, rule, matching, of_sentences, chosen)
             columns = [b.descriptors.index(name) for name in study.b.descriptors]
             truth = {name: answers[:, columns] for name, answers in truths.items()}
             without = study.comparisons(copy, end, truth) if has_exemplars(copy) else {}
-            for name, comparison in study.comparisons(exemplars, end, truth).items():
+            for name, comparison in study.comparisons(part.exemplars, end, truth).items():
                 against = name if end == HIGHEST else f"{end}_{name}"
                 found = scores(comparison, grid.cuts, **how)
                 chance = means_of(without[name], grid.cuts) if name in without else None
                 rated += grid.rows(against, found, chance)
                 by_chance += grid.nulls(against, found, chance)
-            own, sets = read_labels(labels, end), _sets(exemplars, "all", end)
+            own, sets = read_labels(labels, end), _sets(part.exemplars, "all", end)
             copies = _sets(copy, "all", end) if has_exemplars(copy) else None
             known = {name: answers for name, answers in truth.items() if (answers >= 0).any()}
             said = {ANNOTATOR: study.b.answer} | known
@@ -185,9 +203,7 @@ def evaluate_labels(
                 name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
                 for name, answers in known.items()
             }
-            held_out = _held_out(
-                activations, exemplars, own, end, study.b, rows, params.seed, standing
-            )
+            held_out = _held_out(activations, part, own, end, study.b, rows, params.seed, standing)
             every_label.append(held_out.table(truth["gold"]))
             aligned += held_out.means()
         inputs = [corpus, activations, exemplars, untrained, annotations, judgements]
@@ -228,19 +244,22 @@ def evaluate_labels(
         for against in dict.fromkeys(row["against"] for row in rated):
             value[against] = _headline(rated, against, rule)
         value["alignment"] = _by_end(aligned)
+        if part.rows is not None:
+            value["part"] = {"sentences": len(ids), "of": row_count(corpus, "corpus")}
         cut = read_cut(activations)
         value["cut"] = {
             "target_tokens": cut.most,
             "target_sentences": int(np.count_nonzero(cut.tokens)),
-            "annotator_sentences": int(np.count_nonzero(b.cut)),
+            "annotator_sentences": int(np.count_nonzero(read_annotations(annotations).cut)),
         }
         alike = everything if standing is None else standing
         strata = matching.strata(of_sentences, rows["all"], alike)
-        looked_at = covariates(corpus, None, tokens)
-        table = _confounders(activations, exemplars, strata, looked_at, standing)
+        looked_at = covariates(part.corpus, None, tokens)
+        of_part = strata, looked_at, standing
+        table = _confounders(activations, part.exemplars, *of_part, part.rows)
         value["confounders"] = by_layer(table)
         if has_exemplars(copy):
-            followed_by_copy = by_layer(_confounders(None, copy, strata, looked_at, standing))
+            followed_by_copy = by_layer(_confounders(None, copy, *of_part))
             for name, of_copy in followed_by_copy.items():
                 value["confounders"][name]["untrained_exemplars"] = of_copy["exemplars"]
         write_table(followed, table, made)
@@ -260,9 +279,17 @@ def evaluate_labels(
         said_yes = {
             f"{r} says Yes to": in_percent(n["yes"]) for r, n in yes.items() if n["answers"]
         }
-        told = first_words(confirmed) | said_yes | _annotators(value["annotator"])
+        told: dict[str, object] = {}
+        if part.rows is not None:
+            told["sentences"] = f"{len(ids):,} by lot"
+        told |= first_words(confirmed) | said_yes | _annotators(value["annotator"])
         told |= _summary(rated, rule)
         return told | unused.notes() | ({"warnings": warned} if warned else {})
+
+
+def _ids(corpus: Path) -> Iterator[str]:
+    for block in read_blocks(corpus, "corpus", ["id"], ROW_GROUP):
+        yield from block["id"].to_pylist()
 
 
 def _yes(b: Annotations, section: str) -> Row:
@@ -293,8 +320,13 @@ def _confounders(
     strata: Strata,
     looked_at: dict[str, np.ndarray],
     standing: np.ndarray | None,
+    rows: np.ndarray | None = None,
 ) -> pa.Table:
-    """What the neurons of some exemplars follow; activations are of the same neurons."""
+    """What the neurons of some exemplars follow; activations are of the same neurons.
+
+    Args:
+        rows: of the activations, those that the rest is of; None: all.
+    """
     sets = read_exemplars(exemplars, "all")
     neurons = read_neurons(exemplars)
     told = neurons, sets.reshape(-1, sets.shape[2]), strata, looked_at, MEMORY, standing
@@ -303,12 +335,12 @@ def _confounders(
     with reading_hdf5(activations, "activations") as file:
         if SAMPLE in file:
             return confounders(SampleMatrix(file, len(neurons.layers)), *told)
-        return confounders(file.get(DATA), *told)
+        return confounders(matrix(file[DATA], rows) if DATA in file else None, *told)
 
 
 def _held_out(
     activations: Path,
-    exemplars: Path,
+    part: Files,
     labels: Labels,
     end: str,
     b: Annotations,
@@ -317,7 +349,7 @@ def _held_out(
     standing: np.ndarray | None,
 ) -> HeldOutScores:
     """Score the labels of each half on the other, some neurons at a time."""
-    sets = {half: _sets(exemplars, half, end) for half in HALVES}
+    sets = {half: _sets(part.exemplars, half, end) for half in HALVES}
     scores = HeldOutScores(labels, end, sets, b, rows, seed)
     threads = cores()
     with reading_hdf5(activations, "activations") as file:
@@ -325,7 +357,8 @@ def _held_out(
             scores.add(slice(0, len(labels.neurons)), None)
         if DATA not in file and SAMPLE not in file:
             return scores
-        data: Any = file[DATA] if DATA in file else SampleMatrix(file, len(labels.neurons.layers))
+        layers = len(labels.neurons.layers)
+        data: Any = matrix(file[DATA], part.rows) if DATA in file else SampleMatrix(file, layers)
 
         def read() -> Iterator[tuple[slice, np.ndarray]]:
             for layer, columns in neuron_blocks(data, MEMORY // (3 * (threads + 2))):
@@ -362,7 +395,7 @@ def _judged(b: Annotations, truth: np.ndarray) -> list[_Judged]:
     """Descriptor by descriptor; `truth` is int8 [sentences, descriptors], as B."""
     return [
         _Judged(table(answer, true), agreement(answer, score, true), _yes_share(answer[b.sampled]))
-        for answer, score, true in zip(b.answer.T, b.score.T, truth.T, strict=True)
+        for answer, score, true in zip(b.answer.T, map(b.odds, b.descriptors), truth.T, strict=True)
     ]
 
 

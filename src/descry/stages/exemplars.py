@@ -50,11 +50,11 @@ from descry.activations.top_k import (
     never_changes,
     reasons,
 )
-from descry.corpus.splits import HALVES, split_rows
+from descry.corpus.splits import HALVES
+from descry.corpus.units import read_split_rows
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.hdf5 import dataset, hdf5_provenance, reading_hdf5, writing_hdf5
-from descry.io.parquet import read_table
 from descry.io.prefetch import cores, map_ahead
 from descry.io.provenance import provenance, recorded
 from descry.io.readable import MalformedError
@@ -133,7 +133,7 @@ def select_exemplars(
         made: what made the file, if it is not just this stage from these files.
     """
     min_size = params.min_size
-    splits = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
+    splits = read_split_rows(corpus)
     sizes = {
         name: exemplar_size(len(rows), params.top_percent, min_size)
         for name, rows in splits.items()

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from descry.io.csv_rows import Row, read_csv, write_csv
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json
-from descry.io.parquet import read_table, table_provenance
+from descry.io.parquet import ROW_GROUP, read_blocks, read_table, table_provenance
 from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed
 from descry.labels.results import labelled_ends, read_labels
@@ -110,12 +112,11 @@ def _tables(
     seed: int,
 ) -> dict[str, list[Row]]:
     """Every table's rows by its name."""
-    texts = read_table(corpus, "corpus", ["id", "text"])
-    sentences = dict(zip(texts["id"].to_pylist(), texts["text"].to_pylist(), strict=True))
-    raw = read_table(candidates, "describe", ["id", "annotator", "phrase"]).to_pylist()
+    sentences = tabulate.examples(_sentences(corpus), number, seed)
+    of_examples, mentions = _mentions(candidates, list(sentences))
     made = read_json(clusters, "cluster")
     return {
-        "table1": tabulate.raw_descriptors(sentences, raw, number, seed),
+        "table1": tabulate.raw_descriptors(sentences, of_examples),
         "table2": tabulate.clusters(made),
         "table3": [
             row
@@ -123,8 +124,24 @@ def _tables(
             for row in tabulate.descriptors(made, end, dict(_labelled(labels, end)))
         ],
         "table4": tabulate.dropped(made, of_labels),
-        "table5": tabulate.clustering(made, Counter(row["phrase"] for row in raw)),
+        "table5": tabulate.clustering(made, mentions),
     }
+
+
+def _sentences(corpus: Path) -> Iterator[tuple[str, str]]:
+    """Ids and texts, of which a row group is held at a time."""
+    for block in read_blocks(corpus, "corpus", ["id", "text"], ROW_GROUP):
+        yield from zip(*(block[name].to_pylist() for name in ("id", "text")), strict=True)
+
+
+def _mentions(candidates: Path, ids: list[str]) -> tuple[list[Row], Counter[str]]:
+    """The raw descriptors of some sentences, and how often each was given in the whole corpus."""
+    some, often, wanted = list[Row](), Counter[str](), pa.array(ids, pa.string())
+    for block in read_blocks(candidates, "describe", ["id", "annotator", "phrase"], ROW_GROUP):
+        some += block.filter(pc.is_in(block["id"], wanted)).to_pylist()
+        for phrase, number in map(dict.values, pc.value_counts(block["phrase"]).to_pylist()):
+            often[phrase] += number
+    return some, often
 
 
 def _labelled(labels: Path, end: str) -> Iterator[tuple[str, tuple[float, int]]]:

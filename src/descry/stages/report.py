@@ -4,7 +4,7 @@ from pathlib import Path
 
 from descry.activations.top_k import HIGHEST
 from descry.io.git import head
-from descry.io.section import Count, Section
+from descry.io.section import Count, Section, Seed
 from descry.reporting.explorer.contents import Contents
 from descry.reporting.explorer.packs import Pack
 from descry.reporting.explorer.site import write_site
@@ -16,6 +16,8 @@ class Report(Section):
 
     title: str | None
     exemplars_shown: Count
+    sentences: Count | None
+    seed: Seed
 
 
 def write_report(
@@ -91,9 +93,12 @@ def write_report(
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
     } | ({"tokens.parquet": tokens} if tokens else {})
-    found = Contents(Run(labels.parent, files=files), params.title, params.exemplars_shown, gold)
+    how = params.title, params.exemplars_shown, params.sentences, params.seed
+    found = Contents(Run(labels.parent, files=files), *how, gold)
     written = write_site(report, found.packs(), _commit())
-    return {"neurons": len(found.tables[HIGHEST].neurons), "sentences": len(found.b.ids)} | written
+    told = {"neurons": len(found.tables[HIGHEST].neurons), "sentences": found.sentences}
+    told |= {} if found.held.whole else {"sentences on the site": len(found.held.rows)}
+    return told | written
 
 
 def _commit() -> Pack:

@@ -8,9 +8,8 @@ from typing import Any
 
 from descry.activations.top_k import exemplar_size
 from descry.annotators.templates import p1_template, p2_template
-from descry.corpus.splits import split_rows
+from descry.corpus.units import read_split_rows
 from descry.errors import InputError
-from descry.io.parquet import read_table
 from descry.models.kinship import kinship
 
 BEFORE_SETS = ("describe", "activations", "graphs")  # stages whose work would be in vain
@@ -69,7 +68,7 @@ def check_corpus(corpus: Path) -> None:
     """
     if wanted := os.environ.get(SETS):
         sets = json.loads(wanted)
-        halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
+        halves = read_split_rows(corpus)
         for rows in halves.values():
             exemplar_size(len(rows), sets["top_percent"], sets["min_size"])
 

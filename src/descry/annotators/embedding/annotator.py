@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from descry.annotators.base import NO_FRAME, Answer, Frame, Identity
-from descry.annotators.fitted import Fitted, Phrases, fingerprint, log_sigmoid
+from descry.annotators.fitted import Apply, Both, Fitted, Phrases, fingerprint, log_sigmoid
 from descry.annotators.prompts import HIGHEST_RATING, Prompt
 from descry.io.hashing import JSON, canonical
 from descry.models.checkpoints import Checkpoint
@@ -77,7 +77,8 @@ class EmbeddedAnnotator:
         rows = sorted(wanted)
         answers = {"p1": self._topics, "p2": self._fitted.applies}
         answers |= {"intruder": self._intruders, "simulation": self._ratings}
-        self._fitted.fit([prompts[row] for row in rows])
+        if asked := [prompts[row] for row in rows if prompts[row].descriptor]:
+            self._fitted.fit(asked, prompts)
         for start in range(0, len(rows), _GROUP):
             group = rows[start : start + _GROUP]
             asked = [prompts[row] for row in group]
@@ -97,7 +98,7 @@ class EmbeddedAnnotator:
 
     def _match(
         self, descriptors: Phrases, merged: Phrases, sentences: Sequence[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[Both, Apply]:
         from descry.annotators.embedding.similarity import match_both
 
         return match_both(descriptors, merged, sentences, self._embed)

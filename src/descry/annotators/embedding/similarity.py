@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from descry.annotators.embedding.tries import Tries, best
-from descry.annotators.weak_labels import log_odds, smooth, standard
+from descry.annotators.fitted import Apply, Both
+from descry.annotators.weak_labels import learn
 from descry.models.embedder import Embedder, TokenBatch
 
 FRAMES = (
@@ -44,7 +45,7 @@ def match(
         descriptors: each with its own phrases (none is allowed).
         sentences: the corpus, to which the scores are fitted.
     """
-    return match_both(descriptors, {}, sentences, embed)[0]
+    return match_both(descriptors, {}, sentences, embed)[0][0]
 
 
 def match_both(
@@ -52,8 +53,8 @@ def match_both(
     merged: dict[str, Sequence[str]],
     sentences: Sequence[str],
     embed: Embedder,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The same, also for descriptions of several descriptors, in one pass.
+) -> tuple[Both, Apply]:
+    """The same, also for descriptions of several descriptors, in one pass; and what gives others'.
 
     What is merged stands before the same background as the descriptors, and each column of it is
     computed by itself: to the last digit it does not depend on what else is asked.
@@ -67,13 +68,24 @@ def match_both(
     background = (directions if enough else embed(sentences)).mean(axis=0)
     apart = _directions(merged, embed) if merged else ()
     alone = [_unit(direction - background) for direction in apart]
-    first, vectors = _read(sentences, _unit(directions - background), alone, embed)
-    own = standard(np.ascontiguousarray(first[:, : len(directions)]))
-    odds = [log_odds(column) for column in smooth(own, vectors).T]
-    for i in range(len(directions), first.shape[1]):
-        odds.append(log_odds(smooth(standard(first[:, [i]]), vectors)[:, 0]))
-    both = np.stack(odds, axis=1)
-    return both[:, : len(directions)], both[:, len(directions) :]
+    reader = _Reader(_unit(directions - background), alone, embed)
+    first, vectors = reader.fit(sentences)
+    parts = [slice(0, len(directions))]
+    parts += [slice(i, i + 1) for i in range(len(directions), first.shape[1])]
+    learnt = [learn(np.ascontiguousarray(first[:, part]), vectors) for part in parts]
+
+    def halves(odds: list[np.ndarray]) -> Both:
+        both = np.concatenate(odds, axis=1)
+        return both[:, : len(directions)], both[:, len(directions) :]
+
+    taught = [of for _, of in learnt]
+
+    def apply(others: Sequence[str]) -> Both:
+        first, vectors = reader.read(others)
+        columns = zip(taught, parts, strict=True)
+        return halves([of(np.ascontiguousarray(first[:, part]), vectors) for of, part in columns])
+
+    return halves([odds for odds, _ in learnt]), apply
 
 
 def _directions(descriptors: dict[str, Sequence[str]], embed: Embedder) -> np.ndarray:
@@ -88,24 +100,37 @@ def _directions(descriptors: dict[str, Sequence[str]], embed: Embedder) -> np.nd
     return np.stack(rows)
 
 
-def _read(
-    sentences: Sequence[str], directions: np.ndarray, alone: list[np.ndarray], embed: Embedder
-) -> tuple[np.ndarray, np.ndarray]:
-    """First scores [sentences, all directions] and vectors [sentences, dimension], float32."""
-    number = len(directions) + len(alone)
-    scores = np.empty((len(sentences), number), dtype=np.float32)
-    vectors = np.empty((len(sentences), directions.shape[1]), dtype=np.float32)
-    lengths = np.empty(len(sentences), dtype=np.int64)
-    tries = Tries(number)
-    for batch in embed.read(sentences) if embed.read else _by_windows(sentences, embed):
-        vectors[batch.rows] = batch.vectors
-        cosines = _cosines(_unit(np.concatenate(batch.tokens)), directions, alone)
-        tries.add(cosines)
-        sizes = [len(tokens) for tokens in batch.tokens]
-        lengths[batch.rows] = sizes
-        for row, own in zip(batch.rows, np.split(cosines, np.cumsum(sizes)[:-1]), strict=True):
-            scores[row] = best(own)
-    return scores - tries.expected(lengths), vectors
+class _Reader:
+    """First scores of sentences, as the sentences that it was fitted to have them."""
+
+    def __init__(self, directions: np.ndarray, alone: list[np.ndarray], embed: Embedder) -> None:
+        self._directions, self._alone, self._embed = directions, alone, embed
+        self._tries = Tries(len(directions) + len(alone))
+
+    def fit(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """First scores [sentences, all directions] and vectors [sentences, dimension], float32."""
+        return self._read(sentences, fit=True)
+
+    def read(self, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The same of others."""
+        return self._read(sentences, fit=False)
+
+    def _read(self, sentences: Sequence[str], *, fit: bool) -> tuple[np.ndarray, np.ndarray]:
+        embed, directions = self._embed, self._directions
+        scores = np.empty((len(sentences), len(directions) + len(self._alone)), dtype=np.float32)
+        vectors = np.empty((len(sentences), directions.shape[1]), dtype=np.float32)
+        lengths = np.empty(len(sentences), dtype=np.int64)
+        batches = embed.read(sentences, keep=fit) if embed.read else _by_windows(sentences, embed)
+        for batch in batches:
+            vectors[batch.rows] = batch.vectors
+            cosines = _cosines(_unit(np.concatenate(batch.tokens)), directions, self._alone)
+            if fit:
+                self._tries.add(cosines)
+            sizes = [len(tokens) for tokens in batch.tokens]
+            lengths[batch.rows] = sizes
+            for row, own in zip(batch.rows, np.split(cosines, np.cumsum(sizes)[:-1]), strict=True):
+                scores[row] = best(own)
+        return scores - self._tries.expected(lengths), vectors
 
 
 def windows(sentence: str) -> list[str]:

@@ -49,5 +49,5 @@ class WordsAnnotator:
         """Answer the wanted ones among the prompts, all in one group."""
         rows = sorted(wanted)
         asked = [prompts[row] for row in rows]
-        self.fitted.fit(asked)
+        self.fitted.fit(asked, prompts)
         yield list(zip(rows, self.fitted.applies(asked), strict=True))

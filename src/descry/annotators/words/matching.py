@@ -9,13 +9,13 @@
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from descry.annotators.fitted import Phrases
-from descry.annotators.weak_labels import log_odds, smooth, standard
+from descry.annotators.fitted import Apply, Both, Phrases
+from descry.annotators.weak_labels import Weak, learn
 
 PHRASES = 30  # of a descriptor's own, the most mentioned
 DIMENSION = 100  # of a sentence's vector
@@ -41,8 +41,8 @@ def _stem(word: str) -> str:
 
 def match_words(
     descriptors: Phrases, merged: Phrases, sentences: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Log-odds of Yes: float64 [sentences, descriptors] and [sentences, merged].
+) -> tuple[Both, Apply]:
+    """Log-odds of Yes: float64 [sentences, descriptors] and [sentences, merged]; and others'.
 
     Each column depends on its own phrases, the descriptors and the sentences alone.
 
@@ -53,26 +53,61 @@ def match_words(
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
+    groups = descriptors, merged
     if not any(map(stems, sentences)):  # scikit-learn wants a word
-        nothing = (np.full((len(sentences), len(part)), -1.0) for part in (descriptors, merged))
-        return next(nothing), next(nothing)
+
+        def nothing(others: Sequence[str]) -> Both:
+            first, second = (np.full((len(others), len(part)), -1.0) for part in groups)
+            return first, second
+
+        return nothing(sentences), nothing
     vectorizer = TfidfVectorizer(analyzer=stems, sublinear_tf=True).fit(sentences)
     frequencies = vectorizer.transform(sentences)
-    present, idf = (frequencies > 0).astype(np.float64), vectorizer.idf_
-    owned = _owned(vectorizer, descriptors)
-    weights = idf / np.sqrt(np.maximum(owned.sum(axis=0), 1))
-    root = np.sqrt(np.maximum(np.asarray(present.sum(axis=1)).ravel(), 1))
-    vectors = _reduced(frequencies)
+    owned = [_owned(vectorizer, group) for group in groups]
+    weights = vectorizer.idf_ / np.sqrt(np.maximum(owned[0].sum(axis=0), 1))
+    vectors, reduce = _reduced(frequencies)
+    taught: list[list[Weak]] = []
+    found: list[np.ndarray] = []
+    first = _First(frequencies, weights)
+    for group in owned:
+        learnt = [learn(first.of(own), vectors) for own in group]
+        found.append(_beside([odds for odds, _ in learnt], len(sentences)))
+        taught.append([of for _, of in learnt])
 
-    def odds(own: np.ndarray) -> np.ndarray:
-        first = standard(np.sqrt(present @ (own * weights) / root)[:, None])
-        return log_odds(smooth(first, vectors)[:, 0])
+    def apply(others: Sequence[str]) -> Both:
+        frequencies = vectorizer.transform(others)
+        first, vectors = _First(frequencies, weights), reduce(frequencies)
+        one, other = (
+            _beside(
+                [weak(first.of(o), vectors) for o, weak in zip(group, of, strict=True)], len(others)
+            )
+            for group, of in zip(owned, taught, strict=True)
+        )
+        return one, other
 
-    found = []
-    for group in (owned, _owned(vectorizer, merged)):
-        columns = [odds(own) for own in group]
-        found.append(np.stack(columns, axis=1) if columns else np.empty((len(sentences), 0)))
-    return found[0], found[1]
+    return (found[0], found[1]), apply
+
+
+class _First:
+    """First scores of sentences.
+
+    Args:
+        frequencies: sparse [sentences, words].
+        weights: of the words.
+    """
+
+    def __init__(self, frequencies: Any, weights: np.ndarray) -> None:
+        self._present, self._weights = (frequencies > 0).astype(np.float64), weights
+        number = np.asarray(self._present.sum(axis=1)).ravel()
+        self._root = np.sqrt(np.maximum(number, 1))
+
+    def of(self, own: np.ndarray) -> np.ndarray:
+        """Those of a descriptor that owns these words: float64 [sentences, 1]."""
+        return np.asarray(np.sqrt(self._present @ (own * self._weights) / self._root)[:, None])
+
+
+def _beside(columns: list[np.ndarray], sentences: int) -> np.ndarray:
+    return np.concatenate(columns, axis=1) if columns else np.empty((sentences, 0))
 
 
 def _text(name: str, phrases: Sequence[str]) -> str:
@@ -88,12 +123,14 @@ def _owned(vectorizer: Any, descriptors: Phrases) -> np.ndarray:
     return owned
 
 
-def _reduced(frequencies: Any) -> np.ndarray:
-    """Vectors of sentences: float64 [sentences, dimension]."""
+def _reduced(frequencies: Any) -> tuple[np.ndarray, Callable[[Any], np.ndarray]]:
+    """Vectors of sentences, float64 [sentences, dimension], and what gives those of others."""
     from sklearn.decomposition import TruncatedSVD
 
     dimension = min(DIMENSION, *(size - 1 for size in frequencies.shape))
     if dimension < 1:
-        return np.zeros((frequencies.shape[0], 1))
+        return np.zeros((frequencies.shape[0], 1)), lambda others: np.zeros((others.shape[0], 1))
+    reduction = TruncatedSVD(dimension, random_state=0)
     with np.errstate(invalid="ignore"):  # texts without variance: it divides 0 by 0, for a share
-        return np.asarray(TruncatedSVD(dimension, random_state=0).fit_transform(frequencies))
+        found = np.asarray(reduction.fit_transform(frequencies))
+    return found, lambda others: np.asarray(reduction.transform(others))

@@ -1,11 +1,12 @@
 """What the page has of a run: the packs made of its results."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from descry.activations.exemplar_files import (
@@ -28,13 +29,16 @@ from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
 from descry.io.hdf5 import reading_hdf5
 from descry.io.number_format import places
+from descry.io.parquet import row_count
 from descry.labels.results import Labels
 from descry.models.neurons import same_neurons
 from descry.n2g.tables import Record, read_records
 from descry.reporting.explorer import facets as of_facets
 from descry.reporting.explorer import overview
 from descry.reporting.explorer import writes as of_writes
+from descry.reporting.explorer.graphs import SHOWN as GRAPH_SHOWN
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
+from descry.reporting.explorer.held import Held, rows_of
 from descry.reporting.explorer.labelled import over, table_pack
 from descry.reporting.explorer.maps import layer_pack, map_pack, untrained_packs
 from descry.reporting.explorer.neurons import SIZE as NEURONS
@@ -42,7 +46,7 @@ from descry.reporting.explorer.neurons import NeuronPages, of_end, shown_pack, w
 from descry.reporting.explorer.packs import Pack, plain
 from descry.reporting.explorer.search_index import Index, index, word_packs
 from descry.reporting.explorer.sentences import SIZE as SENTENCES
-from descry.reporting.explorer.sentences import SentenceIndex, examples, sentence_packs
+from descry.reporting.explorer.sentences import SentenceIndex, columns, examples, sentence_packs
 from descry.reporting.explorer.similar import by_chance, similar
 from descry.reporting.explorer.verdicts import with_verdicts
 from descry.run import UNTRAINED, Run
@@ -72,12 +76,16 @@ class Contents:
     Attributes:
         title: heading of the page; None: what the neurons of the target respond to.
         number: sentences shown of a neuron and half.
+        most: sentences of the site, if no more are shown; None: all of the corpus.
+        seed: draws those that are not shown.
         gold: file of the gold labels, if there are any.
     """
 
     run: Run
     title: str | None
     number: int
+    most: int | None
+    seed: int
     gold: Path | None
 
     @cached_property
@@ -106,13 +114,51 @@ class Contents:
         b = self.run.annotations.only(list(kept))
         return b, {end: over(table, b.descriptors) for end, table in own.items()}
 
+    @cached_property
+    def sentences(self) -> int:
+        """How many there are, or positions."""
+        return row_count(self._units, "corpus")
+
+    @cached_property
+    def held(self) -> Held:
+        """The sentences that the site holds."""
+        if self.most is None or self.sentences <= self.most:
+            return Held(np.arange(self.sentences), self.sentences)
+        rows = np.concatenate([of.ravel() for of in self._rows_shown()])
+        return Held.of(self._units, self.sentences, rows[rows >= 0], self.most, self.seed)
+
+    def _rows_shown(self) -> Iterator[np.ndarray]:
+        """The rows of the corpus that a page other than a sentence's own may show, and -1."""
+        yield from (rows for rows, _ in self._shown.sets.values())
+        yield from self._examples
+        if self._of_positions:
+            yield read_quantiles(self.run.path("exemplars.h5"))[0]
+        yield np.fromiter(of_facets.rows_shown(self.run.facets, self.number), dtype=np.int64)
+        yield from (np.array(of.fires[:GRAPH_SHOWN], dtype=np.int64) for of in self._graphs)
+        names = frozenset(name for of in self._graphs for name in (*of.train, *of.held))
+        if names:
+            yield np.fromiter(rows_of(self._units, names), dtype=np.int64)
+
+    @property
+    def _units(self) -> Path:
+        return self.run.path(self.run.units)
+
+    @cached_property
+    def _corpus(self) -> pa.Table:
+        """The sentences of the site."""
+        return self.held.read(self._units, columns(self._units))
+
+    @cached_property
+    def _examples(self) -> list[np.ndarray]:
+        return examples(self.b, EXAMPLES)
+
     def packs(self) -> Iterator[Pack]:
         """All that the page can ask for.
 
         Raises:
             InputError: a result is missing or damaged, or not of these labels.
         """
-        words = index(self.run.corpus["text"].to_pylist())
+        words = index(self._corpus["text"].to_pylist())
         of_words = word_packs(words)
         yield Pack("run", self._overview(words, [pack.value["words"][0] for pack in of_words]))
         yield from of_words
@@ -123,11 +169,11 @@ class Contents:
     def _overview(self, words: Index, first_words: list[str]) -> JSON:
         run, names, size = self.run, self.b.descriptors, self._sets[0].shape[1]
         table, made = self.tables[HIGHEST], self.made
-        ids = run.corpus["id"].to_pylist()
+        ids = self._corpus["id"].to_pylist()
         target = overview.target(made["activations"], table.neurons.width)
         target |= {"most": run.cut.most, "cut": int(np.count_nonzero(run.cut.tokens))}
         value: JSON = {"title": self._title(), "version": overview.descry_version()}
-        value |= overview.sentences(run.corpus, made["corpus"])
+        value |= overview.sentences(self._units, made["corpus"])
         rule = overview.rule(made["label"], made["exemplars"], self._sizes())
         value |= {"target": target, "rule": rule, "broad": table.made["dropped"]}
         value |= overview.annotators(made["describe"], self.b, run.judgements)
@@ -149,9 +195,11 @@ class Contents:
         value |= {"followed": self._followed[0], "copy": self._has_copy}
         value |= {"unit": "token" if self._of_positions else "sentence"}
         value |= {"words_at_peaks": self._words_at_peaks() if self._of_positions else None}
-        value |= {"similar_null": plain(by_chance(size, len(ids)))}
+        value |= {"similar_null": plain(by_chance(size, self.sentences))}
         value |= {"pack": {"neurons": NEURONS, "sentences": SENTENCES}}
         value |= {"first_ids": ids[::SENTENCES], "words": first_words, "common": words.common}
+        if not self.held.whole:
+            value |= {"held": len(ids)}
         return value | {"exemplars_shown": self.number}
 
     @property
@@ -177,6 +225,7 @@ class Contents:
             return {}
         neurons = self.tables[HIGHEST].neurons
         rows, values = read_quantiles(self.run.path("exemplars.h5"))
+        rows = self.held.place(rows)
         words = words_of_neurons(self.run.tokens, neurons)
         return {
             n: {
@@ -234,13 +283,14 @@ class Contents:
                 yield layer_pack(end, table, row)
         if self._has_copy:
             frequency = self.tables[HIGHEST].made["params"]["frequency"]
-            with at_rows(self.run.path(UNTRAINED), self.run.path(self.run.units)) as copy:
+            with at_rows(self.run.path(UNTRAINED), self._units) as copy:
                 yield from untrained_packs(read_exemplars(copy, "all"), self.b, frequency)
         phrases = {
             str(column): [list(pair) for pair in self.run.descriptors[name].phrases.items()]
             for column, name in enumerate(self.b.descriptors)
         }
-        yield Pack("phrases", phrases | {"examples": examples(self.b, EXAMPLES)})
+        shown = {str(c): self.held.place(of).tolist() for c, of in enumerate(self._examples)}
+        yield Pack("phrases", phrases | {"examples": shown})
 
     def _of_neurons(self) -> Iterator[Pack]:
         run, neurons = self.run, self.tables[HIGHEST].neurons
@@ -253,17 +303,18 @@ class Contents:
             for end, table in self.tables.items()
         }
         trials, changes = (self._by_name(name) for name in ("scores.csv", "interventions.csv"))
-        close = similar(self._sets[0], len(run.corpus), SIMILAR)
+        close = similar(self._sets[0], self.sentences, SIMILAR)
         numbers = frozenset[int]() if apart else frozenset(graphs)
         written = of_writes.by_neuron(run.writes, neurons)
-        parted = of_facets.by_neuron(run.facets, neurons, self._sets, self.number)
+        parted = of_facets.by_neuron(run.facets, neurons, self._sets, self.number, self.held.place)
         known = trials, close, numbers, self._followed[1], written, parted, changes, run.fdr
-        yield from NeuronPages(neurons, self._shown, ends, *known, self._peaks()).packs()
-        ids = run.corpus["id"].to_pylist()
+        shown = self._shown_on_site
+        yield from NeuronPages(neurons, shown, ends, *known, self._peaks()).packs()
+        ids = self._corpus["id"].to_pylist()
         # Graphs are of sentences: of a sentence's positions any leads there.
         rows = {sentence.partition(":")[0]: row for row, sentence in enumerate(ids)}
-        yield from graph_packs(graphs, rows, partly=self._of_positions)
-        yield shown_pack(self._shown, HALVES)
+        yield from graph_packs(graphs, rows, self.held.place, partly=self._of_positions)
+        yield shown_pack(shown, HALVES)
 
     def _by_name(self, table: str) -> dict[str, list[Row]]:
         """The rows of a CSV by the neuron's name."""
@@ -275,13 +326,25 @@ class Contents:
     def _of_sentences(self) -> Iterator[Pack]:
         run, spread = self.run, self._shown.distribution
         digits = [places(*one) for one in zip(spread["deviation"], spread["highest"], strict=True)]
-        excited = SentenceIndex.by(*self._sets, len(run.corpus), digits)
-        gold = read_gold(self.gold, self.b.ids, self.b.descriptors)
-        yield from sentence_packs(run.corpus, self.b, gold, excited, IN_SENTENCE, run.cut.tokens)
+        sets, activations = self._sets
+        held, corpus = self.held, self._corpus
+        excited = SentenceIndex.by(held.place(sets), activations, len(corpus), digits)
+        gold = read_gold(self.gold, corpus["id"].to_pylist(), self.b.descriptors)
+        of_all = excited, IN_SENTENCE, run.cut.tokens
+        yield from sentence_packs(corpus, held.rows, self.b, gold, *of_all)
 
     @cached_property
     def _shown(self) -> Shown:
         return read_shown(self.run.path("exemplars.h5"), self.number)
+
+    @property
+    def _shown_on_site(self) -> Shown:
+        """The same with the numbers of sentences on the site."""
+        placed = {
+            name: (self.held.place(rows), values)
+            for name, (rows, values) in self._shown.sets.items()
+        }
+        return replace(self._shown, sets=placed)
 
     @cached_property
     def _graphs(self) -> list[Record]:

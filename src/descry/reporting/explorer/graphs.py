@@ -1,7 +1,7 @@
 """Packs of graphs (N2G), and what labels say in their sentences."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from descry.n2g.token_words import readable, word_of
 from descry.reporting.explorer.neurons import SIZE
 from descry.reporting.explorer.packs import Pack, plain
 
-_SHOWN = 10  # sentences shown of those in which a graph predicts its neuron to fire
+SHOWN = 10  # sentences shown of those in which a graph predicts its neuron to fire
 
 
 def by_number(records: Sequence[Record], neurons: Neurons) -> dict[int, Record]:
@@ -32,13 +32,18 @@ def by_number(records: Sequence[Record], neurons: Neurons) -> dict[int, Record]:
 
 
 def graph_packs(
-    records: Mapping[int, Record], rows: Mapping[str, int], *, partly: bool = False
+    records: Mapping[int, Record],
+    rows: Mapping[str, int],
+    place: Callable[[np.ndarray], np.ndarray],
+    *,
+    partly: bool = False,
 ) -> Iterator[Pack]:
     """The graphs of the same neurons as in a pack of neurons.
 
     Args:
         records: by the number of the neuron; where graphs have pages of their own, of the page.
-        rows: of the corpus by sentence id.
+        rows: the numbers of sentences on the site, by their ids.
+        place: what gives those of rows of the corpus.
         partly: sentences that have no row are left out.
 
     Raises:
@@ -46,11 +51,16 @@ def graph_packs(
     """
     parts: dict[int, dict[str, JSON]] = defaultdict(dict)
     for number, record in sorted(records.items()):
-        parts[number // SIZE][str(number)] = _graph(record, rows, partly)
+        parts[number // SIZE][str(number)] = _graph(record, rows, place, partly)
     return (Pack(f"graphs-{part}", value) for part, value in parts.items())
 
 
-def _graph(record: Record, rows: Mapping[str, int], partly: bool) -> JSON:
+def _graph(
+    record: Record,
+    rows: Mapping[str, int],
+    place: Callable[[np.ndarray], np.ndarray],
+    partly: bool,
+) -> JSON:
     nodes = [
         {"parent": node.parent, "side": node.side, "text": word_of(node.token, record.words)}
         | {"importance": node.importance, "activation": node.activation, "end": node.end}
@@ -69,7 +79,8 @@ def _graph(record: Record, rows: Mapping[str, int], partly: bool) -> JSON:
     value |= {"learnt": record.learnt}
     held = [rows[sentence] for sentence in record.held if sentence in rows]
     value |= {"train": [row for row in train if row is not None], "held": held}
-    value |= {"fires": len(record.fires), "shown": record.fires[:_SHOWN]}
+    shown = place(np.array(record.fires[:SHOWN], dtype=np.int64)).tolist()
+    value |= {"fires": len(record.fires), "shown": shown}
     texts = zip(train, record.tokens, strict=False)  # none where a sentence has one activation
     read = [_read(row, tokens) for row, tokens in texts if row is not None]
     return plain(value | {"tokens": read})
@@ -98,6 +109,6 @@ def held_labels(records: Mapping[int, Record], labels: Labels, b: Annotations) -
     """
     drawn = {n: record for n, record in records.items() if record.graph.drawn}
     fires = [np.array(record.fires, dtype=np.int64) for record in drawn.values()]
-    talks = [talk(rows, b.answer, b.sampled) for rows in fires]
+    talks = [talk(rows, b.bits, b.sampled) for rows in fires]
     assigned = labels.splits["all"].assigned.reshape(-1, len(labels.descriptors))
     return held(talks, [assigned[n] for n in drawn])._asdict()

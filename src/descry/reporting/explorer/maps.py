@@ -6,7 +6,6 @@ import numpy as np
 
 from descry.activations.nan_stats import means
 from descry.annotators.annotations import Annotations
-from descry.annotators.bitset import Answers
 from descry.labels.assignment import Frequency, SetCounter
 from descry.labels.results import Labels
 from descry.reporting.explorer.packs import Pack, numbers, whole_numbers
@@ -40,7 +39,7 @@ def untrained_packs(sets: np.ndarray, b: Annotations, frequency: Frequency) -> I
     Args:
         sets: exemplars of the copy, int [layers, neurons, size], rows of `b`.
     """
-    counter = SetCounter(Answers.of(b.answer), b.asked)
+    counter = SetCounter(b.bits, b.asked)
     for row, of_layer in enumerate(sets):
         counts = counter.tally([of_layer], b.sampled)
         yield Pack(f"map-untrained-{row}", _layer(counts.f(frequency), counts.lift(frequency)))

@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from descry.annotators.annotations import Annotations
 from descry.corpus.covariates import in_words
@@ -14,6 +16,7 @@ from descry.corpus.splits import HALVES, SPLITS
 from descry.evaluation.confounders import told
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
+from descry.io.parquet import ROW_GROUP, read_blocks
 from descry.labels.results import Labels
 from descry.models.neurons import Neurons, whose
 from descry.reporting.explorer.packs import plain
@@ -49,13 +52,21 @@ def rule(of_label: JSON, of_exemplars: JSON, sizes: Mapping[str, int]) -> JSON:
     return value | {"top_percent": of_exemplars["params"]["top_percent"], "sizes": dict(sizes)}
 
 
-def sentences(corpus: pa.Table, made: JSON) -> JSON:
-    """What the corpus is made of."""
-    halves = Counter(corpus["split"].to_pylist())
-    categories = Counter(corpus["category"].to_pylist())
+def sentences(corpus: Path, made: JSON) -> JSON:
+    """What the corpus is made of, of which a block is held at a time.
+
+    Args:
+        corpus: the table of what is labelled.
+        made: what made the sentences.
+    """
+    halves, categories = Counter[str](), Counter[str | None]()
+    for block in read_blocks(corpus, "corpus", ["split", "category"], ROW_GROUP):
+        for name, counts in (("split", halves), ("category", categories)):
+            for value, number in map(dict.values, pc.value_counts(block[name]).to_pylist()):
+                counts[value] += number
     return {
         "reviews": made["params"]["reviews"],
-        "sentences": len(corpus),
+        "sentences": halves.total(),
         "halves": {half: halves[half] for half in HALVES},
         "categories": sorted(
             ([name, number] for name, number in categories.items()),

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from descry.io.number_format import fixed
 from descry.reporting.explorer.packs import Pack, plain, slices, whole_numbers
 
 SIZE = 64  # sentences of a pack
+_TOGETHER = 128 * SIZE  # sentences whose answers are read at a time
 _COLUMNS = ["id", "text", "summary", "category", "overall", "split", "source", "line"]
 
 _OF_POSITION = ["word", "token", "frequency"]
@@ -41,8 +44,8 @@ class SentenceIndex:
         """Turn exemplar sets round; ties by the neuron.
 
         Args:
-            sets: int [neurons, size], rows of the corpus, highest activation first, -1 behind the
-                end of a smaller set.
+            sets: int [neurons, size], numbers of sentences, highest activation first, -1 for those
+                that do not count.
             activations: float32 of the same shape.
             places: as above.
         """
@@ -64,55 +67,71 @@ class SentenceIndex:
         columns = neurons, self.rank[places].tolist(), told
         return _parted([list(one) for one in zip(*columns, strict=True)], kept)
 
-    @property
+    @cached_property
     def excites(self) -> np.ndarray:
         """In how many sets each sentence is: int64 [sentences]."""
         return np.diff(self.start)
 
 
+def columns(corpus: Path) -> list[str]:
+    """The columns of the table of what is labelled that a pack has."""
+    import pyarrow.parquet as pq
+
+    known = pq.read_schema(corpus).names
+    return [*_COLUMNS, *(name for name in _OF_POSITION if name in known)]
+
+
 def sentence_packs(
     corpus: pa.Table,
+    rows: np.ndarray,
     b: Annotations,
     gold: np.ndarray,
     excited: SentenceIndex,
     most: int,
     cut: np.ndarray,
 ) -> Iterator[Pack]:
-    """All sentences.
+    """All sentences of the site, some packs of which are held at a time.
 
     Args:
-        corpus: of corpus.parquet.
+        corpus: the sentences of the site, with `columns`.
+        rows: theirs in the whole corpus, int64, ascending.
         b: the annotator's answers, of the descriptors in the order of the run.
-        gold: int8 [sentences, descriptors], as `read_gold` gives it.
+        gold: int8 [sentences of the site, descriptors], as `read_gold` gives it.
         most: neurons of a sentence.
-        cut: int [sentences], tokens that the target has not seen.
+        cut: int [sentences of the whole corpus], tokens that the target has not seen.
     """
-    own = [name for name in _OF_POSITION if name in corpus.column_names]
-    table = corpus.select([*_COLUMNS, *own])
-    for number, rows in enumerate(slices(len(table), SIZE)):
-        columns = {
-            "asked": b.asked[rows].tolist(),
-            "yes": _yes(b.answer[rows], b.score[rows]),
-            "none": _places((b.answer[rows] < 0) & b.asked[rows, None]),
-            "neurons": excited.of(rows, most),
-            "excites": excited.excites[rows].tolist(),
-        }
-        records = plain(table.slice(rows.start, rows.stop - rows.start).to_pylist())
-        for record, *values in zip(records, *columns.values(), strict=True):
-            record |= dict(zip(columns, values, strict=True))
-        if b.proxy:
-            theirs = b.proxy.cells.at(np.arange(rows.start, rows.stop)).T
-            by_oracle = _places((b.answer[rows] >= 0) & ~theirs)
-            for record, asked_of in zip(records, by_oracle, strict=True):
-                record["by_oracle"] = asked_of
-        for row in np.flatnonzero(cut[rows]).tolist():
-            records[row]["cut"] = int(cut[rows.start + row])
-        for row in np.flatnonzero(b.cut[rows]).tolist():
-            records[row]["unread"] = int(b.cut[rows.start + row])
-        for row, labels in enumerate(_places(gold[rows] == 1)):
-            if (gold[rows.start + row] >= 0).any():
-                records[row]["gold"] = labels
-        yield Pack(f"sentences-{number}", records)
+    number = 0
+    for block in slices(len(rows), _TOGETHER):
+        own = rows[block]
+        answer, score, asked = b.at(own), b.odds_at(own), b.asked[own]
+        others = None if b.proxy is None else np.asarray(~b.proxy.cells.at(own).T)
+        unseen, unread = cut[own], b.cut[own]
+        for within in slices(len(own), SIZE):
+            place = slice(block.start + within.start, block.start + within.stop)
+            said = answer[within]
+            columns = {
+                "asked": asked[within].tolist(),
+                "yes": _yes(said, score[within]),
+                "none": _places((said < 0) & asked[within, None]),
+                "neurons": excited.of(place, most),
+                "excites": excited.excites[place].tolist(),
+            }
+            records = plain(corpus.slice(place.start, place.stop - place.start).to_pylist())
+            for record, *values in zip(records, *columns.values(), strict=True):
+                record |= dict(zip(columns, values, strict=True))
+            if others is not None:
+                by_oracle = _places((said >= 0) & others[within])
+                for record, asked_of in zip(records, by_oracle, strict=True):
+                    record["by_oracle"] = asked_of
+            for name, tokens in (("cut", unseen[within]), ("unread", unread[within])):
+                for row in np.flatnonzero(tokens).tolist():
+                    records[row][name] = int(tokens[row])
+            judged = np.any(gold[place] >= 0, axis=1).tolist()
+            for row, labels in enumerate(_places(gold[place] == 1)):
+                if judged[row]:
+                    records[row]["gold"] = labels
+            yield Pack(f"sentences-{number}", records)
+            number += 1
 
 
 def _yes(answer: np.ndarray, score: np.ndarray) -> Iterator[list[JSON]]:
@@ -140,11 +159,11 @@ def _parted(values: list[Any], numbers: np.ndarray) -> Iterator[list[Any]]:
     return (values[first:last] for first, last in edges)
 
 
-def examples(b: Annotations, most: int) -> dict[str, list[int]]:
-    """Sentences with the answer Yes to each descriptor, those of the highest score first."""
-    found = {}
-    for column in range(len(b.descriptors)):
-        rows = np.flatnonzero(b.answer[:, column] == 1)
-        score = np.nan_to_num(b.score[rows, column], nan=-np.inf)
-        found[str(column)] = rows[np.argsort(-score, kind="stable")][:most].tolist()
+def examples(b: Annotations, most: int) -> list[np.ndarray]:
+    """Of each descriptor rows with the answer Yes, those of the highest score first."""
+    found = []
+    for name in b.descriptors:
+        rows = np.flatnonzero(b.yes(name))
+        score = np.nan_to_num(b.odds(name)[rows], nan=-np.inf)
+        found.append(rows[np.argsort(-score, kind="stable")][:most])
     return found

@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from descry.activations.top_k import exemplar_size
 from descry.corpus.files import review_files
 from descry.corpus.records import records, short
-from descry.corpus.splits import split_rows
+from descry.corpus.units import read_split_rows
 from descry.errors import InputError
-from descry.io.parquet import read_table
 from descry.io.yaml_files import read_yaml, yaml_value
 from descry.models.checkpoints import Checkpoint, is_local, load_tokenizer
 from descry.models.outline import Outline, outline
@@ -207,7 +206,7 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
     counts = build_corpus(parsed, reviews=[reviews], corpus=corpus)
     sets = parse("exemplars", params["exemplars"], "--set")
     assert isinstance(sets, Exemplars)
-    halves = split_rows(read_table(corpus, "corpus", ["split"])["split"].to_pylist())
+    halves = read_split_rows(corpus)
     smaller = min(len(rows) for rows in halves.values())
     try:
         exemplar_size(smaller, sets.top_percent, sets.min_size)

@@ -29,6 +29,7 @@
     const common = result.common.length
       ? ` Not looked for, being in so many sentences: ${result.common.join(", ")}.`
       : "";
+    const among = run.held ? ` of the ${descry.count(run.held)} that this site holds` : "";
     const nothing = !names.length && number === null && !best.length && !sentences.length;
     return {
       title,
@@ -39,8 +40,8 @@
           { role: "status" },
           asked
             ? nothing
-              ? `Nothing.${common}`
-              : `The words are in ${descry.some(result.count, "sentence")}.${common}`
+              ? `Nothing${among}.${common}`
+              : `The words are in ${descry.some(result.count, "sentence")}${among}.${common}`
             : "Type a word of a review, a descriptor, or a neuron such as L5:24.",
         ),
         number === null

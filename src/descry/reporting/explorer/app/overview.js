@@ -584,6 +584,7 @@
           "Sentences",
           `${descry.count(run.sentences)} in ${run.categories.length} categories; calibration half ${descry.count(run.halves.calibration)}, validation half ${descry.count(run.halves.validation)}`,
         ],
+        ["On this site", run.held ? descry.heldWords() : null],
         [
           "Target",
           `${target.model} @ ${target.revision}: layers ${target.layers.join(", ")} of ${target.width} ${descry.kind()}s, ${target.site} at position ${target.position}${target.sinks ? ` without the first ${descry.some(target.sinks, "token")}` : ""}, ${target.dtype}`,

@@ -12,6 +12,10 @@ descry.open = async () => {
 /** What the neurons are: neurons, or latents or directions of a dictionary. */
 descry.kind = () => descry.run.target.kind ?? "neuron";
 
+/** Which of the sentences a site has that does not have all. */
+descry.heldWords = () =>
+  `${descry.count(descry.run.held)} of the ${descry.some(descry.run.sentences, descry.unit())}: those that its pages show, and others by lot`;
+
 /** What the sentences have in common that labels are tested among: "length in words", or nothing. */
 descry.strata = () => descry.run.rule.alike;
 

@@ -26,8 +26,8 @@ descry.search = async (text) => {
 /** Marks of the sentences with a word that begins so. */
 descry.sentencesWith = async (word) => {
   const WIDEST = 8; // packs that one beginning may ask for; a wider one counts as a whole word
-  const { words: first, sentences } = descry.run;
-  const marks = new Uint8Array(sentences);
+  const { words: first, sentences, held } = descry.run;
+  const marks = new Uint8Array(held ?? sentences);
   const from = Math.max(0, descry.lastUpTo(first, word));
   let to = descry.lastUpTo(first, `${word}\uffff`);
   const whole = to - from >= WIDEST || word.length < 3;

@@ -5,6 +5,10 @@
 
   descry.sentencePage = async ([id]) => {
     const sentence = await descry.sentenceOf(id);
+    if (!sentence && descry.run.held)
+      return descry.absent(
+        `There is no ${descry.unit()} ${id} here. This site holds ${descry.heldWords()}.`,
+      );
     if (!sentence) return descry.absent(`There is no ${descry.unit()} ${id}.`);
     const title = descry.unit() === "position" ? "Position" : "Sentence";
     const table = await descry.tableOf("highest");
