@@ -20,6 +20,7 @@ from descry.activations.exemplar_files import (
     read_exemplars,
     read_neuron_exemplars,
 )
+from descry.activations.exemplar_words import TABLE as WORDS_TABLE
 from descry.corpus.splits import sentence_id
 from descry.io.csv_rows import write_csv
 from descry.io.json_files import read_json, write_json
@@ -106,6 +107,18 @@ def write_interventions():
     write_csv(planted.EFFECT_TABLE, [row], INTERVENED)
 
 
+def write_words():
+    """L0:0's first validation sentence word by word: the first word makes half of it."""
+    (row,) = read_exemplars(planted.EXEMPLARS, "validation")[0, 0, :1].tolist()
+    text = read_table(CORPUS, "corpus", ["text"])["text"][row].as_py()
+    mean = read_neuron_exemplars(planted.EXEMPLARS, 0, 0, ["highest"]).distribution["mean"]
+    value = {"end": "highest", "layer": 0, "neuron": 0, "row": row, "activation": mean + 2.0}
+    first = text.index(" ")
+    value |= {"start": [0, first + 1], "stop": [first, len(text)], "value": [1.0, math.nan]}
+    made = provenance("interventions", {}, [CORPUS], []) | {"measure": "lost without it"}
+    write_table(planted.WORD_TABLE, pa.Table.from_pylist([value], WORDS_TABLE), made)
+
+
 def write_facets():
     """L0:0 has two facets and a label that is too broad; no other neuron has a row."""
     sets = read_exemplars(planted.EXEMPLARS, "all")[0, 0].tolist()
@@ -133,6 +146,7 @@ def build():
     write_facets()
     write_writes()
     write_interventions()
+    write_words()
     run_report()
 
 
@@ -493,11 +507,11 @@ def test_what_the_annotator_made_of_the_labels_stands_among_the_scores(browser, 
 
 def test_tokens_are_as_strong_as_the_neuron_is_there(visit):
     tab = visit.open("#/neuron/L0:0")
-    tokens = tab.locator(".tokens span")
+    tokens = tab.locator("#graph ~ .tokens span")
     assert tokens.nth(1).get_attribute("title") == "price: 0.90 of its highest"
     strength = "all => all.map(span => span.style.getPropertyValue('--strength'))"
     assert tokens.evaluate_all(strength)[:4] == ["10%", "90%", "50%", "0%"]
-    assert tab.locator(".tokens").inner_text().startswith("the pricely.")
+    assert tab.locator("#graph ~ .tokens").inner_text().startswith("the pricely.")
 
 
 def test_the_audit_is_there_to_be_copied(browser, site):
@@ -681,8 +695,8 @@ def test_what_a_simpler_baseline_beats_is_folded_away(visit):
 
 def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
     tab = visit.open("#/neuron/L0:0")
-    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
-    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").first
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[1][0])")
+    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").nth(1)
     assert first.locator(".tokens").count() == 0
     tab.evaluate("row => descry.graphOf(0).then(graph => { graph.tokens[0].row = row; })", row)
     tab.evaluate("location.hash = '#/'")
@@ -692,7 +706,27 @@ def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
     assert first.locator(".tokens span").nth(1).get_attribute("title") == (
         "price: 0.90 of its highest"
     )
-    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").inner_text()
+    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").last.inner_text()
+
+
+def test_a_top_sentence_is_shown_word_by_word_where_the_run_has_it(visit):
+    tab = visit.open("#/neuron/L0:0")
+    own = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar")
+    tokens = own.first.locator(".tokens")
+    words = tokens.locator("span")
+    lost = "without it the activation loses 0.50 of what parts it from the neuron's mean"
+    assert words.first.get_attribute("title") == f"{words.first.inner_text()}: {lost}"
+    assert words.nth(1).get_attribute("title").endswith(": not known")
+    strength = "all => all.map(span => span.style.getPropertyValue('--strength'))"
+    assert words.evaluate_all(strength) == ["50%", "0%"]
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
+    text = tab.evaluate("row => descry.sentences([row]).then(([one]) => one.text)", row)
+    assert tokens.inner_text() == text
+    assert "without the word" in tab.locator("#exemplars ~ p:has(.legend)").first.inner_text()
+    tab = visit.open("#/compare/L0:0/L0:1")
+    assert tab.locator(".tokens span").count() == 2
+    visit.open("#/neuron/L0:1")
+    assert tab.locator(".tokens").count() == 0
 
 
 def test_two_neurons_stand_side_by_side(visit):

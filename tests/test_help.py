@@ -17,6 +17,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from descry.activations.exemplar_files import read_exemplars
+from descry.activations.word_effects import Word
 from descry.cli import completion
 from descry.cli.app import app
 from descry.cli.panels import PANELS
@@ -31,7 +32,7 @@ from descry.n2g.tables import PREDICTORS, Record, write_records
 from descry.provenance.reproduce.rebuild import Reproduced
 from descry.provenance.verify.check import Link
 from descry.run import Run
-from descry.try_text import Firing, Trial, Word
+from descry.try_text import Firing, Trial
 from descry.workflow.requests import Forecast
 
 

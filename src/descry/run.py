@@ -78,6 +78,7 @@ FILES = {
     "scores.csv": "score",
     "interventions.json": "interventions",
     "interventions.csv": "interventions",
+    "exemplar_words.parquet": "interventions",
 }  # the results by their names, and the stages that make them
 UNTRAINED = "untrained.h5"
 _TELLING = (".parquet", ".h5", ".json")  # results that say what made them
@@ -315,6 +316,16 @@ class Run:
         """interventions.json as nested plain values: what labelled neurons change at the output."""
         whole = read_json(self.path("interventions.json"), "interventions")
         return {key: value for key, value in whole.items() if key != "made"}
+
+    @cached_property
+    def exemplar_words(self) -> pa.Table:
+        """exemplar_words.parquet: what the words of top sentences do for labelled neurons.
+
+        A row per end, neuron and sentence (`row` of `corpus`): the activation of the sentence, and
+        start, stop (characters) and value of its words. A value is the activation at the word, or
+        what the sentence's activation loses without it: `measure` of what made the file.
+        """
+        return self.read("exemplar_words.parquet")
 
     @cached_property
     def clusters(self) -> dict[str, JSON]:

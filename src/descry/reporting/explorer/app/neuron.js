@@ -508,7 +508,7 @@
     );
   }
 
-  async function list(pairs, { distribution, own, words, read }) {
+  async function list(pairs, { distribution, own, words, read, effects }) {
     if (!pairs.length)
       return h("p", { class: "quiet" }, "None: too many sentences have the same activation.");
     const sentences = await descry.sentences(pairs.map(([row]) => row));
@@ -524,18 +524,21 @@
           own,
           words,
           tokens: read?.get(sentence.row),
+          effects: effects?.get(sentence.row),
         }),
       ),
     );
   }
 
   async function exemplars(n, neuron, own, words) {
-    // Token by token where the run has it: the sentences that the neuron's graph was made from.
+    // Word by word, or token by token, where the run has it: the latter of the sentences that the
+    // neuron's graph was made from.
+    const effects = neuron.by_word ? await descry.effectsOf(n, "highest") : null;
     const graph = neuron.graph ? await descry.graphOf(n) : null;
     const read = new Map((graph?.tokens ?? []).map((one) => [one.row, one]));
     const lists = await Promise.all(
       HALVES.map((half) =>
-        list(neuron.sets[half], { distribution: neuron.distribution, own, words, read }),
+        list(neuron.sets[half], { distribution: neuron.distribution, own, words, read, effects }),
       ),
     );
     return descry.section(
@@ -546,6 +549,7 @@
         {},
         `The ${descry.unit()}s that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
       ),
+      effects?.size ? h("p", {}, descry.wordLegend()) : null,
       read.size
         ? h("p", {}, descry.legend("Where a token's activation is known", ["transparent", "var(--hot)"], "0", "the neuron's highest"))
         : null,
@@ -557,7 +561,7 @@
     );
   }
 
-  function lowest(neuron, words) {
+  function lowest(n, neuron, words) {
     const whole = h(
       "details",
       { class: "lowest" },
@@ -565,7 +569,10 @@
       h("p", {}, `The ${descry.unit()}s at the other end.`),
     );
     const { distribution, sets } = neuron;
-    return descry.readWhenOpened(whole, () => list(sets.lowest, { distribution, words }));
+    return descry.readWhenOpened(whole, async () => {
+      const effects = neuron.by_word ? await descry.effectsOf(n, "lowest") : null;
+      return list(sets.lowest, { distribution, words, effects });
+    });
   }
 
   function trials({ trials: rows }) {
@@ -721,7 +728,7 @@
                 : labelTable(neuron.ends.lowest),
             )
           : null,
-        lowest(neuron, words),
+        lowest(n, neuron, words),
         quantiles(neuron, words),
         from,
       ],

@@ -127,7 +127,7 @@ descry.cutMark = ({ cut }) => {
 };
 
 /** A sentence with how strongly it excites a neuron. */
-descry.exemplar = (sentence, { rank, activation, place, distribution, own, tokens, words = [] }) => {
+descry.exemplar = (sentence, { rank, activation, place, distribution, own, tokens, effects, words = [] }) => {
   const { h } = descry;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   const { mean, deviation, highest } = distribution;
@@ -135,6 +135,10 @@ descry.exemplar = (sentence, { rank, activation, place, distribution, own, token
     "--share",
     `${Math.max(0, Math.min(100, (100 * (activation - mean)) / (highest - mean)))}%`,
   );
+  const line = () => {
+    if (effects) return descry.wordLine(sentence, effects);
+    return tokens ? descry.tokenLine(tokens) : descry.shown(sentence, words, place);
+  };
   const away = `${descry.number((activation - mean) / deviation, 1)} deviations from the neuron's mean`;
   return h(
     "li",
@@ -155,7 +159,7 @@ descry.exemplar = (sentence, { rank, activation, place, distribution, own, token
       ),
       descry.cutMark(sentence),
     ),
-    h("blockquote", {}, tokens && !words.length ? descry.tokenLine(tokens) : descry.shown(sentence, words, place)),
+    h("blockquote", {}, words.length ? descry.shown(sentence, words, place) : line()),
     descry.answers(sentence, own),
   );
 };

@@ -50,6 +50,13 @@ descry.graphOf = async (n) => {
   return pack[n] ?? null;
 };
 
+/** A neuron's exemplars at an end that are known word by word, by row: spans and strengths. */
+descry.effectsOf = async (n, end) => {
+  const pack = await descry.load(`effects-${Math.floor(n / descry.run.pack.neurons)}`);
+  const rows = pack.neurons[n]?.[end] ?? [];
+  return new Map(rows.map(([row, strengths]) => [row, { spans: pack.spans[row], strengths, end }]));
+};
+
 /** Sentences by their rows, in that order, each with its row. */
 descry.sentences = (rows) => {
   const size = descry.run.pack.sentences;
