@@ -788,6 +788,46 @@ def test_a_search_follows_what_is_typed(visit):
     visit.wait("")
 
 
+@pytest.mark.parametrize("place", ["#/search?q=Baterry", "#/neurons?q=baterry", "#/search?q=batt"])
+def test_a_search_forgives_misspelling_and_says_so(visit, place):
+    right = visit.open(place.lower().replace("baterry", "battery")).inner_text("main")
+    tab = visit.open(place)
+    tab.wait_for_function("() => document.querySelector('[role=status]').textContent")
+    said = tab.locator("main [role=status]").inner_text()
+    note = "“baterry” is nowhere: looked for “battery”."
+    assert (note in said) == ("erry" in place)  # the beginning of a word is no misspelling
+    found = tab.inner_text("main").replace(f" {note}", "")
+    assert found.lower().replace("baterry", "battery") == right.lower()
+    assert "Battery" in found
+
+
+def test_edits_are_those_of_damerau_and_the_nearest_word_is_taken(visit):
+    tab = visit.open()
+    pairs = [("battery", "battery"), ("baterry", "battery"), ("music", "musick"), ("abc", "acb")]
+    edits = [tab.evaluate("([one, other]) => descry.edits(one, other)", pair) for pair in pairs]
+    assert edits == [0, 2, 1, 1]
+    near = "([asked, words]) => descry.nearest(asked, words)"
+    some = [["battery", 3], ["batters", 9], ["cattery", 9], ["butter", 2]]
+    assert tab.evaluate(near, ["battary", some]) == "battery"
+    assert tab.evaluate(near, ["battere", some]) == "batters"  # as near, and more frequent
+    assert tab.evaluate(near, ["zattery", some]) is None  # the first letter is held to be right
+    assert tab.evaluate(near, ["bat", [["cat", 1], ["bad", 1]]]) is None  # too short to tell
+    assert tab.evaluate("descry.spelled('xqzzyq ')") == {"text": "xqzzyq ", "changes": []}
+
+
+def test_what_is_not_known_has_a_reason(visit):
+    tab = visit.open()
+    score = {"value": 0.5, "low": None, "high": None, "null": 0.1, "verdict": "barely"}
+    card = tab.evaluate("score => descry.score('a', score, 'b').textContent", score)
+    assert "no interval: too few to tell" in card and "–" not in card
+    tab = visit.open("#/neuron/L0:1")
+    assert tab.evaluate("descry.covariate('overall')") == "overall (star rating)"
+    assert "AUROC –: that half alone does not choose it" in tab.locator("main").inner_text()
+    row = tab.locator("table.labels tr.assigned td")
+    pill = tab.locator(".lead ~ p .chip .amount").first.inner_text()
+    assert pill == row.nth(2).inner_text()  # one number under one name
+
+
 def test_a_neurons_name_typed_leads_to_it(visit):
     tab = visit.open()
     tab.fill("#query", "l1:3")

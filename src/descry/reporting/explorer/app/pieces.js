@@ -220,6 +220,7 @@ descry.gauge = ({ value, low, high, null: chance }) => {
 descry.score = (title, score, hint, help = "verdicts") => {
   const { h } = descry;
   const number = (x) => descry.number(x, 3);
+  const known = (x) => x !== null && x !== undefined;
   return h(
     "div",
     { class: "score" },
@@ -232,7 +233,7 @@ descry.score = (title, score, hint, help = "verdicts") => {
       {},
       "null ",
       h("b", {}, number(score.null)),
-      ` · 95% ${number(score.low)} to ${number(score.high)}`,
+      known(score.low) ? ` · 95% ${number(score.low)} to ${number(score.high)}` : " · no interval: too few to tell",
     ),
     h("p", { class: "quiet" }, hint),
     h("p", {}, descry.helpLink(help)),

@@ -15,6 +15,9 @@ descry.kind = () => descry.run.target.kind ?? "neuron";
 /** What the sentences have in common that labels are tested among: "length in words", or nothing. */
 descry.strata = () => descry.run.rule.alike;
 
+/** A covariate by the name that label.strata takes, and in words where that does not say what it is. */
+descry.covariate = (name) => (name === "overall" ? "overall (star rating)" : name);
+
 /** Whether the strata explain what is significant among all sentences. */
 descry.explained = ({ q, unmatched }) => {
   const { fdr } = descry.run.rule;
