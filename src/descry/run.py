@@ -162,7 +162,7 @@ class Run:
                     )
 
     def _inputs(self) -> dict[str, dict[str, str]]:
-        """Of each result that others were made of, the hashes on record and whose record it is."""
+        """For each input: the recorded hashes, and which result records each."""
         found: dict[str, dict[str, str]] = {}
         for name in FILES:
             if name.endswith(_TELLING) and name != "corpus.parquet" and self.has(name):
@@ -465,7 +465,7 @@ class NeuronLabel:
 
     @property
     def q_unmatched(self) -> float | None:
-        """The same without strata: too low where length or another covariate explains the label."""
+        """q without strata: too low if length or another covariate explains the label."""
         return self.splits["all"].q_unmatched
 
     @property

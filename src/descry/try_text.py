@@ -120,7 +120,7 @@ class Trial:
 
     @cached_property
     def labels(self) -> list[Row]:
-        """Of each label how many of its neurons fire: label, firing, neurons, expected.
+        """Count the firing neurons of each label: label, firing, neurons, expected.
 
         Those first that are furthest above what is expected of a sentence of the corpus.
         """

@@ -80,7 +80,7 @@ class Tiers:
 
     @classmethod
     def of_values(cls, values: np.ndarray, most: int) -> "Tiers":
-        """Those that hold the `most` highest above 0; `values` is float [neurons, descriptors]."""
+        """Make tiers of the `most` highest values above 0, float [neurons, descriptors]."""
         left = np.ascontiguousarray(values.T)  # numpy is slow at the highest of many short rows
         of = np.full(left.shape, most, dtype=np.int8)
         sizes = np.zeros((len(values), most), dtype=np.int64)
@@ -94,7 +94,7 @@ class Tiers:
         return cls(np.ascontiguousarray(of.T), sizes)
 
     def take(self, neurons: np.ndarray) -> "Tiers":
-        """Those of some neurons, in that order."""
+        """Return the tiers of some neurons, in that order."""
         return Tiers(self.of[neurons], self.sizes[neurons])
 
     def within(self, k: int) -> np.ndarray:
@@ -141,7 +141,7 @@ class Tags:
 
     @classmethod
     def of(cls, cuts: Cuts, flags: np.ndarray, tiers: Tiers) -> "Tags":
-        """Those of bool [thresholds, descriptors, neurons]."""
+        """Make tags of flags, bool [thresholds, descriptors, neurons]."""
         bits = _packed(flags.transpose(0, 2, 1))
         return cls(cuts, bits, _packed(flags), tiers, flags.shape[1])
 

@@ -13,7 +13,8 @@ _FIELDS = _BITS.view(np.uint64).ravel()  # the bits of a byte as the bytes of a 
 class Fields:
     """Numbers of several columns in one 64-bit word, in fields that their sums cannot overflow.
 
-    That many times fewer numbers are read and added. Differences of words are those of the fields.
+    A word stands for as many numbers as it has fields, which are read and added at once. The
+    difference of two words has the differences of their fields.
 
     Args:
         columns: how many.

@@ -64,7 +64,7 @@ def _chosen(found: Diff) -> list[int]:
 
 
 def _exemplars(found: Diff, chosen: list[int]) -> Iterator[tuple[int, list[JSON]]]:
-    """Of each neuron its exemplars: title, number, and the first of them with ranks and values."""
+    """The exemplars of each neuron: title, number, and the first exemplars with ranks and values."""
     sets = [exemplar_sets(run, found.end) for run in found.pair.runs]
     second = found.matches.second
     for n in chosen:

@@ -53,7 +53,7 @@ def match_both(
     sentences: Sequence[str],
     embed: Embedder,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same, also for descriptions of several descriptors, in one pass.
+    """Compute similarities for the descriptions of several descriptors in one pass.
 
     What is merged stands before the same background as the descriptors, and each column of it is
     computed by itself: to the last digit it does not depend on what else is asked.
