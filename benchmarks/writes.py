@@ -189,9 +189,10 @@ def effects(
     study: Study, neurons: int, sentences: int, others: int, raised: float
 ) -> Iterator[Part]:
     section = {"enabled": True, "neurons": neurons, "others": others, "sentences": sentences}
-    params = Interventions(**section, raised=raised, seed=0)
-    files = study.files("corpus", "descriptors", "annotations", "labels")
+    params = Interventions(**section, raised=raised, words=0, seed=0)
+    files = study.files("corpus", "descriptors", "annotations", "exemplars", "labels")
     made = {"metrics": study.folder / "effects.json", "effects": study.folder / "effects.csv"}
+    made["words"] = study.folder / "words.parquet"  # without a row
     start = time.process_time()
     intervene(params, study.params.activations, **files, **made, progress=quiet)
     told = read_json(made["metrics"], "interventions")

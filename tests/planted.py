@@ -120,6 +120,7 @@ FOLLOWED = RESULTS / "confounders.parquet"
 BRIEF = RESULTS / "summary.yaml"
 SCORES, SCORE_TABLE = RESULTS / "scores.json", RESULTS / "scores.csv"
 EFFECTS, EFFECT_TABLE = RESULTS / "interventions.json", RESULTS / "interventions.csv"
+WORD_TABLE = RESULTS / "exemplar_words.parquet"
 PER_DESCRIPTOR = RESULTS / "descriptors.csv"
 CORRELATION = RESULTS / "correlation.csv"
 SITE = RESULTS / "report"
@@ -314,9 +315,12 @@ def run_facets(embed=None, **changes):
 def run_interventions(extraction=NO_EXTRACTION, **changes):
     """Not enabled, unless an extraction is given."""
     section = {"enabled": extraction is not NO_EXTRACTION, "neurons": None, "others": 2}
-    params = Interventions(**section | {"sentences": 4, "raised": 3.0, "seed": 0} | changes)
+    params = Interventions(
+        **section | {"sentences": 4, "raised": 3.0, "words": 0, "seed": 0} | changes
+    )
     inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "annotations": ANNOTATIONS}
-    files = inputs | {"labels": LABELS, "metrics": EFFECTS, "effects": EFFECT_TABLE}
+    inputs |= {"exemplars": EXEMPLARS, "labels": LABELS}
+    files = inputs | {"metrics": EFFECTS, "effects": EFFECT_TABLE, "words": WORD_TABLE}
     return intervene(params, extraction, **files, progress=lambda *_: None)
 
 
@@ -479,6 +483,7 @@ def run_report(**changes):
         trials=SCORE_TABLE,
         interventions=EFFECTS,
         effects=EFFECT_TABLE,
+        words=WORD_TABLE,
         graphs=GRAPHS,
         graph_scores=GRAPH_SCORES,
         gold=GOLD,

@@ -284,7 +284,8 @@ def test_other_answers_are_refused(run, tmp_path):
 
 @pytest.mark.parametrize("change", [{"raised": 0.0}, {"others": 0}, {"sentences": 1}])
 def test_bad_params_are_told_in_a_line(change):
-    good = {"enabled": True, "neurons": 3, "others": 2, "sentences": 4, "raised": 3.0, "seed": 0}
+    good = {"enabled": True, "neurons": 3, "others": 2, "sentences": 4, "raised": 3.0}
+    good |= {"words": 1, "seed": 0}
     (key,) = change
     with pytest.raises(InputError, match=f"interventions.{key}"):
         parse("interventions", good | change, "params")

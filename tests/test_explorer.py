@@ -20,6 +20,7 @@ from descry.activations.exemplar_files import (
     read_exemplars,
     read_neuron_exemplars,
 )
+from descry.activations.exemplar_words import TABLE as WORDS_TABLE
 from descry.corpus.splits import sentence_id
 from descry.io.csv_rows import write_csv
 from descry.io.json_files import read_json, write_json
@@ -106,6 +107,18 @@ def write_interventions():
     write_csv(planted.EFFECT_TABLE, [row], INTERVENED)
 
 
+def write_words():
+    """L0:0's first validation sentence word by word: the first word makes half of it."""
+    (row,) = read_exemplars(planted.EXEMPLARS, "validation")[0, 0, :1].tolist()
+    text = read_table(CORPUS, "corpus", ["text"])["text"][row].as_py()
+    mean = read_neuron_exemplars(planted.EXEMPLARS, 0, 0, ["highest"]).distribution["mean"]
+    value = {"end": "highest", "layer": 0, "neuron": 0, "row": row, "activation": mean + 2.0}
+    first = text.index(" ")
+    value |= {"start": [0, first + 1], "stop": [first, len(text)], "value": [1.0, math.nan]}
+    made = provenance("interventions", {}, [CORPUS], []) | {"measure": "lost without it"}
+    write_table(planted.WORD_TABLE, pa.Table.from_pylist([value], WORDS_TABLE), made)
+
+
 def write_facets():
     """L0:0 has two facets and a label that is too broad; no other neuron has a row."""
     sets = read_exemplars(planted.EXEMPLARS, "all")[0, 0].tolist()
@@ -133,6 +146,7 @@ def build():
     write_facets()
     write_writes()
     write_interventions()
+    write_words()
     run_report()
 
 
@@ -493,11 +507,11 @@ def test_what_the_annotator_made_of_the_labels_stands_among_the_scores(browser, 
 
 def test_tokens_are_as_strong_as_the_neuron_is_there(visit):
     tab = visit.open("#/neuron/L0:0")
-    tokens = tab.locator(".tokens span")
+    tokens = tab.locator("#graph ~ .tokens span")
     assert tokens.nth(1).get_attribute("title") == "price: 0.90 of its highest"
     strength = "all => all.map(span => span.style.getPropertyValue('--strength'))"
     assert tokens.evaluate_all(strength)[:4] == ["10%", "90%", "50%", "0%"]
-    assert tab.locator(".tokens").inner_text().startswith("the pricely.")
+    assert tab.locator("#graph ~ .tokens").inner_text().startswith("the pricely.")
 
 
 def test_the_audit_is_there_to_be_copied(browser, site):
@@ -681,8 +695,8 @@ def test_what_a_simpler_baseline_beats_is_folded_away(visit):
 
 def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
     tab = visit.open("#/neuron/L0:0")
-    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
-    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").first
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[1][0])")
+    first = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar").nth(1)
     assert first.locator(".tokens").count() == 0
     tab.evaluate("row => descry.graphOf(0).then(graph => { graph.tokens[0].row = row; })", row)
     tab.evaluate("location.hash = '#/'")
@@ -692,7 +706,27 @@ def test_a_top_sentence_is_shown_token_by_token_where_the_run_has_it(visit):
     assert first.locator(".tokens span").nth(1).get_attribute("title") == (
         "price: 0.90 of its highest"
     )
-    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").inner_text()
+    assert "the neuron's highest" in tab.locator("#exemplars ~ p .legend").last.inner_text()
+
+
+def test_a_top_sentence_is_shown_word_by_word_where_the_run_has_it(visit):
+    tab = visit.open("#/neuron/L0:0")
+    own = tab.locator("#exemplars ~ .halves > div").nth(1).locator(".exemplar")
+    tokens = own.first.locator(".tokens")
+    words = tokens.locator("span")
+    lost = "without it the activation loses 0.50 of what parts it from the neuron's mean"
+    assert words.first.get_attribute("title") == f"{words.first.inner_text()}: {lost}"
+    assert words.nth(1).get_attribute("title").endswith(": not known")
+    strength = "all => all.map(span => span.style.getPropertyValue('--strength'))"
+    assert words.evaluate_all(strength) == ["50%", "0%"]
+    row = tab.evaluate("descry.neuron(0).then(neuron => neuron.sets.validation[0][0])")
+    text = tab.evaluate("row => descry.sentences([row]).then(([one]) => one.text)", row)
+    assert tokens.inner_text() == text
+    assert "without the word" in tab.locator("#exemplars ~ p:has(.legend)").first.inner_text()
+    tab = visit.open("#/compare/L0:0/L0:1")
+    assert tab.locator(".tokens span").count() == 2
+    visit.open("#/neuron/L0:1")
+    assert tab.locator(".tokens").count() == 0
 
 
 def test_two_neurons_stand_side_by_side(visit):
@@ -752,6 +786,46 @@ def test_a_search_follows_what_is_typed(visit):
     assert tab.locator("#sentences ~ ol .exemplar").count() == 1
     tab.go_back()  # one step for all that was typed
     visit.wait("")
+
+
+@pytest.mark.parametrize("place", ["#/search?q=Baterry", "#/neurons?q=baterry", "#/search?q=batt"])
+def test_a_search_forgives_misspelling_and_says_so(visit, place):
+    right = visit.open(place.lower().replace("baterry", "battery")).inner_text("main")
+    tab = visit.open(place)
+    tab.wait_for_function("() => document.querySelector('[role=status]').textContent")
+    said = tab.locator("main [role=status]").inner_text()
+    note = "“baterry” is nowhere: looked for “battery”."
+    assert (note in said) == ("erry" in place)  # the beginning of a word is no misspelling
+    found = tab.inner_text("main").replace(f" {note}", "")
+    assert found.lower().replace("baterry", "battery") == right.lower()
+    assert "Battery" in found
+
+
+def test_edits_are_those_of_damerau_and_the_nearest_word_is_taken(visit):
+    tab = visit.open()
+    pairs = [("battery", "battery"), ("baterry", "battery"), ("music", "musick"), ("abc", "acb")]
+    edits = [tab.evaluate("([one, other]) => descry.edits(one, other)", pair) for pair in pairs]
+    assert edits == [0, 2, 1, 1]
+    near = "([asked, words]) => descry.nearest(asked, words)"
+    some = [["battery", 3], ["batters", 9], ["cattery", 9], ["butter", 2]]
+    assert tab.evaluate(near, ["battary", some]) == "battery"
+    assert tab.evaluate(near, ["battere", some]) == "batters"  # as near, and more frequent
+    assert tab.evaluate(near, ["zattery", some]) is None  # the first letter is held to be right
+    assert tab.evaluate(near, ["bat", [["cat", 1], ["bad", 1]]]) is None  # too short to tell
+    assert tab.evaluate("descry.spelled('xqzzyq ')") == {"text": "xqzzyq ", "changes": []}
+
+
+def test_what_is_not_known_has_a_reason(visit):
+    tab = visit.open()
+    score = {"value": 0.5, "low": None, "high": None, "null": 0.1, "verdict": "barely"}
+    card = tab.evaluate("score => descry.score('a', score, 'b').textContent", score)
+    assert "no interval: too few to tell" in card and "–" not in card
+    tab = visit.open("#/neuron/L0:1")
+    assert tab.evaluate("descry.covariate('overall')") == "overall (star rating)"
+    assert "AUROC –: that half alone does not choose it" in tab.locator("main").inner_text()
+    row = tab.locator("table.labels tr.assigned td")
+    pill = tab.locator(".lead ~ p .chip .amount").first.inner_text()
+    assert pill == row.nth(2).inner_text()  # one number under one name
 
 
 def test_a_neurons_name_typed_leads_to_it(visit):

@@ -5,8 +5,10 @@ import gzip
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
+import zlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -396,7 +398,7 @@ def test_features_are_of_circuit_tracers_form_under_the_numbers_of_its_page(expo
     neurons = {
         (int(row["layer"]), int(row["index"])): row for row in rows_of(exported / "csv/neurons.csv")
     }
-    files = sorted((folder / "features").iterdir())
+    files = sorted((folder / "features").glob("*.json"))
     assert {unpaired(int(path.stem)) for path in files} == neurons.keys()
     for path in files:
         found = Feature.model_validate_json(path.read_text())
@@ -532,7 +534,7 @@ places = {"frontend_dir": DEFAULT_FRONTEND_DIR, "data_dir": sys.argv[1]}
 serve = functools.partial(CircuitGraphHandler, **places)
 server = HTTPServer(("127.0.0.1", 0), serve)
 Thread(target=server.serve_forever, daemon=True).start()
-for path in sorted(Path(sys.argv[1], "features").iterdir()):
+for path in sorted(Path(sys.argv[1], "features").glob("*.json")):
     place = f"http://127.0.0.1:{server.server_port}/data/features/{path.name}"
     text = urllib.request.urlopen(place).read().decode()
     Model.model_validate_json(text)
@@ -544,8 +546,86 @@ server.shutdown()
 
 def test_circuit_tracers_server_hands_out_features_that_its_model_takes(exported):
     said = by_their_loader("circuit_tracer", VIEWER, exported / "circuit-tracer")
-    files = list((exported / "circuit-tracer/features").iterdir())
+    files = list((exported / "circuit-tracer/features").glob("*.json"))
     assert said.count("loaded") == len(files) > 0
+
+
+def test_a_layers_file_has_each_neuron_where_the_index_says(exported):
+    folder = exported / "circuit-tracer/features"
+    index = json.loads(gzip.decompress((folder / "index.json.gz").read_bytes()))
+    files = {unpaired(int(path.stem)): path for path in folder.glob("*.json")}
+    assert {int(layer) for layer in index} == {layer for layer, _ in files}
+    assert {one["filename"] for one in index.values()} == {p.name for p in folder.glob("*.bin")}
+    for layer, one in index.items():
+        whole = (folder / one["filename"]).read_bytes()
+        assert one["offsets"][0] == 0 and one["offsets"][-1] == len(whole)
+        for place, (start, stop) in enumerate(pairwise(one["offsets"])):
+            assert (stop > start) == ((int(layer), place) in files)
+            if stop > start:
+                assert int.from_bytes(whole[start : start + 4], "little") == stop - start - 4
+                text = zlib.decompress(whole[start + 4 : stop]).decode()
+                assert f"{text}\n" == files[int(layer), place].read_text()
+
+
+def inflated(whole):
+    """All that a layer's file has."""
+    found = b""
+    while whole:
+        length = 4 + int.from_bytes(whole[:4], "little")
+        found, whole = found + zlib.decompress(whole[4:length]), whole[length:]
+    return found
+
+
+# Its page asks the hub; what it asks for comes from the folder, with the range of bytes.
+PAGE = """
+const fs = require("fs"), vm = require("vm"), zlib = require("zlib")
+const [assets, folder, ...numbers] = process.argv.slice(2)
+globalThis.window = globalThis
+window.location = { hostname: "here", href: "http://here/" }
+const any = new Proxy(function () {}, { get: () => any, apply: () => any })
+window.d3 = any
+window.pako = { inflate: (bytes) => zlib.unzipSync(bytes).toString() }
+window.fetch = async (url, { headers = {} } = {}) => {
+  const path = url.replace("https://huggingface.co/me/neurons/resolve/main/", `${folder}/`)
+  if (path === url || !fs.existsSync(path)) return { ok: false, status: 404 }
+  let bytes = fs.readFileSync(path)
+  const range = /bytes=(\\d+)-(\\d+)/.exec(headers.Range ?? "")
+  if (range) bytes = bytes.subarray(Number(range[1]), Number(range[2]) + 1)
+  const copy = Uint8Array.from(bytes)
+  return { ok: true, status: 200, arrayBuffer: async () => copy.buffer }
+}
+const load = (name) => vm.runInThisContext(fs.readFileSync(`${assets}/${name}`, "utf8"))
+load("util.js")
+load("feature_examples/init-feature-examples.js")
+window.util.initRenderAll = () => any
+window.initFeatureExamplesLogits = window.initFeatureExamplesList = () => {}
+const { loadFeature } = window.initFeatureExamples({ containerSel: any })
+const run = async () => {
+  for (const number of numbers) {
+    const found = await loadFeature("me/neurons", Number(number))
+    const { colorScale, featureIndex, scan, ...feature } = found
+    console.log(JSON.stringify([number, feature]))
+  }
+}
+run()
+"""
+ASSETS = """
+from circuit_tracer.frontend.local_server import DEFAULT_FRONTEND_DIR
+print(DEFAULT_FRONTEND_DIR)
+"""
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node on this machine")
+def test_circuit_tracers_page_reads_the_binary_files(exported, tmp_path):
+    assets = by_their_loader("circuit_tracer", ASSETS).strip()
+    folder, page = exported / "circuit-tracer", tmp_path / "page.js"
+    page.write_text(PAGE)
+    files = {path.stem: path for path in (folder / "features").glob("*.json")}
+    run = ["node", page, assets, folder, *files]
+    done = subprocess.run(run, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = dict(map(json.loads, done.stdout.splitlines()))
+    assert found == {name: json.loads(path.read_text()) for name, path in files.items()}
 
 
 LOADER = """
@@ -637,7 +717,8 @@ def test_without_sentences_no_word_of_a_review_is_in_any_file_and_no_model_is_lo
             said = json.dumps(table.to_pylist())
         elif path.is_file():
             data = path.read_bytes()
-            said = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+            read = {".gz": gzip.decompress, ".bin": inflated}.get(path.suffix, bytes)
+            said = read(data).decode()
             if path.name == "manifest.json":
                 said = json.dumps(json.loads(said)["files"])
             if path.name == "README.md":

@@ -2,8 +2,14 @@
 
 import json
 import math
+import os
+import pty
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +23,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from descry.activations.exemplar_files import read_exemplars
+from descry.activations.word_effects import Word
 from descry.cli import completion
 from descry.cli.app import app
 from descry.cli.panels import PANELS
@@ -31,7 +38,7 @@ from descry.n2g.tables import PREDICTORS, Record, write_records
 from descry.provenance.reproduce.rebuild import Reproduced
 from descry.provenance.verify.check import Link
 from descry.run import Run
-from descry.try_text import Firing, Trial, Word
+from descry.try_text import Firing, Trial
 from descry.workflow.requests import Forecast
 
 
@@ -241,6 +248,55 @@ def test_the_shell_completes_neurons_and_descriptors(run):
     assert HOSTILE not in completion.descriptors_with(context, "")  # a shell would run it
     context.params = {"results": Path("nowhere")}
     assert completion.neurons_with(context, "") == completion.descriptors_with(context, "") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "found"),
+    [
+        (["show", "L5", ":", "5"], 3, (["show", "L5:5"], 1, "L5:")),
+        (["show", "L5", ":"], 2, (["show", "L5:"], 1, "L5:")),
+        (["show", "L5"], 1, (["show", "L5"], 1, "")),
+        (["show"], 1, (["show", ""], 1, "")),
+        (["show", "L5:5"], 1, (["show", "L5:5"], 1, "")),  # without : in COMP_WORDBREAKS
+        (["diff", "L5", ":", "5", "L"], 4, (["diff", "L5:5", "L"], 2, "")),
+        (["diff", "L5", ":", "5", "L", ":", "1"], 6, (["diff", "L5:5", "L:1"], 2, "L:")),
+        (["x", "http", ":", "//h", ":", "1"], 5, (["x", "http://h:1"], 1, "http://h:")),
+    ],
+)
+def test_words_that_bash_parts_at_colons_are_one(words, place, found):
+    assert completion.joined(words, place) == found
+
+
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash on this machine")
+def test_bash_completes_a_neuron_behind_its_colon(tmp_path):
+    """Typed into a bash with a terminal: Tab, then Ctrl-A and `echo` in front of the line."""
+    names = {"neurons": {"all": {"Music": ["L5:50", "L5:134"]}}}
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/neurons.json").write_text(json.dumps(names))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    typed = [
+        "bind 'set enable-bracketed-paste off'",
+        'eval "$(_DESCRY_COMPLETE=source_bash descry)"',
+        *(f"descry show {word}\t\001echo =\005=" for word in ("L5:5", "l5:1", "L5:", "L5:134")),
+        "exit",
+    ]
+    own, other = pty.openpty()
+    command = ["bash", "--norc", "--noprofile", "-i"]
+    told = {"PATH": path, "TERM": "dumb", "PS1": "", "INPUTRC": "/dev/null"}
+    bash = subprocess.Popen(
+        command, stdin=other, stdout=other, stderr=other, env=os.environ | told,
+        start_new_session=True, cwd=tmp_path,
+    )  # fmt: skip
+    os.close(other)
+    os.write(own, "".join(f"{line}\n" for line in typed).encode())
+    shown = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(own, 4096):
+            shown += part
+    os.close(own)
+    assert bash.wait(timeout=60) == 0
+    found = re.findall(r"^=descry show (\S+) ?=", shown.decode().replace("\r", "\n"), re.M)
+    assert found == ["L5:50", "l5:134", "L5:", "L5:134"]
 
 
 # a text of one's own, as it is shown

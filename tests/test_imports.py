@@ -4,6 +4,7 @@ That imports run one way is a contract of import-linter: pyproject.toml, `make c
 """
 
 import ast
+import json
 import subprocess
 import sys
 
@@ -60,3 +61,31 @@ def test_imports_are_remembered_by_contents_and_a_spoilt_memory_is_no_matter(tmp
     assert SourceImports(kept).of(file) == ["other"]
     SourceImports(tmp_path / "nowhere/imports.json").keep()
     assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[]", "null", '"a"', '{"FILE": 1}', '{"FILE": ["k"]}', '{"FILE": ["k", [1]]}', "[" * 9999],
+)
+def test_a_memory_of_imports_in_another_form_is_no_matter(tmp_path, text):
+    kept, file = tmp_path / "imports.json", tmp_path / "one.py"
+    file.write_text("import other\n")
+    kept.write_text(text.replace("FILE", str(file)))
+    imports = SourceImports(kept)
+    assert imports.of(file) == ["other"]
+    imports.keep()
+    assert list(json.loads(kept.read_text())) == [str(file)]
+
+
+def test_the_memory_of_imports_does_not_grow_with_edits(tmp_path):
+    kept, file, gone = (tmp_path / name for name in ("imports.json", "one.py", "gone.py"))
+    gone.write_text("import gone\n")
+    for number in range(3):
+        file.write_text(f"import other{number}\n")
+        imports = SourceImports(kept)
+        assert imports.of(file) == [f"other{number}"]
+        if gone.is_file():
+            assert imports.of(gone) == ["gone"]
+        imports.keep()
+        gone.unlink(missing_ok=True)
+    assert [names for _, names in json.loads(kept.read_text()).values()] == [["other2"]]

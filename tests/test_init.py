@@ -115,6 +115,18 @@ def test_each_problem_names_what_is_to_be_given(look, changes, said):
         look(**changes)
 
 
+def test_a_wrong_column_is_told_before_anything_is_loaded(tmp_path, hotels):
+    code = (
+        "import sys\nfrom descry.cli.app import main\nsys.argv[1:] = sys.stdin.read().split()\n"
+        "try:\n    main()\nfinally:\n"
+        "    print({'torch', 'transformers', 'snakemake'} & {*sys.modules}, file=sys.stderr)"
+    )
+    words = f"init {tmp_path}/study --reviews {hotels} --text nope"
+    run = subprocess.run([sys.executable, "-c", code], input=words, capture_output=True, text=True)
+    assert "has no column nope: it has hotel, review" in run.stderr
+    assert run.stderr.endswith("set()\n")
+
+
 def test_an_empty_file_is_called_empty(look, hotels):
     hotels.write_text("hotel,review\n")
     with pytest.raises(Refused, match=r"--reviews .*hotels.csv: no review in it"):
@@ -156,7 +168,8 @@ def test_a_decoder_of_this_machine_is_read_at_its_mean_and_linked_to(tmp_path, h
     with pytest.raises(Refused) as refused:
         check(choices, tmp_path / "corpus.parquet")
     assert refused.value.problems[0].startswith("--annotator words: none of")  # and nothing else
-    spec, found = checks._target(choices)
+    spec = checks._target(choices)
+    found = checks._outline(spec)
     assert (found.decoder, found.cls, found.layers) == (True, False, 2)
     assert len(spec["revision"]) == 64
     assert checks._links(choices) == {"models/my-gpt": model}
@@ -165,7 +178,7 @@ def test_a_decoder_of_this_machine_is_read_at_its_mean_and_linked_to(tmp_path, h
 
 def test_an_encoder_with_a_cls_token_is_known(tmp_path):
     model = tiny.make("bert", tmp_path / "my-bert")
-    _, found = checks._target(Choices(tmp_path / "study", None, model=str(model)))
+    found = checks._outline(checks._target(Choices(tmp_path / "study", None, model=str(model))))
     assert (found.decoder, found.cls) == (False, True)
     with pytest.raises(InputError, match=r"models/no|hub"):
         checks._target(Choices(tmp_path / "study", None, model="models/no"))

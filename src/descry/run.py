@@ -78,6 +78,7 @@ FILES = {
     "scores.csv": "score",
     "interventions.json": "interventions",
     "interventions.csv": "interventions",
+    "exemplar_words.parquet": "interventions",
 }  # the results by their names, and the stages that make them
 UNTRAINED = "untrained.h5"
 _TELLING = (".parquet", ".h5", ".json")  # results that say what made them
@@ -161,7 +162,7 @@ class Run:
                     )
 
     def _inputs(self) -> dict[str, dict[str, str]]:
-        """Of each result that others were made of, the hashes on record and whose record it is."""
+        """For each input: the recorded hashes, and which result records each."""
         found: dict[str, dict[str, str]] = {}
         for name in FILES:
             if name.endswith(_TELLING) and name != "corpus.parquet" and self.has(name):
@@ -317,6 +318,16 @@ class Run:
         return {key: value for key, value in whole.items() if key != "made"}
 
     @cached_property
+    def exemplar_words(self) -> pa.Table:
+        """exemplar_words.parquet: what the words of top sentences do for labelled neurons.
+
+        A row per end, neuron and sentence (`row` of `corpus`): the activation of the sentence, and
+        start, stop (characters) and value of its words. A value is the activation at the word, or
+        what the sentence's activation loses without it: `measure` of what made the file.
+        """
+        return self.read("exemplar_words.parquet")
+
+    @cached_property
     def clusters(self) -> dict[str, JSON]:
         """descriptors.json: `descriptors` and `dropped`, each with its raw descriptors."""
         return dict(read_json(self.path("descriptors.json"), "cluster"))
@@ -454,7 +465,7 @@ class NeuronLabel:
 
     @property
     def q_unmatched(self) -> float | None:
-        """The same without strata: too low where length or another covariate explains the label."""
+        """q without strata: too low if length or another covariate explains the label."""
         return self.splits["all"].q_unmatched
 
     @property

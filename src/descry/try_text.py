@@ -3,31 +3,35 @@
 A neuron fires on a text that would be one of its exemplars. The number of neurons that fire stands
 beside the number that fire on a sentence of the corpus, on average.
 
-The number of a word depends on where activations are taken. With position `max` and unit `token` a
-neuron has an activation at each token, and a word has the highest of its tokens. With `cls`, `last`
-and `mean` a neuron has one activation for a text, and a word has what the activation loses when the
-text goes through the model without the word.
+What the number of a word is depends on where activations are taken: activations/word_effects.py.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from descry.activations.extraction import Block, extract
 from descry.activations.standing import Standing, standing
 from descry.activations.store import DATA
 from descry.activations.truncation import seen
+from descry.activations.word_effects import (
+    Asked,
+    Measure,
+    Word,
+    at_words,
+    measure,
+    without_words,
+    words_in,
+)
 from descry.corpus.fields import cleaned
 from descry.corpus.splits import sentence_id
 from descry.corpus.units import language
-from descry.corpus.words import CHARACTER, WHOLE_WORD, WITHOUT_BLANKS, Span, trimmed
 from descry.errors import InputError
 from descry.io.csv_rows import Row
 from descry.io.hashing import JSON
@@ -37,19 +41,10 @@ from descry.io.sanitize import printable
 from descry.io.yaml_files import read_yaml
 from descry.models.checkpoints import Checkpoint
 from descry.models.dictionaries.dictionary import Dictionary
-from descry.models.hooked_model import HookedModel, Maxima
+from descry.models.hooked_model import HookedModel
 from descry.run import Run
 
-Measure = Literal["activation", "lost without it"]
 _SHOWN = 10  # rows of a table in a notebook
-
-
-class Word(NamedTuple):
-    """A word of the text: its characters from `start` to `stop`."""
-
-    text: str
-    start: int
-    stop: int
 
 
 class Firing(NamedTuple):
@@ -125,7 +120,7 @@ class Trial:
 
     @cached_property
     def labels(self) -> list[Row]:
-        """Of each label how many of its neurons fire: label, firing, neurons, expected.
+        """Count the firing neurons of each label: label, firing, neurons, expected.
 
         Those first that are furthest above what is expected of a sentence of the corpus.
         """
@@ -216,12 +211,13 @@ def try_text(
     made = run.provenance("activations.h5")
     model = _model(run, made)
     of_positions = made["params"].get("unit") == "token"
-    by_token = of_positions or made["position"] == "max"
-    words = _words(run, model, shown, by_token)
-    if by_token:
-        values, parts = _at_words(model, shown, words, chosen, of_positions)
+    how = measure(model, of_positions)
+    words = words_in(model, shown, language(run.provenance("corpus.parquet")), how)
+    asked = Asked(shown, words, chosen)
+    if how == "activation":
+        values, parts = at_words(model, asked, of_positions)
     else:
-        values, parts = _without_words(model, shown, words, chosen, made)
+        values, parts = next(without_words(model, [asked], made["params"]["batch_tokens"]))
     found = standing(run.path("exemplars.h5"), _matrix(run, of_positions), values)
     at = tuple(np.array(chosen, dtype=np.intp).reshape(-1, 2).T)
     order = np.lexsort((-np.nan_to_num(found.deviations[at]), found.above[at]))
@@ -240,7 +236,7 @@ def try_text(
         seen(len(tokens[0]), int(length[0]) - len(tokens[0])),
         run.kind,
         words,
-        "activation" if by_token else "lost without it",
+        how,
         found.exact,
         firings,
         found.sentences,
@@ -336,100 +332,6 @@ def _placed(run: Run, name: str, recorded: JSON) -> JSON:
     section = (read_yaml(file) or {}).get("activations") or {}
     now = section.get(name) or {}
     return now if now.get("revision") == recorded["revision"] else recorded
-
-
-def _words(run: Run, model: HookedModel, text: str, by_token: bool) -> list[Word]:
-    """The words of a text; where no blanks part them, its tokens, or else its characters."""
-    written = language(run.provenance("corpus.parquet"))
-    spans: list[Span]
-    if written not in WITHOUT_BLANKS:
-        spans = [found.span() for found in WHOLE_WORD.finditer(text)]
-    elif by_token and model.tokenizer.is_fast:
-        spans = [trimmed(text, span) for span in _spans(model, text)]
-    else:
-        spans = [found.span() for found in CHARACTER.finditer(text)]
-    return [Word(text[slice(*span)], *span) for span in dict.fromkeys(spans)]
-
-
-def _spans(model: HookedModel, text: str) -> list[Span]:
-    """The characters of each token of a text, without the special tokens around it."""
-    encoded = model.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    return [(first, stop) for first, stop in encoded["offset_mapping"]]
-
-
-def _at_words(
-    model: HookedModel,
-    text: str,
-    words: Sequence[Word],
-    chosen: Sequence[tuple[int, int]],
-    of_positions: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Activations of a text, and of some neurons at each word.
-
-    float32 [layers, neurons], and [words, chosen]: NaN where a word has no token that counts.
-    """
-    (tokens,) = model.tokenize([text])
-    at = model.by_token(tokens)
-    own = model.own_places(tokens)
-    if of_positions and not own:
-        raise InputError(f"{text[:80]!r}: {model.name} has no token for it")
-    values = at[list(own)].max(axis=0) if of_positions else model.maxima([tokens]).value[0]
-    found = np.full((len(words), len(chosen)), np.nan, dtype=np.float32)
-    if model.tokenizer.is_fast:
-        rows, indices = np.array(chosen, dtype=np.intp).reshape(-1, 2).T
-        some = at[:, rows, indices]
-        spans = _spans(model, text)
-        for number, word in enumerate(words):
-            touched = [
-                place + len(model.before)
-                for place, (first, stop) in enumerate(spans)
-                if first < word.stop and word.start < stop
-            ]
-            if places := [place for place in touched if place in own]:
-                found[number] = some[places].max(axis=0)
-    return values, found
-
-
-def _without_words(
-    model: HookedModel,
-    text: str,
-    words: Sequence[Word],
-    chosen: Sequence[tuple[int, int]],
-    made: JSON,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Activations of a text, and what some neurons lose without each word: as `_at_words`.
-
-    A word that the model has not seen has NaN, and so has the only word of a text.
-    """
-    stop = _seen_to(model, text)
-    rest = {
-        number: " ".join((text[: one.start] + text[one.stop :]).split())
-        for number, one in enumerate(words)
-        if one.start < stop
-    }
-    left = [number for number, other in rest.items() if other]
-    texts = [text, *(rest[number] for number in left)]
-    found = np.full((len(words), len(chosen)), np.nan, dtype=np.float32)
-    rows, indices = np.array(chosen, dtype=np.intp).reshape(-1, 2).T
-    values = np.concatenate(list(_activations(model, texts, made["params"]["batch_tokens"])))
-    some = values[:, rows, indices]
-    found[left] = some[0] - some[1:]
-    return values[0], found
-
-
-def _seen_to(model: HookedModel, text: str) -> int:
-    """The character that the part of a text that the model sees ends before."""
-    (tokens,) = model.tokenize([text])
-    number = len(tokens) - len(model.before) - len(model.behind)
-    spans = _spans(model, text) if model.tokenizer.is_fast else []
-    return spans[number - 1][1] if 0 < number < len(spans) else len(text)
-
-
-def _activations(model: HookedModel, texts: Sequence[str], budget: int) -> Iterator[np.ndarray]:
-    tokens, length = model.fit(texts)
-    block = Block(0, tokens, np.arange(len(texts)), len(texts), np.empty(0), length)
-    for _, found in extract(model, [block], budget, "float32"):
-        yield found.value if isinstance(found, Maxima) else found
 
 
 def _matrix(run: Run, of_positions: bool) -> Path | None:

@@ -155,7 +155,7 @@ def _known(block: BlockPeaks) -> np.ndarray:
 
 
 class MaximaStats(StreamingStats):
-    """Of the highest activations of sentences over their tokens: leaders are positions."""
+    """Statistics of the highest activation of each sentence; leaders are positions."""
 
     def __init__(self, neurons: int, keep: int) -> None:
         super().__init__(neurons, keep, "int64")
@@ -248,7 +248,7 @@ def _highest(peaks: Firings) -> Firings:
 
 
 def _begins(found: Firings) -> np.ndarray:
-    """Where neuron or sentence is another than just before."""
+    """Flag entries whose neuron or sentence differs from the entry before."""
     owner, neuron = sentence_of(found.row), found.neuron
     new = (neuron[1:] != neuron[:-1]) | (owner[1:] != owner[:-1])
     return np.flatnonzero(np.append([True] * bool(len(neuron)), new))

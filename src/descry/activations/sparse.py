@@ -39,7 +39,7 @@ class Firings(NamedTuple):
 
     @classmethod
     def of(cls, values: np.ndarray, rows: np.ndarray, number: int) -> "Firings":
-        """Those in activations [any, neurons].
+        """Find the firings in activations [any, neurons].
 
         Args:
             rows: which sentence each row is.
@@ -52,7 +52,7 @@ class Firings(NamedTuple):
 
     @classmethod
     def joined(cls, parts: "list[Firings]") -> "Firings":
-        """Those of several parts of one block."""
+        """Join the firings of several parts of one block."""
         arrays = zip(*(part[1:] for part in parts), strict=True)
         return cls.of_rows(parts[0].shape, *map(np.concatenate, arrays))
 
@@ -60,7 +60,7 @@ class Firings(NamedTuple):
     def of_rows(
         cls, shape: tuple[int, int], row: np.ndarray, neuron: np.ndarray, value: np.ndarray
     ) -> "Firings":
-        """Those of rows and neurons in any order."""
+        """Sort firings that come in any order of rows and neurons."""
         order = np.lexsort((row, neuron))
         return cls(shape, row[order], neuron[order].astype(np.int32), value[order])
 
@@ -75,7 +75,7 @@ class Firings(NamedTuple):
         return Firings(self.shape, row[chosen], self.neuron[chosen], self.value[chosen])
 
     def at(self, chosen: np.ndarray, rows: np.ndarray) -> "Firings":
-        """Those of some sentences, by other numbers.
+        """Select the firings of some sentences, and renumber the sentences.
 
         Args:
             chosen: bool [sentences].
@@ -97,7 +97,7 @@ class SparseTopK:
         self._waiting = 0
 
     def add(self, block: Firings) -> None:
-        """Add firings whose rows are those of the corpus."""
+        """Add firings; their rows are rows of the corpus."""
         self._pending.append(block)
         self._waiting += len(block.row)
         if self._waiting > max(_PENDING, len(self._kept.row) // 2):

@@ -55,7 +55,7 @@ class Proxy:
     cut: np.ndarray
 
     def keep(self, columns: Sequence[int]) -> "Proxy":
-        """The same of some descriptors."""
+        """Return the proxy's answers about some descriptors."""
         chosen = list(columns)
         return replace(self, cells=self.cells.keep(chosen), cut=self.cut[chosen])
 
@@ -122,7 +122,7 @@ class Annotations:
 
     @cached_property
     def ids(self) -> list[str]:
-        """Of the sentences, row by row."""
+        """The ids of the sentences, row by row."""
         return read_ids(self.path, 0, len(self.asked))
 
     def yes(self, descriptor: str) -> np.ndarray:
@@ -165,18 +165,18 @@ class Annotations:
         return yes + answered - 1
 
     def keep(self, columns: Sequence[int]) -> "Annotations":
-        """The same of some descriptors."""
+        """Return the annotations of some descriptors."""
         names, places = [self.descriptors[i] for i in columns], [self.places[i] for i in columns]
         proxy = self.proxy and self.proxy.keep(columns)
         bits = self.bits.keep(columns)
         return replace(self, descriptors=names, places=places, bits=bits, proxy=proxy)
 
     def without(self, columns: Sequence[int]) -> "Annotations":
-        """The same without some descriptors."""
+        """Return these annotations without some descriptors."""
         return self.keep([i for i in range(len(self.descriptors)) if i not in columns])
 
     def only(self, descriptors: Sequence[str]) -> "Annotations":
-        """The same with these descriptors only."""
+        """Return these annotations with only the named descriptors, in that order."""
         return self.keep([i for i, name in enumerate(self.descriptors) if name in descriptors])
 
 

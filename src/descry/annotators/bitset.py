@@ -21,7 +21,7 @@ class BitMatrix:
 
     @classmethod
     def of(cls, flags: np.ndarray) -> "BitMatrix":
-        """Those of a matrix, bool [sentences, columns]."""
+        """Pack a matrix, bool [sentences, columns]."""
         return cls(np.packbits(flags.T, axis=1), len(flags))
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class BitMatrix:
         return BitMatrix(self.packed[list(columns)], self.sentences)
 
     def among(self, sentences: np.ndarray) -> "BitMatrix":
-        """The same, set in no sentence but these, bool [sentences]."""
+        """Return a copy that is set only in the given sentences, bool [sentences]."""
         return BitMatrix(self.packed & np.packbits(sentences), self.sentences)
 
     def at(self, rows: np.ndarray) -> np.ndarray:
@@ -60,12 +60,12 @@ class Answers:
 
     @classmethod
     def of(cls, matrix: np.ndarray) -> "Answers":
-        """Those of int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer."""
+        """Pack answers, int8 [sentences, descriptors]: 1 Yes, 0 No, -1 no answer."""
         return cls(BitMatrix.of(matrix == 1), BitMatrix.of(matrix >= 0))
 
     @property
     def matrix(self) -> np.ndarray:
-        """The same as a matrix, eight times as large as both: see `of`."""
+        """Unpack the answers to a matrix as `of` takes it, eight times as large as both parts."""
         found = np.empty((self.yes.sentences, len(self.yes)), dtype=np.int8)
         for column in range(len(self.yes)):
             answered = self.answered.column(column).view(np.int8)
@@ -77,5 +77,5 @@ class Answers:
         return Answers(self.yes.keep(columns), self.answered.keep(columns))
 
     def among(self, sentences: np.ndarray) -> "Answers":
-        """The same without the answers about all sentences but these, bool [sentences]."""
+        """Return only the answers about the given sentences, bool [sentences]."""
         return Answers(self.yes.among(sentences), self.answered.among(sentences))

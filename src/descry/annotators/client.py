@@ -201,7 +201,7 @@ def go_on(cache: PromptCache, annotator: Annotator) -> None:
     """Let an annotator that adapts to its server ask in the way of its stored answers."""
     if isinstance(annotator, Adaptable):
         origins, counts = cache.origins(), cache.by_origin()
-        # Names are hashes: of equally many answers, those of the same one on every machine.
+        # Names are hashes: of equal numbers of answers, every machine takes the same one.
         often = sorted(origins, key=lambda name: (-counts.get(name, (0,))[0], name))
         annotator.go_on([origins[name] for name in often if name in counts])
 

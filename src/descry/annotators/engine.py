@@ -12,11 +12,12 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from math import exp, log
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from descry.annotators.base import Answer, Frame, Identity
 from descry.annotators.huggingface.encoder import PromptEncoder
-from descry.annotators.prompts import NO, WORDS, YES, Prompt, Task
+from descry.annotators.own_model import OwnModel
+from descry.annotators.prompts import Prompt, Task
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
 from descry.io.hashing import JSON, canonical
@@ -47,7 +48,7 @@ class NextToken(NamedTuple):
     text: str
 
 
-class EngineAnnotator(ABC):
+class EngineAnnotator(OwnModel, ABC):
     """Answers p2 by the log-probabilities of the next token and the rest by greedy generation.
 
     Attributes:
@@ -72,12 +73,9 @@ class EngineAnnotator(ABC):
         pickled: bool = False,
         thinking: int | None = None,
     ) -> None:
-        self.task: Task = task
+        super().__init__(task, max_tokens, max_new_tokens, thinking)
         self.checkpoint = Checkpoint(model, revision, pickled)
         self.version = version
-        self.max_tokens, self.max_new_tokens = max_tokens, max_new_tokens
-        self.thinking = thinking
-        self._scores = task == "p2" and not thinking
 
     @property
     @abstractmethod
@@ -109,24 +107,11 @@ class EngineAnnotator(ABC):
     def identity(self) -> Identity:
         """Who answers, by which engine at which version, and how."""
         engine = f"{self.package} {self.version}"
-        how: dict[str, Any] = {"engine": engine, "max_tokens": self.max_tokens}
-        if self.task == "p2":
-            how |= {"answers": [YES, NO]}
-        if not self._scores:
-            how |= {"do_sample": False, "max_new_tokens": self._budget}
-        if self.thinking:
-            how |= {"thinking": self.thinking}
+        how = self._how | {"engine": engine}
         name, revision = self.checkpoint.name, self.checkpoint.revision
         return Identity(
             f"{name} ({self.dtype}, {engine})", name, revision, self.dtype, canonical(how)
         )
-
-    @property
-    def _budget(self) -> int:
-        """New tokens of an answer, at most: p2's is not written, but behind thoughts."""
-        if self._scores:
-            return 0
-        return (self.max_new_tokens if self.task == "p1" else WORDS) + (self.thinking or 0)
 
     @cached_property
     def encoder(self) -> PromptEncoder:

@@ -44,7 +44,7 @@ class Prompt(NamedTuple):
         return self.several or (self.sentence,)
 
     def showing(self, sentences: Sequence[str]) -> "Prompt":
-        """The same prompt with other sentences, as many."""
+        """Return this prompt with other sentences, as many as before."""
         if not self.several:
             return self._replace(sentence=sentences[0])
         return self._replace(sentence=numbered(sentences), several=tuple(sentences))

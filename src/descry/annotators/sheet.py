@@ -90,7 +90,7 @@ def write_cells(
 
 
 def _drawn(b: Annotations, answer: int, number: int, seed: int) -> list[_Place]:
-    """So many sentences of each descriptor that have an answer."""
+    """Draw `number` sentences of each descriptor that have the answer."""
     places: list[_Place] = []
     for column in range(len(b.descriptors)):
         rows = np.flatnonzero(b.answer[:, column] == answer).tolist()

@@ -8,6 +8,7 @@ import typer
 from typer.exceptions import TyperException
 
 from descry.cli.commands import annotate, check, explain, export, look, setup, stages
+from descry.cli.completion import whole_words
 from descry.cli.errors import TRACEBACK, told, usage
 from descry.cli.panels import examples
 
@@ -51,7 +52,8 @@ def main() -> None:
     a bug: its traceback, and exit status 1.
     """
     try:
-        ended = app(prog_name="descry", standalone_mode=False)
+        with whole_words():
+            ended = app(prog_name="descry", standalone_mode=False)
     except typer.Abort:  # the end of the input, where something was asked
         print("aborted", file=sys.stderr)
         sys.exit(1)

@@ -21,6 +21,7 @@ Prices = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="The same numbers as JSON.")]
 AllAsJson = Annotated[bool, typer.Option("--json", help="All of it, as JSON.")]
 Unlabelled = Annotated[bool, typer.Option("--all", help="Include neurons without a label.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of the draws.")]
 End = Annotated[str, typer.Option(help="highest or lowest: which end of the activations.")]
 NeuronName = Annotated[
     str | None,

@@ -30,7 +30,7 @@ class Close(NamedTuple):
 
 
 def closest(similarities: np.ndarray, quiet: np.ndarray, rows: np.ndarray, number: int) -> Close:
-    """So many of the quiet sentences that are most similar; ties by the lower row.
+    """Return the `number` quiet sentences that are most similar; ties by the lower row.
 
     Args:
         similarities: float [sentences], with the neuron's exemplars.

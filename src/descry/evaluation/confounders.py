@@ -158,7 +158,7 @@ def rank_correlations(
 
 
 def chance_level(values: np.ndarray) -> float:
-    """What 95% of neurons stay below that have nothing to do with a covariate; NaN if it is one."""
+    """The |rho| that 95% of unrelated neurons stay below; NaN if too few values differ."""
     from scipy.stats import f, t
 
     known = values[~np.isnan(values)] if _is_number(values) else values[values != ""]
@@ -222,7 +222,7 @@ def _weights(sets: np.ndarray, strata: Strata, pool: Strata) -> np.ndarray:
 def _shares(
     values: np.ndarray, sets: np.ndarray, strata: Strata, pool: Strata, standing: np.ndarray
 ) -> dict[str, Any]:
-    """Of each neuron the value that is most frequent among its exemplars, and its shares."""
+    """For each neuron: the most frequent value among its exemplars, and its shares."""
     names, code = np.unique(values, return_inverse=True)
     cells = np.arange(len(sets))[:, None] * len(names) + code[sets]
     counts = np.bincount(cells[sets >= 0], minlength=len(sets) * len(names))
@@ -262,7 +262,7 @@ def _amount(covariate: str, value: float | None, share: bool) -> str:
 
 
 def by_layer(table: pa.Table) -> dict[str, Row]:
-    """Of each covariate the median |rho| of each layer, and what chance would give, by name."""
+    """For each covariate, by name: the median |rho| of each layer, and the value by chance."""
     found: dict[str, Row] = {}
     for name in dict.fromkeys(table["covariate"].to_pylist()):
         rows = table.filter(pa.compute.equal(table["covariate"], name))

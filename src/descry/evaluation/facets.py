@@ -145,7 +145,7 @@ def _parts(rows: np.ndarray, of: Groups, number: int) -> list[np.ndarray]:
 
 
 def _dealt(rows: np.ndarray, parts: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
-    """The same rows at random, in groups of the same sizes."""
+    """Deal the rows at random into groups as large as `parts`."""
     return np.split(rng.permutation(rows), np.cumsum([len(part) for part in parts])[:-1])
 
 

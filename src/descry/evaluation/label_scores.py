@@ -204,7 +204,7 @@ class HeldOutScores:
 
 
 def _counts(half: _Half, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each label's exemplars, how many have a Yes, and how many an answer: int [labels]."""
+    """Count, for each label, the exemplars with a Yes and those with an answer: int [labels]."""
     members = half.exemplars[half.neurons]
     found = np.where(members >= 0, answers[members, half.descriptors[:, None]], MISSING)
     return (found == 1).sum(axis=1), (found >= 0).sum(axis=1)

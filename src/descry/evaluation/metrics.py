@@ -84,7 +84,7 @@ class Tags:
 
     @classmethod
     def of(cls, cuts: Cuts, flags: np.ndarray, tiers: Tiers) -> "Tags":
-        """Those of bool [thresholds, descriptors, neurons]."""
+        """Make tags of flags, bool [thresholds, descriptors, neurons]."""
         bits = _packed(flags.transpose(0, 2, 1))
         return cls(cuts, bits, _packed(flags), tiers, flags.shape[1])
 

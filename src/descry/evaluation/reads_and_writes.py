@@ -20,7 +20,7 @@ _BLOCK = 1024  # neurons whose words are looked up at a time
 
 
 class InCommon(NamedTuple):
-    """Of each neuron; NaN where it writes no word or reads nothing.
+    """What each neuron writes and reads, compared; NaN where it writes no word or reads nothing.
 
     Attributes:
         own: share of its promoted words that it reads, float64 [neurons].

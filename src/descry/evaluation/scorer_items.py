@@ -151,7 +151,7 @@ class _DistractorRing:
         self.seed = seed
 
     def some(self, neuron: str, number: int, without: set[int]) -> list[int]:
-        """So many sentences for a neuron, or all where there are fewer."""
+        """Draw `number` sentences for a neuron, or all if there are fewer."""
         start = bisect(self.lots, draw(self.seed, f"quiet of:{neuron}"))
         around = (self.rows[i - len(self.rows)] for i in range(start, start + len(self.rows)))
         return list(islice((row for row in around if row not in without), number))

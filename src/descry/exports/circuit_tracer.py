@@ -1,9 +1,17 @@
-"""An export for circuit-tracer's feature viewer: a JSON file a neuron.
+"""An export for circuit-tracer's feature viewer: a JSON file a neuron, and a binary file a layer.
 
-The form is that of its `circuit_tracer.frontend.feature_models.Model`; the name of a file is the
-number by which its graphs and its page call a feature (`number`).
+The form of a neuron is that of its `circuit_tracer.frontend.feature_models.Model`; the name of a
+JSON file is the number by which its graphs and its page call a feature (`number`).
+
+The page reads features of a repository on the hub from binary files: index.json.gz has the name of
+each layer's file, and where in it each neuron begins, and the first behind the last one ends. What
+stands there is the number of bytes that follow, an unsigned integer of 32 bits with the lowest byte
+first, and the JSON of the neuron, deflated (zlib). A neuron that is not exported has no bytes.
 """
 
+import gzip
+import struct
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +19,10 @@ import numpy as np
 
 from descry.exports.contents import Explained
 from descry.exports.target_tokens import harmless
-from descry.io.atomic import write_text
+from descry.io.atomic import atomic, write_text
 from descry.io.hashing import JSON, canonical
 
-FEATURES, NAMES = "features", "clerps.json"
+FEATURES, NAMES, INDEX = "features", "clerps.json", "index.json.gz"
 _QUANTILES = np.arange(1, 100) / 100
 
 
@@ -24,7 +32,7 @@ def number(layer: int, index: int) -> int:
 
 
 def write(neurons: Sequence[Explained], folder: Path, run: str) -> None:
-    """Write features/NUMBER.json for each neuron, and clerps.json.
+    """Write features/NUMBER.json for each neuron, the same as binary files, and clerps.json.
 
     clerps.json are the labels as a graph's `qParams.clerps` wants them: pairs of number and text.
 
@@ -32,15 +40,32 @@ def write(neurons: Sequence[Explained], folder: Path, run: str) -> None:
         run: what the neurons are of, in words.
     """
     (folder / FEATURES).mkdir()
+    layers: dict[int, dict[int, bytes]] = {}
     for one in neurons:
-        path = folder / FEATURES / f"{number(one.layer, one.index)}.json"
-        write_text(path, canonical(feature(one, run)) + "\n")
+        text = canonical(feature(one, run))
+        write_text(folder / FEATURES / f"{number(one.layer, one.index)}.json", text + "\n")
+        layers.setdefault(one.layer, {})[one.index] = zlib.compress(text.encode())
+    index = {str(layer): _write_layer(folder / FEATURES, layer, layers[layer]) for layer in layers}
+    with atomic(folder / FEATURES / INDEX) as part:
+        part.write_bytes(gzip.compress(canonical(index).encode(), mtime=0))
     names = [
         [str(number(one.layer, one.index)), ", ".join(row["descriptor"] for row in one.labels)]
         for one in neurons
         if one.labels
     ]
     write_text(folder / NAMES, canonical(names) + "\n")
+
+
+def _write_layer(folder: Path, layer: int, features: dict[int, bytes]) -> JSON:
+    """Write a layer's binary file; its part of the index: name, and offsets of the neurons."""
+    name = f"layer_{layer}.bin"
+    parts = [
+        struct.pack("<I", len(features[index])) + features[index] if index in features else b""
+        for index in range(max(features) + 1)
+    ]
+    with atomic(folder / name) as part:
+        part.write_bytes(b"".join(parts))
+    return {"filename": name, "offsets": np.cumsum([0, *map(len, parts)]).tolist()}
 
 
 def feature(one: Explained, run: str) -> JSON:

@@ -83,7 +83,7 @@ class Explained:
 
     @property
     def centres(self) -> np.ndarray:
-        """Of the histogram's bins."""
+        """The centres of the histogram's bins."""
         return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
 
@@ -174,7 +174,7 @@ def explained(
 
 
 def _said(run: Run, rows: np.ndarray, known: Collection[str]) -> list[list[str]]:
-    """Of each sentence the descriptors that the annotator said Yes of and that can be labels."""
+    """For each sentence: the descriptors with the answer Yes that can be labels."""
     names = run.annotations.descriptors
     yes = (run.annotations.at(rows) == 1) & [name in known for name in names]
     return [[names[column] for column in np.flatnonzero(one)] for one in yes]
@@ -203,7 +203,7 @@ _NOT_SCORED = dict.fromkeys(HELD_OUT, float("nan"))
 
 
 def _held_out(run: Run) -> dict[tuple[int, int, str], Row]:
-    """Of each label its mean scores in the halves that did not choose it."""
+    """The mean scores of each label in the halves that did not choose the label."""
     if not run.has("label_scores.parquet"):
         return {}
     columns = ["layer", "neuron", "descriptor", *HELD_OUT]

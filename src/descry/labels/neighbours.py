@@ -89,7 +89,7 @@ def _all(vectors: np.ndarray, threshold: float) -> Iterator[Pairs]:
 
 
 def check_rows(rows: int) -> None:
-    """See that so many rows can be compared.
+    """Check that the number of rows can be compared.
 
     Raises:
         InputError: they want a package that is not installed.

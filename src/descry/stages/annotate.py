@@ -259,7 +259,7 @@ class _Questions(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Of the descriptors."""
+        """The names of the descriptors."""
         return list(self.phrases)
 
 

@@ -341,7 +341,7 @@ def _placed(found: Found, at: np.ndarray) -> Found:
 
 
 def _distribution(values: np.ndarray, slab: int, sparse: bool) -> Distribution | SparseDistribution:
-    """That of activations [sentences, neurons], added slab by slab."""
+    """The distribution of activations [sentences, neurons], added chunk by chunk."""
     slabs = (values[start : start + slab] for start in range(0, len(values), slab))
     if sparse:
         found = SparseDistribution.of(values.shape[1])

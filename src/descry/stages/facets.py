@@ -243,7 +243,7 @@ class Study:
 
     @cached_property
     def sets(self) -> dict[str, np.ndarray]:
-        """Those of the chosen neurons."""
+        """The exemplar sets of the chosen neurons, by split."""
         return {split: sets[self.places] for split, sets in self.every.items()}
 
     @cached_property
@@ -253,12 +253,12 @@ class Study:
 
     @cached_property
     def half(self) -> np.ndarray:
-        """Of each sentence, as text."""
+        """The half of each sentence, as text."""
         return np.array(self.sentences["split"].to_pylist())
 
     @cached_property
     def strata(self) -> Strata:
-        """Those that labels of the whole corpus are matched on."""
+        """The strata that labels of the whole corpus are matched on."""
         return self._strata(Matching.of(self.labels.made["params"]))
 
     @cached_property
@@ -493,7 +493,7 @@ class Study:
 
     @cached_property
     def close(self) -> list[Close] | None:
-        """Of each neuron its close negatives; None where not all activations are kept."""
+        """The close negatives of each neuron; None if not all activations are kept."""
         if self.quiet is None:
             return None
         of_pool, found = self.vectors(self.pool).astype(np.float64), []
@@ -514,7 +514,7 @@ class Study:
 
     @cached_property
     def quiet(self) -> list[list[np.ndarray]] | None:
-        """Of each neuron and half the rows that do not excite it; None as `close`."""
+        """For each neuron and half: the rows that do not excite the neuron; None as `close`."""
         if self.columns is None:
             return None
         halves, found = self.half[self.pool], []

@@ -1,15 +1,24 @@
-"""Stage interventions: what labelled neurons change at the output -> interventions.json, .csv."""
+"""Stage interventions: what labelled neurons change at the output -> interventions.json, .csv.
+
+The model is loaded, and labels are known: the stage also writes exemplar_words.parquet, top
+sentences of the labelled neurons word by word.
+"""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 from pydantic import Field
 
+from descry.activations.exemplar_files import read_ends, read_exemplars
+from descry.activations.exemplar_words import TABLE, Exemplars, exemplar_words
+from descry.activations.word_effects import measure
 from descry.annotators.annotations import Annotations, read_annotations
-from descry.corpus.splits import CALIBRATION, VALIDATION, draw, split_rows
-from descry.corpus.units import plain_texts
+from descry.corpus.splits import CALIBRATION, HALVES, VALIDATION, draw, split_rows
+from descry.corpus.units import language, plain_texts
 from descry.errors import InputError
 from descry.evaluation.effects import (
     Beside,
@@ -25,12 +34,13 @@ from descry.evaluation.effects import (
 from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
-from descry.io.parquet import read_table
+from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Seed
 from descry.labels.results import Labels, read_labels
 from descry.models.checkpoints import Checkpoint, quantized
 from descry.models.devices import pick_device
+from descry.models.dictionaries.dictionary import Dictionary
 from descry.models.heads import NoHeadError, load_headed
 from descry.models.hooked_model import HookedModel
 from descry.models.intervention import Edit, editable
@@ -46,6 +56,7 @@ KINDS = ("label", "other")  # sentences of the label, and others
 MEASURES = ("distance", "towards")
 COLUMNS = ["neuron", "descriptor", "intervention", "kind", "sentences"]
 COLUMNS += [f"{name}{whose}" for name in MEASURES for whose in ("", "_others")]
+_AMONG = 10  # first exemplars of a half whose words may be tried: as many as the explorer shows
 _SPREAD = 200  # sentences whose tokens give the neurons' means and deviations
 Progress = Callable[[str, int, int], None]
 
@@ -58,6 +69,7 @@ class Interventions(Section):
     others: Count
     sentences: Annotated[int, Field(ge=2)]
     raised: Annotated[float, Field(gt=0)]
+    words: Annotated[int, Field(ge=0)]
     seed: Seed
 
 
@@ -78,11 +90,48 @@ def intervene(
     corpus: Path,
     descriptors: Path,
     annotations: Path,
+    exemplars: Path,
+    labels: Path,
+    metrics: Path,
+    effects: Path,
+    words: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Edit neurons, and write what the words of the labelled neurons' top sentences do.
+
+    See `_edit` for `metrics` and `effects`, and `_write_words` for `words`.
+
+    Raises:
+        InputError: files of different runs, or a neuron that does not exist.
+    """
+    why = None if params.enabled else "not enabled (interventions.enabled)"
+    if extraction.dictionary is not None:
+        why = "a dictionary's latents are not edited, a site's own neurons are"
+    recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
+    counts, hooked = {"neurons": 0}, None
+    if why is None:
+        paths = corpus, descriptors, annotations, labels
+        counts, hooked = _edit(params, extraction, *paths, metrics, effects, progress)
+    else:
+        made = provenance("interventions", recorded, [], PACKAGES)
+        write_json(metrics, {"made": made, "undefined": why})
+        write_csv(effects, [], COLUMNS)
+    return counts | _write_words(
+        params, extraction, hooked, corpus, exemplars, labels, words, progress
+    )
+
+
+def _edit(
+    params: Interventions,
+    extraction: "Activations",
+    corpus: Path,
+    descriptors: Path,
+    annotations: Path,
     labels: Path,
     metrics: Path,
     effects: Path,
     progress: Progress,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], HookedModel]:
     """Measure what changes at the output when labelled neurons are set to their mean, or raised.
 
     Each neuron is tested with the surest label of its calibration half, on sentences of the other
@@ -92,18 +141,10 @@ def intervene(
     `metrics` has, for each kind and for their difference, the means over neurons, and the interval
     of how much they are above the other neurons.
 
-    Raises:
-        InputError: files of different runs, or a neuron that does not exist.
+    Returns:
+        what the terminal shows, and the model.
     """
     recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
-    why = None if params.enabled else "not enabled (interventions.enabled)"
-    if extraction.dictionary is not None:
-        why = "a dictionary's latents are not edited, a site's own neurons are"
-    if why is not None:
-        made = provenance("interventions", recorded, [], PACKAGES)
-        write_json(metrics, {"made": made, "undefined": why})
-        write_csv(effects, [], COLUMNS)
-        return {"neurons": 0}
     table, b = read_labels(labels), read_annotations(annotations)
     sentences = read_table(corpus, "corpus", ["id", "text", "split"])
     texts, ids = plain_texts(sentences["text"].to_pylist(), corpus), sentences["id"].to_pylist()
@@ -147,23 +188,94 @@ def intervene(
     value |= {"measures": {"distance": outcome.distance, "towards": outcome.towards}}
     write_json(metrics, defined(value | {way: _as_json(of) for way, of in told.items()}))
     write_csv(effects, _rows(subjects, means), COLUMNS)
-    return _counts(subjects, told)
+    return _counts(subjects, told), hooked
+
+
+def _write_words(
+    params: Interventions,
+    extraction: "Activations",
+    hooked: HookedModel | None,
+    corpus: Path,
+    exemplars: Path,
+    labels: Path,
+    words: Path,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write what the words of top sentences do, of each neuron with a label in the whole corpus.
+
+    Sentences are of the first `_AMONG` exemplars of either half; columns are those of
+    `exemplar_words`. With unit `token` there is no row, as an exemplar is itself a token:
+    `undefined` of what made the file says so.
+
+    Args:
+        hooked: the model, where it is loaded.
+    """
+    recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
+    why = None if params.words else "not asked for (interventions.words)"
+    if why is None and extraction.unit == "token":
+        why = "an exemplar is itself a token (activations.unit)"
+    if why is not None:
+        made = provenance("interventions", recorded, [], PACKAGES) | {"undefined": why}
+        write_table(words, TABLE.empty_table(), made)
+        return {}
+    sets = [one for end in read_ends(exemplars) for one in _leading(exemplars, labels, end)]
+    checkpoint = Checkpoint(**extraction.target.model_dump())
+    hooked = copy(hooked or _hooked(checkpoint, extraction))
+    hooked.position = extraction.position
+    sentences = read_table(corpus, "corpus", ["text"])
+    made = provenance("interventions", recorded, [corpus, exemplars, labels], PACKAGES)
+    made |= {"weights": checkpoint.weights, **quantized(checkpoint), "measure": measure(hooked)}
+    found = exemplar_words(
+        hooked,
+        plain_texts(sentences["text"].to_pylist(), corpus),
+        language(table_provenance(sentences)),
+        sets,
+        params.words,
+        extraction.batch_tokens,
+        lambda done, of: progress("sentences word by word", done, of),
+    )
+    write_table(words, found, made)
+    return {"sentences word by word": len(pc.unique(found["row"]))}
+
+
+def _leading(exemplars: Path, labels: Path, end: str) -> list[Exemplars]:
+    """The first exemplars, of both halves, of the neurons with a label in the whole corpus."""
+    sets = [read_exemplars(exemplars, half, end)[:, :, :_AMONG] for half in HALVES]
+    labelled = read_labels(labels, end).splits["all"].assigned.any(axis=2)
+    first = np.concatenate(sets, axis=2)
+    return [
+        Exemplars(end, layer, neuron, [row for row in first[layer, neuron].tolist() if row >= 0])
+        for layer, neuron in np.argwhere(labelled).tolist()
+    ]
 
 
 def _loaded(
     checkpoint: Checkpoint, extraction: "Activations", some: Sequence[str]
 ) -> tuple[HookedModel, Outcome]:
     """The model in float32, and what is read at its output."""
-    told: dict[str, Any] = extraction.model_dump(include={"site", "layers", "max_tokens", "sinks"})
-    told["position"] = "tokens"
     try:
         headed = load_headed(checkpoint, "float32", pick_device(extraction.device))
     except NoHeadError:
-        device = extraction.device
-        hooked = HookedModel(checkpoint, dtype="float32", device=device, **told)
+        hooked = _hooked(checkpoint, extraction)
         return hooked, Embedding(hooked, some)
-    hooked = HookedModel.of(headed.model, headed.tokenizer, **told)
+    hooked = HookedModel.of(headed.model, headed.tokenizer, **_at_every_token(extraction))
     return hooked, Distribution(hooked, headed.model, headed.masked)
+
+
+def _hooked(checkpoint: Checkpoint, extraction: "Activations") -> HookedModel:
+    pinned = extraction.dictionary
+    return HookedModel(
+        checkpoint,
+        dtype="float32",
+        device=extraction.device,
+        dictionary=Dictionary(**pinned.model_dump()) if pinned else None,
+        **_at_every_token(extraction),
+    )
+
+
+def _at_every_token(extraction: "Activations") -> dict[str, Any]:
+    told = extraction.model_dump(include={"site", "layers", "max_tokens", "sinks"})
+    return told | {"position": "tokens"}
 
 
 def _lengths(hooked: HookedModel, shape: tuple[int, ...]) -> np.ndarray:

@@ -47,6 +47,7 @@ def write_report(
     trials: Path,
     interventions: Path,
     effects: Path,
+    words: Path,
     graphs: Path,
     graph_scores: Path,
     gold: Path | None = None,
@@ -60,6 +61,7 @@ def write_report(
         descriptors: descriptors.csv, how well the annotator did on each.
         trials: scores.csv.
         effects: interventions.csv.
+        words: exemplar_words.parquet.
         report: the folder, replaced as a whole.
 
     Raises:
@@ -90,6 +92,7 @@ def write_report(
         "scores.csv": trials,
         "interventions.json": interventions,
         "interventions.csv": effects,
+        "exemplar_words.parquet": words,
         "graphs.parquet": graphs,
         "graphs.csv": graph_scores,
     } | ({"tokens.parquet": tokens} if tokens else {})

@@ -126,7 +126,7 @@ def _occurrences(corpus: Path, written: str, split: str, sentences: pa.Table) ->
 
 
 def _confirmed(found: dict[tuple[str, str], Pairs], end: str, fdr: float) -> dict[str, Any]:
-    """Of the words of the calibration half the share that has p < .05 in the validation half."""
+    """The share of the calibration half's words that have p < .05 in the validation half."""
     chosen, other = found[end, CALIBRATION], found[end, VALIDATION]
     sure = np.flatnonzero((chosen.q < fdr) & (chosen.count > 1))
     p = dict(zip(zip(other.neuron, other.word, strict=True), other.p, strict=True))

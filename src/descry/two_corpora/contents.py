@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from descry.io.hashing import JSON
 from descry.reporting.comparison.exemplars import exemplar_sets, shown_sentences
-from descry.reporting.comparison.page import write_comparison
+from descry.reporting.comparison.page import page_value, write_comparison
 from descry.reporting.explorer.packs import plain
 from descry.two_corpora.replicate import TABLES, Replication
 
@@ -26,9 +25,7 @@ def write(found: Replication, path: Path) -> dict[str, int]:
 
 def contents(found: Replication) -> JSON:
     """All that the page shows."""
-    value = found.as_json()
-    for side in ("first", "other"):
-        del value[side]  # where the results lie is nobody's affair
+    value = page_value(found, ("first", "other"))
     value["sentences_in_all"] = value.pop("sentences")
     runs = found.pair.first, found.pair.other
     exemplars = dict(_exemplars(found))
@@ -40,7 +37,6 @@ def contents(found: Replication) -> JSON:
         "unit": found.pair.unit,
         "differences": [asdict(one) for one in found.pair.differences],
         "names_of": [run.annotations.descriptors for run in runs],
-        "version": version("descry"),
         "exemplars": exemplars,
         "sentences": [shown_sentences(*of) for of in zip(runs, rows, strict=True)],
     }

@@ -49,7 +49,7 @@ def held(assigned: np.ndarray, p: np.ndarray, excess: np.ndarray, layers: int) -
 
 
 def of_others(p: np.ndarray, layers: int) -> np.ndarray:
-    """Of the other neurons of the layer the share with p < .05: float64 like `p`.
+    """The share of the other neurons of the layer with p < .05: float64 like `p`.
 
     What a label of the neuron would have if neurons were exchanged within the layer; 0 where no
     other neuron was tested.

@@ -262,7 +262,7 @@ class Replication:
 
     @cached_property
     def _random_weights(self) -> "_Tested | None":
-        """The same descriptors on a copy with random weights; None where there is none."""
+        """The tests of the same descriptors on a copy with random weights; None without a copy."""
         run, path = self.pair.other, self.pair.other.path(UNTRAINED)
         if not run.has(UNTRAINED) or not has_exemplars(path) or self.end not in read_ends(path):
             return None

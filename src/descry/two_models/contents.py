@@ -1,7 +1,6 @@
 """What the page has of two models, and the folder of tables beside it."""
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from descry.io.hashing import JSON
 from descry.reporting.comparison.exemplars import exemplar_sets, shown_sentences
-from descry.reporting.comparison.page import write_comparison
+from descry.reporting.comparison.page import page_value, write_comparison
 from descry.reporting.explorer.packs import plain
 from descry.two_models.diff import TABLES, Diff
 
@@ -26,9 +25,7 @@ def write(found: Diff, path: Path) -> dict[str, int]:
 
 def contents(found: Diff) -> JSON:
     """All that the page shows."""
-    value = found.as_json()
-    for side in ("first", "second"):
-        del value[side]  # where the results lie is nobody's affair
+    value = page_value(found, ("first", "second"))
     labels = [_renamed(row) for row in value["labels"]]
     chosen = _chosen(found)
     exemplars = {str(n): parts for n, parts in _exemplars(found, chosen)}
@@ -40,7 +37,6 @@ def contents(found: Diff) -> JSON:
         "labels": labels,
         "names": list(found.pair.names),
         "names_of": names,
-        "version": version("descry"),
         "sentences_in_all": len(found.pair.strata.of),
         "exemplars": exemplars,
         "sentences": shown_sentences(found.pair.first, rows),
@@ -64,7 +60,7 @@ def _chosen(found: Diff) -> list[int]:
 
 
 def _exemplars(found: Diff, chosen: list[int]) -> Iterator[tuple[int, list[JSON]]]:
-    """Of each neuron its exemplars: title, number, and the first of them with ranks and values."""
+    """The exemplars of each neuron: title, number, and the first ones with ranks and values."""
     sets = [exemplar_sets(run, found.end) for run in found.pair.runs]
     second = found.matches.second
     for n in chosen:

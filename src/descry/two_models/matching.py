@@ -235,7 +235,7 @@ def _assign(found: np.ndarray, places: np.ndarray) -> np.ndarray:
 def _rivals(
     found: np.ndarray, places: list[np.ndarray], second: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Of each neuron the highest correlation but that of its pair, and whether that is higher."""
+    """For each neuron: the highest correlation outside its pair, and if it beats the pair's."""
     rows, pair = np.arange(len(found)), second[places[0]]
     there = pair != NOBODY
     column = np.where(there, pair - places[1][0], 0)

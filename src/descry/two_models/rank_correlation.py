@@ -45,7 +45,7 @@ class Order:
 
     @property
     def whole(self) -> "Order":
-        """The same sentences as one stratum."""
+        """The order of the same sentences, all in one stratum."""
         return Order(self.rows, self.starts[:1])
 
 

@@ -108,7 +108,7 @@ def _recover_unlocked(outputs: list[str]) -> None:
 
 
 def _with_followers(adopt: list[str], stages: dict[str, Locked]) -> list[str]:
-    """Those stages, and those behind them that are as locked: to be touched as well."""
+    """The stages to adopt, and the later stages that are as locked: all of them are touched."""
     adopted = list(adopt)
     for name in adopted:  # it grows
         made = set(stages[name].outs)

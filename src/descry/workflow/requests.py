@@ -155,7 +155,7 @@ def _in_cascade(
     cache: PromptCache,
     known: bool,
 ) -> Iterator[Questions]:
-    """Of the proxy all, and of the oracle what the cascade would ask, as far as that is known."""
+    """All requests to the proxy, and those to the oracle as far as the cascade's need is known."""
     proxy, oracle = workers
     yield Questions("annotate", proxy, _frame(cache, proxy), prompts, known)
     frame, shape = _frame(cache, oracle), (len(ids), len(prompts.descriptors))

@@ -127,7 +127,7 @@ class _Group:
         return self.decision(self.cut(self.whole(self.without + head)), reached=reached)
 
     def decision(self, cut: float, *, reached: bool) -> Decision:
-        """Of the cells in their own order."""
+        """The decision for the cells, in the cells' own order."""
         known = np.empty_like(self.known)
         known[self.cells] = self.known
         return Decision(known, cut, reached)
@@ -275,7 +275,7 @@ def _yes(group: _Group, head: int) -> int:
 
 
 def _yes_expected(group: _Group, head: int) -> float:
-    """The same, expected, when the middle will be asked."""
+    """The expected number of Yes once the oracle has answered the middle."""
     found = np.where(group.asked, group.known == 1, likely(group.odds, group.known))
     return float(found[head:].sum() + np.where(group.asked, found, 1.0)[:head].sum())
 

@@ -38,7 +38,7 @@ class CTranslate2Annotator(EngineAnnotator):
 
     @property
     def dtype(self) -> str:
-        """Of the weights and the products."""
+        """The number type of the weights and the products."""
         return self.compute
 
     @property

@@ -86,7 +86,7 @@ class EmbeddedAnnotator:
             yield list(zip(group, (answer._replace(cut=cut) for answer, cut in found), strict=True))
 
     def _cut(self, prompts: Sequence[Prompt]) -> list[int]:
-        """Of each prompt the tokens of its sentences that the embedder does not see."""
+        """For each prompt: the number of tokens of its sentences that the embedder does not see."""
         texts = list(dict.fromkeys(text for prompt in prompts for text in prompt.shown))
         cut = dict(zip(texts, self._embed.cut(texts), strict=True))
         return [sum(cut[text] for text in prompt.shown) for prompt in prompts]

@@ -12,7 +12,8 @@ from typing import Any
 from descry.annotators.base import Answer, Frame, Identity
 from descry.annotators.huggingface.encoder import PromptEncoder
 from descry.annotators.huggingface.model import Loaded, Scorer
-from descry.annotators.prompts import NO, WORDS, YES, Prompt, Task
+from descry.annotators.own_model import OwnModel
+from descry.annotators.prompts import Prompt, Task
 from descry.annotators.templates import Template
 from descry.annotators.thoughts import opens_thought
 from descry.errors import InputError
@@ -23,7 +24,7 @@ from descry.models.devices import pick_device
 from descry.models.gguf import SUFFIX as GGUF
 
 
-class GenerativeAnnotator:
+class GenerativeAnnotator(OwnModel):
     """Answers p2 by the log-probabilities of the next word and the rest by greedy generation."""
 
     server = None
@@ -44,42 +45,25 @@ class GenerativeAnnotator:
         pickled: bool = False,
         thinking: int | None = None,
     ) -> None:
-        self.task: Task = task
+        super().__init__(task, max_tokens, max_new_tokens, thinking)
         self.checkpoint = Checkpoint(model, revision, pickled)
         self.dtype, self.device = dtype, device
-        self.max_tokens, self.max_new_tokens = max_tokens, max_new_tokens
         self.batch_tokens = batch_tokens
-        self.thinking = thinking
         self.encoder = PromptEncoder(self.checkpoint, max_tokens, thinking=bool(thinking))
-        self._scores = task == "p2" and not thinking
         self._scorers: dict[Template, Scorer] = {}
 
     @cached_property
     def identity(self) -> Identity:
         """Who answers, and how: greedily up to a number of tokens, or with one of two words."""
-        how: dict[str, Any] = {"max_tokens": self.max_tokens}
-        if self.task == "p2":
-            how |= {"answers": [YES, NO]}
-        if not self._scores:
-            how |= {"do_sample": False, "max_new_tokens": self._budget}
-        if self.thinking:
-            how |= {"thinking": self.thinking}
         name, revision = self.checkpoint.name, self.checkpoint.revision
         weights = ", dequantised" if name.endswith(GGUF) else ""
         shown = f"{name} ({self.dtype}{weights})"
-        return Identity(shown, name, revision, self.dtype, canonical(how))
+        return Identity(shown, name, revision, self.dtype, canonical(self._how))
 
     @property
     def quantization(self) -> str | None:
         """The format that its weights were quantised to, in a GGUF file."""
         return self.checkpoint.quantization
-
-    @property
-    def _budget(self) -> int:
-        """New tokens of an answer, at most: p2's is not written, but behind thoughts."""
-        if self._scores:
-            return 0
-        return (self.max_new_tokens if self.task == "p1" else WORDS) + (self.thinking or 0)
 
     @property
     def frame(self) -> Frame:

@@ -37,7 +37,7 @@ class PromptEncoder:
 
     @cached_property
     def _reader(self) -> Any:
-        """The same for texts of strangers, in which special tokens are text like any other."""
+        """A copy of the tokenizer for untrusted texts: special tokens in a text are plain text."""
         reader = self._new_tokenizer()
         special_as_text(reader)
         return reader

@@ -154,12 +154,12 @@ class EndpointAnnotator:
 
     @property
     def server(self) -> JSON:
-        """Where, and the model that it reports."""
+        """The address of the server, and the model that the server reports."""
         return {"base_url": self.connection.base_url, "model": self.revision}
 
     @property
     def price(self) -> Price | None:
-        """What its tokens cost in the mode in which it is asked."""
+        """The price of tokens in the mode of the requests (live or batch)."""
         return self.batch_price if self.batches else self.live_price
 
     # In batches

@@ -51,7 +51,7 @@ class RequestVariant(NamedTuple):
         return JSON_TOKENS if self.constraint and is_json(self.constraint) else 0
 
     def lacking(self, option: str) -> "RequestVariant":
-        """The same without an option."""
+        """Return this variant without an option."""
         return self._replace(without=tuple(sorted({*self.without, option})))
 
     def options(self, *, limit: str, tokens: int, top: int) -> dict[str, Any]:

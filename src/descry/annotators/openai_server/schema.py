@@ -35,7 +35,7 @@ class Token(Said):
 
     @property
     def word(self) -> str:
-        """What it says."""
+        """The text of the answer."""
         return word_of(self.token)
 
     def says(self, word: str) -> bool:
@@ -68,7 +68,7 @@ class Logprobs(Said):
 
 
 class Message(Said):
-    """What was written, or refused."""
+    """The text that was written, or the refusal."""
 
     content: str | None = None
     refusal: str | None = None
@@ -115,7 +115,7 @@ class Choice(Said):
 
 
 class Spent(Said):
-    """What the tokens of an answer went into."""
+    """How the tokens of an answer were used."""
 
     reasoning_tokens: int | None = None
 

@@ -207,7 +207,7 @@ def _refuse_network(folder: Path) -> None:
 
 
 class _Unwritable:
-    """What is used of diskcache's Cache, on a database that can only be read."""
+    """The part of diskcache's Cache that is used here, over a read-only database."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -313,18 +313,18 @@ class PromptCache:
         return {key.removeprefix(_ANSWER): self._read(key, text) for key, text, _ in rows}
 
     def known(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an answer."""
+        """Select the keys that have an answer."""
         return {key.removeprefix(_ANSWER) for key, *_ in self._rows([_ANSWER + k for k in keys])}
 
     def failed(self, keys: Sequence[str]) -> dict[str, JSON]:
-        """Those of the keys whose last answer was none: {key: record with its reason}."""
+        """Select the keys whose last request failed: {key: record with the reason}."""
         return {
             row.removeprefix(_FAILURE): self._read(row, text)
             for row, text, _ in self._rows([_FAILURE + key for key in keys])
         }
 
     def recorded(self, keys: Sequence[str]) -> dict[str, JSON]:
-        """All that is known of those among the keys that have an answer: {key: record}.
+        """Read the records of the keys that have an answer: {key: record}.
 
         response, sentence, descriptor, tokens, cut; `origin` whole; `made`, the UTC time to the
         second at which it was stored here.

@@ -27,7 +27,7 @@ class VllmAnnotator(EngineAnnotator):
 
     @property
     def dtype(self) -> str:
-        """Of the weights and the arithmetic."""
+        """The number type of the weights and the arithmetic."""
         return self._dtype
 
     @property

@@ -109,11 +109,9 @@ def people(
     sheets: Annotated[
         list[Path], typer.Argument(metavar="SHEETS", help="Filled sheets, one for each rater.")
     ],
-    labels: Annotated[int, typer.Option(min=1, help="The value that the sheet was written with.")],
-    each: Annotated[
-        int, typer.Option(min=1, help="The value that the sheet was written with.")
-    ] = 15,
-    seed: Annotated[int, typer.Option(help="The value that the sheet was written with.")] = 0,
+    labels: Annotated[int, typer.Option(min=1, help="--labels of the sheet.")],
+    each: Annotated[int, typer.Option(min=1, help="--each of the sheet.")] = 15,
+    seed: Annotated[int, typer.Option(help="--seed of the sheet.")] = 0,
     as_json: AllAsJson = False,
     results: Results = RESULTS,
 ) -> None:

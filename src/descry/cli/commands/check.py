@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from descry.cli.options import CACHE, RESULTS, AllAsJson, AsJson, CacheFolder, End, Replay, Results
+from descry.cli.options import (
+    CACHE,
+    RESULTS,
+    AllAsJson,
+    AsJson,
+    CacheFolder,
+    End,
+    Replay,
+    Results,
+    Seed,
+)
 from descry.cli.panels import CHECK, examples
 from descry.errors import InputError
 
@@ -157,7 +167,7 @@ def replicate(
     draws: Annotated[
         int, typer.Option(min=2, help="Draws of the interval of a difference.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    seed: Seed = 0,
     rows: Annotated[int, typer.Option(min=1, help="Rows of each table.")] = 10,
 ) -> None:
     """Which labels hold on other data: the same model over another corpus."""

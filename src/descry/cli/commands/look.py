@@ -16,6 +16,7 @@ from descry.cli.options import (
     End,
     NeuronName,
     Results,
+    Seed,
     Unlabelled,
 )
 from descry.cli.panels import LOOK, examples
@@ -149,7 +150,7 @@ def diff(
     ] = False,
     end: End = "highest",
     draws: Annotated[int, typer.Option(min=2, help="Draws of each interval and null.")] = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
+    seed: Seed = 0,
     rows: Annotated[
         int, typer.Option(min=1, help="Rows of each table, or sentences of each kind.")
     ] = 10,

@@ -9,13 +9,9 @@ from shlex import quote
 
 import typer
 
-from descry.annotators.prompt_cache.store import PromptCache
-from descry.cli.console.forecast import show_forecast
 from descry.cli.progress import summary
 from descry.errors import InputError
 from descry.io.sanitize import printable
-from descry.workflow.params import load
-from descry.workflow.requests import forecast
 from descry.workflow.study.checks import Refused, check, columns_of, usual_columns
 from descry.workflow.study.choices import EMBEDDED, KINDS, SERVER, Choices
 from descry.workflow.study.folder import make
@@ -74,6 +70,11 @@ def create(choices: Choices) -> None:
             for problem in refused.problems:
                 print(printable(f"error: {problem}"), file=sys.stderr)
             raise typer.Exit(2) from None
+        from descry.annotators.prompt_cache.store import PromptCache
+        from descry.cli.console.forecast import show_forecast
+        from descry.workflow.params import load
+        from descry.workflow.requests import forecast
+
         make(study, _say)
         folder = choices.folder
         summary("reviews", study.counts)

@@ -115,7 +115,7 @@ def _exemplar(node: Node, exemplar: Exemplar, digits: int) -> None:
 
 def _place(review: Review) -> str:
     """Where a sentence was read."""
-    known = {"asin": review.asin, "reviewer": review.reviewer, "overall": review.overall}
+    known = {"asin": review.asin, "reviewer": review.reviewer, "rating": review.overall}
     who = ", ".join(f"{name} {value}" for name, value in known.items() if value)
     return (
         f"review {review.id} ({review.split} half): {review.source} line {review.line}"

@@ -30,7 +30,7 @@ _RULE = re.compile(r"(?:local)?rule (\w+):")
 
 
 def _environment(clone: Path) -> dict[str, str]:
-    """That of all commands in a clone: its own code, and a place of its own for DVC's state."""
+    """The environment of commands in a clone: its own code, and a place for DVC's state."""
     kept = {name: value for name, value in os.environ.items() if name not in LEADING_ASTRAY}
     kept |= {"PYTHONPATH": "src"} if has_code(clone) else {}
     return kept | {"DVC_SITE_CACHE_DIR": str(clone.parent / "dvc"), "DVC_NO_ANALYTICS": "1"}

@@ -106,7 +106,7 @@ class CrateSources:
 
     @property
     def date(self) -> str:
-        """Of the commit if git can tell, or of dvc.lock (ISO 8601)."""
+        """The date of the commit if git knows it, else of dvc.lock (ISO 8601)."""
         if self.head.sha is not None and self.head.unknown is None:
             return made_at(self.root, self.head.sha)
         return datetime.fromtimestamp((self.root / LOCK).stat().st_mtime, UTC).date().isoformat()

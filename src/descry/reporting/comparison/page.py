@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -32,6 +33,16 @@ class Compared(Protocol):
 
     def as_json(self) -> JSON:
         """All of it as plain values."""
+
+
+def page_value(found: Compared, sides: Sequence[str]) -> JSON:
+    """All of a comparison but the folders of its results, which the page does not tell.
+
+    Args:
+        sides: keys of the folders.
+    """
+    value = {key: one for key, one in found.as_json().items() if key not in sides}
+    return value | {"version": version("descry")}
 
 
 def write_comparison(

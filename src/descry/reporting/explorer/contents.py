@@ -36,6 +36,7 @@ from descry.n2g.tables import Record, read_records
 from descry.reporting.explorer import facets as of_facets
 from descry.reporting.explorer import overview
 from descry.reporting.explorer import writes as of_writes
+from descry.reporting.explorer.by_word import numbers_by_word, word_packs_of
 from descry.reporting.explorer.graphs import SHOWN as GRAPH_SHOWN
 from descry.reporting.explorer.graphs import by_number, graph_packs, held_labels
 from descry.reporting.explorer.held import Held, rows_of
@@ -190,7 +191,7 @@ class Contents:
         value |= {"scores": plain(run.scores), "graphs": self._of_graphs()}
         value |= {"writes": plain(of_writes.whole(run.writes, made["writes"]))}
         value |= {"facets": of_facets.whole(run.facets, run.provenance("facets.parquet"))}
-        value |= {"interventions": plain(run.interventions)}
+        value |= {"interventions": plain(run.interventions), "word_measure": self._word_measure}
         value |= {"made": overview.made(made)}
         value |= {"followed": self._followed[0], "copy": self._has_copy}
         value |= {"unit": "token" if self._of_positions else "sentence"}
@@ -205,6 +206,12 @@ class Contents:
     @property
     def _of_positions(self) -> bool:
         return self.run.units == POSITIONS
+
+    @property
+    def _word_measure(self) -> str | None:
+        """What the number of a word in exemplar_words.parquet is; None: it has no row."""
+        measure = self.run.provenance("exemplar_words.parquet").get("measure")
+        return None if measure is None else str(measure)
 
     @property
     def _has_copy(self) -> bool:
@@ -307,13 +314,16 @@ class Contents:
         numbers = frozenset[int]() if apart else frozenset(graphs)
         written = of_writes.by_neuron(run.writes, neurons)
         parted = of_facets.by_neuron(run.facets, neurons, self._sets, self.number, self.held.place)
-        known = trials, close, numbers, self._followed[1], written, parted, changes, run.fdr
+        read, how = run.exemplar_words, self._word_measure
+        drawn = numbers, numbers_by_word(read, neurons)
+        known = trials, close, *drawn, self._followed[1], written, parted, changes, run.fdr
         shown = self._shown_on_site
         yield from NeuronPages(neurons, shown, ends, *known, self._peaks()).packs()
         ids = self._corpus["id"].to_pylist()
         # Graphs are of sentences: of a sentence's positions any leads there.
         rows = {sentence.partition(":")[0]: row for row, sentence in enumerate(ids)}
         yield from graph_packs(graphs, rows, self.held.place, partly=self._of_positions)
+        yield from word_packs_of(read, how, neurons, shown.distribution, self.held.place)
         yield shown_pack(shown, HALVES)
 
     def _by_name(self, table: str) -> dict[str, list[Row]]:

@@ -91,6 +91,7 @@ class NeuronPages:
         trials: rows of scores.csv by the neuron's name.
         similar: of each neuron.
         graphs: numbers of the neurons that have a graph.
+        by_word: numbers of the neurons of which exemplars are known word by word.
         follows: what each follows beside topics, by covariate in the order of the run: rho, and the
             exemplars, matched sentences and corpus in words.
         writes: what each writes.
@@ -106,6 +107,7 @@ class NeuronPages:
     trials: Mapping[str, list[Row]]
     similar: Sequence[Sequence[tuple[int, float]]]
     graphs: frozenset[int]
+    by_word: frozenset[int]
     follows: Sequence[JSON]
     writes: Sequence[JSON]
     facets: Sequence[JSON]
@@ -133,6 +135,7 @@ class NeuronPages:
                 "trials": self.trials.get(self._name(n), []),
                 "similar": plain([list(one) for one in self.similar[n]]),
                 "graph": n in self.graphs,
+                "by_word": n in self.by_word,
                 "follows": self.follows[n],
                 "writes": self.writes[n],
                 "facets": self.facets[n],

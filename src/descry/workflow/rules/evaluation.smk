@@ -84,16 +84,18 @@ rule score:
 
 
 rule interventions:
-    """What labelled neurons change at the model's output, beside other neurons."""
+    """What labelled neurons change at the model's output, and what words do for them."""
     input:
         corpus=wiring.units,
         descriptors="results/descriptors.json",
         annotations="results/annotations.h5",
+        exemplars="results/exemplars.h5",
         labels="results/labels.parquet",
         code=wiring.code("interventions"),
     output:
         metrics="results/interventions.json",
         effects="results/interventions.csv",
+        words="results/exemplar_words.parquet",
     log:
         "logs/interventions.log",
     threads: ALL_CORES

@@ -77,6 +77,7 @@ rule report:
         trials="results/scores.csv",
         interventions="results/interventions.json",
         effects="results/interventions.csv",
+        words="results/exemplar_words.parquet",
         graphs="results/graphs.parquet",
         graph_scores="results/graphs.csv",
         gold=wiring.user_files("evaluate", "gold"),

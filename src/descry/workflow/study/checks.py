@@ -62,6 +62,9 @@ class Checked:
 def check(choices: Choices, corpus: Path) -> Checked:
     """Look at all of a study: folder, reviews, target, annotator, other parameters.
 
+    First at all that needs no model, no sentences and a second at most; at the rest if nothing of
+    that is wrong.
+
     Args:
         corpus: where its sentences are written.
 
@@ -86,13 +89,18 @@ def check(choices: Choices, corpus: Path) -> Checked:
     for name, values in settings.items():
         tried(partial(parse, name, preset[name] | values, "--set"))
     with_settings = {name: values | settings.get(name, {}) for name, values in preset.items()}
-    counts = tried(lambda: _reviews(choices, with_settings, corpus))
-    target = tried(lambda: _target(choices))
+    own = tried(lambda: _columns(choices, with_settings["corpus"]))
+    spec = tried(lambda: _target(choices))
     annotator = tried(lambda: _annotator(choices))
     links = tried(lambda: _links(choices))
-    if problems or counts is None or target is None or annotator is None or links is None:
+    if problems or own is None or spec is None or annotator is None or links is None:
         raise Refused([*problems])
-    spec, found = target
+    # What takes seconds: sentences are made, and libraries of models are loaded.
+    counts = tried(lambda: _sentences(own, with_settings, corpus))
+    found = tried(lambda: _outline(spec))
+    tried(lambda: _loads(annotator))
+    if problems or counts is None or found is None:
+        raise Refused([*problems])
     changes: dict[str, dict[str, Any]] = {name: {} for name in preset}
     changes["corpus"] |= {"reviews": f"data/{_name(choices)}"}
     changes["corpus"] |= {"text_fields": [*choices.text]} if choices.text else {}
@@ -183,14 +191,13 @@ def _here(spec: dict[str, Any]) -> dict[str, Any]:
     return spec | {"model": f"{MODELS}/{model.resolve().name}"}
 
 
-def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str, object]:
-    """Make the sentences, and see that they suffice for exemplar sets."""
+def _columns(choices: Choices, section: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of stage corpus, with columns that the reviews have."""
     reviews = choices.reviews
     if reviews is None:
         raise InputError("--reviews: name a file or a folder of reviews")
     if not reviews.exists():
         raise InputError(f"--reviews {reviews}: no such file or folder")
-    section = params["corpus"]
     wanted = [*choices.text] or section["text_fields"]
     columns = columns_of(reviews)
     if not columns:
@@ -200,10 +207,14 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
             f"--text: {reviews} has no column {short(' or '.join(wanted))}: it has"
             f" {short(', '.join(columns))}"
         )
-    own = {"reviews": str(reviews), "text_fields": wanted}
-    parsed = parse("corpus", section | own, "--set")
+    return section | {"reviews": str(reviews), "text_fields": wanted}
+
+
+def _sentences(own: dict[str, Any], params: dict[str, Any], corpus: Path) -> dict[str, object]:
+    """Make the sentences, and see that they suffice for exemplar sets."""
+    parsed = parse("corpus", own, "--set")
     assert isinstance(parsed, Corpus)
-    counts = build_corpus(parsed, reviews=[reviews], corpus=corpus)
+    counts = build_corpus(parsed, reviews=[Path(own["reviews"])], corpus=corpus)
     sets = parse("exemplars", params["exemplars"], "--set")
     assert isinstance(sets, Exemplars)
     halves = read_split_rows(corpus)
@@ -217,20 +228,29 @@ def _reviews(choices: Choices, params: dict[str, Any], corpus: Path) -> dict[str
     return counts
 
 
-def _target(choices: Choices) -> tuple[dict[str, Any], Outline]:
-    """The target, pinned, and what it is."""
-    spec = _pinned("--model", choices.target_spec())
-    return spec, outline(Checkpoint(spec["model"], spec["revision"]), _SITES[False])
+def _target(choices: Choices) -> dict[str, Any]:
+    """The target, pinned."""
+    return _pinned("--model", choices.target_spec())
+
+
+def _outline(spec: dict[str, Any]) -> Outline:
+    return outline(Checkpoint(spec["model"], spec["revision"]), _SITES[False])
 
 
 def _annotator(choices: Choices) -> dict[str, Any]:
-    """The annotator, pinned: a server has answered, a model's files are in order."""
+    """The annotator, pinned: a server has answered."""
     spec = choices.annotator_spec()
     parse("annotate", {**read_yaml(PRESET)["annotate"], "annotator": spec}, "--annotator")
     if spec["kind"] == SERVER:  # somebody waits for the answer
         patient = {name: spec[name] for name in ("timeout", "retries")}
         return _pinned("--annotator", spec | {"timeout": 30.0, "retries": 1}) | patient
-    spec = _pinned("--annotator-model", spec)
+    return _pinned("--annotator-model", spec)
+
+
+def _loads(spec: dict[str, Any]) -> None:
+    """See that a model's files are in order."""
+    if spec["kind"] == SERVER:
+        return
     checkpoint = Checkpoint(spec["model"], spec["revision"])
     if spec["kind"] == EMBEDDED:
         from descry.models.embedder import sentence_embedder
@@ -238,7 +258,6 @@ def _annotator(choices: Choices) -> dict[str, Any]:
         sentence_embedder(checkpoint)
     elif spec["kind"] == TRANSFORMERS:
         load_tokenizer(checkpoint)
-    return spec
 
 
 def _pinned(option: str, spec: dict[str, Any]) -> dict[str, Any]:

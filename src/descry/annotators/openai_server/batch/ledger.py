@@ -177,7 +177,7 @@ class Ledger:
             raise _damaged(path) from error
 
     def states(self) -> Iterator[State]:
-        """Those of all batches.
+        """The states of all batches.
 
         Raises:
             InputError: one is damaged.

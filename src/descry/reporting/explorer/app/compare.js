@@ -62,7 +62,8 @@
     );
   }
 
-  async function top({ neuron, own }) {
+  async function top({ n, neuron, own }) {
+    const effects = neuron.by_word ? await descry.effectsOf(n, "highest") : null;
     const rows = HALVES.flatMap((half) => neuron.sets[half]);
     rows.sort((a, b) => b[1] - a[1]);
     const sentences = await descry.sentences(rows.map(([row]) => row));
@@ -71,7 +72,14 @@
       "ol",
       { class: "exemplars" },
       sentences.map((sentence, k) =>
-        descry.exemplar(sentence, { rank: k + 1, activation: rows[k][1], place: rows[k].slice(2), distribution, own }),
+        descry.exemplar(sentence, {
+          rank: k + 1,
+          activation: rows[k][1],
+          place: rows[k].slice(2),
+          distribution,
+          own,
+          effects: effects?.get(sentence.row),
+        }),
       ),
     );
   }

@@ -170,11 +170,11 @@
       },
       { title: "f(c)", number: true, of: (row) => row.f, show: (row) => descry.number(row.f, 2) },
       {
-        title: "exemplars",
+        title: "× expected",
         number: true,
         of: (row) => row.times,
         show: (row) => descry.times(row.times),
-        hint: "with it: how many times as many as random sentences of the same strata",
+        hint: "exemplars with it, divided by how many random sentences of the same strata would have it",
       },
       {
         title: "q",
@@ -203,7 +203,7 @@
         number: true,
         of: (row) => row.auroc,
         show: (row) => descry.number(row.auroc, 2),
-        hint: "over all sentences of the half that did not choose it",
+        hint: "over all sentences of the half that did not choose it; –: neither half alone chose it",
       },
       { title: "all its labels", wide: true, show: ({ n }) => table.labels(n).map(descry.chip) },
     ];

@@ -6,8 +6,9 @@
   descry.found = async (_, query) => {
     const asked = query.get("q") ?? "";
     const title = asked ? `Search: ${asked}` : "Search";
-    const words = descry.wordsOf(asked);
     const number = descry.neuronNumber(asked.trim());
+    const { text, changes } = number === null ? await descry.spelled(asked) : { text: asked, changes: [] };
+    const words = descry.wordsOf(text);
     const { run } = descry;
     const names = run.descriptors
       .map((descriptor, column) => ({ ...descriptor, column }))
@@ -16,7 +17,7 @@
           words.length &&
           words.every((word) => descry.wordsOf(name).some((own) => own.startsWith(word))),
       );
-    const [result, table] = await Promise.all([descry.search(asked), descry.tableOf("highest")]);
+    const [result, table] = await Promise.all([descry.search(text), descry.tableOf("highest")]);
     const counts = result.marks
       ? await descry.exemplarsAmong(result.marks)
       : new Uint16Array(run.neurons);
@@ -26,9 +27,9 @@
     const sentences = result.marks
       ? await descry.sentences(descry.firstMarked(result.marks, 10))
       : [];
-    const common = result.common.length
+    const common = descry.spelledNote(changes) + (result.common.length
       ? ` Not looked for, being in so many sentences: ${result.common.join(", ")}.`
-      : "";
+      : "");
     const among = run.held ? ` of the ${descry.count(run.held)} that this site holds` : "";
     const nothing = !names.length && number === null && !best.length && !sentences.length;
     return {
@@ -82,7 +83,7 @@
                     h(
                       "li",
                       {},
-                      descry.neuronLink(n, { q: asked }),
+                      descry.neuronLink(n, { q: text }),
                       ` ${descry.some(counts[n], "exemplar")} `,
                       table.labels(n).map(descry.chip),
                     ),
@@ -93,7 +94,7 @@
                 {},
                 h(
                   "a",
-                  { href: descry.place(["neurons"], { q: asked, all: 1 }) },
+                  { href: descry.place(["neurons"], { q: text, all: 1 }) },
                   `All ${descry.some(best.length, "neuron")} as a table`,
                 ),
               ),

@@ -31,10 +31,14 @@
   function labelTable({ labels, scores, size }) {
     const rows = labels.map(([column, splits]) => {
       const at = (split, name) => splits[split][FIELDS[name]];
+      const times = (split) => {
+        const expected = at(split, "expected");
+        return expected ? at(split, "count") / expected : null;
+      };
       const auroc = (chosen) =>
         scores.find((score) => score.chosen === chosen && score.column === column)?.auroc ?? null;
       const half = (name) => [
-        h("td", { class: "number" }, descry.times(at(name, "lift"))),
+        h("td", { class: "number" }, descry.times(times(name))),
         h(
           "td",
           { class: "number" },
@@ -69,8 +73,8 @@
         ),
         h("td", { class: "number" }, `${at("all", "count")} of ${descry.count(size)}`),
         h("td", { class: "number" }, descry.number(at("all", "expected"), 1)),
+        h("td", { class: "number" }, descry.times(times("all"))),
         h("td", { class: "number" }, descry.number(at("all", "f"), 2)),
-        h("td", { class: "number" }, descry.times(at("all", "lift"))),
         h("td", { class: "number" }, descry.small(whole.q)),
         h("td", { class: "number" }, descry.small(whole.unmatched)),
         HALVES.map(half),
@@ -102,15 +106,15 @@
               ? `how many random ${descry.unit()}s of the same ${strata} would`
               : "how many random sentences would",
           ),
+          head("×", "exemplars divided by expected"),
           head("f(c)", "share among the exemplars"),
-          head("lift", "f(c) against the corpus"),
           head(
             strata ? "q within strata" : "q",
             `false discovery rate${strata ? ` among sentences of the same ${strata}` : ""}`,
           ),
           head("q among all", "false discovery rate among all sentences, whatever explains it"),
           HALVES.map(() => [
-            head("lift", ""),
+            head("×", "exemplars of this half divided by expected"),
             head("p", "within strata, of this half alone; ✓: below 0.05, which confirms it"),
             head(
               "AUROC",
@@ -166,7 +170,7 @@
             return h(
               "tr",
               { class: above ? null : "quiet" },
-              h("th", { scope: "row" }, name, matched),
+              h("th", { scope: "row" }, descry.covariate(name), matched),
               h("td", { class: "number" }, above ? h("b", {}, descry.number(rho, 2)) : descry.number(rho, 2)),
               h("td", { class: "number" }, descry.number(chance, 2)),
               told.map((words) => h("td", { class: "number" }, words.replaceAll("_", " "))),
@@ -374,7 +378,7 @@
     const labelled =
       own.labelled === null
         ? ""
-        : ` Its labels of the calibration half are on ${descry.number(own.labelled, 2)} of the exemplars of the validation half (95% ${descry.number(own.labelled_low, 2)} to ${descry.number(own.labelled_high, 2)}), and on ${descry.number(own.labelled_random, 2)} of random sentences of the same strata.`;
+        : ` Its labels of the calibration half are on ${descry.number(own.labelled, 2)} of the exemplars of the validation half${own.labelled_low === null ? "" : ` (95% ${descry.number(own.labelled_low, 2)} to ${descry.number(own.labelled_high, 2)})`}, and on ${descry.number(own.labelled_random, 2)} of random sentences of the same strata.`;
     return descry.section(
       "facets",
       title,
@@ -508,7 +512,7 @@
     );
   }
 
-  async function list(pairs, { distribution, own, words, read }) {
+  async function list(pairs, { distribution, own, words, read, effects }) {
     if (!pairs.length)
       return h("p", { class: "quiet" }, "None: too many sentences have the same activation.");
     const sentences = await descry.sentences(pairs.map(([row]) => row));
@@ -524,18 +528,21 @@
           own,
           words,
           tokens: read?.get(sentence.row),
+          effects: effects?.get(sentence.row),
         }),
       ),
     );
   }
 
   async function exemplars(n, neuron, own, words) {
-    // Token by token where the run has it: the sentences that the neuron's graph was made from.
+    // Word by word, or token by token, where the run has it: the latter of the sentences that the
+    // neuron's graph was made from.
+    const effects = neuron.by_word ? await descry.effectsOf(n, "highest") : null;
     const graph = neuron.graph ? await descry.graphOf(n) : null;
     const read = new Map((graph?.tokens ?? []).map((one) => [one.row, one]));
     const lists = await Promise.all(
       HALVES.map((half) =>
-        list(neuron.sets[half], { distribution: neuron.distribution, own, words, read }),
+        list(neuron.sets[half], { distribution: neuron.distribution, own, words, read, effects }),
       ),
     );
     return descry.section(
@@ -546,6 +553,7 @@
         {},
         `The ${descry.unit()}s that excite it most, of each half, with its activation and the descriptors that the annotator said Yes to. Its labels are marked; a label with No is shown, too. ${descry.scoreHint()}`,
       ),
+      effects?.size ? h("p", {}, descry.wordLegend()) : null,
       read.size
         ? h("p", {}, descry.legend("Where a token's activation is known", ["transparent", "var(--hot)"], "0", "the neuron's highest"))
         : null,
@@ -557,7 +565,7 @@
     );
   }
 
-  function lowest(neuron, words) {
+  function lowest(n, neuron, words) {
     const whole = h(
       "details",
       { class: "lowest" },
@@ -565,7 +573,10 @@
       h("p", {}, `The ${descry.unit()}s at the other end.`),
     );
     const { distribution, sets } = neuron;
-    return descry.readWhenOpened(whole, () => list(sets.lowest, { distribution, words }));
+    return descry.readWhenOpened(whole, async () => {
+      const effects = neuron.by_word ? await descry.effectsOf(n, "lowest") : null;
+      return list(sets.lowest, { distribution, words, effects });
+    });
   }
 
   function trials({ trials: rows }) {
@@ -681,7 +692,12 @@
         descry.section(
           "labels",
           "Labels beside chance",
-          h("p", {}, descry.helpLink("lift")),
+          h(
+            "p",
+            {},
+            "×: how many times as many exemplars have the descriptor as are expected, random sentences of the same strata, as in its pill above. AUROC –: that half alone does not choose it as a label. ",
+            descry.helpLink("expected"),
+          ),
           silent ? null : labelTable(neuron.ends.highest),
           composedTable(neuron.ends.highest),
           trials(neuron),
@@ -721,7 +737,7 @@
                 : labelTable(neuron.ends.lowest),
             )
           : null,
-        lowest(neuron, words),
+        lowest(n, neuron, words),
         quantiles(neuron, words),
         from,
       ],

@@ -16,13 +16,13 @@
   });
 
   /** One row a neuron that the filters leave. */
-  function rowsOf(table, chosen, counts) {
+  function rowsOf(table, chosen, counts, text) {
     const { run } = descry;
     const { width, layers } = run.target;
     const column = chosen.descriptor ? run.column.get(chosen.descriptor) : null;
     const layerRow = chosen.layer === "" ? -1 : layers.indexOf(Number(chosen.layer));
     const named = chosen.q ? descry.neuronNumber(chosen.q.trim()) : null;
-    const asked = descry.wordsOf(chosen.q);
+    const asked = descry.wordsOf(text);
     const inName = run.descriptors.map(({ name }) => {
       const words = descry.wordsOf(name);
       return asked.length > 0 && asked.every((word) => words.some((own) => own.startsWith(word)));
@@ -66,11 +66,11 @@
         },
       },
       {
-        title: "exemplars",
+        title: "× expected",
         number: true,
         of: (row) => at(row, "times", 100),
         show: (row) => descry.times(at(row, "times", 100)),
-        hint: "with the surest label: how many times as many as random sentences of the same strata",
+        hint: "exemplars with the surest label, divided by how many random sentences of the same strata would have it",
       },
       {
         title: "both halves",
@@ -110,7 +110,7 @@
         number: true,
         of: (row) => at(row, "auroc", 1000),
         show: (row) => descry.number(at(row, "auroc", 1000), 2),
-        hint: "that label over all sentences of the half that did not choose it: 0.5 is chance",
+        hint: "that label over all sentences of the half that did not choose it: 0.5 is chance; –: neither half alone chose it",
       },
     ];
     if (matching)
@@ -156,11 +156,12 @@
     async function fill() {
       const own = ++turn;
       const named = descry.neuronNumber(chosen.q.trim()) !== null;
-      const found = chosen.q && !named ? await descry.search(chosen.q) : null;
+      const { text, changes } = named ? { text: chosen.q, changes: [] } : await descry.spelled(chosen.q);
+      const found = chosen.q && !named ? await descry.search(text) : null;
       const counts = found?.marks ? await descry.exemplarsAmong(found.marks) : null;
       if (own !== turn) return; // something else was typed meanwhile
       const columns = columnsOf(table, chosen, Boolean(found));
-      const rows = rowsOf(table, chosen, counts);
+      const rows = rowsOf(table, chosen, counts, text);
       const by = columns.findIndex(
         ({ title }) => title === (sort.by || (found ? "matches" : "p")),
       );
@@ -185,7 +186,7 @@
       const among = found?.marks
         ? ` The words are in ${descry.some(found.count, "sentence")}.`
         : "";
-      told.textContent = `${descry.some(rows.length, descry.kind())}.${among}${common}`;
+      told.textContent = `${descry.some(rows.length, descry.kind())}.${descry.spelledNote(changes)}${among}${common}`;
       holder.dataset.asked = chosen.q;
     }
 

@@ -92,7 +92,7 @@
       h("h3", {}, "False labels"),
       descry.verdict(verdict),
       h("p", { class: "big" }, descry.number(random, 2)),
-      h("p", {}, "beside ", h("b", {}, descry.count(labels)), " labels of the neurons"),
+      h("p", {}, "beside ", h("b", {}, descry.some(labels, "label")), " of the neurons"),
       h(
         "p",
         { class: "quiet" },
@@ -196,7 +196,7 @@
             h(
               "tr",
               {},
-              h("th", { scope: "row" }, name),
+              h("th", { scope: "row" }, descry.covariate(name)),
               target.layers.map((layer) => cell(found.layers[layer], found.chance_95)),
               h("td", { class: "number" }, descry.number(found.chance_95, 2)),
               h(

@@ -127,7 +127,7 @@ descry.cutMark = ({ cut }) => {
 };
 
 /** A sentence with how strongly it excites a neuron. */
-descry.exemplar = (sentence, { rank, activation, place, distribution, own, tokens, words = [] }) => {
+descry.exemplar = (sentence, { rank, activation, place, distribution, own, tokens, effects, words = [] }) => {
   const { h } = descry;
   const bar = h("span", { class: "bar", "aria-hidden": "true" });
   const { mean, deviation, highest } = distribution;
@@ -135,6 +135,10 @@ descry.exemplar = (sentence, { rank, activation, place, distribution, own, token
     "--share",
     `${Math.max(0, Math.min(100, (100 * (activation - mean)) / (highest - mean)))}%`,
   );
+  const line = () => {
+    if (effects) return descry.wordLine(sentence, effects);
+    return tokens ? descry.tokenLine(tokens) : descry.shown(sentence, words, place);
+  };
   const away = `${descry.number((activation - mean) / deviation, 1)} deviations from the neuron's mean`;
   return h(
     "li",
@@ -155,7 +159,7 @@ descry.exemplar = (sentence, { rank, activation, place, distribution, own, token
       ),
       descry.cutMark(sentence),
     ),
-    h("blockquote", {}, tokens && !words.length ? descry.tokenLine(tokens) : descry.shown(sentence, words, place)),
+    h("blockquote", {}, words.length ? descry.shown(sentence, words, place) : line()),
     descry.answers(sentence, own),
   );
 };
@@ -216,6 +220,7 @@ descry.gauge = ({ value, low, high, null: chance }) => {
 descry.score = (title, score, hint, help = "verdicts") => {
   const { h } = descry;
   const number = (x) => descry.number(x, 3);
+  const known = (x) => x !== null && x !== undefined;
   return h(
     "div",
     { class: "score" },
@@ -228,7 +233,7 @@ descry.score = (title, score, hint, help = "verdicts") => {
       {},
       "null ",
       h("b", {}, number(score.null)),
-      ` · 95% ${number(score.low)} to ${number(score.high)}`,
+      known(score.low) ? ` · 95% ${number(score.low)} to ${number(score.high)}` : " · no interval: too few to tell",
     ),
     h("p", { class: "quiet" }, hint),
     h("p", {}, descry.helpLink(help)),

@@ -19,6 +19,9 @@ descry.heldWords = () =>
 /** What the sentences have in common that labels are tested among: "length in words", or nothing. */
 descry.strata = () => descry.run.rule.alike;
 
+/** A covariate by the name that label.strata takes, and in words where that does not say what it is. */
+descry.covariate = (name) => (name === "overall" ? "overall (star rating)" : name);
+
 /** Whether the strata explain what is significant among all sentences. */
 descry.explained = ({ q, unmatched }) => {
   const { fdr } = descry.run.rule;
@@ -52,6 +55,13 @@ descry.neuron = async (n) => {
 descry.graphOf = async (n) => {
   const pack = await descry.load(`graphs-${Math.floor(n / descry.run.pack.neurons)}`);
   return pack[n] ?? null;
+};
+
+/** A neuron's exemplars at an end that are known word by word, by row: spans and strengths. */
+descry.effectsOf = async (n, end) => {
+  const pack = await descry.load(`effects-${Math.floor(n / descry.run.pack.neurons)}`);
+  const rows = pack.neurons[n]?.[end] ?? [];
+  return new Map(rows.map(([row, strengths]) => [row, { spans: pack.spans[row], strengths, end }]));
 };
 
 /** Sentences by their rows, in that order, each with its row. */

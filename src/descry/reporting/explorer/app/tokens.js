@@ -28,6 +28,40 @@
       }),
     );
 
+  /** A sentence with each word as strong as what it does for the neuron. */
+  descry.wordLine = ({ text }, { spans, strengths, end }) => {
+    const parts = [];
+    let place = 0;
+    strengths.forEach((strength, k) => {
+      const [start, stop] = spans.slice(2 * k, 2 * k + 2);
+      const word = h("span", { title: `${text.slice(start, stop)}: ${descry.wordEffect(strength, end)}` }, text.slice(start, stop));
+      word.style.setProperty("--strength", `${Math.max(0, Math.min(100, strength ?? 0))}%`);
+      parts.push(text.slice(place, start), word);
+      place = stop;
+    });
+    return h("p", { class: "tokens" }, parts, text.slice(place));
+  };
+
+  /** What a word does for the neuron, in words; strength in hundredths, null where unknown. */
+  descry.wordEffect = (strength, end) => {
+    if (strength === null) return "not known";
+    const share = descry.number(strength / 100, 2);
+    if (descry.run.word_measure === "activation")
+      return `${share} of the way from the neuron's mean to its ${end}`;
+    return `without it the activation loses ${share} of what parts it from the neuron's mean`;
+  };
+
+  /** What the colour of words says. */
+  descry.wordLegend = () => {
+    const ramp = (low, high) => descry.legend("Colour of a word", ["transparent", "var(--hot)"], low, high);
+    if (descry.run.word_measure === "activation")
+      return ["Some are shown word by word. ", ramp("the neuron's mean", "its highest activation")];
+    return [
+      "Some are shown word by word: what the activation loses when the sentence goes through the model without the word. ",
+      ramp("nothing", "all that parts it from the neuron's mean"),
+    ];
+  };
+
   /** The training sentences of its graph, each token as strong as the neuron's activation there. */
   function tokens(graph) {
     if (!graph.tokens.length) return null;
