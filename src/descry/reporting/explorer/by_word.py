@@ -27,8 +27,8 @@ def word_packs_of(
     """The exemplars that are known word by word, of the same neurons as in a pack of neurons.
 
     A pack has `spans`, by number of the sentence the first character of each word and the one
-    behind its last, and `neurons`, by number and end a list of rows with the strengths of their words in
-    hundredths, null where unknown: of the way from the neuron's mean over the corpus to the
+    behind its last, and `neurons`, by number and end a list of rows with the strengths of their
+    words in hundredths, null where unknown: of the way from the neuron's mean over the corpus to the
     activation of the sentence, the part that is lost without the word; or, if numbers of words are
     activations, where on the way from the mean to the neuron's extreme activation the word is.
 
