@@ -695,7 +695,7 @@
           h(
             "p",
             {},
-            "×: how many times as many exemplars have the descriptor as are expected, random sentences of the same strata, as in its pill above. AUROC –: that half alone does not choose it as a label. ",
+            "×: exemplars divided by expected, the number of random sentences of the same strata; pills have it, too. AUROC –: that half alone does not choose it as a label. ",
             descry.helpLink("expected"),
           ),
           silent ? null : labelTable(neuron.ends.highest),
