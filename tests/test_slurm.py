@@ -31,7 +31,17 @@ IN_SHARDS = {"describe_shard": 3, "activations_shard": 2, "graphs_shard": 3, "an
 ON_A_GPU = {*IN_SHARDS, "untrained", "judge", "score", "writes", "facets", "interventions"}
 ETC = Path("/etc/slurm")  # the one place where a job's own srun looks
 MARK = "# Written by descry's tests, which remove it.\n"
-PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel"]
+PROGRAMS = [
+    "setpriv",
+    "munged",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "srun",
+    "squeue",
+    "scontrol",
+    "scancel",
+]
 CONF = """ClusterName=descry
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
@@ -150,9 +160,15 @@ def configured(folder):
 
 @contextmanager
 def running(log, *command):
-    """A daemon in the foreground, while the context lasts."""
+    """A daemon in the foreground, while the context lasts, and while this process does.
+
+    Ctrl-C is for this process alone, which then stops the jobs, and the daemons after them.
+    """
+    mortal = ["setpriv", "--pdeathsig", "TERM", *command]
     with log.open("wb") as file:
-        daemon = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        daemon = subprocess.Popen(
+            mortal, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         yield
         assert daemon.poll() is None, log.read_text()
@@ -281,6 +297,7 @@ def of_the_shop(repo, shop):
     asking = {"base_url": shop.url, "api_key_env": None, "max_new_tokens": 40, "concurrency": 1}
     limits = {"timeout": 600.0, "retries": 0, "price": None}
     repo.set(**{"describe.annotators": [model | asking | limits]})
+    repo.sh("descry dvc")
     return repo
 
 
