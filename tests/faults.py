@@ -269,6 +269,54 @@ def unwritable(command: str, folder: Path) -> str:
     return _in_its_own_mounts(steps, command)
 
 
+def without_inodes(command: str, folder: Path, left: int) -> str:
+    """The command, for which a folder, with all in it, has room for so many more files."""
+    kept = folder.with_name(f".{folder.name}.kept")
+    used = f"$(($(df --output=iused {folder} | tail -n 1) + {left}))"
+    steps = [
+        f"mkdir -p {kept} {folder}",
+        f"mount --bind {folder} {kept}",
+        f"mount -t tmpfs t {folder}",
+        f"cp -a {kept}/. {folder}/",
+        f"mount -o remount,nr_inodes={used} {folder}",
+    ]
+    return _in_its_own_mounts(steps, command)
+
+
+def set_clock_back(repo: Repo, seconds: float) -> None:
+    """As if all in a checkout had been made so much later: the clock was set back since.
+
+    Snakemake's records keep the times of its outputs, as they do then.
+    """
+    for record in (repo.path / ".snakemake/metadata").iterdir():
+        told = json.loads(record.read_text())
+        told |= {key: told[key] + seconds for key in ("starttime", "endtime")}
+        record.write_text(json.dumps(told))
+    for path in repo.path.rglob("*"):
+        times = path.lstat()
+        later = times.st_mtime_ns + round(seconds * 1e9)
+        os.utime(path, ns=(times.st_atime_ns, later), follow_symlinks=False)
+
+
+NOBODY = 65534
+
+
+def give_away(repo: Repo) -> None:
+    """Let a checkout belong to another user."""
+    for path in [repo.path, *repo.path.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+def as_second_user(command: str) -> str:
+    """The command of a user who owns nothing there and may write only what everybody may."""
+    return f"setpriv --bounding-set=-all --inh-caps=-all {command}"
+
+
+def has_second_user() -> bool:
+    """Whether this is root, who can be a user without rights, and a setpriv."""
+    return os.geteuid() == 0 and bool(shutil.which("setpriv"))
+
+
 def _in_its_own_mounts(steps: list[str], command: str) -> str:
     return f"unshare -m sh -c '{' && '.join(steps)} && exec {command}'"
 
