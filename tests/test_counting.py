@@ -130,3 +130,18 @@ def test_a_stratum_with_fewer_sentences_than_a_set_takes_cannot_be_drawn_from():
     pool = np.array([True, False, True, True])
     assert not MatchedDraws(np.array([[0, 1]]), of, pool).possible
     assert MatchedDraws(np.array([[0, 2]]), of, pool).possible
+
+
+def test_in_one_draw_each_neuron_takes_its_run_from_a_place_of_its_own():
+    sets, of = np.tile(np.arange(10), (20, 1)), np.zeros(200, int)
+    drawn = MatchedDraws(sets, of, np.full(200, True)).draw(np.random.default_rng(0))
+    assert len({frozenset(row) for row in drawn.tolist()}) > 15
+
+
+def test_what_a_set_takes_is_counted_by_stratum():
+    of, pool = np.array([0, 0, 1]), np.full(3, True)
+    draws = MatchedDraws(np.array([[0, 1, 2], [2, -1, -1]]), of, pool)
+    assert draws.possible
+    whole, one = draws.draw(np.random.default_rng(0))
+    assert sorted(whole) == [0, 1, 2]
+    assert one.tolist() == [2, -1, -1]
