@@ -100,9 +100,11 @@ def test_flags_of_a_stratum_are_counted_as_in_a_plain_loop(case, data):
 @pytest.mark.parametrize("size", [254, 255, 256, 1000])
 def test_no_part_of_a_set_is_too_large_to_be_counted(size):
     flags = np.ones((size, 20), dtype=bool)
+    flags[0, 0] = False  # else members are counted, not flags
     of = (np.arange(size) < 3).astype(int)
-    found = PackedFlags(BitMatrix.of(flags)).by_stratum(np.arange(size)[None], of, 2)
-    assert found[0].tolist() == [[size - 3] * 20, [3] * 20]
+    packed, every = PackedFlags(BitMatrix.of(flags)), np.arange(size)[None]
+    assert packed.by_stratum(every, of, 2)[0].tolist() == [[size - 3] * 20, [2, *[3] * 19]]
+    assert packed.sums(every)[0].tolist() == [size - 1, *[size] * 19]
 
 
 def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely():
