@@ -42,7 +42,7 @@ from rich.table import Table
 ROOT = Path(__file__).parent.parent
 TESTS = {  # of each module, the files of tests that are about it
     "activations.top_k": "top_k streaming sparse",
-    "activations.nan_stats": "scorers streaming",
+    "activations.nan_stats": "metrics people scorers",
     "activations.histogram": "histogram streaming",
     "labels.assignment": "assignment label_blocks",
     "labels.compositional": "compositional",
