@@ -1,5 +1,6 @@
 # make run   the whole study in .venv: snakemake, then dvc
 # make test  the tests in the same environment, with what they need besides
+# make test-fast  the unit tests alone (tests/costs.py): no process, no study, no browser
 # make decoder  the same study of a decoder, SmolLM2, in studies/decoder
 # make check what CI runs besides: lint, format, types
 # make docs  the documentation as a site, site/index.html
@@ -10,7 +11,7 @@ GGUF := models/SmolLM2-135M-Instruct.Q4_1.gguf
 STUDY := studies/decoder
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run decoder test check docs audit clean
+.PHONY: run decoder test test-fast check docs audit clean
 
 run: .venv/installed
 	snakemake --cores all
@@ -39,6 +40,9 @@ $(GGUF): requirements.decoder.lock | .venv/installed
 
 test: .venv/tested
 	HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist worksteal -q
+
+test-fast: .venv/tested
+	HF_HUB_OFFLINE=1 python -m pytest -n 2 --dist worksteal -q -m unit
 
 check: .venv/tested
 	ruff check .

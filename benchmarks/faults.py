@@ -1,5 +1,7 @@
 """What comes of faults: of kills at random moments, full disks, spoilt files and more.
 
+Also: a clock that was set back, a second user, a full inode table, and files of newer versions.
+
 A miniature in which every stage works (a judge, scores, graphs and random weights included) runs
 undisturbed once. Then each fault is made for real, many times at random, under Snakemake, under
 `dvc repro` and for the commands `descry STAGE`; afterwards all results and all answers in the
@@ -128,7 +130,7 @@ def _undisturbed(work: Path) -> Repo:
         changes |= {"graphs.neurons": 2, "graphs.texts": 4, "graphs.train": 2}
         changes |= {"untrained.enabled": True}
         repo.set(**changes)
-        repo.sh("git commit -qam params")
+        repo.sh("descry dvc && git commit -qam params")
         repo.sh(SNAKEMAKE)
         repo.sh(DVC)
         (work / "whole").touch()
@@ -320,6 +322,83 @@ def _of_spoilt(bench: Bench, repo: Repo, path: Path, status: int, said: str) -> 
     return Tried(CLEAR, "" if "cannot be read" in said else "named by descry verify --hashes")
 
 
+def clock_set_back(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
+    """The clock set back by an hour to a month, then a stage is made again."""
+    lots, tried = bench.lots("clock", tool), []
+    while len(tried) < bench.tries:
+        repo, stage = bench.copy(f"clock {tool}"), lots.choice(bench.stages)
+        faults.set_clock_back(repo, lots.uniform(3_600, 30 * 86_400))
+        faults.forget(repo, [stage])
+        outcome = bench.again(repo, f"{TOOLS[tool]} {stage}")
+        tried.append(outcome._replace(note=outcome.note and f"{stage}: {outcome.note}"))
+    yield "clock set back", tried
+
+
+def second_user(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
+    """Another user's checkout, which this one may read, or read and write."""
+    if not faults.has_second_user():
+        console.print("no second user: this is not root, or there is no setpriv")
+        return
+    lots = bench.lots("user", tool)
+    for may, rights in {"reads": "a+r", "as made": "g-x", "writes": "a+rw"}.items():
+        tried = []
+        while len(tried) < max(1, bench.tries // 3):
+            repo, stage = bench.copy(f"user {tool}"), lots.choice(bench.stages)
+            faults.forget(repo, [stage])
+            Run(repo, f"chmod -R {rights} .").end()
+            faults.give_away(repo)
+            command = f"{TOOLS[tool]} {stage}"
+            status, said = Run(repo, faults.as_second_user(command)).end()
+            clear = "belongs to" in said or "Permission denied" in said
+            if status and (not faults.is_clear(said) or not clear):
+                tried.append(Tried(WRONG, _trace(said)))
+            elif status:
+                after = bench.again(repo, command)  # by one who may do all
+                tried.append(Tried(CLEAR) if after.outcome == IDENTICAL else after)
+            else:
+                tried.append(bench.held(repo))
+        yield f"second user: {may}", tried
+
+
+def full_inodes(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
+    """A disk with room for a few more files only."""
+    if why := faults.can_mount():
+        console.print(f"no small disk: {why}")
+        return
+    lots, repo = bench.lots("inodes", tool), bench.copy(f"inodes {tool}")
+    for what in ("results", "cache/prompts"):
+        tried = []
+        asking = [stage for stage in bench.stages if stage in ("describe", "annotate", "judge")]
+        for stage in (bench.stages if what == "results" else asking)[: max(1, bench.tries)]:
+            faults.forget(repo, [stage])
+            command = f"{TOOLS[tool]} {stage}"
+            small = faults.without_inodes(command, repo.path / what, lots.randrange(3))
+            tried.append(bench.stopped(repo, command, Run(repo, small).end(), "disk is full"))
+        yield f"inodes full: {what}", tried
+
+
+def newer(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
+    """Files whose version is one that this one does not know; then the file goes."""
+    lots = bench.lots("newer", tool)
+    for what, (name, raised) in faults.NEWER.items():
+        repo, stage = bench.copy(f"newer {tool}"), lots.choice(["label", "evaluate"])
+        file, command = repo.path / name, f"{TOOLS[tool]} {stage}"
+        before = file.read_bytes()
+        assert raised(before) != before, f"{name} has no such version"
+        faults.put(file, raised(before))
+        faults.remove_outputs(repo, stage)
+        status, said = Run(repo, command).end()
+        if not status:
+            tried = bench.held(repo)
+        elif not faults.is_clear(said):
+            tried = Tried(WRONG, _trace(said))
+        else:
+            faults.put(file, before)
+            after = bench.again(repo, command)
+            tried = Tried(CLEAR) if after.outcome == IDENTICAL else after
+        yield f"newer version: {what}", [tried]
+
+
 FAULTS: dict[str, Callable[[Bench, str], Iterator[tuple[str, list[Tried]]]]] = {
     "kill": killed_stages,
     "tool": killed_tools,
@@ -328,6 +407,10 @@ FAULTS: dict[str, Callable[[Bench, str], Iterator[tuple[str, list[Tried]]]]] = {
     "disk": full_disks,
     "unwritable": unwritable,
     "spoilt": spoilt,
+    "clock": clock_set_back,
+    "user": second_user,
+    "inodes": full_inodes,
+    "newer": newer,
 }
 
 

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import costs
 import hypothesis
 import planted
 import pytest
@@ -30,6 +31,20 @@ hypothesis.settings.load_profile("descry")
 
 # What is imported and collected stays to the end: the garbage collector need not look through it.
 gc.disable()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--costs", help="file for the processor seconds of each test")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(costs.Costs(config.getoption("costs")))
+
+
+def pytest_collection_modifyitems(items):
+    """Unit tests are marked; those of Slurm come first, for they mostly wait."""
+    costs.mark(items)
+    items.sort(key=lambda item: "test_slurm" not in item.nodeid)
 
 
 def pytest_collection_finish():

@@ -170,16 +170,21 @@ def forget(repo: Repo, stages: Iterable[str]) -> None:
     lock = repo.path / "dvc.lock"
     locked = yaml.safe_load(lock.read_text()) if lock.exists() else {"stages": {}}
     for stage in stages:
-        for path in outputs(repo, stage):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        remove_outputs(repo, stage)
         locked["stages"].pop(stage, None)
         forget_answers(repo, stage)
     if lock.exists():
         lock.write_text(yaml.safe_dump(locked, sort_keys=False))
     shutil.rmtree(repo.path / ".dvc/cache/runs", ignore_errors=True)  # DVC would restore from it
+
+
+def remove_outputs(repo: Repo, stage: str) -> None:
+    """Take a stage's results away, and nothing else."""
+    for path in outputs(repo, stage):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def forget_answers(repo: Repo, stage: str) -> None:
@@ -267,6 +272,74 @@ def unwritable(command: str, folder: Path) -> str:
         f"mount -o remount,bind,ro {folder}",
     ]
     return _in_its_own_mounts(steps, command)
+
+
+def without_inodes(command: str, folder: Path, left: int) -> str:
+    """The command, for which a folder, with all in it, has room for so many more files."""
+    kept = folder.with_name(f".{folder.name}.kept")
+    used = f"$(($(df --output=iused {folder} | tail -n 1) + {left}))"
+    steps = [
+        f"mkdir -p {kept} {folder}",
+        f"mount --bind {folder} {kept}",
+        f"mount -t tmpfs t {folder}",
+        f"cp -a {kept}/. {folder}/",
+        f"mount -o remount,nr_inodes={used} {folder}",
+    ]
+    return _in_its_own_mounts(steps, command)
+
+
+def set_clock_back(repo: Repo, seconds: float) -> None:
+    """As if all in a checkout had been made so much later: the clock was set back since.
+
+    Snakemake's records keep the times of its outputs, as they do then.
+    """
+    for record in (repo.path / ".snakemake/metadata").iterdir():
+        told = json.loads(record.read_text())
+        told |= {key: told[key] + seconds for key in ("starttime", "endtime")}
+        record.write_text(json.dumps(told))
+    for path in repo.path.rglob("*"):
+        times = path.lstat()
+        later = times.st_mtime_ns + round(seconds * 1e9)
+        os.utime(path, ns=(times.st_atime_ns, later), follow_symlinks=False)
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file's content, and keep its time."""
+    times = path.stat()
+    path.write_bytes(content)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _byte(place: int, value: int) -> Callable[[bytes], bytes]:
+    return lambda content: content[:place] + bytes([value]) + content[place + 1 :]
+
+
+# What a newer version may have written, by name: a file, and how its content differs.
+NEWER: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
+    "HDF5": ("results/annotations.h5", _byte(8, 9)),  # of the superblock
+    "SQLite, to write": ("cache/prompts/cache.db", _byte(18, 3)),
+    "SQLite, to read": ("cache/prompts/cache.db", _byte(19, 3)),
+    "Parquet": ("results/corpus.parquet", lambda content: content[:-4] + b"PAR2"),
+    "dvc.lock": ("dvc.lock", lambda content: content.replace(b"schema: '2.0'", b"schema: '3.0'")),
+    "params.yaml": ("params.yaml", lambda content: content.replace(b"label:", b"label:\n  new: 1")),
+}
+NOBODY = 65534
+
+
+def give_away(repo: Repo) -> None:
+    """Let a checkout belong to another user."""
+    for path in [repo.path, *repo.path.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+
+
+def as_second_user(command: str) -> str:
+    """The command of a user who owns nothing there and may write only what everybody may."""
+    return f"setpriv --bounding-set=-all --inh-caps=-all {command}"
+
+
+def has_second_user() -> bool:
+    """Whether this is root, who can be a user without rights, and a setpriv."""
+    return os.geteuid() == 0 and bool(shutil.which("setpriv"))
 
 
 def _in_its_own_mounts(steps: list[str], command: str) -> str:

@@ -1,5 +1,6 @@
 """Answers of one word or one number: p2, intruder and simulation."""
 
+import json
 import math
 import time
 from contextlib import suppress
@@ -58,6 +59,7 @@ READ = [
     ("{'answer': 'Yes'}", True), ("```json\n{\"answer\": \"no\"}\n```", False), ("True", True),
     ("false", False), ("```\nNo\n```", False), ("<think>Yes? No.</think>Yes", True),
     ("yes, no, hmm</think>\n\nNo", False), ("[THINK]no[/THINK] Yes.", True),
+    ("<think/>Yes", True), ("<Thinking>No</THINKING>Yes", True),
     ("<|channel|>analysis<|message|>No?<|end|><|start|>assistant<|channel|>final<|message|>Yes",
      True),
     ("<answer>No</answer>", False), ("\\boxed{\\text{Yes}}", True), ("ĠYes", True), ("▁no", False),
@@ -278,8 +280,16 @@ NO_NUMBER = [
 
 @pytest.mark.parametrize("answer", NO_NUMBER, ids=lambda text: repr(text[:20]))
 def test_what_is_not_one_number_alone_is_no_intruder(answer):
-    with pytest.raises(UnparsableError, match="not one number alone"):
+    with pytest.raises(UnparsableError, match=r"^not one number alone$"):
         chosen(answer)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["answer", "choice", "rating", "score", "intruder", "number", "sentence", "review", "response"],
+)
+def test_a_number_is_read_under_any_key_that_a_model_may_choose(key):
+    assert chosen(json.dumps({key: 3})) == 2
 
 
 @pytest.mark.parametrize("answer", ["0", "6", "9999", "00"])

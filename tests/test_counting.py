@@ -66,9 +66,11 @@ def test_flags_of_a_stratum_are_counted_as_in_a_plain_loop(case, data):
 @pytest.mark.parametrize("size", [254, 255, 256, 1000])
 def test_no_part_of_a_set_is_too_large_to_be_counted(size):
     flags = np.ones((size, 20), dtype=bool)
+    flags[0, 0] = False  # else members are counted, not flags
     of = (np.arange(size) < 3).astype(int)
-    found = PackedFlags(BitMatrix.of(flags)).by_stratum(np.arange(size)[None], of, 2)
-    assert found[0].tolist() == [[size - 3] * 20, [3] * 20]
+    packed, every = PackedFlags(BitMatrix.of(flags)), np.arange(size)[None]
+    assert packed.by_stratum(every, of, 2)[0].tolist() == [[size - 3] * 20, [2, *[3] * 19]]
+    assert packed.sums(every)[0].tolist() == [size - 1, *[size] * 19]
 
 
 def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely():
@@ -96,3 +98,18 @@ def test_a_stratum_with_fewer_sentences_than_a_set_takes_cannot_be_drawn_from():
     pool = np.array([True, False, True, True])
     assert not MatchedDraws(np.array([[0, 1]]), of, pool).possible
     assert MatchedDraws(np.array([[0, 2]]), of, pool).possible
+
+
+def test_in_one_draw_each_neuron_takes_its_run_from_a_place_of_its_own():
+    sets, of = np.tile(np.arange(10), (20, 1)), np.zeros(200, int)
+    drawn = MatchedDraws(sets, of, np.full(200, True)).draw(np.random.default_rng(0))
+    assert len({frozenset(row) for row in drawn.tolist()}) > 15
+
+
+def test_what_a_set_takes_is_counted_by_stratum():
+    of, pool = np.array([0, 0, 1]), np.full(3, True)
+    draws = MatchedDraws(np.array([[0, 1, 2], [2, -1, -1]]), of, pool)
+    assert draws.possible
+    whole, one = draws.draw(np.random.default_rng(0))
+    assert sorted(whole) == [0, 1, 2]
+    assert one.tolist() == [2, -1, -1]

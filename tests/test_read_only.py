@@ -122,3 +122,21 @@ def test_a_cache_that_would_have_to_be_made_on_read_only_media_is_told(tmp_path)
     )
     assert done.returncode == 2
     assert "media/none: cannot be written" in faults.one_line(done.stderr)
+
+
+@MOUNTS
+def test_a_disk_without_room_for_one_more_file_is_full(tmp_path):
+    folder = filled(tmp_path / "cache")
+    (tmp_path / "open.py").write_text(
+        "import sys\nfrom pathlib import Path\n"
+        "from descry.annotators.prompt_cache.store import PromptCache\n"
+        "from descry.errors import InputError\n"
+        "try:\n    PromptCache(Path(sys.argv[1]))\nexcept InputError as error:\n    print(error)\n"
+    )
+    command = f"{sys.executable} {tmp_path}/open.py {folder}"
+    full = faults.without_inodes(command, folder, 0)
+    done = subprocess.run(full, shell=True, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (
+        f"{folder}: the disk is full: free some space and run again\n",
+        "",
+    )

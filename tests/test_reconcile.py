@@ -1,5 +1,6 @@
 """The guard on an output that is a folder: both tools for real, on a project of two rules."""
 
+import faults
 import pytest
 import yaml
 from miniature import DVC, SNAKEMAKE, Repo, copy_of, small_project
@@ -141,3 +142,39 @@ def test_a_file_that_was_an_output_of_an_older_version_does_not_stand_in_the_way
         "results/page"
     ]
     assert project.settled()
+
+
+def test_what_is_edited_after_the_clock_was_set_back_is_not_passed_over(project):
+    faults.set_clock_back(project, 86_400)
+    (project.path / "words.txt").write_text("one two three\n")
+    assert project.ran(SNAKEMAKE) == BOTH
+    assert "data/three.js" in page(project)
+    assert project.ran(DVC) == set()
+    assert project.settled()
+
+
+def test_after_the_clock_was_set_back_results_are_adopted_as_recorded(project):
+    faults.set_clock_back(project, 86_400)
+    said = project.sh("snakemake -n --cores all")
+    assert "files are of a later time than now, so the clock was set back" in said
+    assert "adopting as recorded in dvc.lock: page, counted" in said
+    assert project.settled()
+
+
+def test_after_the_clock_was_set_back_what_nothing_vouches_for_is_made_again(project):
+    (project.path / "dvc.lock").unlink()
+    faults.set_clock_back(project, 86_400)
+    assert project.ran(SNAKEMAKE) == BOTH
+    assert project.ran(SNAKEMAKE) == set()
+
+
+@pytest.mark.skipif(not faults.has_second_user(), reason="not root, or no setpriv")
+@pytest.mark.parametrize("may_read", [False, True])
+def test_a_second_user_is_told_to_clone_the_study(project, may_read):
+    faults.give_away(project)
+    if may_read:
+        project.sh("chmod -R a+rX .")
+    command = faults.as_second_user(SNAKEMAKE)
+    status, said = faults.Run(project, command).end()
+    assert status != 0 and "Traceback" not in said
+    assert ".snakemake: belongs to" in said and "clone it or copy it" in said

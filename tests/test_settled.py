@@ -20,7 +20,7 @@ JOBS = [
 ]
 FILES = ["data/sample/a.jsonl", "src/corpus.py", "src/app/page.js", "params.yaml", "Snakefile"]
 FILES += ["dvc.yaml", "src/descry/workflow/rules/common.smk", "results/corpus.parquet"]
-FILES += ["results/report/index.html", "results/report/data/one.js"]
+FILES += ["results/report/index.html", "results/report/data/one.js", "profiles/default/config.yaml"]
 
 
 @pytest.fixture
@@ -71,7 +71,9 @@ def test_what_python_leaves_beside_code_is_no_change(project):
     assert both() == {True}
 
 
-@pytest.mark.parametrize("name", ["locks/0.input.lock", "failed/results/x", "backups/results/x"])
+@pytest.mark.parametrize(
+    "name", ["locks/0.input.lock", "failed/results/x", "backups/results/x", "incomplete/x"]
+)
 def test_a_run_under_way_or_its_remains_are_asked_about(project, name):
     path = SETTLED.parent / name
     path.parent.mkdir(parents=True)
@@ -100,9 +102,11 @@ def test_without_source_files_the_installed_package_is_looked_at(tmp_path, monke
     monkeypatch.chdir(tmp_path / "study")
     (package / "__pycache__").mkdir(parents=True)
     (package / "metrics.py").write_text("one = 1")
+    (package / "__pycache__/io.cpython-311.pyc").write_text("")
     note([job("label", [], [])], time.time() + 1)
     assert settled("label")
     (package / "__pycache__/metrics.cpython-311.pyc").write_text("")
+    (package / "__pycache__/io.cpython-311.pyc").write_text("compiled again")
     assert settled("label")
     (package / "metrics.py").write_text("one = 1  # upgraded")
     assert not settled("label")

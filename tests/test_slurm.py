@@ -19,6 +19,7 @@ from threading import Event
 from typing import NamedTuple
 
 import pytest
+from faults import Run
 from miniature import DVC, SNAKEMAKE, STAGES, copy_of
 from servers import MODEL, Reply, completion, free_port, serving
 
@@ -26,12 +27,22 @@ from descry.annotators.prompt_cache.jsonl import opened
 
 pytestmark = pytest.mark.slow
 
-ON_SLURM = "SNAKEMAKE_PROFILE=profiles/slurm"
+ON_SLURM = "env SNAKEMAKE_PROFILE=profiles/slurm"
 IN_SHARDS = {"describe_shard": 3, "activations_shard": 2, "graphs_shard": 3, "annotate_shard": 2}
 ON_A_GPU = {*IN_SHARDS, "untrained", "judge", "score", "writes", "facets", "interventions"}
 ETC = Path("/etc/slurm")  # the one place where a job's own srun looks
 MARK = "# Written by descry's tests, which remove it.\n"
-PROGRAMS = ["munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel"]
+PROGRAMS = [
+    "setpriv",
+    "munged",
+    "slurmctld",
+    "slurmd",
+    "sbatch",
+    "srun",
+    "squeue",
+    "scontrol",
+    "scancel",
+]
 CONF = """ClusterName=descry
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
@@ -150,9 +161,15 @@ def configured(folder):
 
 @contextmanager
 def running(log, *command):
-    """A daemon in the foreground, while the context lasts."""
+    """A daemon in the foreground, while the context lasts, and while this process does.
+
+    Ctrl-C is for this process alone, which then stops the jobs, and the daemons after them.
+    """
+    mortal = ["setpriv", "--pdeathsig", "TERM", *command]
     with log.open("wb") as file:
-        daemon = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
+        daemon = subprocess.Popen(
+            mortal, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
     try:
         yield
         assert daemon.poll() is None, log.read_text()
@@ -281,7 +298,14 @@ def of_the_shop(repo, shop):
     asking = {"base_url": shop.url, "api_key_env": None, "max_new_tokens": 40, "concurrency": 1}
     limits = {"timeout": 600.0, "retries": 0, "price": None}
     repo.set(**{"describe.annotators": [model | asking | limits]})
+    repo.sh("descry dvc")
     return repo
+
+
+def installed(repo, command, status=0):
+    """Run the installed commands themselves: Slurm can end no fork of the tests' (warm.py)."""
+    ended, said = Run(repo, command).end(900)
+    assert ended == status, said
 
 
 def last_log(repo):
@@ -306,20 +330,20 @@ def test_a_job_that_is_ended_or_waits_long_buys_nothing_twice(slurm, shop, built
         stack.callback(shop.closing.set)  # else a failure here would wait for the runs for ever
         stack.callback(slurm.open, True)
         shop.stock = 5
-        run = pool.submit(repo.sh, describe, 1)
+        run = pool.submit(installed, repo, describe, 1)
         until(lambda: answers(repo) == 5)
         said("scancel", str(slurm.jobs()[-1].number))
         run.result()
         assert "CANCELLED" in last_log(repo)
 
         shop.stock = 10
-        repo.sh(f"{describe} --set-resources describe:runtime=1", 1)
+        installed(repo, f"{describe} --set-resources describe:runtime=1", 1)
         assert "DUE TO TIME LIMIT" in last_log(repo)
         assert answers(repo) == 10
 
         shop.stock = math.inf
         slurm.open(False)
-        run = pool.submit(repo.sh, describe)
+        run = pool.submit(installed, repo, describe)
         until(lambda: slurm.states()[-1] == ("describe", "PENDING"))
         repo.set(**{"describe.max_words": 1})  # while the job waits: it is none of its params
         slurm.open(True)

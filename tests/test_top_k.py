@@ -26,17 +26,22 @@ from descry.activations.streaming import StreamingStats
 from descry.activations.top_k import (
     BOTTOM,
     ENDS,
+    FEW,
     HIGHEST,
     LOWEST,
     NEVER,
     NOBODY,
+    REASONS,
     SHARED,
+    TIED,
     TopK,
     bottom,
     exemplar_size,
     in_common,
     leaders,
     merged,
+    reasons,
+    set_sizes,
 )
 from descry.corpus.splits import HALVES, SPLITS, split_rows
 from descry.errors import InputError
@@ -83,8 +88,8 @@ def test_the_smallest_set_allowed_is_allowed():
 
 # Leaders of a whole
 
-FEW = st.sampled_from([-2.5, -1.0, -0.0, 0.0, 0.5, 3.0])  # few values: many ties
-FLOATS = FEW | st.floats(-1e6, 1e6, width=32)
+CLOSE = st.sampled_from([-2.5, -1.0, -0.0, 0.0, 0.5, 3.0])  # few values: many ties
+FLOATS = CLOSE | st.floats(-1e6, 1e6, width=32)
 
 
 @st.composite
@@ -113,7 +118,7 @@ def test_leaders_are_those_of_a_stable_sort(case):
     assert_same(leaders(*case), sorted_leaders(*case))
 
 
-@given(columns_and_size(np.float16, FEW | st.floats(-6e4, 6e4, width=16)))
+@given(columns_and_size(np.float16, CLOSE | st.floats(-6e4, 6e4, width=16)))
 def test_leaders_of_half_precision_are_those_of_a_stable_sort(case):
     assert_same(leaders(*case), sorted_leaders(*case))
 
@@ -614,3 +619,19 @@ def test_the_same_inputs_give_the_same_bytes(study, form):
     study.output.unlink()
     study.run(getattr(study, form))
     assert study.output.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("values", "places", "size"),
+    [([5], 3, 1), ([2, 1], 2, 2), ([1, 1], 2, 0), ([3, 1, 1], 3, 1), ([3, 2, 2], 2, 1)],
+)
+def test_of_very_few_sentences_those_above_an_equal_make_the_set(values, places, size):
+    assert set_sizes(np.array([values], dtype=np.float32), places, 1).tolist() == [size]
+
+
+@pytest.mark.parametrize(("at_floor", "reason"), [(1, TIED), (2, FEW), (3, FEW)])
+def test_a_set_that_would_reach_equals_at_the_floor_has_too_few(at_floor, reason):
+    told = {"lowest": 0.0, "highest": 1.0, "at_lowest": at_floor, "at_highest": 1}
+    distribution = {name: np.array([value]) for name, value in told.items()}
+    (found,) = reasons(distribution, sentences=10, places=10, end=HIGHEST)
+    assert REASONS[found] == reason

@@ -16,6 +16,10 @@ inputs, its record goes, and then the above holds.
 
 An output that is a folder has its time in a file of Snakemake's own, which DVC leaves there when it
 puts other files beside it: so what is in the folder is looked at as well.
+
+After the clock was set back, results are of a later time than what is edited now, and Snakemake
+would pass over them. So their times are those of now (clock.py), and dvc.lock decides about them,
+or, where it does not know them, they are made again.
 """
 
 import atexit
@@ -32,6 +36,7 @@ from descry.errors import InputError
 from descry.io.dvc_files import files_of, md5
 from descry.io.dvc_lock import LOCK, Locked, read_lock
 from descry.io.yaml_files import read_yaml
+from descry.workflow.clock import back_to_now
 from descry.workflow.dag import DVC_YAML, WIRING_ONLY
 from descry.workflow.previous_results import outlasting, recover
 
@@ -45,6 +50,10 @@ LOCKED = (
 READ_ONLY = (
     "is read-only, and a stage would write there: look at the results with `descry show`, check"
     " them with `descry verify`, or copy the project"
+)
+ANOTHERS = (
+    "belongs to {owner}, and this user may not {do}: to work on this study, clone it or copy it;"
+    " `descry show` reads its results"
 )
 
 
@@ -66,10 +75,14 @@ def reconcile() -> None:
     """Adopt or age every output that differs from Snakemake's record.
 
     Raises:
-        InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it.
+        InputError: an output is here, its inputs are not, and dvc.lock does not vouch for it; or
+            the records are another user's.
     """
     if os.environ.get(WIRING_ONLY):
         return
+    records = Path(".snakemake")
+    if records.is_dir() and not os.access(records, os.W_OK):
+        raise _anothers(records, "write there")
     if _locked():
         if "--unlock" not in sys.argv:
             print(LOCKED, file=sys.stderr)
@@ -80,13 +93,19 @@ def reconcile() -> None:
     atexit.register(_recover_unlocked, every)  # after Ctrl-C, Snakemake restores nothing
     for path in outlasting(every):
         _forget(path)
-    if not LOCK.exists():
-        return
     stages = {name: stage for name, stage in read_lock(LOCK).items() if name in known}
+    later = back_to_now(every, _read(known, stages))
+    vouched = {out for stage in stages.values() for out in stage.outs}
+    for unknown in later - vouched:
+        _forget(Path(unknown))
     adopt = []
     for name, stage in stages.items():
         outputs = _outputs(known[name])  # an older version of the code had others
-        strange = [Path(out) for out in stage.outs if out in outputs and _foreign(Path(out))]
+        strange = [
+            Path(out)
+            for out in stage.outs
+            if out in outputs and (out in later or _foreign(Path(out)))
+        ]
         if strange and _as_locked(stage):
             adopt.append(name)
         elif strange:
@@ -120,6 +139,12 @@ def _with_followers(adopt: list[str], stages: dict[str, Locked]) -> list[str]:
     return adopted
 
 
+def _read(known: dict[str, Any], stages: dict[str, Locked]) -> set[str]:
+    """What stages read, by dvc.yaml and dvc.lock: the former does not say what params name."""
+    told = {path for stage in known.values() for path in stage.get("deps", []) if "$" not in path}
+    return told.union(*(stage.deps for stage in stages.values()))
+
+
 def _outputs(stage: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The outputs of a stage of dvc.yaml, with DVC's options of each."""
     entries = [*stage.get("outs", []), *stage.get("metrics", [])]
@@ -140,7 +165,18 @@ def _foreign(path: Path) -> bool:
         ended = json.loads(record_of(path).read_text(encoding="utf-8"))["endtime"]
     except (FileNotFoundError, KeyError, json.JSONDecodeError):
         return True
+    except PermissionError as error:  # Snakemake writes its records for their owner alone
+        raise _anothers(Path(".snakemake"), "read it") from error
     return abs(_time(path) - float(ended)) > 1e-3
+
+
+def _anothers(path: Path, do: str) -> InputError:
+    """That a second user may not do something in this folder."""
+    try:
+        owner = path.owner()
+    except KeyError:  # nobody has a name here
+        owner = f"user {path.stat().st_uid}"
+    return InputError(f"{path}: {ANOTHERS.format(owner=owner, do=do)}")
 
 
 def _forget(path: Path) -> None:

@@ -112,9 +112,9 @@ def _without_thoughts(text: str) -> str:
         if mark["close"] or mark["slash"]:
             kept = kept if thinking else []  # only its end is there: all so far were thoughts
             start, thinking = mark.end(), False
-        elif not thinking and not mark[0].endswith("/>"):
+        elif not thinking:
             kept.append(text[start : mark.start()])
-            thinking = True
+            start, thinking = mark.end(), not mark[0].endswith("/>")
     if thinking:
         raise UnparsableError("unclosed think block")
     return "".join([*kept, text[start:]])

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Concatenate, NamedTuple, NoReturn, ParamSpec, TypeVar
 
 import diskcache
@@ -154,7 +155,7 @@ def _usable(folder: Path) -> Iterator[None]:
             or _code(error) & 0xFF == sqlite3.SQLITE_READONLY
         ):
             raise InputError(f"{folder}: cannot be written ({error})") from error
-        if _code(error) in _FULL:
+        if _code(error) in _FULL or not _takes_files(folder):
             raise InputError(
                 f"{folder}: the disk is full: free some space and run again"
             ) from error
@@ -167,6 +168,15 @@ def _usable(folder: Path) -> Iterator[None]:
 
 def _code(error: Exception) -> int:
     return getattr(error, "sqlite_errorcode", 0)
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether there is room for a file: SQLite calls a full table of inodes `unable to open`."""
+    try:
+        TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return error.errno not in (errno.ENOSPC, errno.EDQUOT)
+    return True
 
 
 def _clearly(

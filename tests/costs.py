@@ -1,0 +1,143 @@
+"""Which tests are unit tests, and what each test costs.
+
+A unit test starts no process (no study, no tool, no browser) and takes few processor seconds. It is
+marked `unit` by itself (conftest.py): each test is one that is not marked `slow`, has no fixture of
+the miniature study, and whose function is not listed in costly.txt. So that this stays true, a unit
+test that starts a process, or takes LIMIT, fails, and so does a name in the list that is no test's.
+
+    python -m pytest -n 0 -m "not slow" --costs build/costs.jsonl   records what each test costs
+    python tests/costs.py build/costs.jsonl                         makes the list from that
+
+What a fixture of several tests costs is divided among the functions that use it.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import warm
+
+COSTLY = Path(__file__).with_name("costly.txt")
+MOST = 0.5  # processor seconds of a function, with all its parameters
+MINIATURE = {"built", "rethought"}  # fixtures: whole studies, made by the real tools
+LIMIT = 20.0  # of one test; ten of them may be those of importing torch and the embedder
+STARTS = {
+    "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"
+}  # fmt: skip
+
+
+def function_of(test: str) -> str:
+    """A test's file and function, by its id."""
+    return test.partition("[")[0].removeprefix("tests/")
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Mark the unit tests.
+
+    Raises:
+        pytest.UsageError: a name in the list is that of no test in its file.
+    """
+    costly = set(COSTLY.read_text().splitlines())
+    there = {function_of(item.nodeid) for item in items}
+    files = {name.partition("::")[0] for name in there}
+    known = {name for name in costly if name.partition("::")[0] in files}
+    whole = {item.config.args == item.config.getini("testpaths") for item in items}
+    if whole == {True} and (gone := known - there):
+        raise pytest.UsageError(f"{COSTLY.name}: {min(gone)} is no test: remove it")
+    for item in items:
+        study = MINIATURE & set(getattr(item, "fixturenames", ()))
+        slow = item.get_closest_marker("slow") or function_of(item.nodeid) in costly
+        if not slow and not study:
+            item.add_marker("unit")
+
+
+class Costs:
+    """Looks at what each test does, and holds unit tests to what they are."""
+
+    def __init__(self, path: str | None) -> None:
+        self.path, self.started = path, 0
+        self.fixtures: dict[str, float] = {}  # seconds of those that the present test set up
+        sys.addaudithook(self._hear)
+        if path:  # else the first test that needs a package would pay for its import
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            for name in warm.IMPORTED:
+                importlib.import_module(name)
+
+    def _hear(self, event: str, _: object) -> None:
+        self.started += event in STARTS
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Note where the test began."""
+        self.fixtures.clear()
+        item.before = used(), self.started
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[object]:
+        """Note what a fixture takes that several tests share, without those that it uses."""
+        before = used()
+        try:
+            return (yield)
+        finally:
+            if fixturedef.scope != "function":
+                self.fixtures[_name(fixturedef)] = used() - before
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Run it, and write down, or judge, what it took."""
+        result = yield
+        before, started = item.before
+        took, processes = used() - before, self.started - started
+        if self.path:
+            own = took - sum(self.fixtures.values())
+            shared = [_name(defs[-1]) for defs in item._fixtureinfo.name2fixturedefs.values()]
+            told = {"test": item.nodeid, "seconds": own, "processes": processes}
+            told |= {"made": self.fixtures, "uses": shared}
+            with Path(self.path).open("a") as file:
+                file.write(f"{json.dumps(told)}\n")
+        elif item.get_closest_marker("unit") and (processes or took > LIMIT):
+            pytest.fail(
+                f"no unit test: {processes} processes started, {took:.1f} processor seconds:"
+                f" mark it slow, or list {function_of(item.nodeid)} in {COSTLY.name}"
+            )
+        return result
+
+
+def _name(fixture: pytest.FixtureDef[object]) -> str:
+    return f"{fixture.baseid}::{fixture.argname}"
+
+
+def used() -> float:
+    """Processor seconds of this process and of those that it has waited for."""
+    return sum(os.times()[:4])
+
+
+def main(path: str) -> None:
+    """Write the list from what was recorded."""
+    seconds: Counter[str] = Counter()
+    made: Counter[str] = Counter()
+    users: dict[str, set[str]] = defaultdict(set)
+    costly = set()
+    for line in Path(path).read_text().splitlines():
+        told = json.loads(line)
+        name = function_of(told["test"])
+        seconds[name] += told["seconds"]
+        made.update(told["made"])
+        for fixture in told["uses"]:
+            users[fixture].add(name)
+        if told["processes"]:
+            costly.add(name)
+    for fixture, names in users.items():
+        for name in names:
+            seconds[name] += made[fixture] / len(names)
+    costly |= {name for name, some in seconds.items() if some > MOST}
+    COSTLY.write_text("".join(f"{name}\n" for name in sorted(costly)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
