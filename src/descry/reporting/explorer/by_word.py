@@ -28,9 +28,10 @@ def word_packs_of(
 
     A pack has `spans`, by number of the sentence the first character of each word and the one
     behind its last, and `neurons`, by number and end a list of rows with the strengths of their
-    words in hundredths, null where unknown: of the way from the neuron's mean over the corpus to the
-    activation of the sentence, the part that is lost without the word; or, if numbers of words are
-    activations, where on the way from the mean to the neuron's extreme activation the word is.
+    words in hundredths, null where unknown. Of the way from the neuron's mean over the corpus to
+    the activation of the sentence, a strength is the part that is lost without the word; if numbers
+    of words are activations, it is where the word is on the way from the mean to the neuron's
+    extreme activation.
 
     Args:
         table: exemplar_words.parquet.
