@@ -34,16 +34,19 @@ except InputError as error:
     sys.exit(2)
 
 # For the stages that take what cores there are, scaled to --cores. Without a GPU they leave one core
-# to another stage: what a stage does on one core (imports, reading, writing) would leave the rest idle.
-# On a GPU two stages at a time would share its memory. Where `--resources gpu=2` says that this machine
-# has two GPUs, two stages or shards share the cores.
-ALL_CORES = 1024
+# to another stage, and compute in as many threads as there are cores all the same: what a stage does on
+# one core (imports, reading, writing) would leave the rest idle. On a GPU two stages at a time would
+# share its memory. Where `--resources gpu=2` says that this machine has two GPUs, two stages or shards
+# share the cores.
+ALL_CORES, in_threads = 1024, ""
 local = workflow.is_main_process and workflow.resource_settings.nodes is None
 limits = {name: limit.value for name, limit in workflow.global_resources.items()}
 if workflow.is_main_process and limits.get("gpu"):  # for a job on a cluster, `gpu` is its own
     ALL_CORES = max(1, (limits["_cores"] or ALL_CORES) // limits["gpu"])
 elif local and limits["_cores"] and not may_have_gpu():
     ALL_CORES = max(1, limits["_cores"] - 1)
+    # Snakemake sets both to the share that a stage claims; torch takes the second.
+    in_threads = "export OMP_NUM_THREADS={0} MKL_NUM_THREADS={0}; ".format(limits["_cores"])
 
 # `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
 # journals, for machines that share this folder, but no disk. No parameters of a rule: they change no
@@ -55,7 +58,7 @@ asking = " ".join(how for key, how in ASKING.items() if str(config.get(key)).low
 # (Setting a prefix takes away Snakemake's own strict mode, without which `| tee` hides a failure.)
 shell.prefix(
     f"set -euo pipefail; export PATH={quote(os.path.dirname(sys.executable))}:$PATH"
-    f"{' PYTHONPATH=src' if has_code() else ''}; asking={quote(asking)}; "
+    f"{' PYTHONPATH=src' if has_code() else ''}; {in_threads}asking={quote(asking)}; "
 )
 
 
