@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
 import pytest
 import tiny
 import typer
@@ -19,6 +19,7 @@ from miniature import PARAMS, ROOT, Repo
 
 from descry.activations.top_k import exemplar_size
 from descry.cli.console import init as console_init
+from descry.corpus.splits import HALVES
 from descry.errors import InputError
 from descry.io.dvc_lock import Locked
 from descry.stages.corpus import Corpus, build_corpus
@@ -135,8 +136,8 @@ def test_an_empty_file_is_called_empty(look, hotels):
 
 @pytest.mark.parametrize("sentences", [70, 12])
 def test_a_percentage_is_only_named_where_it_suffices(look, monkeypatch, sentences):
-    halves = pa.table({"split": ["calibration", "validation"] * (sentences // 2)})
-    monkeypatch.setattr(checks, "read_table", lambda *_: halves)
+    halves = dict.fromkeys(HALVES, np.arange(sentences // 2))
+    monkeypatch.setattr(checks, "read_split_rows", lambda *_: halves)
     with pytest.raises(Refused) as refused:
         look()
     [told] = refused.value.problems
