@@ -46,7 +46,17 @@ TEXTS = sentences(60)
 
 
 def test_importing_the_package_imports_nothing_heavy_nor_do_its_functions_before_a_call():
-    heavy = {"torch", "transformers", "pyarrow", "sklearn", "scipy", "h5py", "openai", "pydantic"}
+    heavy = {
+        "torch",
+        "transformers",
+        "pyarrow",
+        "sklearn",
+        "scipy",
+        "h5py",
+        "numba",
+        "openai",
+        "pydantic",
+    }
     code = "import sys, descry; print('numpy' in sys.modules);"
     code += f"descry.top_k; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

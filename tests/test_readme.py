@@ -108,6 +108,6 @@ def test_what_is_said_of_the_files_of_a_run_is_there(built):
     text = (ROOT / "docs/files.md").read_text("utf-8")
     table = text.partition("| file in results/ |")[2].partition("\n\n")[0]
     names = re.findall(r"^\| ([a-z_]+\.[a-z0-9]+)", table, re.MULTILINE)
-    assert len(names) == 20
+    assert len(names) == 21
     for name in names:
         assert (built.path / "results" / name).is_file(), name

@@ -3,7 +3,6 @@
 import numpy as np
 
 from descry.annotators.bitset import BitMatrix
-from descry.compiled import compiled
 
 TOO_FEW = "a stratum has too few sentences to draw from"  # why there are no random sets
 
@@ -81,13 +80,15 @@ class PackedFlags:
         Returns:
             int64 [neurons, strata, columns].
         """
+        from descry.labels.loops import count_bits, count_members
+
         members, of = members.astype(np.int64, copy=False), of.astype(np.int64, copy=False)
         if self._all_set:
             number = np.zeros((len(members), strata), dtype=np.int64)
-            _count_members(members, of, number)
+            count_members(members, of, number)
             return np.repeat(number[:, :, None], self._columns, axis=2)
         found = np.zeros((len(members), strata, 8 * self._bytes.shape[1]), dtype=np.int64)
-        _count_bits(self._bytes, members, of, found)
+        count_bits(self._bytes, members, of, found)
         return found[:, :, : self._columns]
 
 
@@ -98,38 +99,8 @@ def set_sums(members: np.ndarray, flags: np.ndarray) -> np.ndarray:
         members: int64 [neurons, size], rows of the sentences, -1 where there is none.
         flags: uint8 [sentences, columns], 0 or 1.
     """
+    from descry.labels.loops import add_flags
+
     found = np.zeros((len(members), flags.shape[1]), dtype=np.int32)
-    _add_flags(flags, members, found)
+    add_flags(flags, members, found)
     return found
-
-
-@compiled
-def _add_flags(flags: np.ndarray, members: np.ndarray, found: np.ndarray) -> None:
-    for neuron in range(members.shape[0]):
-        for place in range(members.shape[1]):
-            row = members[neuron, place]
-            if row >= 0:
-                for column in range(flags.shape[1]):
-                    found[neuron, column] += flags[row, column]
-
-
-@compiled
-def _count_members(members: np.ndarray, of: np.ndarray, found: np.ndarray) -> None:
-    for neuron in range(members.shape[0]):
-        for place in range(members.shape[1]):
-            row = members[neuron, place]
-            if row >= 0:
-                found[neuron, of[row]] += 1
-
-
-@compiled
-def _count_bits(packed: np.ndarray, members: np.ndarray, of: np.ndarray, found: np.ndarray) -> None:
-    for neuron in range(members.shape[0]):
-        for place in range(members.shape[1]):
-            row = members[neuron, place]
-            if row >= 0:
-                own = found[neuron, of[row]]
-                for plane in range(packed.shape[1]):
-                    byte = packed[row, plane]
-                    for bit in range(8):
-                        own[8 * plane + bit] += (byte >> (7 - bit)) & 1

@@ -5,8 +5,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from descry.compiled import compiled
-
 _LISTED = 2**20  # combinations of counts that are listed rather than sorted
 
 
@@ -68,76 +66,20 @@ class StratumSums:
         Args:
             reached: the number of each pair, int [pairs].
         """
+        from descry.labels.loops import mid_p
+
         found = np.empty(len(self.far))
         own = reached.astype(np.int64)
-        _mid_p(self.chances, self.lengths, self.places, self.far, own, found)
+        mid_p(self.chances, self.lengths, self.places, self.far, own, found)
         return found
 
     def mid_p_of_every(self, numbers: int) -> np.ndarray:
         """The same of the numbers 0, 1, ...: float64 [pairs, numbers]."""
+        from descry.labels.loops import every_mid_p
+
         found = np.zeros((len(self.far), numbers))
-        _every_mid_p(self.chances, self.lengths, self.places, self.far, found)
+        every_mid_p(self.chances, self.lengths, self.places, self.far, found)
         return found
-
-
-@compiled
-def _convolved(
-    chances: np.ndarray,
-    lengths: np.ndarray,
-    places: np.ndarray,
-    far: int,
-    found: np.ndarray,
-    before: np.ndarray,
-) -> None:
-    """Write P(X = x) of one pair, x = 0 ... far, into `found`; `before` is room to work."""
-    found[: far + 1] = 0.0
-    found[0] = 1.0
-    reach = 0  # the largest number that is possible so far
-    for row in places:
-        alone, length = chances[row], min(lengths[row], far + 1)
-        if length == 1:
-            for x in range(reach + 1):
-                found[x] *= alone[0]
-            continue
-        had, reach = reach + 1, min(far, reach + length - 1)
-        for x in range(had):
-            before[x] = found[x]
-            found[x] *= alone[0]
-        for number in range(1, length):
-            for x in range(min(had, reach + 1 - number)):
-                found[number + x] += before[x] * alone[number]
-
-
-@compiled
-def _mid_p(
-    chances: np.ndarray,
-    lengths: np.ndarray,
-    places: np.ndarray,
-    far: np.ndarray,
-    reached: np.ndarray,
-    found: np.ndarray,
-) -> None:
-    chance, room = np.empty(far.max() + 1), np.empty(far.max() + 1)
-    for pair in range(len(far)):
-        _convolved(chances, lengths, places[pair], far[pair], chance, room)
-        own, tail = reached[pair], 0.0
-        for x in range(own, far[pair] + 1):  # of positive parts: small ones keep digits
-            tail += chance[x]
-        found[pair] = min(tail - chance[own] / 2, 1.0)
-
-
-@compiled
-def _every_mid_p(
-    chances: np.ndarray, lengths: np.ndarray, places: np.ndarray, far: np.ndarray, found: np.ndarray
-) -> None:
-    chance, room = np.empty(far.max() + 1), np.empty(far.max() + 1)
-    for pair in range(len(far)):
-        _convolved(chances, lengths, places[pair], far[pair], chance, room)
-        tail = 0.0
-        for x in range(far[pair], -1, -1):
-            tail += chance[x]
-            if x < found.shape[1]:
-                found[pair, x] = min(tail - chance[x] / 2, 1.0)
 
 
 def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
