@@ -2,8 +2,9 @@
 
 A unit test starts no process (no study, no tool, no browser) and takes few processor seconds. It is
 marked `unit` by itself (conftest.py): each test is one that is not marked `slow`, has no fixture of
-the miniature study, and whose function is not listed in costly.txt. So that this stays true, a unit
-test that starts a process fails, and so does a name in the list that is no test's.
+the miniature study, and whose function is not listed in costly.txt. So that this stays true, a test
+that starts a process fails where unit tests are run alone, and so does a name in the list that is
+no test's.
 
     python -m pytest -n 0 -m "not slow" --costs build/costs.jsonl   records what each test costs
     python tests/costs.py build/costs.jsonl                         makes the list from that
@@ -99,7 +100,7 @@ class Costs:
             told |= {"made": self.fixtures, "uses": shared}
             with Path(self.path).open("a") as file:
                 file.write(f"{json.dumps(told)}\n")
-        elif item.get_closest_marker("unit") and processes:
+        elif processes and item.config.option.markexpr == "unit":
             pytest.fail(
                 f"no unit test, it starts processes ({processes}): mark it slow, or list"
                 f" {function_of(item.nodeid)} in {COSTLY.name}"
