@@ -251,17 +251,9 @@ def cut(path: Path, share: float) -> None:
 
 
 def on_a_small_disk(command: str, folder: Path, room: int) -> str:
-    """The command, for which a folder, with all in it, is on a disk with so many bytes left."""
-    kept = folder.with_name(f".{folder.name}.kept")
+    """The command, for which a folder, with all in it, is on a disk with a few bytes left."""
     left = f"$(($(df -k --output=used {folder} | tail -n 1) + {room // 1024}))k"
-    steps = [
-        f"mkdir -p {kept} {folder}",
-        f"mount --bind {folder} {kept}",
-        f"mount -t tmpfs t {folder}",
-        f"cp -a {kept}/. {folder}/",
-        f"mount -o remount,size={left} {folder}",
-    ]
-    return _in_its_own_mounts(steps, command)
+    return _on_its_own_disk(command, folder, f"size={left}")
 
 
 def unwritable(command: str, folder: Path) -> str:
@@ -275,15 +267,19 @@ def unwritable(command: str, folder: Path) -> str:
 
 
 def without_inodes(command: str, folder: Path, left: int) -> str:
-    """The command, for which a folder, with all in it, has room for so many more files."""
-    kept = folder.with_name(f".{folder.name}.kept")
+    """The command, for which a folder, with all in it, has room for a few more files."""
     used = f"$(($(df --output=iused {folder} | tail -n 1) + {left}))"
+    return _on_its_own_disk(command, folder, f"nr_inodes={used}")
+
+
+def _on_its_own_disk(command: str, folder: Path, limit: str) -> str:
+    kept = folder.with_name(f".{folder.name}.kept")
     steps = [
         f"mkdir -p {kept} {folder}",
         f"mount --bind {folder} {kept}",
         f"mount -t tmpfs t {folder}",
         f"cp -a {kept}/. {folder}/",
-        f"mount -o remount,nr_inodes={used} {folder}",
+        f"mount -o remount,{limit} {folder}",
     ]
     return _in_its_own_mounts(steps, command)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from descry.compiled import compiled
 from descry.labels.counting import set_sums
+from descry.labels.loops import count_members
 
 
 class Shuffles:
@@ -77,9 +78,7 @@ class _Exchange:
         number = int(strata.max(initial=0)) + 1
         self._sizes = np.bincount(self._strata, minlength=number)
         self._counts = np.zeros((len(members), number), dtype=np.int64)
-        for stratum in range(number):
-            own = np.append(self._strata == stratum, False)[self._members]
-            self._counts[:, stratum] = own.sum(axis=1)
+        count_members(self._members, self._strata.astype(np.int64, copy=False), self._counts)
         # Each stratum twice: a block that begins near its end goes on at its beginning.
         self._first = np.cumsum(self._sizes) - self._sizes
         spans = [
