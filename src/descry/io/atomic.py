@@ -1,10 +1,18 @@
-"""Atomic writes: a file or folder takes its place when it is whole, or not at all."""
+"""Atomic writes: a file or folder takes its place when it is whole, or not at all.
+
+A killed process leaves its part behind. The next process that writes to the folder removes it,
+where it can tell that its writer is dead: on the same machine, by the writer's number.
+"""
 
 import errno
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from descry.errors import InputError
@@ -39,10 +47,11 @@ def atomic(path: Path) -> Iterator[Path]:
     Raises:
         InputError: the disk is full or the folder cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}-{_machine()}.part")
     try:
         with guarded(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_left(path.parent.absolute(), os.getpid())
             yield part
             with part.open("rb+") as file:
                 os.fsync(file.fileno())
@@ -50,6 +59,33 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if part.exists():
             part.unlink()
+
+
+@cache
+def _machine() -> str:
+    """This machine among those that may share a folder."""
+    return sha256(platform.node().encode()).hexdigest()[:8]
+
+
+@cache  # once for a folder, and anew in a fork: a folder may have very many files
+def _remove_left(folder: Path, _: int) -> None:
+    """Remove the parts of processes of this machine that are no more."""
+    of_process = re.compile(rf"\..+\.(\d+)-{_machine()}\.part")
+    with suppress(OSError):  # somebody else was faster, or removes nothing here
+        for file in folder.iterdir():
+            found = of_process.fullmatch(file.name)
+            if found and not _lives(int(found[1])):
+                file.unlink()
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's, or none that can be
+        return True
+    return True
 
 
 @contextmanager
