@@ -211,7 +211,7 @@ def try_text(
     made = run.provenance("activations.h5")
     model = _model(run, made)
     of_positions = made["params"].get("unit") == "token"
-    how = measure(model, of_positions)
+    how = measure(model.position, of_positions)
     words = words_in(model, shown, language(run.provenance("corpus.parquet")), how)
     asked = Asked(shown, words, chosen)
     if how == "activation":

@@ -110,7 +110,7 @@ def exemplar_words(
         each word its first character, the character behind its last one, and its number (see
         `measure`), NaN where that cannot be told.
     """
-    how = measure(model)
+    how = measure(model.position)
 
     def cost(row: int) -> float:
         length = 1 + len(texts[row])
@@ -137,7 +137,7 @@ def exemplar_words(
 def _effects(
     model: HookedModel, asked: Mapping[int, Asked], batch_tokens: int
 ) -> Iterator[tuple[int, Effects]]:
-    if measure(model) == "activation":
+    if measure(model.position) == "activation":
         return ((row, at_words(model, one)) for row, one in asked.items())
     return zip(asked, without_words(model, asked.values(), batch_tokens), strict=True)
 

@@ -15,7 +15,7 @@ import numpy as np
 from descry.activations.extraction import Block, extract
 from descry.corpus.words import CHARACTER, WHOLE_WORD, WITHOUT_BLANKS, Span, trimmed
 from descry.errors import InputError
-from descry.models.hooked_model import HookedModel, Maxima
+from descry.models.hooked_model import HookedModel, Maxima, Position
 
 Measure = Literal["activation", "lost without it"]
 
@@ -49,9 +49,9 @@ class Effects(NamedTuple):
     parts: np.ndarray
 
 
-def measure(model: HookedModel, of_positions: bool = False) -> Measure:
+def measure(position: Position, of_positions: bool = False) -> Measure:
     """What the number of a word is; `of_positions`: with unit `token`."""
-    return "activation" if of_positions or model.position == "max" else "lost without it"
+    return "activation" if of_positions or position == "max" else "lost without it"
 
 
 def words_in(model: HookedModel, text: str, written: str, how: Measure) -> list[Word]:

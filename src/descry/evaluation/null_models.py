@@ -12,7 +12,7 @@ All exchange sentences within their strata alone, where there are any: what the 
 chance. A draw in which no neuron has a label has reached no value: its scores count as 0.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -59,6 +59,24 @@ class Scores:
     low: np.ndarray
     high: np.ndarray
     nulls: dict[str, NullScores]
+
+    def as_arrays(self) -> dict[str, np.ndarray]:
+        """The same as arrays by their names, which `of_arrays` takes."""
+        own = {name: array for name, array in vars(self).items() if name != "nulls"}
+        return own | {
+            f"{null}: {name}": array
+            for null, chance in self.nulls.items()
+            for name, array in vars(chance).items()
+        }
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "Scores":
+        """From what `as_arrays` returns."""
+        own, nulls = dict[str, np.ndarray](), dict[str, dict[str, np.ndarray]]()
+        for name, array in arrays.items():
+            null, apart, field = name.partition(": ")
+            (nulls.setdefault(null, {}) if apart else own)[field or name] = array
+        return cls(**own, nulls={null: NullScores(**of) for null, of in nulls.items()})
 
     def null(self, other: np.ndarray | None = None) -> np.ndarray:
         """The highest of the nulls' means: float64 [scores], NaN where none is defined.

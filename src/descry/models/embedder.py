@@ -1,20 +1,20 @@
 """The sentence embedder."""
 
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from descry.io.kept import Kept
 from descry.models.batching import in_parallel, plan_batches, quiet, within_memory
 from descry.models.checkpoints import Checkpoint, loadable
 from descry.models.devices import pick_device
 from descry.models.kept_vectors import KeptVectors
 from descry.models.special_tokens import special_as_text
 
+_PACKAGES = ["sentence-transformers", "tokenizers", "torch", "transformers"]
 EMBEDDED_CHARACTERS = 8_192  # of a batch: what bounds the memory
 Embed = Callable[[Sequence[str]], np.ndarray]
 T = TypeVar("T")
@@ -60,20 +60,10 @@ def kept_vectors(checkpoint: Checkpoint, folder: Path) -> KeptVectors:
     """The vectors that this machine and these packages make of a checkpoint, kept in a folder."""
     import torch
 
-    parts = {name: version(name) for name in ("sentence-transformers", "tokenizers", "torch")}
-    parts |= {"transformers": version("transformers"), "model": checkpoint.name}
-    parts |= {"revision": checkpoint.revision, "characters": str(EMBEDDED_CHARACTERS)}
-    parts |= {"device": torch.device(pick_device("auto")).type, "processor": _processor()}
-    return KeptVectors(folder, parts)
-
-
-def _processor() -> str:
-    """What its arithmetic libraries know the processor by, as far as that can be read."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(dict.fromkeys(ln for ln in lines if ln.startswith(("flags", "model name"))))
+    parts = {"model": checkpoint.name, "revision": checkpoint.revision}
+    parts |= {"characters": str(EMBEDDED_CHARACTERS)}
+    parts |= {"device": torch.device(pick_device("auto")).type}
+    return KeptVectors(Kept(folder, _PACKAGES, parts))
 
 
 def embedded(checkpoint: Checkpoint, texts: Sequence[str], folder: Path | None) -> np.ndarray:

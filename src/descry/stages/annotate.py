@@ -30,11 +30,11 @@ from descry.corpus.units import stand_for_all
 from descry.errors import InputError
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
+from descry.io.kept import FOLDER
 from descry.io.parquet import Chosen, Texts
 from descry.io.provenance import provenance
 from descry.io.section import Count, Place, Section, Seed, Share, crossed
 from descry.io.sharding import WHOLE, Shard
-from descry.models.kept_vectors import FOLDER
 from descry.models.spec import NeuronNames
 
 PACKAGES = ["h5py", "numpy", "scikit-learn"]

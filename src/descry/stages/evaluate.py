@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -46,14 +47,16 @@ from descry.evaluation.confounders import by_layer, confounders
 from descry.evaluation.gold import judged, read_gold, unused_gold
 from descry.evaluation.headline import ANNOTATOR, first_words, headline
 from descry.evaluation.label_scores import HeldOutScores
-from descry.evaluation.metrics import pearson
-from descry.evaluation.null_models import means_of, scores
+from descry.evaluation.metrics import Cuts, pearson
+from descry.evaluation.null_models import Scores, means_of, scores
 from descry.evaluation.relabelled import Labelling, shared_errors
+from descry.evaluation.sides import Comparison
 from descry.evaluation.thinned import Files, matrix, thinned
 from descry.io.atomic import write_text
 from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import write_json
+from descry.io.kept import FOLDER, Kept
 from descry.io.parquet import (
     ROW_GROUP,
     read_blocks,
@@ -121,6 +124,7 @@ def evaluate_labels(
     followed: Path,
     scored: Path,
     brief: Path,
+    cache_folder: Path | None = None,
 ) -> dict[str, object]:
     """Write metrics.json; as tidy CSV curves, nulls, alignment, descriptors, correlation; `scored`.
 
@@ -133,7 +137,11 @@ def evaluate_labels(
     `brief` has the numbers by which runs are compared. Of a corpus with more than
     `sentences` a part by lot is looked at; how often the annotator says Yes, and what was cut, is
     of all.
+
+    Args:
+        cache_folder: of the prompt cache; beside it stays what took long, for another run.
     """
+    store = Kept(cache_folder and cache_folder.with_name(FOLDER), PACKAGES)
     whole = Files(corpus, exemplars, untrained, annotations, judgements)
     # Positions are a sample already.
     most = params.sentences if stand_for_all(corpus) is None else None
@@ -190,7 +198,7 @@ def evaluate_labels(
             without = study.comparisons(copy, end, truth) if has_exemplars(copy) else {}
             for name, comparison in study.comparisons(part.exemplars, end, truth).items():
                 against = name if end == HIGHEST else f"{end}_{name}"
-                found = scores(comparison, grid.cuts, **how)
+                found = _scores(store, comparison, grid.cuts, **how)
                 chance = means_of(without[name], grid.cuts) if name in without else None
                 rated += grid.rows(against, found, chance)
                 by_chance += grid.nulls(against, found, chance)
@@ -200,7 +208,7 @@ def evaluate_labels(
             said = {ANNOTATOR: study.b.answer} | known
             confirmed[end] = headline(own, labelled["chance"][end], by, said, sets, copies)
             cost[end] = {
-                name: shared_errors(by[name], sets[chosen], study.b.answer, answers)
+                name: _shared_errors(store, by[name], sets[chosen], study.b.answer, answers)
                 for name, answers in known.items()
             }
             held_out = _held_out(activations, part, own, end, study.b, rows, params.seed, standing)
@@ -285,6 +293,33 @@ def evaluate_labels(
         told |= first_words(confirmed) | said_yes | _annotators(value["annotator"])
         told |= _summary(rated, rule)
         return told | unused.notes() | ({"warnings": warned} if warned else {})
+
+
+def _scores(
+    store: Kept, comparison: Comparison, cuts: Cuts, *, permutations: int, seed: int
+) -> Scores:
+    """As `scores`, kept by what the two sides are made of: a rule's cut is none of it."""
+    depends: list[Any] = ["scores", asdict(cuts), permutations, seed, comparison.same]
+    for side in (comparison.first, comparison.second):
+        depends += [side.rule.name, side.rule.frequency, side.exemplars, side.answers]
+        depends += [side.sampled, side.strata]
+    found = store.arrays(
+        lambda: scores(comparison, cuts, permutations=permutations, seed=seed).as_arrays(), *depends
+    )
+    return Scores.of_arrays(found)
+
+
+def _shared_errors(
+    store: Kept, labelling: Labelling, sets: np.ndarray, said: np.ndarray, truth: np.ndarray
+) -> Row:
+    """As `shared_errors`, kept."""
+    depends = [asdict(labelling.rule), labelling.top_k, labelling.asked, labelling.sampled]
+    strata = labelling.strata
+    found: Row = store.value(
+        lambda: shared_errors(labelling, sets, said, truth),
+        *("shared errors", *depends, strata.of, list(strata.names), sets, said, truth),
+    )
+    return found
 
 
 def _ids(corpus: Path) -> Iterator[str]:

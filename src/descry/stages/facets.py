@@ -27,6 +27,7 @@ from descry.evaluation.sentence_clusters import padded
 from descry.io.csv_rows import Row, defined
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
+from descry.io.kept import FOLDER, Kept, content
 from descry.io.parquet import read_table, write_table
 from descry.io.provenance import provenance, recorded
 from descry.io.read_provenance import provenance_of
@@ -36,8 +37,8 @@ from descry.labels.counting import MatchedDraws
 from descry.labels.results import REPLICATED, Labels, read_labels
 from descry.labels.strata import Matching, Strata
 from descry.models.checkpoints import Checkpoint
+from descry.models.devices import may_have_gpu
 from descry.models.embedder import embedded
-from descry.models.kept_vectors import FOLDER
 from descry.models.neurons import chosen_places
 from descry.models.spec import NeuronNames
 
@@ -139,7 +140,8 @@ def find_facets(
 
     Args:
         topics: the section of stage cluster, whose embedder groups sentences.
-        cache_folder: of the prompt cache; beside it are vectors that stage annotate may have kept.
+        cache_folder: of the prompt cache; beside it are vectors that stage annotate may have kept,
+            and what is found stays, for another run.
 
     Raises:
         InputError: files of different runs, or a neuron that does not exist.
@@ -156,10 +158,22 @@ def find_facets(
     made = provenance("facets", recorded_as, read, PACKAGES)
     _check(made["inputs"], provenance_of(labels, "label")["inputs"], corpus, exemplars, annotations)
     _check_activations(made["inputs"], exemplars, activations)
-    study = Study.of(params, topics, cache_folder.with_name(FOLDER), *read)
-    made |= study.told
-    write_table(facets, pa.Table.from_pylist(study.table, TABLE), made)
-    return study.counts
+    folder = cache_folder.with_name(FOLDER)
+
+    def compute() -> JSON:
+        study = Study.of(params, topics, folder, *read)
+        rows = pa.Table.from_pylist(study.table, TABLE).to_pylist()
+        return {"told": study.told, "rows": rows, "counts": study.counts}
+
+    others = [made["inputs"][recorded(path)] for path in read if path != labels]
+    by = provenance_of(labels, "label")["params"]
+    how = {name: by[name] for name in ("fdr", "strata", "strata_parts")}
+    found = Kept(folder, PACKAGES).value(
+        compute, "facets", may_have_gpu(), recorded_as, others, content(labels), how
+    )
+    made |= found["told"]
+    write_table(facets, pa.Table.from_pylist(found["rows"], TABLE), made)
+    return dict(found["counts"])
 
 
 def _check(

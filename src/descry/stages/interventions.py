@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
@@ -34,12 +35,14 @@ from descry.evaluation.effects import (
 from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hashing import JSON
 from descry.io.json_files import read_json, write_json
+from descry.io.kept import FOLDER, Kept, content
 from descry.io.parquet import read_table, table_provenance, write_table
 from descry.io.provenance import provenance
+from descry.io.provenance import recorded as recorded_path
 from descry.io.section import Count, Section, Seed
 from descry.labels.results import Labels, read_labels
 from descry.models.checkpoints import Checkpoint, quantized
-from descry.models.devices import pick_device
+from descry.models.devices import may_have_gpu, pick_device
 from descry.models.dictionaries.dictionary import Dictionary
 from descry.models.heads import NoHeadError, load_headed
 from descry.models.hooked_model import HookedModel
@@ -96,10 +99,14 @@ def intervene(
     effects: Path,
     words: Path,
     progress: Progress,
+    cache_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Edit neurons, and write what the words of the labelled neurons' top sentences do.
 
     See `_edit` for `metrics` and `effects`, and `_write_words` for `words`.
+
+    Args:
+        cache_folder: of the prompt cache; beside it stays what took long, for another run.
 
     Raises:
         InputError: files of different runs, or a neuron that does not exist.
@@ -109,21 +116,36 @@ def intervene(
         why = "a dictionary's latents are not edited, a site's own neurons are"
     recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
     counts, hooked = {"neurons": 0}, None
+    store = Kept(cache_folder and cache_folder.with_name(FOLDER), PACKAGES)
     if why is None:
         paths = corpus, descriptors, annotations, labels
-        counts, hooked = _edit(params, extraction, *paths, metrics, effects, progress)
+        counts, hooked = _edit(params, extraction, store, *paths, metrics, effects, progress)
     else:
         made = provenance("interventions", recorded, [], PACKAGES)
         write_json(metrics, {"made": made, "undefined": why})
         write_csv(effects, [], COLUMNS)
     return counts | _write_words(
-        params, extraction, hooked, corpus, exemplars, labels, words, progress
+        params, extraction, store, hooked, corpus, exemplars, labels, words, progress
     )
+
+
+class _Edited(NamedTuple):
+    """What was measured, in values of JSON.
+
+    Attributes:
+        subjects: the fields of each `_Subject`.
+        means: `Means`, as lists.
+    """
+
+    subjects: list[list[Any]]
+    means: list[Any]
+    measures: dict[str, str]
 
 
 def _edit(
     params: Interventions,
     extraction: "Activations",
+    store: Kept,
     corpus: Path,
     descriptors: Path,
     annotations: Path,
@@ -131,7 +153,7 @@ def _edit(
     metrics: Path,
     effects: Path,
     progress: Progress,
-) -> tuple[dict[str, Any], HookedModel]:
+) -> tuple[dict[str, Any], HookedModel | None]:
     """Measure what changes at the output when labelled neurons are set to their mean, or raised.
 
     Each neuron is tested with the surest label of its calibration half, on sentences of the other
@@ -142,10 +164,51 @@ def _edit(
     of how much they are above the other neurons.
 
     Returns:
-        what the terminal shows, and the model.
+        what the terminal shows, and the model if it was loaded.
     """
     recorded = {"interventions": params.model_dump(), "activations": extraction.model_dump()}
-    table, b = read_labels(labels), read_annotations(annotations)
+    made = provenance(
+        "interventions", recorded, [corpus, descriptors, annotations, labels], PACKAGES
+    )
+    checkpoint = Checkpoint(**extraction.target.model_dump())
+    table = read_labels(labels)
+    model: list[HookedModel] = []
+
+    def compute() -> JSON:
+        found, hooked = _measured(
+            params, extraction, table, corpus, descriptors, annotations, progress
+        )
+        model.append(hooked)
+        return found._asdict()
+
+    paths = corpus, descriptors, annotations
+    depends = [made["inputs"][recorded_path(path)] for path in paths]
+    value = store.value(
+        compute, "edits", may_have_gpu(), checkpoint.weights, recorded, depends, content(labels)
+    )
+    found = _Edited(**value)
+    subjects = [_Subject(*one) for one in found.subjects]
+    means = np.array(found.means).reshape(-1, len(WAYS), len(KINDS), 2, len(MEASURES))
+    made |= {"weights": checkpoint.weights, **quantized(checkpoint)}
+    told = _summary(means, params.seed)
+    said: JSON = {"made": made, "neurons": len(subjects)}
+    said |= {"measures": found.measures}
+    write_json(metrics, defined(said | {way: _as_json(of) for way, of in told.items()}))
+    write_csv(effects, _rows(subjects, means), COLUMNS)
+    return _counts(subjects, told), model[0] if model else None
+
+
+def _measured(
+    params: Interventions,
+    extraction: "Activations",
+    table: Labels,
+    corpus: Path,
+    descriptors: Path,
+    annotations: Path,
+    progress: Progress,
+) -> tuple[_Edited, HookedModel]:
+    """Choose neurons and sentences, and measure what the edits do."""
+    b = read_annotations(annotations)
     sentences = read_table(corpus, "corpus", ["id", "text", "split"])
     texts, ids = plain_texts(sentences["text"].to_pylist(), corpus), sentences["id"].to_pylist()
     if b.ids != ids:
@@ -155,9 +218,9 @@ def _edit(
         entry["name"]: [entry["name"], *entry["phrases"]]
         for entry in read_json(descriptors, "cluster")["descriptors"]
     }
-    checkpoint = Checkpoint(**extraction.target.model_dump())
     lots = sorted(held.tolist(), key=lambda row: draw(params.seed, f"spread:{ids[row]}"))
     some = [texts[row] for row in lots[:_SPREAD]]
+    checkpoint = Checkpoint(**extraction.target.model_dump())
     hooked, outcome = _loaded(checkpoint, extraction, some)
     mean, deviation = token_spread(hooked, some)
     size = deviation * _lengths(hooked, deviation.shape)
@@ -175,25 +238,18 @@ def _edit(
                 trials.append(Trial(tokens, edits, aims[one.descriptor]))
                 place.append((number, kind))
     with editable(hooked):
-        found = measured(
+        effects = measured(
             outcome, trials, hooked.device, lambda n: progress("sentences", n, len(trials))
         )
-    means = _means(subjects, place, found)
-    made = provenance(
-        "interventions", recorded, [corpus, descriptors, annotations, labels], PACKAGES
-    )
-    made |= {"weights": checkpoint.weights, **quantized(checkpoint)}
-    told = _summary(means, params.seed)
-    value: JSON = {"made": made, "neurons": len(subjects)}
-    value |= {"measures": {"distance": outcome.distance, "towards": outcome.towards}}
-    write_json(metrics, defined(value | {way: _as_json(of) for way, of in told.items()}))
-    write_csv(effects, _rows(subjects, means), COLUMNS)
-    return _counts(subjects, told), hooked
+    means = _means(subjects, place, effects).tolist()
+    measures = {"distance": outcome.distance, "towards": outcome.towards}
+    return _Edited([*map(list, subjects)], means, measures), hooked
 
 
 def _write_words(
     params: Interventions,
     extraction: "Activations",
+    store: Kept,
     hooked: HookedModel | None,
     corpus: Path,
     exemplars: Path,
@@ -220,19 +276,27 @@ def _write_words(
         return {}
     sets = [one for end in read_ends(exemplars) for one in _leading(exemplars, labels, end)]
     checkpoint = Checkpoint(**extraction.target.model_dump())
-    hooked = copy(hooked or _hooked(checkpoint, extraction))
-    hooked.position = extraction.position
-    sentences = read_table(corpus, "corpus", ["text"])
+    how = measure(extraction.position)
     made = provenance("interventions", recorded, [corpus, exemplars, labels], PACKAGES)
-    made |= {"weights": checkpoint.weights, **quantized(checkpoint), "measure": measure(hooked)}
-    found = exemplar_words(
-        hooked,
-        plain_texts(sentences["text"].to_pylist(), corpus),
-        language(table_provenance(sentences)),
-        sets,
-        params.words,
-        extraction.batch_tokens,
-        lambda done, of: progress("sentences word by word", done, of),
+    made |= {"weights": checkpoint.weights, **quantized(checkpoint), "measure": how}
+
+    def compute() -> pa.Table:
+        model = copy(hooked or _hooked(checkpoint, extraction))
+        model.position = extraction.position
+        sentences = read_table(corpus, "corpus", ["text"])
+        return exemplar_words(
+            model,
+            plain_texts(sentences["text"].to_pylist(), corpus),
+            language(table_provenance(sentences)),
+            sets,
+            params.words,
+            extraction.batch_tokens,
+            lambda done, of: progress("sentences word by word", done, of),
+        )
+
+    hashed, asked = made["inputs"][recorded_path(corpus)], [list(one) for one in sets]
+    found = store.table(
+        compute, "words", may_have_gpu(), checkpoint.weights, recorded, hashed, asked
     )
     write_table(words, found, made)
     return {"sentences word by word": len(pc.unique(found["row"]))}
