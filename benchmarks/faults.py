@@ -40,6 +40,8 @@ from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out, copy_of
 # What descry, SQLite and Snakemake say of a place where nothing can be written.
 BARRED = "ead-only", "not a usable prompt cache", "Write-protected"
 ROW = 5  # kills in a row
+SHARDED = ["describe", "activations", "graphs", "annotate"]
+PARTS = 2
 IDENTICAL, CLEAR, WRONG = "identical", "clear stop", "wrong"
 TOOLS = {"snakemake": SNAKEMAKE, "dvc repro": DVC}
 TAIL = ["exemplars", "label", "evaluate"]  # made anew where the tool itself is what is stopped
@@ -190,6 +192,38 @@ def killed_stages(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
                 console.print(stage, row)
                 repo = bench.copy(f"kill {tool}")
         yield f"SIGKILL of {stage}", tried
+
+
+def killed_shards(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
+    """SIGKILL of a job of a stage in parts, as on a cluster: its answers are in a journal."""
+    if tool == "dvc repro":  # journals are a setting of Snakemake's
+        return
+    for stage in [one for one in SHARDED if one in bench.stages]:
+        lots, repo, tried = bench.lots("shards", stage), bench.copy("shards"), []
+        repo.set(**{f"shards.{stage}": PARTS})
+        repo.sh("descry dvc")
+        command = f"{SNAKEMAKE} {stage} --config journals=true"
+        while len(tried) < bench.tries:
+            faults.forget(repo, [stage])
+            shutil.rmtree(repo.path / "cache/journals", ignore_errors=True)
+            said: list[str] = []
+            while len(said) < min(ROW, bench.tries - len(tried)):
+                moment = lots.uniform(0, bench.seconds[stage])
+                words = faults.kill_stage(repo, command, stage, moment)
+                if words is None:
+                    break
+                said.append(words)
+            status, last = Run(repo, command).end()
+            if status:
+                outcome = Tried(CLEAR if faults.is_clear(last) else WRONG, _last(last))
+            else:
+                if (repo.path / "cache/journals").exists():
+                    repo.sh("descry cache import cache/journals")
+                outcome = bench.held(repo)
+            tried += [
+                outcome if faults.is_clear(words) else Tried(WRONG, _last(words)) for words in said
+            ]
+        yield f"SIGKILL of a part of {stage}, with journals", tried
 
 
 def killed_tools(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
@@ -401,6 +435,7 @@ def newer(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
 
 FAULTS: dict[str, Callable[[Bench, str], Iterator[tuple[str, list[Tried]]]]] = {
     "kill": killed_stages,
+    "shards": killed_shards,
     "tool": killed_tools,
     "interrupt": interrupted,
     "twice": twice,
