@@ -298,7 +298,7 @@ def topic_vectors(texts):
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
-def run_facets(embed=None, **changes):
+def run_facets(embed=None, cache=None, **changes):
     """Not enabled, unless an embedder is given."""
     section = {"enabled": embed is not None, "neurons": None, "most": 4, "coverage": 0.8}
     params = Facets(**section | {"negatives": 3, "seed": 0} | changes)
@@ -309,10 +309,10 @@ def run_facets(embed=None, **changes):
         patch.setattr(facets_stage, "Checkpoint", lambda **_: None)
         patch.setattr(facets_stage, "embedded", lambda _, texts, __: embed(texts))
         topics = Cluster.model_construct(embedder=embedder)
-        return find_facets(params, topics, **files, cache_folder=Path("cache/prompts"))
+        return find_facets(params, topics, **files, cache_folder=cache)
 
 
-def run_interventions(extraction=NO_EXTRACTION, **changes):
+def run_interventions(extraction=NO_EXTRACTION, cache=None, **changes):
     """Not enabled, unless an extraction is given."""
     section = {"enabled": extraction is not NO_EXTRACTION, "neurons": None, "others": 2}
     params = Interventions(
@@ -321,7 +321,7 @@ def run_interventions(extraction=NO_EXTRACTION, **changes):
     inputs = {"corpus": CORPUS, "descriptors": DESCRIPTORS, "annotations": ANNOTATIONS}
     inputs |= {"exemplars": EXEMPLARS, "labels": LABELS}
     files = inputs | {"metrics": EFFECTS, "effects": EFFECT_TABLE, "words": WORD_TABLE}
-    return intervene(params, extraction, **files, progress=lambda *_: None)
+    return intervene(params, extraction, **files, progress=lambda *_: None, cache_folder=cache)
 
 
 class Toy(stand_ins.Scripted):
@@ -387,7 +387,7 @@ def run_label(**changes):
     return label_neurons(Label(**section), **inputs, **outputs)
 
 
-def run_evaluate(gold=GOLD, **changes):
+def run_evaluate(gold=GOLD, cache=None, **changes):
     knobs = {"thresholds": [0.2, 0.5], "rates": [0.01, 0.05], "max_k": 3, "truth_top": 2}
     knobs |= {"neurons": None, "sentences": None}
     knobs |= {"permutations": 5, "seed": 0} | changes
@@ -411,6 +411,7 @@ def run_evaluate(gold=GOLD, **changes):
         followed=FOLLOWED,
         scored=SCORED,
         brief=BRIEF,
+        cache_folder=cache,
     )
     return read_json(METRICS, "evaluate")
 

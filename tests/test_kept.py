@@ -1,18 +1,26 @@
 """Values that stay for another run: the bytes of computing anew, or none."""
 
 import os
+from pathlib import Path
 
 import numpy as np
+import planted
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from test_effects import extraction, llama
 
 from descry.evaluation.null_models import NullScores, Scores
 from descry.io import kept as module
+from descry.io.hashing import sha256_file
 from descry.io.kept import Kept
+from descry.io.parquet import table_provenance
+from descry.stages import evaluate, interventions
+
+CACHE = Path("cache/prompts")
 
 
-def no(*_):
+def no(*_, **__):
     pytest.fail("computed again")
 
 
@@ -118,3 +126,68 @@ def test_content_is_of_columns_alone(tmp_path):
     for other in (table.slice(1), table.select(["a"]), table.rename_columns(["a", "c"])):
         assert content("d", other) != same
     assert content("e", pa.table({"a": [1, 3], "b": ["x", None]})) != same
+
+
+# Stages
+
+
+def relabelled(**changes):
+    """Labels of other params, by the rule under which t changes none of them."""
+    planted.run_label(rule="enrichment", fdr=0.05, **changes)
+    return sha256_file(planted.LABELS)
+
+
+def bytes_of(*files):
+    return [file.read_bytes() for file in files]
+
+
+def test_evaluate_takes_up_its_scores_after_a_change_that_leaves_them(run, monkeypatch):
+    files = planted.CURVES, planted.NULLS, planted.ALIGNMENT
+    before = relabelled(threshold=0.3)
+    anew = planted.run_evaluate(), bytes_of(*files)
+    first = planted.run_evaluate(cache=CACHE), bytes_of(*files)
+    assert first == anew
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "scores", no)
+        patch.setattr(evaluate, "shared_errors", no)
+        assert (planted.run_evaluate(cache=CACHE), bytes_of(*files)) == anew
+        after = relabelled(threshold=0.4)
+        again = planted.run_evaluate(cache=CACHE)
+        assert again["made"]["inputs"][planted.LABELS.as_posix()] == after != before
+        assert {**again, "made": None} == {**anew[0], "made": None}
+    with monkeypatch.context() as patch:  # other answers have other scores
+        patch.setattr(evaluate, "scores", no)
+        planted.run_label(rule="composition")
+        with pytest.raises(pytest.fail.Exception):
+            planted.run_evaluate(cache=CACHE)
+
+
+def test_facets_are_taken_up_and_not_where_labels_are_others(run):
+    relabelled(threshold=0.3)
+    anew = planted.run_facets(planted.topic_vectors), bytes_of(planted.FACETS)
+    for embed in (planted.topic_vectors, no):
+        assert (planted.run_facets(embed, CACHE), bytes_of(planted.FACETS)) == anew
+    after = relabelled(threshold=0.4)
+    assert planted.run_facets(no, CACHE) == anew[0]
+    made = table_provenance(pq.read_table(planted.FACETS))
+    assert made["inputs"][planted.LABELS.as_posix()] == after
+    planted.run_label(rule="enrichment", fdr=0.04)
+    with pytest.raises(pytest.fail.Exception):
+        planted.run_facets(no, CACHE)
+
+
+def test_edits_and_words_are_taken_up_without_a_model(run, tmp_path, monkeypatch):
+    files = planted.EFFECTS, planted.EFFECT_TABLE, planted.WORD_TABLE
+    llama(tmp_path / "llama")
+    told = extraction(tmp_path / "llama")
+    relabelled(threshold=0.3)
+    anew = planted.run_interventions(told, words=1), bytes_of(*files)
+    assert (planted.run_interventions(told, CACHE, words=1), bytes_of(*files)) == anew
+    monkeypatch.setattr(interventions, "load_headed", no)
+    monkeypatch.setattr(interventions, "_hooked", no)
+    assert (planted.run_interventions(told, CACHE, words=1), bytes_of(*files)) == anew
+    relabelled(threshold=0.4)
+    assert planted.run_interventions(told, CACHE, words=1) == anew[0]
+    assert planted.EFFECT_TABLE.read_bytes() == anew[1][1]
+    with pytest.raises(pytest.fail.Exception):
+        planted.run_interventions(told, CACHE, words=1, seed=1)

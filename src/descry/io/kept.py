@@ -47,9 +47,10 @@ class Kept:
         packages: Sequence[str],
         maker: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self._folder = folder
-        of = {"code": _code(), "processor": _processor()} | versions(packages) | dict(maker)
-        self._maker = canonical(of) if folder else ""
+        self._folder, self._maker = folder, ""
+        if folder:
+            of = {"code": _code(), "processor": _processor()} | versions(packages) | dict(maker)
+            self._maker = canonical(of)
 
     def get(self, *of: Any) -> bytes | None:
         """The value of what it depends on; None if it is not here, or damaged.

@@ -119,7 +119,7 @@ def find_facets(
     annotations: Path,
     labels: Path,
     facets: Path,
-    cache_folder: Path,
+    cache_folder: Path | None = None,
 ) -> dict[str, object]:
     """Write a row per neuron that has a label in the whole corpus or in the calibration half.
 
@@ -158,7 +158,7 @@ def find_facets(
     made = provenance("facets", recorded_as, read, PACKAGES)
     _check(made["inputs"], provenance_of(labels, "label")["inputs"], corpus, exemplars, annotations)
     _check_activations(made["inputs"], exemplars, activations)
-    folder = cache_folder.with_name(FOLDER)
+    folder = cache_folder and cache_folder.with_name(FOLDER)
 
     def compute() -> JSON:
         study = Study.of(params, topics, folder, *read)
