@@ -48,15 +48,19 @@ TESTS = {  # of each module, the files of tests that are about it
     "labels.compositional": "compositional",
     "labels.counting": "counting matched enrichment",
     "labels.enrichment": "enrichment",
+    "labels.loops": "counting matched enrichment",
     "labels.matched": "matched null_models",
     "labels.neighbours": "neighbours clustering",
     "labels.random_labels": "chance null_models",
     "labels.results": "label_scores ends silent_neurons damage",
     "labels.rules": "enrichment null_models chance",
     "labels.shuffles": "shuffles confounders",
+    "labels.stratum_sums": "matched enrichment",
     "labels.strata": "matched shuffles covariates",
     "labels.tables": "label_blocks",
     "labels.trigger_words": "positions",
+    "evaluation.sides": "null_models",
+    "evaluation.tiers": "tiers metrics",
     "evaluation.metrics": "metrics yes_share",
     "evaluation.agreement": "agreement people",
     "evaluation.chance": "chance",
@@ -81,6 +85,7 @@ LONGEST = 3.0  # processor seconds of a test that is run for a mutant
 ENOUGH = 10.0  # processor seconds of tests for a mutant, beyond which the slowest are left out
 STUCK = 300  # seconds by the clock, after which a mutant waits for what never comes
 PATIENCE = 10.0  # times as long as undisturbed
+os.environ["NUMBA_DISABLE_JIT"] = "1"
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 console = Console(width=120)
 
@@ -101,7 +106,10 @@ class Tests:
     ) -> None:
         self.modules, self.seconds, self.seed, self.said = modules, seconds, seed, said
         self.paths = {name: str(_path(name)) for name in modules}
-        self.texts = {name: _path(name).read_text() for name in modules}
+        # Loops run uncompiled, and have mutants as other functions have.
+        self.texts = {
+            name: _path(name).read_text().replace("@compiled\n", "\n") for name in modules
+        }
         self.called: dict[tuple[str, str], list[Any]] = defaultdict(list)  # tests by function
         self.took: dict[Any, float] = {}
 
