@@ -318,7 +318,7 @@ class Study:
         inside[self.pool] = True
         if split != "all":
             inside &= self.half == split
-        source = MatchedDraws(self.sets[split], self.strata.of, inside)
+        source = MatchedDraws(self.strata.count(self.sets[split]), self.strata.of, inside)
         if not source.possible or not len(self.places):
             return []
         name = split.encode()
