@@ -25,7 +25,7 @@ def held_against_chance(sets, b, threshold):
     rule = Rule("composition", "occurrences", threshold)
     matched = matched_enrichment(counter, [sets], ONE, every)
     found = rule.numbers(counter.tally([sets], every), matched, None, True)
-    random = random_labels(sets, counter, ONE, every, rule, None)
+    random = random_labels(lambda: [sets], counter, ONE, every, rule, None)
     return by_chance(found["assigned"], found["q"], random)
 
 
@@ -74,7 +74,7 @@ def test_random_sets_of_enrichment_have_no_label_where_chance_is_all_there_is():
     }.items():
         matched = matched_enrichment(counter, [sets], strata, every)
         numbers = rule.numbers(counter.tally([sets], every), matched, None, True)
-        drawn = random_labels(sets, counter, strata, every, rule, None)
+        drawn = random_labels(lambda: [sets], counter, strata, every, rule, None)
         found[name] = by_chance(numbers["assigned"], numbers["q"], drawn)
     assert found["one"].labels > 100 and found["words"].labels < 3
     assert found["words"].draws == DRAWS and found["words"].random_any <= 0.03
@@ -86,9 +86,8 @@ def test_without_enough_sentences_to_draw_from_nothing_is_said():
     strata = Strata(np.zeros(6, dtype=np.int32), ("all",))
     sets, rule = np.array([[0, 1, 2, 3, 4]]), Rule("enrichment", "occurrences", 0.01)
     nothing = np.zeros((1, 1), dtype=bool)
-    assert (
-        by_chance(nothing, nothing, random_labels(sets, counter, strata, some, rule, None)) is None
-    )
+    drawn = random_labels(lambda: [sets], counter, strata, some, rule, None)
+    assert by_chance(nothing, nothing, drawn) is None
     assert by_chance(nothing[:0], nothing[:0], iter(())) is None
 
 

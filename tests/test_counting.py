@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from descry.annotators.bitset import BitMatrix
-from descry.labels.counting import MatchedDraws, PackedFlags, set_sums
+from descry.labels.counting import MatchedDraws, PackedFlags, _by_key, set_sums
+from descry.labels.strata import Strata
 
 
 @st.composite
@@ -73,13 +74,18 @@ def test_no_part_of_a_set_is_too_large_to_be_counted(size):
     assert packed.sums(every)[0].tolist() == [size - 1, *[size] * 19]
 
 
+def matched_draws(sets, of, pool):
+    strata = Strata(of.astype(np.int32), tuple(map(str, range(of.max() + 1))))
+    return MatchedDraws(strata.count(sets), strata.of, pool)
+
+
 def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely():
     rng = np.random.default_rng(0)
     of = rng.integers(0, 4, 80)
     pool = rng.random(80) < 0.9
     sets = np.stack([rng.permutation(np.flatnonzero(pool))[:9] for _ in range(5)])
     sets[3, 6:] = -1
-    draws = MatchedDraws(sets, of, pool)
+    draws = matched_draws(sets, of, pool)
     assert draws.possible
     found = np.stack([draws.draw(rng) for _ in range(4000)])
     for neuron, own in enumerate(sets):
@@ -96,20 +102,48 @@ def test_random_sets_have_the_strata_of_the_sets_and_every_sentence_is_as_likely
 def test_a_stratum_with_fewer_sentences_than_a_set_takes_cannot_be_drawn_from():
     of = np.array([0, 0, 1, 1])
     pool = np.array([True, False, True, True])
-    assert not MatchedDraws(np.array([[0, 1]]), of, pool).possible
-    assert MatchedDraws(np.array([[0, 2]]), of, pool).possible
+    assert not matched_draws(np.array([[0, 1]]), of, pool).possible
+    assert matched_draws(np.array([[0, 2]]), of, pool).possible
 
 
 def test_in_one_draw_each_neuron_takes_its_run_from_a_place_of_its_own():
     sets, of = np.tile(np.arange(10), (20, 1)), np.zeros(200, int)
-    drawn = MatchedDraws(sets, of, np.full(200, True)).draw(np.random.default_rng(0))
+    drawn = matched_draws(sets, of, np.full(200, True)).draw(np.random.default_rng(0))
     assert len({frozenset(row) for row in drawn.tolist()}) > 15
 
 
 def test_what_a_set_takes_is_counted_by_stratum():
     of, pool = np.array([0, 0, 1]), np.full(3, True)
-    draws = MatchedDraws(np.array([[0, 1, 2], [2, -1, -1]]), of, pool)
+    draws = matched_draws(np.array([[0, 1, 2], [2, -1, -1]]), of, pool)
     assert draws.possible
     whole, one = draws.draw(np.random.default_rng(0))
     assert sorted(whole) == [0, 1, 2]
     assert one.tolist() == [2, -1, -1]
+
+
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_flags_in_random_sets_are_counted_as_in_the_sets_themselves(share):
+    rng = np.random.default_rng(0)
+    of, pool = rng.integers(0, 4, 300), rng.random(300) < 0.8
+    sets = np.stack([rng.permutation(np.flatnonzero(pool))[:60] for _ in range(7)])
+    sets[2:4, 20:] = -1
+    flags = rng.random((300, 20)) < share
+    draws, packed = matched_draws(sets, of, pool), PackedFlags(BitMatrix.of(flags))
+    for seed in range(5):
+        (found,) = draws.count(np.random.default_rng(seed), [packed])
+        members = draws.draw(np.random.default_rng(seed))
+        assert found.tolist() == packed.sums(members).tolist()
+
+
+def test_places_with_equal_keys_stay_in_their_order():
+    keys = np.random.default_rng(0).integers(0, 9, 400).astype(float)
+    places = np.arange(0, 400, 2, dtype=np.int32)
+    assert _by_key(places, keys).tolist() == sorted(places.tolist(), key=lambda at: keys[at])
+
+
+def test_sums_before_places_are_those_of_a_plain_loop():
+    rng = np.random.default_rng(0)
+    flags, rows = rng.random((50, 11)) < 0.4, rng.permutation(50)[:30]
+    places = np.array([0, 0, 3, 29, 30])
+    found = PackedFlags(BitMatrix.of(flags)).running(rows, places)
+    assert found.tolist() == [flags[rows[:place]].sum(axis=0).tolist() for place in places]

@@ -219,6 +219,18 @@ def test_unknown_numbers_are_a_part_of_their_own_if_they_are_many():
     assert stratify({"stars": stars[:110]}, 9, 30).sizes.tolist() == [50, 60]
 
 
+def test_where_all_numbers_of_a_part_are_unknown_it_stays_whole():
+    category = np.repeat(["a", "b"], 20)
+    stars = np.where(category == "a", np.arange(40.0), np.nan)
+    found = stratify({"category": category, "stars": stars}, 2, 8)
+    assert found.names == (
+        "category a, stars 0-9",
+        "category a, stars 10-19",
+        "category b, stars unknown",
+    )
+    assert found.sizes.tolist() == [10, 10, 20]
+
+
 def test_without_a_covariate_there_is_one_stratum():
     assert stratify({"words": np.arange(10)}, 1) == Strata(
         pytest.approx(np.zeros(10)), ("words 0-9",)

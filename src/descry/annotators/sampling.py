@@ -6,6 +6,7 @@ ten neurons, section 5.1). They are not like the rest, so base rates come from a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import nsmallest
 
 import numpy as np
 
@@ -53,10 +54,10 @@ def exemplar_scope(
         among: bool [sentences], those that the sample is drawn from; None: all.
     """
     chosen = choose(neurons, every, seed)
-    hat = range(len(ids)) if among is None else np.flatnonzero(among).tolist()
-    lots = sorted(hat, key=lambda row: draw(seed, f"scope:{ids[row]}"))
+    hat = range(len(ids)) if among is None else (int(row) for row in np.flatnonzero(among))
+    lots = nsmallest(sample, hat, key=lambda row: draw(seed, f"scope:{ids[row]}"))
     sampled = np.zeros(len(ids), dtype=bool)
-    sampled[lots[:sample]] = True
+    sampled[lots] = True
     asked = sampled.copy()
     for rows in sets:
         for row, index in chosen:

@@ -168,8 +168,10 @@ def _lineup(
     return Lineup(rows, rows.index(quiet))
 
 
-def prompts_of(scorer: str, tried: Sequence[ScorerItem], texts: Sequence[str]) -> list[Prompt]:
-    """All that a scorer asks, neuron by neuron; `texts` are the corpus."""
+def prompts_of(scorer: str, tried: Sequence[ScorerItem], corpus: Sequence[str]) -> list[Prompt]:
+    """All that a scorer asks, neuron by neuron; `corpus` has the texts."""
+    rows = {row for trial in tried for row in (*trial.rows, *trial.close)}
+    texts = {row: corpus[row] for row in sorted(rows)}  # neighbours are read from a file together
     if scorer == "intruder":
         lineups = [lineup for trial in tried for lineup in trial.lineups]
         return [intruder([texts[row] for row in lineup.rows]) for lineup in lineups]

@@ -8,7 +8,7 @@ import numpy as np
 
 from descry.activations.nan_stats import ratio
 from descry.annotators.bitset import Answers
-from descry.labels.counting import PackedFlags
+from descry.labels.counting import MatchedDraws, PackedFlags
 
 Frequency = Literal["occurrences", "sentences"]
 
@@ -106,6 +106,13 @@ class SetCounter:
         yes[unasked] = answered[unasked] = 0
         return yes, answered
 
+    def drawn(self, source: MatchedDraws, rng: np.random.Generator) -> list[np.ndarray]:
+        """Sentences with Yes, and with an answer, in random sets for all neurons of `source`.
+
+        int64 [neurons, descriptors] each.
+        """
+        return source.count(rng, [self._yes, self._answered])
+
     def base_by_stratum(
         self, base: np.ndarray, of: np.ndarray, strata: int
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -113,11 +120,11 @@ class SetCounter:
 
         int64 [strata, descriptors] each.
         """
-        parts = [self._answers.among(base & (of == stratum)) for stratum in range(strata)]
-        yes, answered = zip(
-            *((part.yes.totals, part.answered.totals) for part in parts), strict=True
-        )
-        return np.stack(yes), np.stack(answered)
+        found = np.empty((2, strata, len(self._answers.yes)), dtype=np.int64)
+        for stratum in range(strata):
+            part = self._answers.among(base & (of == stratum))
+            found[:, stratum] = part.yes.totals, part.answered.totals
+        return found[0], found[1]
 
     def _of(self, exemplars: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         asked = asked_sets(exemplars, self._asked)

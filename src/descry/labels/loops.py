@@ -8,6 +8,9 @@ import numpy as np
 
 from descry.compiled import compiled
 
+# The bits of each byte, the highest first, as the bytes of a word, the lowest first.
+_SPREAD = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).view("<u8")[:, 0]
+
 
 @compiled
 def add_flags(flags: np.ndarray, members: np.ndarray, found: np.ndarray) -> None:
@@ -45,6 +48,45 @@ def count_bits(packed: np.ndarray, members: np.ndarray, of: np.ndarray, found: n
 
 
 @compiled
+def add_bits(packed: np.ndarray, members: np.ndarray, found: np.ndarray) -> None:
+    """Add packed flags of each set's members to `found`, [sets, columns]."""
+    for neuron in range(members.shape[0]):
+        _add_rows(packed, members[neuron], found[neuron])
+
+
+@compiled
+def running_bits(
+    packed: np.ndarray, rows: np.ndarray, places: np.ndarray, found: np.ndarray
+) -> None:
+    """Write the sums of packed flags of all rows before each place, [places, columns]."""
+    sums = np.zeros(found.shape[1], dtype=found.dtype)
+    done = 0
+    for number in range(len(places)):
+        _add_rows(packed, rows[done : places[number]], sums)
+        done = places[number]
+        found[number] = sums
+
+
+@compiled
+def _add_rows(packed: np.ndarray, rows: np.ndarray, sums: np.ndarray) -> None:
+    """Add packed flags of rows to `sums`, [columns]; -1 is no row.
+
+    Eight columns are added at once, each in a byte of its own, which holds 255 rows.
+    """
+    held = np.zeros(packed.shape[1], dtype=np.uint64)
+    for start in range(0, len(rows), 255):
+        held[:] = 0
+        for row in rows[start : start + 255]:
+            if row >= 0:
+                for plane in range(packed.shape[1]):
+                    held[plane] += _SPREAD[packed[row, plane]]
+        for plane in range(packed.shape[1]):
+            for bit in range(8):
+                byte = (held[plane] >> np.uint64(8 * bit)) & np.uint64(255)
+                sums[8 * plane + bit] += np.int64(byte)
+
+
+@compiled
 def _convolved(
     chances: np.ndarray,
     lengths: np.ndarray,
@@ -56,20 +98,29 @@ def _convolved(
     """Write P(X = x) of one pair, x = 0 ... far, into `found`; `before` is room to work."""
     found[: far + 1] = 0.0
     found[0] = 1.0
-    reach = 0  # the largest number that is possible so far
+    low, reach = 0, 0  # from and to which numbers are not surely 0: others add nothing
     for row in places:
         alone, length = chances[row], min(lengths[row], far + 1)
         if length == 1:
-            for x in range(reach + 1):
+            for x in range(low, reach + 1):
                 found[x] *= alone[0]
             continue
-        had, reach = reach + 1, min(far, reach + length - 1)
-        for x in range(had):
+        least, most = 0, length - 1
+        while least < most and alone[least] == 0.0:
+            least += 1
+        while most > least and alone[most] == 0.0:
+            most -= 1
+        had, reach = reach, min(far, reach + most)
+        for x in range(low, had + 1):
             before[x] = found[x]
             found[x] *= alone[0]
-        for number in range(1, length):
-            for x in range(min(had, reach + 1 - number)):
+        for number in range(max(1, least), most + 1):
+            for x in range(low, min(had, reach - number) + 1):
                 found[number + x] += before[x] * alone[number]
+        while low < reach and found[low] == 0.0:
+            low += 1
+        while reach > low and found[reach] == 0.0:
+            reach -= 1
 
 
 @compiled

@@ -19,7 +19,7 @@ from descry.activations.nan_stats import ratio
 from descry.labels.assignment import SetCounter
 from descry.labels.enrichment import Enrichment, false_discovery_rates
 from descry.labels.strata import Strata
-from descry.labels.stratum_sums import StratumSums
+from descry.labels.stratum_sums import stratum_sums
 
 _COUNTS = 2**22  # counts of neurons, strata and descriptors that are held at a time: 32 MB
 
@@ -103,9 +103,8 @@ def matched_p(
     elif least < 1:
         far[_surely_above(least, total, drawn, marked, whole)] = -1
     pairs = np.flatnonzero(far.ravel() >= 0)
-    if len(pairs):
-        sums = StratumSums.of(drawn, marked, whole, pairs, far.ravel()[pairs])
-        p.ravel()[pairs] = sums.mid_p(total.ravel()[pairs])
+    for some, sums in stratum_sums(drawn, marked, whole, pairs, far.ravel()[pairs]):
+        p.ravel()[some] = sums.mid_p(total.ravel()[some])
     p[drawn.sum(axis=1) == 0] = np.nan
     return p
 
@@ -128,8 +127,9 @@ def matched_tails(
     if far is None:
         far = int(needed.max(initial=0))
     reach = np.maximum(needed, far).ravel()
-    sums = StratumSums.of(drawn, marked, whole, np.arange(len(reach)), reach)
-    tails = sums.mid_p_of_every(far + 1).reshape(*needed.shape, far + 1)
+    tails = np.empty((*needed.shape, far + 1))
+    for some, sums in stratum_sums(drawn, marked, whole, np.arange(len(reach)), reach):
+        tails.reshape(len(reach), -1)[some] = sums.mid_p_of_every(far + 1)
     tails[drawn.sum(axis=1) == 0] = np.nan
     return tails
 

@@ -5,8 +5,9 @@ than among other sentences *of the same strata*. A neuron that follows a covaria
 that follows the same covariate, are then no discovery (goseq does the same for gene length).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -110,12 +111,12 @@ def stratify(covariates: Mapping[str, np.ndarray], parts: int, least: int = LEAS
         least: sentences of a stratum.
     """
     sentences = len(next(iter(covariates.values()))) if covariates else 0
-    cells = [(np.arange(sentences), "")]
+    cells = [(np.arange(sentences, dtype=np.int32), "")]
     for name, values in covariates.items():
         cells = [
-            (rows[part], f"{before}, {name} {words}" if before else f"{name} {words}")
+            (part, f"{before}, {name} {words}" if before else f"{name} {words}")
             for rows, before in cells
-            for part, words in _parted(values[rows], parts, least)
+            for part, words in _parted(rows, values[rows], parts, least)
         ]
     of = np.zeros(sentences, dtype=np.int32)
     for number, (rows, _) in enumerate(cells):
@@ -123,45 +124,49 @@ def stratify(covariates: Mapping[str, np.ndarray], parts: int, least: int = LEAS
     return Strata(of, tuple(name or "all" for _, name in cells))
 
 
-def _parted(values: np.ndarray, parts: int, least: int) -> list[tuple[np.ndarray, str]]:
+def _parted(
+    rows: np.ndarray, values: np.ndarray, parts: int, least: int
+) -> Iterator[tuple[np.ndarray, str]]:
     """The rows of each part, and the part's values in words."""
-    if not _is_number(values):
-        return _by_value(values, least)
-    known = np.flatnonzero(~np.isnan(values.astype(float)))
-    unknown = np.setdiff1d(np.arange(len(values)), known)
-    found = _by_quantile(values, known, parts, least)
-    if len(unknown) >= least or not found:
-        return [*found, (unknown, "unknown")] if len(unknown) else found
-    rows, words = found[0]
-    return [(np.concatenate([rows, unknown]), words), *found[1:]]
+    if _is_number(values):
+        code, words = _by_quantile(values, parts, least)
+    else:
+        code, words = _by_value(values, least)
+    return ((rows[code == part], said) for part, said in enumerate(words))
 
 
-def _by_quantile(
-    values: np.ndarray, known: np.ndarray, parts: int, least: int
-) -> list[tuple[np.ndarray, str]]:
-    order = known[np.argsort(values[known], kind="stable")]
-    number = max(1, min(parts, len(order) // max(1, least)))
-    ranked = values[order]
-    # A cut moves up to where the value changes, so that equal values stay together.
-    cuts = {int(np.searchsorted(ranked, ranked[len(order) * i // number])) for i in range(number)}
-    starts = [0]
-    for cut in sorted(cuts):
-        if cut - starts[-1] >= least and len(order) - cut >= least:
-            starts.append(cut)
-    found = []
-    for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
-        if start < stop:
-            low, high = ranked[start], ranked[stop - 1]
-            found.append((order[start:stop], f"{low:g}" if low == high else f"{low:g}-{high:g}"))
-    return found
+def _by_quantile(values: np.ndarray, parts: int, least: int) -> tuple[np.ndarray, list[str]]:
+    """The part of each number, int [sentences], and the parts in words."""
+    known = ~np.isnan(values.astype(float, copy=False))
+    number = int(np.count_nonzero(known))
+    distinct, counts = np.unique(values[known], return_counts=True)
+    below = np.cumsum(counts) - counts
+    quantiles = max(1, min(parts, number // max(1, least)))
+    firsts: list[int] = []  # of the parts, among the distinct numbers
+    for quantile in range(quantiles) if number else ():
+        # A cut moves up to where the value changes, so that equal values stay together.
+        first = int(np.searchsorted(below, number * quantile // quantiles, "right")) - 1
+        left, right = below[first] - below[firsts[-1]] if firsts else 0, number - below[first]
+        if not firsts or (left >= least and right >= least):
+            firsts.append(first)
+    bounds = [(distinct[i], distinct[j - 1]) for i, j in pairwise([*firsts, len(distinct)])]
+    words = [f"{low:g}" if low == high else f"{low:g}-{high:g}" for low, high in bounds]
+    code = np.searchsorted(distinct[firsts[1:]], values, "right")
+    if number < len(values):
+        alone = len(values) - number >= least or not words
+        code[~known] = len(words) if alone else 0
+        words += ["unknown"] if alone else []
+    return code, words
 
 
-def _by_value(values: np.ndarray, least: int) -> list[tuple[np.ndarray, str]]:
+def _by_value(values: np.ndarray, least: int) -> tuple[np.ndarray, list[str]]:
+    """The part of each text, int [sentences], and the parts in words."""
     names, code, counts = np.unique(values, return_inverse=True, return_counts=True)
     rare = counts < least
     if counts[rare].sum() < least and not rare.all():  # too few together: with the most frequent
         code[rare[code]] = int(np.argmax(counts))
     elif rare.any():
         code[rare[code]] = len(names)
-    words = {i: str(name) for i, name in enumerate(names)} | {len(names): "other"}
-    return [(np.flatnonzero(code == i), words[i]) for i in words if (code == i).any()]
+    found = np.flatnonzero(np.bincount(code))
+    words = [*map(str, names), "other"]
+    return np.searchsorted(found, code), [words[part] for part in found]

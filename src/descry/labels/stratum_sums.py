@@ -1,11 +1,14 @@
 """Sums of independent hypergeometric numbers, one a stratum: their exact chances, pair by pair."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 _LISTED = 2**20  # combinations of counts that are listed rather than sorted
+_CHANCES = 2**22  # of pairs that are held at a time, at most; of 8 bytes
+_BLOCK = 2**18  # chances that are computed at a time, with some ten numbers beside each
 
 
 @dataclass(frozen=True)
@@ -45,19 +48,24 @@ class StratumSums:
         """
         most, rows = int(far.max(initial=0)), 0
         places = np.empty((len(pairs), drawn.shape[1]), dtype=np.int32)
+        neuron, descriptor = np.divmod(pairs, drawn.shape[2])
         tables = []
         for stratum in range(drawn.shape[1]):
-            of = (part[..., stratum, :] for part in (drawn, marked, whole))
-            counts = np.stack(np.broadcast_arrays(*of))
-            base = counts.max(axis=(1, 2), initial=0).astype(np.int64) + 1
-            code = np.ravel_multi_index(tuple(counts), tuple(base)).ravel()[pairs]
+            of = (np.broadcast_to(part, drawn.shape)[:, stratum] for part in (drawn, marked, whole))
+            counts = np.stack([part[neuron, descriptor] for part in of])
+            base = counts.max(axis=1, initial=0).astype(np.int64) + 1
+            code = np.ravel_multi_index(tuple(counts), tuple(base))
             distinct, place = _distinct(code, int(base.prod()))
             places[:, stratum] = place + rows
             tables.append(np.stack(np.unravel_index(distinct, tuple(base))))
             rows += len(distinct)
         n, k, size = np.concatenate(tables, axis=1)
         lengths = np.minimum(np.minimum(n, k), most) + 1
-        chances = _hypergeometric(n, k, size, int(lengths.max(initial=1)))
+        chances = np.empty((len(n), int(lengths.max(initial=1))))
+        step = max(1, _BLOCK // chances.shape[1])
+        for start in range(0, len(n), step):
+            block = slice(start, start + step)
+            chances[block] = _hypergeometric(n[block], k[block], size[block], chances.shape[1])
         return cls(chances, lengths, places, far.astype(np.int64))
 
     def mid_p(self, reached: np.ndarray) -> np.ndarray:
@@ -80,6 +88,17 @@ class StratumSums:
         found = np.zeros((len(self.far), numbers))
         every_mid_p(self.chances, self.lengths, self.places, self.far, found)
         return found
+
+
+def stratum_sums(
+    drawn: np.ndarray, marked: np.ndarray, whole: np.ndarray, pairs: np.ndarray, far: np.ndarray
+) -> Iterator[tuple[np.ndarray, StratumSums]]:
+    """The sums of some pairs after the others, and which these are; the arguments as in `of`."""
+    most = min(int(far.max(initial=0)), int(drawn.max(initial=0))) + 1
+    step = max(1, _CHANCES // max(1, drawn.shape[1] * most))
+    for start in range(0, len(pairs), step):
+        some = slice(start, start + step)
+        yield pairs[some], StratumSums.of(drawn, marked, whole, pairs[some], far[some])
 
 
 def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:

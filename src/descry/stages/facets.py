@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from descry.activations.exemplar_files import read_exemplars
@@ -28,7 +30,7 @@ from descry.io.csv_rows import Row, defined
 from descry.io.hashing import JSON
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.kept import FOLDER, Kept, content
-from descry.io.parquet import read_table, write_table
+from descry.io.parquet import ROW_GROUP, Texts, read_blocks, write_table
 from descry.io.provenance import provenance, recorded
 from descry.io.read_provenance import provenance_of
 from descry.io.section import Count, Section, Seed, Threshold
@@ -261,14 +263,13 @@ class Study:
         return {split: sets[self.places] for split, sets in self.every.items()}
 
     @cached_property
-    def sentences(self) -> pa.Table:
-        """Ids, texts and halves."""
-        return read_table(self.corpus, "corpus", ["id", "text", "split"])
-
-    @cached_property
-    def half(self) -> np.ndarray:
-        """The half of each sentence, as text."""
-        return np.array(self.sentences["split"].to_pylist())
+    def half(self) -> dict[str, np.ndarray]:
+        """The sentences of each half: bool [sentences]."""
+        found = {half: [np.zeros(0, dtype=bool)] for half in HALVES}
+        for block in read_blocks(self.corpus, "corpus", ["split"], ROW_GROUP):
+            for half, parts in found.items():
+                parts.append(pc.equal(block["split"], half).to_numpy())
+        return {half: np.concatenate(parts) for half, parts in found.items()}
 
     @cached_property
     def strata(self) -> Strata:
@@ -288,16 +289,17 @@ class Study:
 
             tokens = read_tokens(self.exemplars)
         found = covariates(self.corpus, matching.names, tokens)
-        return matching.strata(found, np.arange(len(self.half)), self.b.sampled)
+        return matching.strata(found, np.arange(len(self.b.asked)), self.b.sampled)
 
     @cached_property
     def pool(self) -> np.ndarray:
         """Rows of which random sets and close negatives are taken: int [rows], ascending."""
         rows = np.flatnonzero(self.b.sampled)
         if len(rows) > POOL:
-            ids = self.sentences["id"].to_pylist()
-            lots = sorted(rows.tolist(), key=lambda r: draw(self.params.seed, f"facets:{ids[r]}"))
-            rows = np.sort(np.array(lots[:POOL], dtype=np.intp))
+            ids, seed = Texts(self.corpus, "corpus", "id"), self.params.seed
+            every = (int(row) for row in rows)  # no list of them: there may be millions
+            lots = nsmallest(POOL, every, key=lambda row: draw(seed, f"facets:{ids[row]}"))
+            rows = np.sort(np.array(lots, dtype=np.intp))
         return rows
 
     @cached_property
@@ -310,8 +312,8 @@ class Study:
     def embedded(self) -> np.ndarray:
         """Their vectors: float32 [rows, dimension]."""
         checkpoint = Checkpoint(**self.topics.embedder.model_dump())
-        texts = self.sentences["text"].take(pa.array(self.rows_read)).to_pylist()
-        return embedded(checkpoint, texts, self.kept)
+        texts = Texts(self.corpus, "corpus", "text")
+        return embedded(checkpoint, [texts[row] for row in self.rows_read.tolist()], self.kept)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """Of some rows: float32 [rows, dimension]."""
@@ -328,11 +330,11 @@ class Study:
 
     def random(self, split: str, draws: int) -> list[np.ndarray]:
         """Random sets of the same strata for the chosen neurons; none where there are too few."""
-        inside = np.zeros(len(self.half), dtype=bool)
+        inside = np.zeros(len(self.b.asked), dtype=bool)
         inside[self.pool] = True
         if split != "all":
-            inside &= self.half == split
-        source = MatchedDraws(self.sets[split], self.strata.of, inside)
+            inside &= self.half[split]
+        source = MatchedDraws(self.strata.count(self.sets[split]), self.strata.of, inside)
         if not source.possible or not len(self.places):
             return []
         name = split.encode()
@@ -473,7 +475,7 @@ class Study:
         Args:
             held: rows of exemplars, in whose strata the sentences are.
         """
-        of_pool = self.pool[self.half[self.pool] == VALIDATION]
+        of_pool = self.pool[self.half[VALIDATION][self.pool]]
         every = self.said(of_pool)[:, columns].any(axis=1)
         number = len(self.strata.names)
         counts = np.bincount(self.strata.of[held], minlength=number)
@@ -531,12 +533,12 @@ class Study:
         """For each neuron and half: the rows that do not excite the neuron; None as `close`."""
         if self.columns is None:
             return None
-        halves, found = self.half[self.pool], []
+        found = []
         for n, values in enumerate(self.columns):
             taken = np.isin(self.pool, np.concatenate([sets[n] for sets in self.sets.values()]))
             own = []
             for half in HALVES:
-                inside = halves == half
+                inside = self.half[half][self.pool]
                 median = np.median(values[inside]) if inside.any() else np.nan
                 own.append(self.pool[inside & ~taken & (values <= median)])
             found.append(own)

@@ -262,12 +262,14 @@ def _by_chance(
         labels: assigned and q, [neurons, descriptors].
     """
     b = study.b.keep(columns)
-    sets = np.concatenate(list(study.sets(end, "all")))
-    asked = asked_sets(sets, b.asked)
+
+    def sets() -> Iterator[np.ndarray]:
+        return (own[asked_sets(own, b.asked)] for own in study.sets(end, "all"))
+
+    asked = np.concatenate([asked_sets(own, b.asked) for own in study.sets(end, "all")])
     assigned, q = (of[asked] for of in labels)
     counter = SetCounter(b.bits, b.asked)
-    strata = study.strata["all"]
-    random = random_labels(sets[asked], counter, strata, b.sampled, rule, top_k)
+    random = random_labels(sets, counter, study.strata["all"], b.sampled, rule, top_k)
     return by_chance(assigned, q, random)
 
 

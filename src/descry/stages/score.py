@@ -37,7 +37,7 @@ from descry.io.csv_rows import Row, defined, write_csv
 from descry.io.hashing import JSON, sha256_file
 from descry.io.hdf5 import hdf5_provenance, reading_hdf5
 from descry.io.json_files import read_json, write_json
-from descry.io.parquet import read_table, table_provenance
+from descry.io.parquet import Texts, read_table, table_provenance
 from descry.io.provenance import provenance, recorded
 from descry.io.section import Count, Section, Seed, Share
 from descry.labels.results import Labels, read_labels
@@ -139,7 +139,7 @@ def score_descriptions(
     truth = activations_of(activations, tried) if simulating else None
     without = {"simulation": truth is None, CLOSE: not any(trial.close for trial in tried)}
     asked = [name for name in scorers if not without.get(name)]
-    texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
+    texts = Texts(corpus, "corpus", "text")
     workers = annotators(params.annotator, asked, phrases, texts)
     made["annotators"] = {}
     found: dict[str, list[Found]] = {}
@@ -217,7 +217,7 @@ def annotators(
     spec: AnnotatorSpec,
     scorers: Sequence[str],
     phrases: dict[str, dict[str, int]],
-    texts: list[str],
+    texts: Sequence[str],
 ) -> dict[str, Annotator]:
     """Who answers for each scorer; where the identity is the same it is one, and learns once.
 

@@ -1,6 +1,6 @@
 """Stage writes: the tokens that neurons promote and suppress, beside chance -> writes.parquet."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from descry.errors import InputError
 from descry.evaluation.reads_and_writes import InCommon, as_word, in_common, words_written
 from descry.evaluation.writes import LayerWrites, Lens, Told, layer_writes, writes_table
 from descry.io.json_files import read_json
-from descry.io.parquet import read_table, write_table
+from descry.io.parquet import ROW_GROUP, read_blocks, read_table, row_count, write_table
 from descry.io.provenance import provenance
 from descry.io.provenance import recorded as recorded_as
 from descry.io.read_provenance import provenance_of
@@ -183,19 +183,18 @@ class _Words:
     def __init__(
         self, corpus: Path, descriptors: Path, labels: Path, exemplars: Path, neurons: Neurons
     ) -> None:
-        texts = read_table(corpus, "corpus", ["text"])["text"].to_pylist()
+        self.sets = read_exemplars(exemplars, "all", HIGHEST)
+        if self.sets.max(initial=-1) >= row_count(corpus, "corpus"):
+            raise InputError(f"{exemplars}: made of another {corpus.name}")
+        self.rows = np.unique(self.sets[self.sets >= 0])
         entries = read_json(descriptors, "cluster")["descriptors"]
         phrases = {entry["name"]: [entry["name"], *entry["phrases"]] for entry in entries}
-        in_texts, in_phrases = (
-            [_words([text]) for text in texts],
-            {name: _words(own) for name, own in phrases.items()},
-        )
-        every = set().union(*in_texts, *in_phrases.values())
+        in_phrases = {name: _words(own) for name, own in phrases.items()}
+        of_texts, numbers = _numbered(corpus, self.rows)
+        every = set(numbers).union(*in_phrases.values())
         self.columns = {word: column for column, word in enumerate(sorted(every))}
-        self.texts = _marked(in_texts, self.columns)
-        self.sets = read_exemplars(exemplars, "all", HIGHEST)
-        if self.sets.max(initial=-1) >= len(texts):
-            raise InputError(f"{exemplars}: made of another {corpus.name}")
+        places = np.array([self.columns[word] for word in numbers], dtype=np.int64)
+        self.texts = _matrix([places[own] for own in of_texts], len(self.columns))
         assigned = (
             (pc.field("end") == HIGHEST) & (pc.field("split") == "all") & pc.field("assigned")
         )
@@ -233,7 +232,8 @@ class _Words:
         own, place = np.nonzero(sets >= 0)
         size = np.maximum((sets >= 0).sum(axis=1), 1)
         shares = csr_matrix(
-            (1 / size[own], (own, sets[own, place])), shape=(len(sets), self.texts.shape[0])
+            (1 / size[own], (own, np.searchsorted(self.rows, sets[own, place]))),
+            shape=(len(sets), len(self.rows)),
         )
         return shares @ self.texts
 
@@ -242,17 +242,42 @@ def _words(texts: Sequence[str]) -> set[str]:
     return {word for text in texts for word in map(as_word, WORD.findall(text)) if word}
 
 
+def _numbered(corpus: Path, rows: np.ndarray) -> tuple[list[np.ndarray], dict[str, int]]:
+    """The words of some sentences as numbers, and the number of each word of the corpus.
+
+    A block of texts is held at a time.
+
+    Args:
+        rows: of the sentences, int, ascending.
+    """
+    numbers: dict[str, int] = {}
+    found, start = [], 0
+    for block in read_blocks(corpus, "corpus", ["text"], ROW_GROUP):
+        first, last = np.searchsorted(rows, [start, start + len(block)])
+        wanted = set((rows[first:last] - start).tolist())
+        for row, text in enumerate(block["text"].to_pylist()):
+            own = [numbers.setdefault(word, len(numbers)) for word in _words([text])]
+            if row in wanted:
+                found.append(np.array(own, dtype=np.int32))
+        start += len(block)
+    return found, numbers
+
+
 def _marked(words: Sequence[set[str]], columns: dict[str, int]) -> "csr_matrix":
     """Which words each thing has: float [things, words]."""
+    places = [np.array([columns[word] for word in own], dtype=np.int64) for own in words]
+    return _matrix(places, len(columns))
+
+
+def _matrix(places: list[np.ndarray], columns: int) -> "csr_matrix":
+    """Ones in some columns of each row: float [rows, columns]."""
     from scipy.sparse import csr_matrix
 
-    def pairs() -> Iterator[tuple[int, int]]:
-        for row, own in enumerate(words):
-            yield from ((row, column) for column in sorted(columns[word] for word in own))
-
-    places = np.array(list(pairs()), dtype=np.int64).reshape(-1, 2)
-    ones = np.ones(len(places))
-    return csr_matrix((ones, (places[:, 0], places[:, 1])), shape=(len(words), len(columns)))
+    ends = np.cumsum([0, *map(len, places)])
+    flat = np.concatenate([np.zeros(0, dtype=np.int64), *places])
+    found = csr_matrix((np.ones(len(flat)), flat, ends), shape=(len(places), columns))
+    found.sort_indices()
+    return found
 
 
 def _counts(params: Writes, table: pa.Table) -> dict[str, Any]:
