@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+import certifi
 import costs
-import hypothesis
 import planted
 import pytest
 from filelock import FileLock
@@ -25,10 +25,6 @@ from miniature import (
 )
 from planted import made_in
 
-# A loaded machine must not fail a property by its clock.
-hypothesis.settings.register_profile("descry", deadline=None)
-hypothesis.settings.load_profile("descry")
-
 # What is imported and collected stays to the end: the garbage collector need not look through it.
 gc.disable()
 
@@ -38,6 +34,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    costs.properties(config)
     config.pluginmanager.register(costs.Costs(config.getoption("costs")))
 
 
@@ -51,6 +48,10 @@ def pytest_collection_finish():
     gc.freeze()
     gc.enable()
 
+
+# Else each process would compile the code anew, of which a run starts a thousand.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Each worker, and what it starts, keeps to one core: else torch's threads spin against each other.
 worker = os.environ.get("PYTEST_XDIST_WORKER", "")
@@ -71,7 +72,11 @@ os.environ |= {
     "GIT_CONFIG_GLOBAL": f"{HOME.name}/gitconfig",
     "COLUMNS": "160",
     "OMP_NUM_THREADS": "1",
+    "SSL_CERT_FILE": f"{HOME.name}/one.pem",  # none is used, and all take 40 ms to load
 }
+ends = "-----END CERTIFICATE-----\n"
+first = Path(certifi.where()).read_text().partition(ends)[0]
+Path(HOME.name, "one.pem").write_text(f"{first}{ends}")
 Path(HOME.name, "gitconfig").write_text("[user]\n\tname = t\n\temail = t@example.com\n")
 
 

@@ -9,7 +9,9 @@ no test's.
     python -m pytest -n 0 -m "not slow" --costs build/costs.jsonl   records what each test costs
     python tests/costs.py build/costs.jsonl                         makes the list from that
 
-What a fixture of several tests costs is divided among the functions that use it.
+What a fixture of several tests costs is divided among the functions that use it, and where it
+starts a process, none of them is a unit test. Costs are those of fewer examples of each property
+than the whole suite tries (`properties`), as where unit tests are run alone.
 """
 
 import importlib
@@ -20,15 +22,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import warm
 
 COSTLY = Path(__file__).with_name("costly.txt")
-MOST = 0.5  # processor seconds of a function, with all its parameters
+MOST = 0.3  # processor seconds of a function, with all its parameters
 MINIATURE = {"built", "rethought"}  # fixtures: whole studies, made by the real tools
 STARTS = {
     "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.system", "subprocess.Popen"
 }  # fmt: skip
+ASKED = ("which", "scontrol")  # by Snakemake's plug-in for Slurm, when it is imported
+EXAMPLES = 20  # of a property that asks for no other number
 
 
 def function_of(test: str) -> str:
@@ -56,20 +61,31 @@ def mark(items: list[pytest.Item]) -> None:
             item.add_marker("unit")
 
 
+def properties(config: pytest.Config) -> None:
+    """Set how many examples of a property are tried: 100, of unit tests alone fewer."""
+    # A loaded machine must not fail a property by its clock.
+    hypothesis.settings.register_profile("descry", deadline=None)
+    hypothesis.settings.register_profile("unit", deadline=None, max_examples=EXAMPLES)
+    alone = config.option.markexpr == "unit" or config.option.costs
+    hypothesis.settings.load_profile("unit" if alone else "descry")
+
+
 class Costs:
     """Looks at what each test does, and holds unit tests to what they are."""
 
     def __init__(self, path: str | None) -> None:
-        self.path, self.started = path, 0
-        self.fixtures: dict[str, float] = {}  # seconds of those that the present test set up
+        self.path = path and str(Path(path).absolute())  # tests change the folder
+        self.started = 0
+        # Seconds and processes of those that the present test set up.
+        self.fixtures: dict[str, tuple[float, int]] = {}
         sys.addaudithook(self._hear)
         if path:  # else the first test that needs a package would pay for its import
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             for name in warm.IMPORTED:
                 importlib.import_module(name)
 
-    def _hear(self, event: str, _: object) -> None:
-        self.started += event in STARTS
+    def _hear(self, event: str, told: tuple[object, ...]) -> None:
+        self.started += event in STARTS and told[0] not in ASKED
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -80,12 +96,12 @@ class Costs:
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Iterator[object]:
         """Note what a fixture takes that several tests share, without those that it uses."""
-        before = used()
+        before, started = used(), self.started
         try:
             return (yield)
         finally:
             if fixturedef.scope != "function":
-                self.fixtures[_name(fixturedef)] = used() - before
+                self.fixtures[_name(fixturedef)] = used() - before, self.started - started
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -94,9 +110,10 @@ class Costs:
         before, started = item.before
         took, processes = used() - before, self.started - started
         if self.path:
-            own = took - sum(self.fixtures.values())
+            own = took - sum(seconds for seconds, _ in self.fixtures.values())
             shared = [_name(defs[-1]) for defs in item._fixtureinfo.name2fixturedefs.values()]
-            told = {"test": item.nodeid, "seconds": own, "processes": processes}
+            of_itself = processes - sum(some for _, some in self.fixtures.values())
+            told = {"test": item.nodeid, "seconds": own, "processes": of_itself}
             told |= {"made": self.fixtures, "uses": shared}
             with Path(self.path).open("a") as file:
                 file.write(f"{json.dumps(told)}\n")
@@ -122,12 +139,16 @@ def main(path: str) -> None:
     seconds: Counter[str] = Counter()
     made: Counter[str] = Counter()
     users: dict[str, set[str]] = defaultdict(set)
+    starting: set[str] = set()
     costly = set()
     for line in Path(path).read_text().splitlines():
         told = json.loads(line)
         name = function_of(told["test"])
         seconds[name] += told["seconds"]
-        made.update(told["made"])
+        for fixture, (some, processes) in told["made"].items():
+            made[fixture] += some
+            if processes:
+                starting.add(fixture)
         for fixture in told["uses"]:
             users[fixture].add(name)
         if told["processes"]:
@@ -135,6 +156,8 @@ def main(path: str) -> None:
     for fixture, names in users.items():
         for name in names:
             seconds[name] += made[fixture] / len(names)
+        if fixture in starting:
+            costly |= names
     costly |= {name for name, some in seconds.items() if some > MOST}
     COSTLY.write_text("".join(f"{name}\n" for name in sorted(costly)))
 

@@ -19,6 +19,7 @@ from threading import Event
 from typing import NamedTuple
 
 import pytest
+import warm
 from faults import Run
 from miniature import DVC, SNAKEMAKE, STAGES, copy_of
 from servers import MODEL, Reply, completion, free_port, serving
@@ -27,7 +28,7 @@ from descry.annotators.prompt_cache.jsonl import opened
 
 pytestmark = pytest.mark.slow
 
-ON_SLURM = "env SNAKEMAKE_PROFILE=profiles/slurm"
+ON_SLURM = f"env SNAKEMAKE_PROFILE=profiles/slurm PYTHONPATH={warm.IMPATIENT}"
 IN_SHARDS = {"describe_shard": 3, "activations_shard": 2, "graphs_shard": 3, "annotate_shard": 2}
 ON_A_GPU = {*IN_SHARDS, "untrained", "judge", "score", "writes", "facets", "interventions"}
 ETC = Path("/etc/slurm")  # the one place where a job's own srun looks
@@ -65,6 +66,7 @@ SlurmdParameters=config_overrides
 GresTypes=gpu
 KillWait=2
 MinJobAge=3600
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=0
 NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 Gres=gpu:1
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -229,7 +231,7 @@ def slurm(cluster):
 
 
 def without_accounting(repo):
-    """The profile as set for a Slurm that keeps no accounts, which is looked at every second."""
+    """The profile as set for a Slurm that keeps no accounts."""
     file = repo.path / "profiles/slurm/config.yaml"
     text = file.read_text()
     set_ = text.replace("# slurm-status-command", "slurm-status-command")
@@ -337,7 +339,12 @@ def test_a_job_that_is_ended_or_waits_long_buys_nothing_twice(slurm, shop, built
         assert "CANCELLED" in last_log(repo)
 
         shop.stock = 10
-        installed(repo, f"{describe} --set-resources describe:runtime=1", 1)
+        run = pool.submit(installed, repo, f"{describe} --set-resources describe:runtime=1", 1)
+        until(lambda: answers(repo) == 10)
+        job = slurm.jobs()[-1]
+        assert job.limit == "00:01:00"  # the least that there is: it need not be waited for
+        said("scontrol", "update", f"JobId={job.number}", "EndTime=now+1")
+        run.result()
         assert "DUE TO TIME LIMIT" in last_log(repo)
         assert answers(repo) == 10
 

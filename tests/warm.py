@@ -11,11 +11,14 @@ Tests that kill, interrupt or block imports start the installed commands instead
 import atexit
 import contextlib
 import gc
+import hashlib
 import importlib
 import marshal
 import os
+import pickle
 import runpy
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +31,7 @@ from pathlib import Path
 
 PYTHON = sys.executable
 TOOLS = ("snakemake", "dvc", "descry")
+IMPATIENT = str(Path(__file__).with_name("impatient"))  # a PYTHONPATH
 IMPORTED = [
     "accelerate",
     "datasketch",
@@ -37,6 +41,7 @@ IMPORTED = [
     "jinja2",
     "keybert",
     "matplotlib.pyplot",
+    "numba",
     "numpy",
     "openai",
     "pyarrow.compute",
@@ -76,7 +81,7 @@ IMPORTED = [
 CLIENT = """#!{python} -IS
 import _signal as signal, _socket as socket, marshal, os, sys
 own = {{name: value for name, value in os.environ.items() if name.startswith("PYTHON")}}
-if own not in ({python_variables!r}, {python_variables!r} | {{"PYTHONPATH": "src"}}):
+if own not in {python_variables!r}:
     os.execv({command!r}, [{command!r}, *sys.argv[1:]])  # it wants another Python than the fork's
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
@@ -109,10 +114,11 @@ def folder() -> Path:
     place = Path(tempfile.mkdtemp(prefix="descry-warm-"))
     address = str(place / "socket")
     own = {name: value for name, value in os.environ.items() if name.startswith("PYTHON")}
+    known = [own, *(own | {"PYTHONPATH": path} for path in ("src", IMPATIENT))]
     for tool in TOOLS:
         command = str(Path(sys.executable).parent / tool)
         filled = {"python": sys.executable, "address": address, "command": command}
-        _script(place / tool, CLIENT.format(python_variables=own, **filled))
+        _script(place / tool, CLIENT.format(python_variables=known, **filled))
     _script(place / "python", AS_PYTHON.format(python=sys.executable, folder=place))
     server = subprocess.Popen(
         [sys.executable, __file__, address],
@@ -133,9 +139,7 @@ def _script(path: Path, text: str) -> None:
 def _end(server: "subprocess.Popen[bytes]", place: Path) -> None:
     server.stdin.close()  # the server ends with it
     server.wait()
-    for path in place.iterdir():
-        path.unlink()
-    place.rmdir()
+    shutil.rmtree(place)
 
 
 class Fork:
@@ -161,6 +165,8 @@ class Fork:
         os.chdir(self.cwd)
         above = [str(Path.cwd() / p) for p in os.environ.get("PYTHONPATH", "").split(":") if p]
         sys.path[:0] = [str(Path(self.words[0]).parent), *above]
+        if IMPATIENT in above:
+            importlib.import_module("sitecustomize")  # as Python does at its start
         sys.argv[:] = self.words
         sys.executable = str(place / "python")  # what a tool starts is forked, too
         status = 1
@@ -231,6 +237,39 @@ def serve(listening: socket.socket) -> Fork | None:
                 caller.close()
 
 
+def remember_yaml(place: Path) -> None:
+    """Have each text be parsed once: DVC spends most of its time on that, and on the same texts."""
+    from ruamel.yaml import YAML
+
+    load = YAML.load
+
+    def remembered(self: YAML, text: object) -> object:
+        if not isinstance(text, str):
+            return load(self, text)
+        asked = hashlib.sha256(f"{self.typ} {text}".encode()).hexdigest()
+        known = place / f"{asked}.pickle"
+        if known.exists():
+            return pickle.loads(known.read_bytes())
+        parsed = load(self, text)
+        part = known.with_suffix(f".{os.getpid()}")
+        part.write_bytes(pickle.dumps(parsed))
+        part.replace(known)
+        return parsed
+
+    YAML.load = remembered
+
+
+def share_compiled(place: Path) -> None:
+    """Have each loop be compiled once, not in each checkout anew (a second each)."""
+    import numba
+    from numba.core import caching
+
+    numba.config.CACHE_DIR = str(place / "compiled")
+    caching.UserProvidedCacheLocator.get_suitable_cache_subpath = staticmethod(
+        lambda source: hashlib.sha256(Path(source).read_bytes()).hexdigest()
+    )
+
+
 def _asked(caller: socket.socket) -> Fork | None:
     head, files, _, _ = socket.recv_fds(caller, 8, 3)
     length, body = int.from_bytes(head, "big"), b""
@@ -248,8 +287,11 @@ def main() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
     assert "descry" not in sys.modules
+    remember_yaml(Path(address).parent)
+    share_compiled(Path(address).parent)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(100_000)  # a run of a second makes little garbage, and much that stays
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(address)
         listening.listen(64)
