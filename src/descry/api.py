@@ -599,7 +599,7 @@ def assign_labels(
     strata = _strata(covariates, len(every), parts)
     matched = matched_enrichment(counter, [rows], strata, every)
     numbers = how.numbers(counts.keep(columns), matched, most, within=True)
-    random = random_labels(rows[sized], counter, strata, every, how, most)
+    random = random_labels(lambda: [rows[sized]], counter, strata, every, how, most)
     chance = by_chance(numbers["assigned"][sized], numbers["q"][sized], random)
     dropped = {names[column]: share for column, share in wide.items()}
     kept = [names[column] for column in columns]
