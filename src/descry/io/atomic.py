@@ -70,22 +70,14 @@ def _machine() -> str:
 @cache  # once for a folder, and anew in a fork: a folder may have very many files
 def _remove_left(folder: Path, _: int) -> None:
     """Remove the parts of processes of this machine that are no more."""
-    of_process = re.compile(rf"\..+\.(\d+)-{_machine()}\.part")
+    import psutil  # late: most commands write no file
+
+    of_process = re.compile(rf"\..+\.(\d{{1,9}})-{_machine()}\.part")  # more: no process's
     with suppress(OSError):  # somebody else was faster, or removes nothing here
         for file in folder.iterdir():
             found = of_process.fullmatch(file.name)
-            if found and not _lives(int(found[1])):
+            if found and not psutil.pid_exists(int(found[1])):
                 file.unlink()
-
-
-def _lives(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):  # another user's, or none that can be
-        return True
-    return True
 
 
 @contextmanager
