@@ -48,6 +48,9 @@ elif local and limits["_cores"] and not may_have_gpu():
     # Snakemake sets both to the share that a stage claims; torch takes the second.
     in_threads = "export OMP_NUM_THREADS={0} MKL_NUM_THREADS={0}; ".format(limits["_cores"])
 
+# The priority of the stages that lead to labels: they start before the others.
+LABELS_FIRST = 1
+
 # `--config replay=true`: answers come from the cache alone. `--config journals=true`: they live in
 # journals, for machines that share this folder, but no disk. No parameters of a rule: they change no
 # result, and must make none outdated.
@@ -67,6 +70,10 @@ shell.prefix(
 # A stage with several shards (docs/cluster.md): what each of them writes, the stage itself takes in.
 # The shard 0, where there is one, makes what the others need.
 STAGE = "descry stage {params.stage:q} $asking 2>&1 | tee {log}"
+
+# The same of the stages that no label waits for (nulls, graphs, interventions): they take the processor
+# that is left.
+LATER = f"nice {STAGE}"
 
 
 # Before the first job: what the params of the stages that will run get wrong.

@@ -31,7 +31,7 @@ rule evaluate:
         stage=arguments("evaluate"),
         evaluate=wiring.section("evaluate"),
     shell:
-        STAGE
+        LATER
 
 
 rule facets:
@@ -55,7 +55,7 @@ rule facets:
         facets=wiring.section("facets"),
         cluster=wiring.section("cluster"),
     shell:
-        STAGE
+        LATER
 
 
 rule score:
@@ -80,7 +80,7 @@ rule score:
         stage=arguments("score"),
         score=wiring.section("score"),
     shell:
-        STAGE
+        LATER
 
 
 rule interventions:
@@ -106,4 +106,4 @@ rule interventions:
         interventions=wiring.section("interventions"),
         activations=wiring.section("activations"),
     shell:
-        STAGE
+        LATER

@@ -13,6 +13,7 @@ rule annotate_shard:
         annotations=temp("results/shards/annotate/{shard}-of-{of}.json"),
     log:
         "logs/annotate-{shard}-of-{of}.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -36,6 +37,7 @@ rule annotate:
         annotations="results/annotations.h5",
     log:
         "logs/annotate.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=wiring.gpu("annotate"),
@@ -65,7 +67,7 @@ rule judge:
         stage=arguments("judge"),
         judge=wiring.section("judge"),
     shell:
-        STAGE
+        LATER
 
 
 rule label:
@@ -81,6 +83,7 @@ rule label:
         neurons="results/neurons.json",
     log:
         "logs/label.log",
+    priority: LABELS_FIRST
     params:
         stage=arguments("label"),
         label=wiring.section("label"),

@@ -10,6 +10,7 @@ rule activations_shard:
         activations=temp("results/shards/activations/{shard}-of-{of}.h5"),
     log:
         "logs/activations-{shard}-of-{of}.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -30,6 +31,7 @@ rule activations:
         activations="results/activations.h5",
     log:
         "logs/activations.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=wiring.gpu("activations"),
@@ -52,6 +54,7 @@ rule exemplars:
         positions=wiring.of_positions("results/positions.parquet"),
     log:
         "logs/exemplars.log",
+    priority: LABELS_FIRST
     params:
         stage=arguments("exemplars"),
         exemplars=wiring.section("exemplars"),
@@ -79,7 +82,7 @@ if wiring.of_positions("results/positions.parquet"):
             stage=arguments("tokens"),
             tokens=wiring.section("tokens"),
         shell:
-            STAGE
+            LATER
 
 
 rule untrained:
@@ -100,7 +103,7 @@ rule untrained:
         activations=wiring.section("activations"),
         exemplars=wiring.section("exemplars"),
     shell:
-        STAGE
+        LATER
 
 
 rule writes:
@@ -123,7 +126,7 @@ rule writes:
         writes=wiring.section("writes"),
         activations=wiring.section("activations"),
     shell:
-        STAGE
+        LATER
 
 
 rule graphs_shard:
@@ -144,7 +147,7 @@ rule graphs_shard:
         graphs=wiring.section("graphs"),
         activations=wiring.section("activations"),
     shell:
-        STAGE
+        LATER
 
 
 rule graphs:
@@ -166,4 +169,4 @@ rule graphs:
         graphs=wiring.section("graphs"),
         activations=wiring.section("activations"),
     shell:
-        STAGE
+        LATER

@@ -10,6 +10,7 @@ rule corpus:
         corpus="results/corpus.parquet",
     log:
         "logs/corpus.log",
+    priority: LABELS_FIRST
     params:
         stage=arguments("corpus"),
         corpus=wiring.section("corpus"),

@@ -12,6 +12,7 @@ rule describe_shard:
         candidates=temp("results/shards/describe/{shard}-of-{of}.json"),
     log:
         "logs/describe-{shard}-of-{of}.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=1,
@@ -33,6 +34,7 @@ rule describe:
         candidates="results/candidates.parquet",
     log:
         "logs/describe.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     resources:
         gpu=wiring.gpu("describe"),
@@ -53,6 +55,7 @@ rule cluster:
         descriptors="results/descriptors.json",
     log:
         "logs/cluster.log",
+    priority: LABELS_FIRST
     threads: ALL_CORES
     params:
         stage=arguments("cluster"),
