@@ -273,6 +273,7 @@ def without_inodes(command: str, folder: Path, left: int) -> str:
 
 
 def _on_its_own_disk(command: str, folder: Path, limit: str) -> str:
+    """The command with a folder on a disk of its own, whose files are the folder's afterwards."""
     kept = folder.with_name(f".{folder.name}.kept")
     steps = [
         f"mkdir -p {kept} {folder}",
@@ -281,7 +282,8 @@ def _on_its_own_disk(command: str, folder: Path, limit: str) -> str:
         f"cp -a {kept}/. {folder}/",
         f"mount -o remount,{limit} {folder}",
     ]
-    return _in_its_own_mounts(steps, command)
+    back = f"status=$?; cp -a {folder}/. {kept}/; exit $status"
+    return _in_its_own_mounts(steps, f"{command}; {back}")
 
 
 def set_clock_back(repo: Repo, seconds: float) -> None:
@@ -339,7 +341,7 @@ def has_second_user() -> bool:
 
 
 def _in_its_own_mounts(steps: list[str], command: str) -> str:
-    return f"unshare -m sh -c '{' && '.join(steps)} && exec {command}'"
+    return f"unshare -m sh -c '{' && '.join(steps)} && {{ {command}; }}'"
 
 
 def can_mount() -> str:
