@@ -235,7 +235,8 @@ def stand_in(folder: Path, sentences: int, layers: int, neurons: int) -> None:
 def build(sentences: int, layers: int, neurons: int) -> None:
     """All that the stage reads; paths in it are relative to the current folder."""
     fast = {"permutations": 10, "gold": "gold.jsonl"}
-    params = sections(evaluate=fast, graphs={"neurons": 0}, untrained={"enabled": False})
+    off = {name: {"enabled": False} for name in ("untrained", "facets", "interventions")}
+    params = sections(evaluate=fast, graphs={"neurons": 0}, **off)
     say("reviews and corpus")
     write_corpus(texts(sentences), params)
     ids = read_table(Path("results/corpus.parquet"), "corpus")["id"].to_pylist()
@@ -251,8 +252,9 @@ def build(sentences: int, layers: int, neurons: int) -> None:
 
 
 def write_others() -> None:
-    """Graphs, judgements, the evaluation and scores, by the stages themselves."""
-    for stage in ("graphs", "untrained", "judge", "evaluate", "score"):
+    """What the page reads besides, by the stages themselves; of some the empty files alone."""
+    others = "graphs", "untrained", "judge", "writes", "facets", "interventions"
+    for stage in (*others, "evaluate", "score"):
         say(stage)
         descry(stage)
 

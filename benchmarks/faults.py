@@ -39,6 +39,8 @@ from miniature import DVC, SNAKEMAKE, STAGES, Repo, check_out, copy_of
 
 # What descry, SQLite and Snakemake say of a place where nothing can be written.
 BARRED = "ead-only", "not a usable prompt cache", "Write-protected"
+# What descry says of a full disk, and DVC, which tries links in results/ and has no other words.
+FULL = "disk is full", "No possible cache link types"
 ROW = 5  # kills in a row
 SHARDED = ["describe", "activations", "graphs", "annotate"]
 PARTS = 2
@@ -295,7 +297,7 @@ def full_disks(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
             room = int(lots.uniform(0, 0.8) * (size if what == "results" else 40_000))
             command = f"{TOOLS[tool]} {stage}"
             small = faults.on_a_small_disk(command, repo.path / what, room)
-            tried.append(bench.stopped(repo, command, Run(repo, small).end(), "disk is full"))
+            tried.append(bench.stopped(repo, command, Run(repo, small).end(), *FULL))
         yield f"disk full: {what}", tried
 
 
@@ -407,7 +409,7 @@ def full_inodes(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
             faults.forget(repo, [stage])
             command = f"{TOOLS[tool]} {stage}"
             small = faults.without_inodes(command, repo.path / what, lots.randrange(3))
-            tried.append(bench.stopped(repo, command, Run(repo, small).end(), "disk is full"))
+            tried.append(bench.stopped(repo, command, Run(repo, small).end(), *FULL))
         yield f"inodes full: {what}", tried
 
 
@@ -415,7 +417,9 @@ def newer(bench: Bench, tool: str) -> Iterator[tuple[str, list[Tried]]]:
     """Files whose version is one that this one does not know; then the file goes."""
     lots = bench.lots("newer", tool)
     for what, (name, raised) in faults.NEWER.items():
-        repo, stage = bench.copy(f"newer {tool}"), lots.choice(["label", "evaluate"])
+        repo = bench.copy(f"newer {tool}")
+        reads = ["annotate"] if name.startswith("cache") else ["label", "evaluate"]
+        stage = lots.choice(reads)
         file, command = repo.path / name, f"{TOOLS[tool]} {stage}"
         before = file.read_bytes()
         assert raised(before) != before, f"{name} has no such version"

@@ -14,6 +14,7 @@ from descry.corpus.splits import HALVES, SPLITS, split_rows
 from descry.errors import InputError
 from descry.io.hdf5 import writing_hdf5
 from descry.io.parquet import write_table
+from descry.labels.compositional import Composer
 from descry.stages import label
 
 SENTENCES, LAYERS, WIDTH, DESCRIPTORS = 60, 2, 7, 5
@@ -71,11 +72,11 @@ def study(tmp_path, monkeypatch):
     return tmp_path
 
 
-def labelled(folder, **changed):
+def labelled(folder, cache=None, **changed):
     section = SECTION | changed
     names = "corpus.parquet", "exemplars.h5", "annotations.h5", *NAMES
     files = {name.partition(".")[0]: folder / name for name in names}
-    counts = label.label_neurons(label.Label(**section), **files)
+    counts = label.label_neurons(label.Label(**section), **files, cache_folder=cache)
     tables = [pq.read_table(folder / name) for name in NAMES[:2]]
     return counts, tables, json.loads((folder / NAMES[2]).read_text())
 
@@ -103,6 +104,22 @@ def test_without_composed_labels_their_table_is_empty(study):
     _, (_, composed), _ = labelled(study, compose=0)
     assert len(composed) == 0
     assert composed.schema.names[-1] == "other_null"
+
+
+@pytest.mark.parametrize(
+    ("changed", "again"), [({"fdr": 0.2}, False), ({"beam": 1}, True), ({"compose": 3}, True)]
+)
+def test_composed_labels_are_kept_where_they_would_be_the_same(study, monkeypatch, changed, again):
+    section, cache = {"rule": "enrichment"}, study / "cache/prompts"
+    _, (_, first), _ = labelled(study, cache, **section)
+    composed = []
+    monkeypatch.setattr(
+        label, "Composer", lambda *_, **how: composed.append(how) or Composer(*_, **how)
+    )
+    kept = labelled(study, cache, **section | changed)
+    assert bool(composed) == again
+    assert kept == labelled(study, **section | changed)
+    assert again or kept[1][1].equals(first)
 
 
 @pytest.mark.parametrize("members", [1, 6, 20, 1000])

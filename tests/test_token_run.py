@@ -20,7 +20,9 @@ from descry.io.parquet import read_table
 pytestmark = pytest.mark.slow
 
 TOKENS = {
-    "activations.layers": [5],  # each neuron's positions are embedded, which most of the time goes to
+    "activations.layers": [
+        5
+    ],  # each neuron's positions are embedded, which most of the time goes to
     "activations.sample": 200,
     "exemplars.top_percent": 5.0,
     "exemplars.min_size": 3,

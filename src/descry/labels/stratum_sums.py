@@ -43,23 +43,23 @@ class StratumSums:
             drawn: exemplars with an answer, int [neurons, strata, descriptors].
             marked: sentences with Yes, int [strata, descriptors] or [neurons, strata, descriptors].
             whole: as above, sentences with an answer.
-            pairs: places in a raveled [neurons, descriptors].
+            pairs: places in a raveled [neurons, descriptors], at least one.
             far: the largest number of each pair that counts, at least 0.
         """
-        most, rows = int(far.max(initial=0)), 0
-        places = np.empty((len(pairs), drawn.shape[1]), dtype=np.int32)
+        most = int(far.max(initial=0))
         neuron, descriptor = np.divmod(pairs, drawn.shape[2])
-        tables = []
-        for stratum in range(drawn.shape[1]):
-            of = (np.broadcast_to(part, drawn.shape)[:, stratum] for part in (drawn, marked, whole))
-            counts = np.stack([part[neuron, descriptor] for part in of])
-            base = counts.max(axis=1, initial=0).astype(np.int64) + 1
-            code = np.ravel_multi_index(tuple(counts), tuple(base))
-            distinct, place = _distinct(code, int(base.prod()))
-            places[:, stratum] = place + rows
-            tables.append(np.stack(np.unravel_index(distinct, tuple(base))))
-            rows += len(distinct)
-        n, k, size = np.concatenate(tables, axis=1)
+        every = (np.broadcast_to(of, drawn.shape) for of in (drawn, marked, whole))
+        counts = np.stack([of[neuron, :, descriptor] for of in every]).astype(np.int64)
+        least = counts.min(axis=1)
+        spans = counts.max(axis=1) - least + 1
+        ends = np.cumsum(spans.prod(axis=0))  # of the codes of each stratum
+        first = np.append(0, ends[:-1])
+        above = counts - least[:, None]
+        codes = first + (above[0] * spans[1] + above[1]) * spans[2] + above[2]
+        distinct, places = _distinct(codes, int(ends[-1]))
+        stratum = np.searchsorted(ends, distinct, side="right")
+        rest, last = np.divmod(distinct - first[stratum], spans[2, stratum])
+        n, k, size = np.stack([*np.divmod(rest, spans[1, stratum]), last]) + least[:, stratum]
         lengths = np.minimum(np.minimum(n, k), most) + 1
         chances = np.empty((len(n), int(lengths.max(initial=1))))
         step = max(1, _BLOCK // chances.shape[1])
@@ -102,13 +102,13 @@ def stratum_sums(
 
 
 def _distinct(codes: np.ndarray, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """The codes that occur, and the place of each code among those; all are below `number`."""
+    """The codes that occur, and the place of each code among those, int32; all below `number`."""
     if number > _LISTED:
         distinct, place = np.unique(codes, return_inverse=True)
-        return distinct, place
+        return distinct, place.reshape(codes.shape).astype(np.int32)
     occurs = np.zeros(number, dtype=bool)
     occurs[codes] = True
-    return np.flatnonzero(occurs), (np.cumsum(occurs) - 1)[codes]
+    return np.flatnonzero(occurs), (np.cumsum(occurs, dtype=np.int32) - np.int32(1))[codes]
 
 
 def _hypergeometric(

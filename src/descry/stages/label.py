@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,7 @@ from descry.errors import InputError
 from descry.evaluation.chance import Chance, by_chance
 from descry.io.hashing import JSON
 from descry.io.json_files import write_json
+from descry.io.kept import FOLDER, Kept
 from descry.io.parquet import read_blocks, row_count, write_batches
 from descry.io.provenance import provenance
 from descry.io.section import Count, Section, Share, Threshold
@@ -75,6 +77,7 @@ def label_neurons(
     labels: Path,
     composed: Path,
     neurons: Path,
+    cache_folder: Path | None = None,
 ) -> dict[str, object]:
     """Write the labels, a row per split, neuron and descriptor; composed labels; the inverse map.
 
@@ -87,6 +90,9 @@ def label_neurons(
     `neurons` maps each split's descriptors to the neurons tagged with them, the surest first. Sets
     of the lowest activations, where there are any, are labelled apart: rows with end `lowest`, and
     a map of their own. A neuron without an exemplar set has no label, and its numbers are null.
+
+    Args:
+        cache_folder: of the prompt cache; beside it the composed labels stay, for another run.
 
     Raises:
         InputError: files of different runs, or no descriptor tells neurons apart.
@@ -113,7 +119,8 @@ def label_neurons(
     tables = _label_tables(study, ends, applied, params.top_k, inverse)
     write_batches(labels, LABELS, tables, made)
     how = {"length": params.compose, "beam": params.beam, "penalty": params.penalty}
-    found = _composed_tables(study, ends, how) if params.compose else iter(())
+    store = Kept(cache_folder and cache_folder.with_name(FOLDER), PACKAGES)
+    found = _composed_tables(study, ends, how, store, made["inputs"]) if params.compose else ()
     write_batches(composed, COMPOSED, found, made)
     counts = _counts(ends, inverse)
     found_neurons = {"neurons": inverse.pop(HIGHEST)} | inverse
@@ -320,19 +327,30 @@ def _label_tables(
                 yield label_table(end.name, split, study.neurons, start, descriptors, part)
 
 
-def _composed_tables(study: _Study, ends: list[_End], how: dict[str, Any]) -> Iterator[pa.Table]:
-    """The best formula of every neuron, chosen in each split; one chosen in a half, in both."""
+def _composed_tables(
+    study: _Study, ends: list[_End], how: dict[str, Any], store: Kept, inputs: dict[str, str]
+) -> Iterator[pa.Table]:
+    """The best formula of every neuron, chosen in each split; one chosen in a half, in both.
+
+    Args:
+        store: has the tables that were made of the same `inputs`: no cut of labels is in them.
+    """
     for end in ends:
-        yes = study.b.bits.yes.keep(end.columns)
-        names = [study.b.descriptors[column] for column in end.columns]
         for split in SPLITS:
-            found = _formulas(study, end.name, split, yes, how)
-            ious = {"iou": _ious(study, end.name, split, yes, found)}
-            if split in HALVES:
-                single = _formulas(study, end.name, split, yes, how | {"length": 1})
-                for name, tried in zip(OTHER, (found, single, _another(found)), strict=True):
-                    ious[name] = _ious(study, end.name, other_half(split), yes, tried)
-            yield composed_table(end.name, split, study.neurons, names, found, ious)
+            compose = partial(_composed_table, study, end, split, how)
+            yield store.table(compose, "composed", inputs, end.name, split, end.columns, how)
+
+
+def _composed_table(study: _Study, end: _End, split: str, how: dict[str, Any]) -> pa.Table:
+    yes = study.b.bits.yes.keep(end.columns)
+    names = [study.b.descriptors[column] for column in end.columns]
+    found = _formulas(study, end.name, split, yes, how)
+    ious = {"iou": _ious(study, end.name, split, yes, found)}
+    if split in HALVES:
+        single = _formulas(study, end.name, split, yes, how | {"length": 1})
+        for name, tried in zip(OTHER, (found, single, _another(found)), strict=True):
+            ious[name] = _ious(study, end.name, other_half(split), yes, tried)
+    return composed_table(end.name, split, study.neurons, names, found, ious)
 
 
 def _formulas(
